@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: MIT
+// Contract: this CPU's interrupt flag.
+#pragma once
+#include "kernel/types.h"
+
+typedef u64 irqflags_t;
+#define X86_RFLAGS_IF (1u << 9)
+
+static __always_inline irqflags_t irq_flags(void)
+{
+	irqflags_t f;
+
+	__asm__ volatile("pushfq; popq %0" : "=rm"(f) :: "memory");
+	return f;
+}
+static __always_inline void irq_disable(void) { __asm__ volatile("cli" ::: "memory"); }
+static __always_inline void irq_enable(void) { __asm__ volatile("sti" ::: "memory"); }
+static __always_inline bool irqs_enabled_in(irqflags_t f) { return f & X86_RFLAGS_IF; }
+static __always_inline bool irqs_enabled(void) { return irqs_enabled_in(irq_flags()); }
+static __always_inline irqflags_t irq_save(void)
+{
+	irqflags_t f = irq_flags();
+
+	irq_disable();
+	return f;
+}
+static __always_inline void irq_restore(irqflags_t f)
+{
+	if (irqs_enabled_in(f))
+		irq_enable();
+}
+// Enable interrupts and wait for one, without a gap between the two; returns with interrupts on.
+static __always_inline void irq_enable_and_halt(void) { __asm__ volatile("sti; hlt" ::: "memory"); }

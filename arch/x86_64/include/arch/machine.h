@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: MIT
+// Contract: the machine as a whole: boot information, CPUs, console, exit, backtraces.
+#pragma once
+#include "kernel/types.h"
+
+void arch_console_write(const char *s, size_t n);	// the serial line, polling; any context
+int arch_console_getc(void);				// -1: nothing typed
+_Noreturn void arch_exit(int status);			// isa-debug-exit 0x10+status, else ACPI power-off, else halt
+_Noreturn void arch_halt_forever(void);			// this CPU, IRQs off
+
+const char *arch_cmdline_boot(void);			// GRUB's line ("" if none)
+const char *arch_cmdline_override(void);		// fw_cfg opt/quiesce/cmdline ("" if none)
+const char *arch_firmware(void);			// "bios" | "uefi" | "host"
+const char *arch_hypervisor(void);			// "none" | "tcg" | "kvm" | …
+const char *arch_apic_mode(void);			// "xapic" | "x2apic" | "none"
+unsigned arch_most_starting_cpus(void);			// most APs that were in the trampoline at once
+
+// Usable RAM, for the page allocator: calls fn for each range that is free to use, in ascending order.
+void arch_for_each_ram(void (*fn)(paddr_t start, paddr_t end));
+paddr_t arch_ram_end(void);				// one past the highest usable RAM address
+u64 arch_ram_bytes(void);				// total usable
+
+void arch_init_early(void);	// what main() needs first: console, boot info, descriptors, traps. Called by the entry code
+void arch_init_memory(void);	// after page_init(): final kernel mappings (W^X, guard pages, direct map)
+void arch_init_platform(void);	// ACPI, APIC, clock calibration; sets nr_cpus (honouring opt_cpus)
+void arch_start_cpus(void);	// start all others in parallel; each calls cpu_main() on its own stack
+_Noreturn void cpu_main(void);	// kernel/main.c: an application processor's life
+
+// Backtrace from the caller, or from an interrupted context given by the trap code: return addresses into out, count returned.
+unsigned arch_backtrace(uintptr_t *out, unsigned max);
+unsigned arch_backtrace_interrupted(uintptr_t *out, unsigned max);	// in interrupt or NMI: the context below it
+const char *symbol_name(uintptr_t addr, u64 *offset);	// "?" when unknown
+void print_backtrace(const uintptr_t *pcs, unsigned n);	// one klog line each

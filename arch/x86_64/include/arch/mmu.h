@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: MIT
+// Contract: page-table entries, the direct map, invalidation. Levels count from the leaves: 1 = PT (4 KiB leaves),
+// 2 = PD (2 MiB), 3 = PDPT (1 GiB), 4 = PML4, the root. The user half is the lower half of the root: 256 entries.
+#pragma once
+#include "kernel/atomic.h"
+
+#define PAGE_SHIFT 12
+#define PAGE_SIZE (1ull << PAGE_SHIFT)
+#define PT_BITS 9
+#define PT_ENTRIES 512
+#define PT_LEVELS 4
+#define USER_ROOT_ENTRIES 256
+#define USER_END (1ull << 47)		// one past the last user address
+#define MMU_NR_PAGE_SIZES 3		// leaves at levels 1 … 3
+
+static __always_inline unsigned level_shift(int level) { return PAGE_SHIFT + PT_BITS * (unsigned)(level - 1); }
+static __always_inline u64 level_size(int level) { return 1ull << level_shift(level); }	// bytes under one entry
+static __always_inline unsigned pt_index(vaddr_t va, int level) { return va >> level_shift(level) & (PT_ENTRIES - 1); }
+
+typedef u64 pte_t;	// an entry of any level. Shared: only through pte_read, pte_write, pte_xchg, pte_cmpxchg
+enum pte_bits {
+	PTE_P = 1 << 0, PTE_W = 1 << 1, PTE_U = 1 << 2, PTE_PWT = 1 << 3, PTE_PCD = 1 << 4,
+	PTE_A = 1 << 5, PTE_D = 1 << 6, PTE_PS = 1 << 7, PTE_G = 1 << 8,
+};
+#define PTE_NX (1ull << 63)
+#define PTE_ADDR 0x000ffffffffff000ull
+extern pte_t pte_nx_mask;	// PTE_NX where the CPU has it, else 0
+
+static __always_inline pte_t pte_read(const pte_t *e) { return READ_ONCE(*e); }
+static __always_inline void pte_write(pte_t *e, pte_t v) { WRITE_ONCE(*e, v); }
+static __always_inline pte_t pte_xchg(pte_t *e, pte_t v) { return xchg(e, v); }
+static __always_inline bool pte_cmpxchg(pte_t *e, pte_t old, pte_t v) { return cmpxchg(e, old, v); }
+
+static __always_inline bool pte_present(pte_t v) { return v & PTE_P; }
+static __always_inline bool pte_leaf(pte_t v, int level) { return level == 1 || (v & PTE_PS); }
+static __always_inline bool pte_writable(pte_t v) { return v & PTE_W; }
+static __always_inline bool pte_user(pte_t v) { return v & PTE_U; }
+static __always_inline bool pte_dirty(pte_t v) { return v & PTE_D; }
+static __always_inline bool pte_accessed(pte_t v) { return v & PTE_A; }
+// The frame or table named. A large leaf's bit 12 is PAT, never set here; the low bits below its size are zero.
+static __always_inline paddr_t pte_addr(pte_t v) { return v & PTE_ADDR; }
+// Equal but for the bits that hardware sets by itself?
+static __always_inline bool pte_same(pte_t a, pte_t b) { return !((a ^ b) & ~(pte_t)(PTE_A | PTE_D)); }
+
+enum prot { PROT_R = 1, PROT_W = 2, PROT_X = 4 };
+static __always_inline pte_t pte_make_leaf(paddr_t pa, int level, unsigned prot)	// a user leaf
+{
+	return pa | PTE_P | PTE_U | (prot & PROT_W ? PTE_W : 0) | (level > 1 ? PTE_PS : 0) |
+	       (prot & PROT_X ? 0 : pte_nx_mask);
+}
+static __always_inline pte_t pte_make_table(paddr_t pa) { return pa | PTE_P | PTE_W | PTE_U; }
+
+// The direct map of all RAM.
+extern uintptr_t direct_map_base;
+static __always_inline void *phys_to_virt(paddr_t pa) { return (void *)(direct_map_base + pa); }
+static __always_inline paddr_t virt_to_phys(const void *p) { return (uintptr_t)p - direct_map_base; }	// direct map only
+
+bool arch_has_page_size(int level);		// may a leaf stand at this level?
+// This CPU's TLB and paging-structure caches (SDM vol. 3, 4.10.4). IRQs either way, preemption off.
+void arch_flush_page(vaddr_t va);		// INVLPG: the leaf of va and all upper entries
+void arch_flush_user(void);			// all that is not global: reload of the root
+void arch_load_root(paddr_t root);		// switch; flushes as above
+paddr_t arch_current_root(void);
+void arch_root_init(pte_t *root);		// a new root page, zeroed: fill in the kernel half
+paddr_t arch_kernel_root(void);			// a root with an empty user half
+
+// Touch user memory of the loaded space from the kernel: 0, or -EFAULT when the page cannot be had even after
+// space_fault(). IRQs on for those that may fault in; the _nofault forms never call space_fault (any context but NMI).
+int arch_user_read64(vaddr_t va, u64 *out);
+int arch_user_write64(vaddr_t va, u64 v);
+int arch_user_read64_nofault(vaddr_t va, u64 *out);
+int arch_user_write64_nofault(vaddr_t va, u64 v);

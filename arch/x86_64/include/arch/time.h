@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: MIT
+// Contract: the cycle counter and this CPU's timer.
+#pragma once
+#include "kernel/types.h"
+
+// The TSC, not ordered against other instructions (what latency measurements use, with their own fences).
+static __always_inline u64 cycles(void)
+{
+	u32 lo, hi;
+
+	__asm__ volatile("rdtsc" : "=a"(lo), "=d"(hi));
+	return (u64)hi << 32 | lo;
+}
+u64 arch_cycles_hz(void);		// after calibration
+u64 arch_cycles_to_ns(u64 c);
+u64 arch_ns(void);			// monotonic ns since boot, any context
+const char *arch_clock_name(void);	// for the banner: "tsc-deadline", "apic+pit", …
+// This CPU's timer, IRQs off. Periodic at tick_hz, or one shot after ns (0: at once), or stopped.
+void arch_timer_periodic(void);
+void arch_timer_oneshot(u64 ns);
+void arch_timer_stop(void);
+void arch_udelay(u32 us);		// busy wait

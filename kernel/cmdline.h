@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: MIT
+// Command-line keys. A key is declared where it is used; the parser finds all of them in a linker section. GRUB's line is
+// read first, QEMU's fw_cfg line overrides it key by key. Any error is printed with what is valid and ends the run.
+#pragma once
+#include "kernel/types.h"
+
+struct cmdline_key {
+	const char *name;
+	const char *valid;			// human-readable: "100 … 1000", "compare|test|…"
+	const char *(*set)(const char *value);	// NULL: accepted; else what is wrong
+	void (*print_valid)(void);		// optional: prints the list of valid values instead of .valid
+};
+#define CMDLINE_KEY(key, doc, fn) \
+	static const struct cmdline_key cmdkey_##key = { .name = #key, .valid = (doc), .set = (fn) }; \
+	REGISTER(cmdline_keys, cmdkey_##key)
+#define CMDLINE_KEY_LIST(key, fn, print) \
+	static const struct cmdline_key cmdkey_##key = { .name = #key, .set = (fn), .print_valid = (print) }; \
+	REGISTER(cmdline_keys, cmdkey_##key)
+
+// Parse one source ("grub" or "fw_cfg"); false: errors were printed. Keys given twice inside one source are an error.
+bool cmdline_parse(const char *source, const char *line);
+// Both sources: values of `overriding` win, key by key. Both lines are checked in full.
+bool cmdline_parse_all(const char *grub, const char *fw_cfg);
+
+enum run_mode { MODE_COMPARE, MODE_TEST, MODE_BENCH, MODE_TORTURE, MODE_MONITOR };
+extern enum run_mode opt_mode;
+extern char opt_test[128], opt_bench[128];	// globs
+extern u64 opt_seed;
+extern u32 opt_seconds;				// 0: the mode's default
+extern u32 opt_cpus;				// 0: all

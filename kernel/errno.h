@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: MIT
+// Error numbers: functions return 0 or a negative one of these.
+#pragma once
+#ifndef ENOENT
+#define ENOENT 2
+#define EINTR 4
+#define E2BIG 7
+#define EAGAIN 11
+#define ENOMEM 12
+#define EACCES 13
+#define EFAULT 14
+#define EBUSY 16
+#define EEXIST 17
+#define ENODEV 19
+#define EINVAL 22
+#define ENOSPC 28
+#define ERANGE 34
+#define ENOSYS 38
+#define ETIMEDOUT 110
+#endif

@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: MIT
+// The one printer. It touches the serial line; everything else goes through it. Any context: from an NMI or a panic
+// the printer is taken by try-lock and, if that fails, the text waits in a small buffer that the holder prints.
+#pragma once
+#include "kernel/types.h"
+
+enum loglevel { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
+
+// Unprefixed text (banner, KTAP, BENCH, VERDICT lines). One call is printed in one piece.
+void kprintf(const char *fmt, ...) __printf(1, 2);
+void kvprintf(const char *fmt, va_list ap);
+// "# LEVEL: text": a KTAP diagnostic line, dropped above the command line's loglevel=. A newline is added.
+void klog(enum loglevel level, const char *fmt, ...) __printf(2, 3);
+#define log_error(...) klog(LOG_ERROR, __VA_ARGS__)
+#define log_warn(...) klog(LOG_WARN, __VA_ARGS__)
+#define log_info(...) klog(LOG_INFO, __VA_ARGS__)
+#define log_debug(...) klog(LOG_DEBUG, __VA_ARGS__)
+void log_set_level(enum loglevel level);
+// From now on print without locks: the panicking CPU owns the machine.
+void log_panic_mode(void);

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: MIT
+// What sleeps: mutexes, wait queues, completions. All: IRQs on, preemption on, except the wake-ups, which any
+// context but NMI may do.
+#pragma once
+#include "kernel/list.h"
+#include "kernel/spinlock.h"
+
+struct thread;
+
+struct waitq {
+	struct spinlock lock;
+	struct list waiters;
+};
+void waitq_init(struct waitq *q);
+void waitq_wake_one(struct waitq *q);
+void waitq_wake_all(struct waitq *q);
+
+// Sleep until cond holds; cond is re-evaluated after each wake-up. The waker makes cond true first, then wakes.
+struct waiter {
+	struct list link;
+	struct thread *thread;
+};
+void waitq_prepare(struct waitq *q, struct waiter *w);	// enqueue and mark the thread as sleeping
+void waitq_finish(struct waitq *q, struct waiter *w);
+#define wait_event(q, cond) do { \
+	struct waiter _w; \
+	for (;;) { \
+		waitq_prepare((q), &_w); \
+		if (cond) \
+			break; \
+		schedule(); \
+	} \
+	waitq_finish((q), &_w); \
+} while (0)
+void schedule(void);
+
+struct mutex {
+	struct thread *owner;	// NULL: free. Uncontended lock and unlock are one cmpxchg each.
+	u32 waiters;
+	struct waitq q;
+	const char *name;
+};
+void mutex_init(struct mutex *m, const char *name);
+void mutex_lock(struct mutex *m);
+bool mutex_trylock(struct mutex *m);
+void mutex_unlock(struct mutex *m);
+bool mutex_held(struct mutex *m);	// by the current thread
+
+struct completion {
+	u32 done;
+	struct waitq q;
+};
+void completion_init(struct completion *c);
+void complete(struct completion *c);		// lets one waiter pass, now or later
+void complete_all(struct completion *c);
+void wait_for_completion(struct completion *c);

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: MIT
+// Ticket spinlocks. Checking builds know the owner, the order (a lock may be taken only while all that this CPU holds
+// have a lower rank; same rank only via spin_lock_nested), and complain of a lock held or waited for too long.
+#pragma once
+#include "kernel/preempt.h"
+
+// In order of acquisition: a lock of a higher rank is taken inside one of a lower rank.
+enum lock_rank {
+	RANK_NONE,	// not ordered
+	RANK_TEST,
+	RANK_SPACE_LIST,
+	RANK_THREADS,
+	RANK_MUTEX,	// the spinlock inside a mutex, waitqueue or completion
+	RANK_RUNQ,
+	RANK_TIMER,
+	RANK_RCU_NODE,	// leaf first; nested towards the root
+	RANK_RCU_CB,
+	RANK_SLAB,
+	RANK_PAGES,	// the buddy allocator
+	RANK_KMAP,
+	RANK_LOG,	// the printer: innermost
+};
+
+struct spinlock {
+	u32 next, serving;	// tickets
+#if CHECK
+	const char *name;
+	u64 since;		// cycles at acquisition
+	u16 owner;		// CPU + 1, or 0
+	u8 rank;
+#endif
+};
+
+#if CHECK
+#define SPINLOCK_INIT(n, r) { .name = (n), .rank = (r) }
+#else
+#define SPINLOCK_INIT(n, r) { 0 }
+#endif
+#define spin_init(l, n, r) (*(l) = (struct spinlock)SPINLOCK_INIT(n, r))
+
+// Take and release. The caller's preemption is off while it is held. Not from NMI.
+void spin_lock(struct spinlock *l);
+bool spin_trylock(struct spinlock *l);
+void spin_unlock(struct spinlock *l);
+void spin_lock_nested(struct spinlock *l);	// a second lock of the same rank, in an order the caller guarantees
+// The same with interrupts off: needed when an interrupt handler takes the lock too.
+irqflags_t spin_lock_irqsave(struct spinlock *l);
+void spin_unlock_irqrestore(struct spinlock *l, irqflags_t flags);
+bool spin_held(struct spinlock *l);		// by this CPU; checking builds only (else true)
+void locks_print_held(unsigned cpu);		// for panic and watchdog; nothing in release builds
+u64 spin_locks_taken(void);			// by this CPU since boot; checking builds only (else 0)

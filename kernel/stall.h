@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: MIT
+// Stall points: a named hook in each gap between two steps of a lockless protocol (checking builds; nothing in release
+// builds). A test arms one by (space, address, level) and parks the CPU that comes by.
+#pragma once
+#include "kernel/atomic.h"
+
+struct stall_point {
+	const char *name;
+	u32 armed;		// 0: off. The fields below are written before it and read after it
+	const void *space;	// NULL: any
+	u64 va_lo, va_hi;	// address range; 0,0: any
+	int level;		// 0: any
+	int cpu;		// -1: any
+	void (*action)(struct stall_point *, void *arg);	// what to do there; NULL: park until released
+	void *arg;
+	u32 parked;		// CPUs that are there now
+	u32 released;
+	u32 hits;
+};
+
+#if CHECK
+#define STALL_DEFINE(n) \
+	struct stall_point stall_##n = { .name = #n, .cpu = -1 }; \
+	REGISTER(stall_points, stall_##n)
+#define STALL_DECLARE(n) extern struct stall_point stall_##n
+#define STALL(n, space_, va_, level_) do { \
+	if (unlikely(__atomic_load_n(&stall_##n.armed, __ATOMIC_RELAXED))) \
+		stall_hit(&stall_##n, (space_), (va_), (level_)); \
+} while (0)
+#else
+#define STALL_DEFINE(n) struct stall_point
+#define STALL_DECLARE(n) struct stall_point
+#define STALL(n, space_, va_, level_) do { } while (0)
+#endif
+
+void stall_hit(struct stall_point *p, const void *space, u64 va, int level);
+// Arm once: the first CPU that matches parks there (spinning in the state it is in: IRQs and preemption untouched).
+void stall_arm(struct stall_point *p, const void *space, u64 va_lo, u64 va_hi, int level);
+void stall_wait_parked(struct stall_point *p);	// until a CPU is parked (spin, watchdog)
+void stall_release(struct stall_point *p);	// let it go on, and disarm

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: MIT
+// In-kernel tests, reported as KTAP version 1. A test returns nothing: it fails by EXPECT, and is skipped by SKIP.
+#pragma once
+#include "kernel/types.h"
+#include "kernel/log.h"
+
+struct test {
+	const char *suite, *name;
+	u32 needs;
+	void (*fn)(void);
+};
+// What a test needs, else it is skipped with the reason.
+enum {
+	NEEDS_CPUS2 = 1 << 0,	// at least two CPUs
+	NEEDS_CPUS4 = 1 << 1,
+	NEEDS_CHECK = 1 << 2,	// a checking build
+	NEEDS_MEM_1G = 1 << 3,	// a free 1 GiB frame (RAM of 3 GiB or so)
+	NEEDS_SLOW_OK = 1 << 4,	// takes seconds; left out where test= names "smoke" only
+};
+// TEST(suite, name, needs) { … }
+#define TEST(s, n, needs_) \
+	static void test_##s##_##n(void); \
+	static const struct test t_##s##_##n = { #s, #n, (needs_), test_##s##_##n }; \
+	REGISTER(tests, t_##s##_##n); \
+	static void test_##s##_##n(void)
+
+void test_fail(const char *file, int line, const char *fmt, ...) __printf(3, 4);	// any thread; counted atomically
+void test_skip(const char *why);
+bool test_failed(void);		// has the running test failed already?
+// Does not return from the test by itself.
+#define EXPECT(c) ({ bool _ok = !!(c); if (!_ok) test_fail(__FILE__, __LINE__, "%s", #c); _ok; })
+#define EXPECT_EQ(a, b) ({ s64 _a = (s64)(a), _b = (s64)(b); bool _ok = _a == _b; \
+	if (!_ok) test_fail(__FILE__, __LINE__, "%s == %s: %lld vs %lld", #a, #b, (long long)_a, (long long)_b); _ok; })
+// Return from the enclosing void function on failure.
+#define REQUIRE(c) do { if (!EXPECT(c)) return; } while (0)
+#define SKIP(why) do { test_skip(why); return; } while (0)
+
+// Run all tests whose "suite.name" or "suite" matches the glob list; the number of failures; -1 when none matched.
+int tests_run(const char *glob);
+u64 test_seed(void);		// derived from seed= and the test's name: the same in each run

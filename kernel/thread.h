@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: MIT
+// Kernel threads and the scheduler: per-CPU run queues, fixed priorities, round-robin by tick inside one priority,
+// preemption at interrupt exit and preempt_enable().
+#pragma once
+#include "kernel/cpumask.h"
+#include "kernel/list.h"
+#include "kernel/mutex.h"
+#include <arch/thread.h>	// struct arch_context
+
+struct space;
+
+enum thread_prio { PRIO_LOW, PRIO_NORMAL, PRIO_HIGH, NR_PRIOS };
+enum thread_state { THREAD_RUNNING, THREAD_SLEEPING, THREAD_DEAD };	// RUNNING: on a CPU or in a run queue
+
+struct thread {
+	struct arch_context ctx;	// saved stack pointer
+	void *stack;			// lowest address of the stack, above its guard page
+	struct list run_link;		// run queue lock
+	struct list sleep_link;		// sleepers of one CPU
+	struct list all_link;		// all threads
+	u64 wake_at;			// ns, while in a sleepers list
+	u32 state;			// enum thread_state, atomically
+	u32 on_cpu;			// 1 while a CPU executes it or has not yet left its stack
+	u8 prio;
+	u16 cpu;			// where it runs or last ran
+	struct cpumask affinity;
+	struct space *space;		// user half that it runs in, or NULL (it then holds the CPU's last one lazily)
+	int (*fn)(void *);
+	void *arg;
+	int result;
+	struct completion exited;
+	u32 refs;
+	u64 switches;			// times it was switched to
+	const char *name;
+};
+
+#define current this_cpu_read(current_thread)
+DECLARE_PER_CPU(struct thread *, current_thread);
+DECLARE_PER_CPU(u64, context_switches);
+
+#define CPU_ANY NR_CPUS
+// Create a thread and make it runnable: pinned to `cpu`, or CPU_ANY. NULL: out of memory. May sleep: no. IRQs either way.
+struct thread *thread_create(const char *name, int (*fn)(void *), void *arg, unsigned cpu, enum thread_prio prio);
+int thread_join(struct thread *t);			// waits, returns fn's result, drops the creator's reference
+_Noreturn void thread_exit(int result);
+void thread_yield(void);
+void thread_sleep_ns(u64 ns);				// at least so long; tick resolution
+int thread_set_affinity(const struct cpumask *mask);	// of current; migrates at once if need be. -EINVAL: empty
+bool thread_wake(struct thread *t);			// SLEEPING -> RUNNING; false if it was not asleep. Not from NMI
+void schedule(void);					// give up the CPU; preemption depth 0 (or from the idle loop)
+
+// Run fn(arg) in one thread on each CPU of the mask, all released together; returns the first non-zero result.
+int threads_run_on(const struct cpumask *mask, int (*fn)(void *), void *arg);
+
+void sched_init(void);			// boot CPU, before other CPUs start
+void sched_init_cpu(void);		// each CPU: the current flow of control becomes its idle thread
+_Noreturn void idle_loop(void);		// each CPU ends its boot here
+void sched_tick(void);			// from the tick: time slice, sleepers
+bool cpu_is_idle(unsigned cpu);		// executing its idle thread (a hint)

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: MIT
+// Time: the clock, the tick, and tickless idle.
+#pragma once
+#include "kernel/types.h"
+#include <arch/percpu.h>
+#include <arch/time.h>		// cycles(), arch_cycles_to_ns() …
+
+extern u32 tick_hz;		// hz= of the command line, 100 … 1000
+DECLARE_PER_CPU(u64, ticks);	// ticks that this CPU has taken
+DECLARE_PER_CPU(u64, interrupts);	// all interrupts that this CPU has taken
+
+u64 now_ns(void);		// monotonic since boot, same on all CPUs up to the TSC's skew. Any context
+static inline u64 tick_ns(void) { return NSEC_PER_SEC / tick_hz; }
+void time_init_cpu(void);	// start this CPU's tick
+// Called by arch for every timer interrupt; IRQs off, between irq_enter() and irq_exit(). `quiescent`: the interrupt
+// came from user mode, the idle loop, or code with preemption on.
+void time_interrupt(bool quiescent);
+void tick_stop_idle(void);	// idle loop, IRQs off: stop the tick or arm it for the next sleeper, if nothing needs it
+void tick_restart(void);	// leaving idle, IRQs off
+u64 tickless_cpus(void);	// how many CPUs idle without tick now (a hint)
+
+// A spin-wait with a watchdog: spin until cond; after SPIN_LIMIT_NS print who waits for what (and which CPU), with
+// backtraces, and panic.
+#define SPIN_LIMIT_NS (60 * NSEC_PER_SEC)
+void spin_stuck(const char *what, int cpu, u64 waited_ns);	// panics
+#define spin_until(cond, what, cpu) do { \
+	if (cond) \
+		break; \
+	u64 _start = now_ns(); \
+	for (u32 _i = 1; !(cond); _i++) { \
+		cpu_relax(); \
+		if (!(_i & 0xfff) && now_ns() - _start > SPIN_LIMIT_NS) \
+			spin_stuck((what), (int)(cpu), now_ns() - _start); \
+	} \
+} while (0)

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: MIT
+// Page frames: one descriptor per frame, a buddy allocator with per-CPU lists.
+//
+// Reference counts: a frame is allocated with count 1 and freed by the put that drops the count to 0. A lockless walker may
+// take a transient reference on a frame that has been reused as anything (page_try_get, never 0 -> 1), so every kind of
+// frame tolerates extra references and counts are never plainly stored.
+#pragma once
+#include "kernel/list.h"
+#include "kernel/rcu.h"
+#include <arch/mmu.h>
+
+enum page_kind {
+	PAGE_RESERVED, PAGE_FREE, PAGE_ANON, PAGE_TABLE, PAGE_SLAB, PAGE_KERNEL, PAGE_TAIL, PAGE_PCP,
+};
+enum table_state { TABLE_NONE, TABLE_LIVE, TABLE_UNLINKED, TABLE_FLUSHED, TABLE_QUIESCED, TABLE_FREE };
+
+#define MAX_ORDER 18	// 1 GiB
+
+struct page {
+	u32 refs;
+	u8 kind;		// enum page_kind
+	u8 order;		// of the block whose head this is
+	u8 table_state;		// enum table_state (DESIGN 2)
+	u8 table_level;
+	u32 birth;		// grows with each allocation of this frame
+	u32 head_off;		// PAGE_TAIL: distance to the head, in frames
+	u64 private;		// the owner's
+	struct list link;	// the owner's; free lists while free
+	struct rcu_head rcu;	// the owner's
+} __aligned(64);
+_Static_assert(sizeof(struct page) == 64, "one cache line per frame");
+
+extern struct page *page_map;		// indexed by frame number
+extern u64 page_map_frames;
+
+static __always_inline struct page *page_of(paddr_t pa) { return &page_map[pa >> PAGE_SHIFT]; }
+static __always_inline paddr_t page_to_phys(const struct page *p) { return (u64)(p - page_map) << PAGE_SHIFT; }
+static __always_inline void *page_to_virt(const struct page *p) { return phys_to_virt(page_to_phys(p)); }
+static __always_inline struct page *virt_to_page(const void *v) { return page_of(virt_to_phys(v)); }
+static __always_inline bool page_valid(paddr_t pa) { return pa >> PAGE_SHIFT < page_map_frames; }
+static __always_inline struct page *page_head(struct page *p) { return READ_ONCE(p->kind) == PAGE_TAIL ? p - READ_ONCE(p->head_off) : p; }
+
+enum { PG_ZERO = 1, PG_NOFAIL_INJECT = 2 /* not subject to injected failures */ };
+// 2^order frames, count 1 on the head, tails marked; NULL: none left, or an injected failure. Any context but NMI; IRQs either way.
+struct page *page_alloc(unsigned order, enum page_kind kind, unsigned flags);
+void page_get(struct page *p);			// the caller already holds a reference
+bool page_try_get(struct page *head);		// false: the count was 0. Any context
+void page_put(struct page *head);		// the last one frees. Any context but NMI
+// A block of which the caller holds the only reference becomes 2^order single frames with count 1 each (false: others
+// hold references). Freezes the count meanwhile.
+bool page_split(struct page *head);
+
+void page_init(void);				// boot CPU: from arch_for_each_ram()
+void page_init_cpu(void);			// each CPU's lists
+u64 page_free_count(void);			// frames: buddy and all per-CPU lists
+u64 page_total_count(void);
+void page_drain(void);				// return all CPUs' per-CPU lists to the buddy. May sleep
+bool page_check(void);				// walk all free lists: consistent? (tests; takes the lock)
+// Memory before page_init(): never freed, zeroed. NULL when none is left.
+void *boot_alloc(size_t bytes, size_t align);

@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: MIT
+// Small objects: slab caches over page frames, and kmalloc in power-of-two classes on top. Any context but NMI.
+#pragma once
+#include "kernel/types.h"
+
+struct slab_cache;
+struct slab_cache *slab_create(const char *name, size_t size, size_t align);	// NULL: out of memory
+void *slab_alloc(struct slab_cache *c);		// not zeroed; NULL: out of memory or injected failure
+void slab_free(struct slab_cache *c, void *obj);
+u64 slab_in_use(struct slab_cache *c);		// objects
+void slab_shrink(void);				// give empty slabs back, so that frames balance in tests
+
+void *kmalloc(size_t size);			// up to 1 MiB (beyond 2 KiB whole frames); NULL on failure
+void *kzalloc(size_t size);
+void kfree(void *p);				// NULL is fine
+void slab_init(void);

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# Quiesce. `make help` lists the targets; DESIGN notes and the variables are in README.md.
+# Quiesce. `make help` lists the targets and the variables.
 VERSION := 0.1
 SMP ?= 4
 MEM ?= 512M
@@ -15,52 +15,80 @@ CC := $(CROSS_COMPILE)gcc
 LD := $(CROSS_COMPILE)ld
 NM := $(CROSS_COMPILE)nm
 NASM := nasm
-DEPS := gcc binutils make nasm python3 qemu-system-x86 grub-common grub-pc-bin grub-efi-amd64-bin xorriso mtools ovmf gdb
+PYTHON := PYTHONDONTWRITEBYTECODE=1 python3 -u
+DEPS := git gcc binutils make nasm python3 qemu-system-x86 grub-common grub-pc-bin grub-efi-amd64-bin xorriso mtools ovmf gdb
 
-COMMIT := $(shell git describe --always --dirty --exclude='*' 2>/dev/null || echo unknown)
 WARN := -Wall -Wextra -Werror -Wmissing-prototypes -Wno-unused-parameter
 KFLAGS := -std=gnu11 -O2 -g -ffreestanding -fno-pic -fno-pie -fno-omit-frame-pointer -fno-asynchronous-unwind-tables \
 	-fno-strict-aliasing -fno-delete-null-pointer-checks -mcmodel=kernel -mno-red-zone -mgeneral-regs-only \
 	-fstack-protector-strong -mstack-protector-guard=global -I. -Iarch/x86_64/include $(WARN) -MMD -MP
+LDFLAGS := -n -z noexecstack --no-warn-rwx-segments -T linker.ld
 
 SRC_C := $(wildcard boot/*.c arch/x86_64/*.c kernel/*.c mm/*.c tests/*.c)
 SRC_ASM := $(wildcard boot/*.asm arch/x86_64/*.asm)
-objs = $(SRC_C:%.c=build/$(1)/%.o) $(SRC_ASM:%.asm=build/$(1)/%.asm.o)
+objs = $(SRC_C:%.c=build/$(1)/%.o) $(SRC_ASM:%.asm=build/$(1)/%.asm.o) build/$(1)/version.o
 
 all: build/quiesce.iso build/quiesce-check.iso
 
 build/release/%.o: KFLAGS += -DCHECK=0 -DBUILD_NAME='"release"'
 build/check/%.o: KFLAGS += -DCHECK=1 -DBUILD_NAME='"check"'
-build/release/%.o build/check/%.o: build/.flags
 define compile
-build/$(1)/%.o: %.c
+build/$(1)/%.o: %.c Makefile
 	@mkdir -p $$(@D)
 	@echo "CC [$(1)] $$<"
 	@$$(CC) $$(KFLAGS) -c $$< -o $$@
-build/$(1)/%.asm.o: %.asm
+build/$(1)/%.asm.o: %.asm Makefile
 	@mkdir -p $$(@D)
 	@echo "ASM [$(1)] $$<"
-	@$$(NASM) -f elf64 -g -F dwarf -I. -MD $$(@:.o=.d) -o $$@ $$<
+	@$$(NASM) -f elf64 -g -F dwarf -I. -MD $$(@:.o=.d) -MP -o $$@ $$<
+build/$(1)/version.o: build/version.c Makefile
+	@mkdir -p $$(@D)
+	@$$(CC) $$(KFLAGS) -c $$< -o $$@
 endef
 $(foreach b,release check,$(eval $(call compile,$(b))))
+
+# Written anew only when the version or the commit changes, so that nothing else is compiled again.
+build/version.c: FORCE
+	@mkdir -p $(@D)
+	@commit=$$(git describe --always --dirty --exclude='*' 2>/dev/null || echo unknown); \
+	printf '#include "kernel/version.h"\nconst char quiesce_version[] = "$(VERSION)";\nconst char quiesce_commit[] = "%s";\n' \
+		"$$commit" > $@.new; cmp -s $@.new $@ && rm $@.new || mv $@.new $@
 
 # Two links: the first yields the symbol table that the second carries along for backtraces.
 build/quiesce.elf: $(call objs,release) linker.ld tools/ksyms.py
 build/quiesce-check.elf: $(call objs,check) linker.ld tools/ksyms.py
 build/%.elf:
 	@echo "LD $@"
-	@$(LD) -n -z noexecstack --no-warn-rwx-segments -T linker.ld -o $@.1 $(filter %.o,$^)
+	@$(LD) $(LDFLAGS) -o $@.1 $(filter %.o,$^)
 	@python3 tools/ksyms.py $(NM) $@.1 > $@.ksyms.asm && $(NASM) -f elf64 -o $@.ksyms.o $@.ksyms.asm
-	@$(LD) -n -z noexecstack --no-warn-rwx-segments -T linker.ld -o $@ $(filter %.o,$^) $@.ksyms.o
+	@$(LD) $(LDFLAGS) -o $@ $(filter %.o,$^) $@.ksyms.o
 
 build/%.iso: build/%.elf grub.cfg
+	@echo "ISO $@"
 	@rm -rf $@.d && mkdir -p $@.d/boot/grub && cp grub.cfg $@.d/boot/grub/ && cp $< $@.d/boot/quiesce.elf
 	@grub-mkrescue -o $@ $@.d >$@.log 2>&1 || { cat $@.log; exit 1; }
 
-.PHONY: all deps clean
+# A make of its own builds, so that `make deps run` sees the tools that deps has just installed, and builds in parallel.
+build_all = @+$(MAKE) --no-print-directory -j$$(nproc) all
+run:
+	$(build_all)
+	@$(PYTHON) tools/run.py
+bench:
+	$(build_all)
+	@BUILD=release CMDLINE="$${CMDLINE:-mode=bench}" $(PYTHON) tools/run.py
+debug:
+	$(build_all)
+	@$(PYTHON) tools/run.py debug
+test:
+	$(build_all)
+	@$(PYTHON) tools/test.py
 deps:
-	apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(DEPS)
+	@tools/deps.sh $(DEPS)
 clean:
 	rm -rf build
+help:
+	@sed 1d tools/help.txt
 
+-include tests/host/host.mk
 -include $(shell find build -name '*.d' -type f 2>/dev/null)
+.PHONY: all run bench debug test deps clean help FORCE

@@ -17,13 +17,17 @@ struct cmdline_key {
 	static const struct cmdline_key cmdkey_##key = { .name = #key, .set = (fn), .print_valid = (print) }; \
 	REGISTER(cmdline_keys, cmdkey_##key)
 
+// Longest line and longest key=value that are accepted.
+#define CMDLINE_MAX 1024
+#define CMDLINE_TOKEN_MAX 160
+
 // Parse one source ("grub" or "fw_cfg"); false: errors were printed. Keys given twice inside one source are an error.
 bool cmdline_parse(const char *source, const char *line);
-// Both sources: values of `overriding` win, key by key. Both lines are checked in full.
+// The same, but the errors go to `report`, one call each, without the print_valid lists (what the tests use).
+bool cmdline_parse_to(const char *source, const char *line, void (*report)(const char *error));
+// Both sources: fw_cfg's values win, key by key. Both lines are checked in full.
 bool cmdline_parse_all(const char *grub, const char *fw_cfg);
 
-enum run_mode { MODE_COMPARE, MODE_TEST, MODE_BENCH, MODE_TORTURE, MODE_MONITOR };
-extern enum run_mode opt_mode;
 extern char opt_test[128], opt_bench[128];	// globs
 extern u64 opt_seed;
 extern u32 opt_seconds;				// 0: the mode's default

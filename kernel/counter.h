@@ -10,6 +10,8 @@
 	X(ipi_sync)		/* sync IPIs sent */ \
 	X(ipi_walker)		/* shootdown IPIs sent only for a walker's sake */ \
 	X(ipi_resched)		/* reschedule IPIs sent */ \
+	X(ipi_xcall)		/* IPIs sent for cross-CPU calls of any kind */ \
+	X(xcalls)		/* cross-CPU requests queued: several may share one IPI */ \
 	X(flush_local)		/* local invalidations asked for */ \
 	X(flush_full)		/* … of them full flushes */ \
 	X(flush_lazy_skipped)	/* lazy CPUs not interrupted */ \
@@ -28,6 +30,8 @@
 	X(table_fallbacks)	/* policy could allocate no batch */ \
 	X(faults)		/* demand faults served */ \
 	X(tables_allocated) \
+	X(tables_unlinked) \
+	X(tables_freed) \
 	X(rcu_qs)		/* quiescent states reported up the tree */ \
 	X(rcu_callbacks)	/* callbacks invoked */
 

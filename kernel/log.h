@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: MIT
-// The one printer. It touches the serial line; everything else goes through it. Any context: from an NMI or a panic
+// The one printer. It touches the serial line; everything else goes through it. Any context: in an interrupt or NMI
 // the printer is taken by try-lock and, if that fails, the text waits in a small buffer that the holder prints.
 #pragma once
 #include "kernel/types.h"
 
 enum loglevel { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
 
-// Unprefixed text (banner, KTAP, BENCH, VERDICT lines). One call is printed in one piece.
+// Unprefixed text (banner, KTAP, BENCH, VERDICT lines). One call is printed in one piece, up to LOG_LINE_MAX bytes.
+#define LOG_LINE_MAX 4096
 void kprintf(const char *fmt, ...) __printf(1, 2);
 void kvprintf(const char *fmt, va_list ap);
 // "# LEVEL: text": a KTAP diagnostic line, dropped above the command line's loglevel=. A newline is added.
@@ -16,5 +17,8 @@ void klog(enum loglevel level, const char *fmt, ...) __printf(2, 3);
 #define log_info(...) klog(LOG_INFO, __VA_ARGS__)
 #define log_debug(...) klog(LOG_DEBUG, __VA_ARGS__)
 void log_set_level(enum loglevel level);
-// From now on print without locks: the panicking CPU owns the machine.
+// Until this is called all text is kept back, so that the banner is the first line although it is known late. `first` is
+// printed before the text kept. A panic, kernel_exit() and loglevel=debug open the printer too.
+void log_open(const char *first);
+// From now on this CPU alone prints, without locks: it owns the machine (panic, exit), or it is its turn to speak.
 void log_panic_mode(void);

@@ -18,12 +18,13 @@ void waitq_wake_all(struct waitq *q);
 // Sleep until cond holds; cond is re-evaluated after each wake-up. The waker makes cond true first, then wakes.
 struct waiter {
 	struct list link;
-	struct thread *thread;
+	struct thread *thread;	// NULL: not yet in the queue
+	bool woken;		// a waker has taken it out of the queue
 };
 void waitq_prepare(struct waitq *q, struct waiter *w);	// enqueue and mark the thread as sleeping
-void waitq_finish(struct waitq *q, struct waiter *w);
+void waitq_finish(struct waitq *q, struct waiter *w);	// runnable again, out of the queue
 #define wait_event(q, cond) do { \
-	struct waiter _w; \
+	struct waiter _w = { .thread = NULL }; \
 	for (;;) { \
 		waitq_prepare((q), &_w); \
 		if (cond) \
@@ -34,6 +35,8 @@ void waitq_finish(struct waitq *q, struct waiter *w);
 } while (0)
 void schedule(void);
 
+// A mutex may be freed only when nobody can still be inside mutex_unlock(); a completion as soon as its last
+// wait_for_completion() has returned.
 struct mutex {
 	struct thread *owner;	// NULL: free. Uncontended lock and unlock are one cmpxchg each.
 	u32 waiters;

@@ -28,6 +28,7 @@ struct spinlock {
 	u64 since;		// cycles at acquisition
 	u16 owner;		// CPU + 1, or 0
 	u8 rank;
+	u8 irq_use;		// enum lock_irq_use: how it has been taken so far
 #endif
 };
 
@@ -46,6 +47,10 @@ void spin_lock_nested(struct spinlock *l);	// a second lock of the same rank, in
 // The same with interrupts off: needed when an interrupt handler takes the lock too.
 irqflags_t spin_lock_irqsave(struct spinlock *l);
 void spin_unlock_irqrestore(struct spinlock *l, irqflags_t flags);
+// Why this CPU must not take l (or, for the second, release it) here and now; NULL: it may. Checking builds only (else
+// NULL); there a lock operation panics with that text.
+const char *spin_lock_fault(struct spinlock *l, bool nested);
+const char *spin_unlock_fault(struct spinlock *l);
 bool spin_held(struct spinlock *l);		// by this CPU; checking builds only (else true)
 void locks_print_held(unsigned cpu);		// for panic and watchdog; nothing in release builds
 u64 spin_locks_taken(void);			// by this CPU since boot; checking builds only (else 0)

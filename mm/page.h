@@ -15,6 +15,7 @@ enum page_kind {
 enum table_state { TABLE_NONE, TABLE_LIVE, TABLE_UNLINKED, TABLE_FLUSHED, TABLE_QUIESCED, TABLE_FREE };
 
 #define MAX_ORDER 18	// 1 GiB
+#define ORDER_INSIDE 0xff	// .order of a free frame that is not the head of its free block
 
 struct page {
 	u32 refs;
@@ -26,7 +27,13 @@ struct page {
 	u32 head_off;		// PAGE_TAIL: distance to the head, in frames
 	u64 private;		// the owner's
 	struct list link;	// the owner's; free lists while free
-	struct rcu_head rcu;	// the owner's
+	union {
+		struct rcu_head rcu;	// the owner's
+		struct {		// PAGE_SLAB, under the cache's lock
+			void *free;	// first free object
+			u32 in_use;
+		} slab;
+	};
 } __aligned(64);
 _Static_assert(sizeof(struct page) == 64, "one cache line per frame");
 
@@ -40,8 +47,11 @@ static __always_inline struct page *virt_to_page(const void *v) { return page_of
 static __always_inline bool page_valid(paddr_t pa) { return pa >> PAGE_SHIFT < page_map_frames; }
 static __always_inline struct page *page_head(struct page *p) { return READ_ONCE(p->kind) == PAGE_TAIL ? p - READ_ONCE(p->head_off) : p; }
 
+#define PAGE_PIN_DIRTY 1	// in .private of a PAGE_ANON head: a pin's holder wrote to it
+
 enum { PG_ZERO = 1, PG_NOFAIL_INJECT = 2 /* not subject to injected failures */ };
-// 2^order frames, count 1 on the head, tails marked; NULL: none left, or an injected failure. Any context but NMI; IRQs either way.
+// 2^order frames, count 1 on the head, tails marked; NULL: none left, or an injected failure. Any context but NMI; IRQs either
+// way. Only a preemptible caller gets at what the lists of other CPUs hold, when all else is used up (it waits for them).
 struct page *page_alloc(unsigned order, enum page_kind kind, unsigned flags);
 void page_get(struct page *p);			// the caller already holds a reference
 bool page_try_get(struct page *head);		// false: the count was 0. Any context
@@ -55,6 +65,11 @@ void page_init_cpu(void);			// each CPU's lists
 u64 page_free_count(void);			// frames: buddy and all per-CPU lists
 u64 page_total_count(void);
 void page_drain(void);				// return all CPUs' per-CPU lists to the buddy. May sleep
-bool page_check(void);				// walk all free lists: consistent? (tests; takes the lock)
-// Memory before page_init(): never freed, zeroed. NULL when none is left.
+bool page_check(void);				// walk all free lists: consistent? (tests; takes the lock; may sleep)
+// Memory before page_init(): never freed, zeroed, from the lowest address that fits. NULL when none is left.
 void *boot_alloc(size_t bytes, size_t align);
+
+// The allocators' way to report misuse (double free, overrun, use after free): a panic, or, in checking builds, a call of
+// this hook if a test has set one; the operation is then left undone.
+extern void (*alloc_error_hook)(const char *what, const void *object);
+void alloc_error(const char *what, const void *object);

@@ -24,10 +24,17 @@ void arch_init_early(void);	// what main() needs first: console, boot info, desc
 void arch_init_memory(void);	// after page_init(): final kernel mappings (W^X, guard pages, direct map)
 void arch_init_platform(void);	// ACPI, APIC, clock calibration; sets nr_cpus (honouring opt_cpus)
 void arch_start_cpus(void);	// start all others in parallel; each calls cpu_main() on its own stack
+_Noreturn void kernel_main(void);	// kernel/main.c: the boot CPU's life, called after arch_init_early()
 _Noreturn void cpu_main(void);	// kernel/main.c: an application processor's life
+
+// NMIs coalesce, so each registered handler is called for every NMI and checks its own request word. Between nmi_enter()
+// and nmi_exit(); must not fault, must not touch user memory.
+typedef void nmi_handler_fn(void);
+#define NMI_HANDLER(fn) REGISTER(nmi_handlers, fn)
 
 // Backtrace from the caller, or from an interrupted context given by the trap code: return addresses into out, count returned.
 unsigned arch_backtrace(uintptr_t *out, unsigned max);
 unsigned arch_backtrace_interrupted(uintptr_t *out, unsigned max);	// in interrupt or NMI: the context below it
 const char *symbol_name(uintptr_t addr, u64 *offset);	// "?" when unknown
 void print_backtrace(const uintptr_t *pcs, unsigned n);	// one klog line each
+void arch_print_registers(void);		// of the trap that this CPU is in, if any (for panic)

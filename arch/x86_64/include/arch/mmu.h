@@ -24,6 +24,7 @@ enum pte_bits {
 };
 #define PTE_NX (1ull << 63)
 #define PTE_ADDR 0x000ffffffffff000ull
+enum prot { PROT_R = 1, PROT_W = 2, PROT_X = 4 };
 extern pte_t pte_nx_mask;	// PTE_NX where the CPU has it, else 0
 
 static __always_inline pte_t pte_read(const pte_t *e) { return READ_ONCE(*e); }
@@ -39,14 +40,25 @@ static __always_inline bool pte_dirty(pte_t v) { return v & PTE_D; }
 static __always_inline bool pte_accessed(pte_t v) { return v & PTE_A; }
 // The frame or table named. A large leaf's bit 12 is PAT, never set here; the low bits below its size are zero.
 static __always_inline paddr_t pte_addr(pte_t v) { return v & PTE_ADDR; }
+// Present, and user mode may read it (write: also write it)?
+static __always_inline bool pte_permits(pte_t v, bool write)
+{
+	pte_t need = PTE_P | PTE_U | (write ? PTE_W : 0);
+
+	return (v & need) == need;
+}
+// The leaf with other permissions and all else, A and D included, as it is.
+static __always_inline pte_t pte_with_prot(pte_t v, unsigned prot)
+{
+	v &= ~(pte_t)(PTE_W | PTE_NX | PTE_U);
+	return v | (prot & PROT_R ? PTE_U : 0) | (prot & PROT_W ? PTE_W : 0) | (prot & PROT_X ? 0 : pte_nx_mask);
+}
 // Equal but for the bits that hardware sets by itself?
 static __always_inline bool pte_same(pte_t a, pte_t b) { return !((a ^ b) & ~(pte_t)(PTE_A | PTE_D)); }
 
-enum prot { PROT_R = 1, PROT_W = 2, PROT_X = 4 };
 static __always_inline pte_t pte_make_leaf(paddr_t pa, int level, unsigned prot)	// a user leaf
 {
-	return pa | PTE_P | PTE_U | (prot & PROT_W ? PTE_W : 0) | (level > 1 ? PTE_PS : 0) |
-	       (prot & PROT_X ? 0 : pte_nx_mask);
+	return pte_with_prot(pa | PTE_P | (level > 1 ? PTE_PS : 0), prot);
 }
 static __always_inline pte_t pte_make_table(paddr_t pa) { return pa | PTE_P | PTE_W | PTE_U; }
 

@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: MIT
+// Contract: arch_yield_point() and arch_fence().
+#pragma once
+#include <arch/cpu.h>
+
+// Every access to shared memory is a place where this CPU may take an interrupt: that is all the preemption there is here.
+#define arch_yield_point() do { \
+	if (unlikely(__atomic_load_n(&host_this(host_irq)->pending, __ATOMIC_RELAXED))) \
+		host_poll(); \
+} while (0)
+#ifdef __SANITIZE_THREAD__
+#define arch_fence() host_fence()	// ThreadSanitizer knows no fences: a seq_cst read-modify-write on a dummy
+#else
+#define arch_fence() __atomic_thread_fence(__ATOMIC_SEQ_CST)
+#endif
+#define cpu_relax() host_relax()

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: MIT
+// Contract: this CPU's interrupt flag. A word of the CPU; turning it on is a yield point, so what waited is taken there.
+#pragma once
+#include <arch/atomic.h>
+
+typedef u64 irqflags_t;
+
+static __always_inline irqflags_t irq_flags(void) { return __atomic_load_n(&host_this(host_irq)->enabled, __ATOMIC_RELAXED); }
+static __always_inline void irq_disable(void)
+{
+	__atomic_store_n(&host_this(host_irq)->enabled, 0, __ATOMIC_RELAXED);
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+}
+static __always_inline void irq_enable(void)
+{
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	__atomic_store_n(&host_this(host_irq)->enabled, 1, __ATOMIC_RELAXED);
+	arch_yield_point();
+}
+static __always_inline bool irqs_enabled_in(irqflags_t f) { return f; }
+static __always_inline bool irqs_enabled(void) { return irqs_enabled_in(irq_flags()); }
+static __always_inline irqflags_t irq_save(void)
+{
+	irqflags_t f = irq_flags();
+
+	irq_disable();
+	return f;
+}
+static __always_inline void irq_restore(irqflags_t f)
+{
+	if (irqs_enabled_in(f))
+		irq_enable();
+}
+// Enable interrupts and wait for one, without a gap between the two; returns with interrupts on.
+void irq_enable_and_halt(void);

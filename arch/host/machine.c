@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: MIT
+// The machine as a whole: the program's arguments, console, exit; and main().
+//
+//   quiesce-host [cpus=N] [mem=MiB] [KEY=VALUE …]
+//
+// mem= is the host's own; the rest is the kernel's command line, and the kernel judges it.
+#include "kernel/cmdline.h"
+#include "kernel/cpumask.h"
+#include "kernel/lib.h"
+#include "kernel/log.h"
+#include "kernel/panic.h"
+#include <arch/irq.h>
+#include <arch/machine.h>
+#include "arch/host/host.h"
+#include "arch/host/os.h"
+
+#define CPUS_DEFAULT 4
+#define MEM_DEFAULT 512
+#define MEM_MIN 32
+#define MEM_MAX 65536
+
+static char line[1024];
+
+void arch_console_write(const char *s, size_t n) { os_write(s, n); }
+int arch_console_getc(void) { return os_getc(); }
+void arch_exit(int status) { os_exit(status); }
+
+void arch_halt_forever(void)
+{
+	irq_disable();
+	for (;;)
+		cpu_relax();
+}
+
+const char *arch_cmdline_boot(void) { return ""; }
+const char *arch_cmdline_override(void) { return line; }
+const char *arch_firmware(void) { return "host"; }
+const char *arch_hypervisor(void) { return "host"; }
+const char *arch_apic_mode(void) { return "none"; }
+
+void arch_init_early(void) { }	// main() has done it
+void arch_init_platform(void) { nr_cpus = opt_cpus ? MIN(opt_cpus, (u32)NR_CPUS) : CPUS_DEFAULT; }
+
+static _Noreturn void usage(const char *why, const char *arg)
+{
+	char text[256];
+
+	os_write(text, MIN((size_t)ksnprintf(text, sizeof(text), "quiesce-host: %s: %s\n", why, arg), sizeof(text) - 1));
+	os_exit(EXIT_BAD_INPUT);
+}
+
+static void fault(int sig, uintptr_t pc, uintptr_t addr, uintptr_t fp)
+{
+	u64 offset = 0;
+	const char *name = symbol_name(pc, &offset);
+
+	host_this(host_irq)->interrupted = fp;
+	host_this(host_irq)->enabled = 0;
+	panic("signal %d at %s+0x%llx, address 0x%llx", sig, name, (unsigned long long)offset, (unsigned long long)addr);
+}
+
+int main(int argc, char **argv)
+{
+	u64 mem = MEM_DEFAULT;
+	size_t len = 0;
+
+	for (int i = 1; i < argc; i++) {
+		if (!strncmp(argv[i], "mem=", 4)) {
+			if (!parse_u64(argv[i] + 4, &mem) || mem < MEM_MIN || mem > MEM_MAX)
+				usage("mem= is 32 … 65536 MiB", argv[i]);
+			continue;
+		}
+		if (len + strlen(argv[i]) + 2 > sizeof(line))
+			usage("too long", argv[i]);
+		len += (size_t)ksnprintf(line + len, sizeof(line) - len, "%s%s", len ? " " : "", argv[i]);
+	}
+	host_percpu_boot();
+	host_ram_init(mem << 20);
+	host_symbols_init();
+	host_timer_init();
+	os_catch_faults(fault);
+	arch_init_early();
+	kernel_main();
+}

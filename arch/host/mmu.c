@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: MIT
+// RAM, and a memory-management unit without a TLB: every access to user memory walks the tables of the loaded root.
+#include "kernel/errno.h"
+#include "kernel/panic.h"
+#include "mm/page.h"
+#include "mm/space.h"
+#include <arch/irq.h>
+#include <arch/machine.h>
+#include <arch/mmu.h>
+#include <arch/percpu.h>
+#include "arch/host/host.h"
+#include "arch/host/os.h"
+
+#define RAM_START (1ull << 20)
+#define HOLE_START (15ull << 20)	// as on old PCs: so that nobody relies on RAM in one piece
+#define HOLE_END (16ull << 20)
+
+uintptr_t direct_map_base;
+pte_t pte_nx_mask = PTE_NX;
+static u64 ram_end;
+static paddr_t kernel_root;
+static DEFINE_PER_CPU(paddr_t, loaded_root);
+
+void host_ram_init(u64 bytes)
+{
+	ram_end = ALIGN_UP(RAM_START + bytes + HOLE_END - HOLE_START, PAGE_SIZE);
+	direct_map_base = (uintptr_t)os_reserve(ram_end);
+	if (!direct_map_base)
+		os_exit(1);
+}
+
+void arch_for_each_ram(void (*fn)(paddr_t start, paddr_t end))
+{
+	fn(RAM_START, MIN(HOLE_START, ram_end));
+	if (ram_end > HOLE_END)
+		fn(HOLE_END, ram_end);
+}
+
+paddr_t arch_ram_end(void) { return ram_end; }
+u64 arch_ram_bytes(void) { return ram_end - RAM_START - (HOLE_END - HOLE_START); }
+
+void arch_init_memory(void)
+{
+	struct page *root = page_alloc(0, PAGE_KERNEL, PG_ZERO | PG_NOFAIL_INJECT);
+
+	if (!root)
+		panic("no memory for the kernel's root");
+	kernel_root = page_to_phys(root);
+	this_cpu_write(loaded_root, kernel_root);
+}
+
+bool arch_has_page_size(int level) { return level >= 1 && level <= MMU_NR_PAGE_SIZES; }
+void arch_root_init(pte_t *root) { }	// the kernel half is the process's own
+paddr_t arch_kernel_root(void) { return kernel_root; }
+void arch_load_root(paddr_t root) { this_cpu_write(loaded_root, root); }
+paddr_t arch_current_root(void)
+{
+	paddr_t root = this_cpu_read(loaded_root);
+
+	return root ? root : kernel_root;
+}
+void arch_flush_page(vaddr_t va) { }	// nothing is cached
+void arch_flush_user(void) { }
+
+// One access, as hardware does it: between the first look at the tables and the end of the access this CPU takes no interrupt
+// (no yield point: only bare builtins), so that who waits for an answer to a flush waits for the access, too.
+// Accessed and dirty bits are set by compare-and-exchange, never in an entry that has changed meanwhile.
+static u64 *translate(vaddr_t va, bool write)
+{
+	paddr_t table = arch_current_root();
+
+	if (va >= USER_END || va % sizeof(u64))
+		return NULL;
+	for (int level = PT_LEVELS;; level--) {
+		pte_t *e = (pte_t *)phys_to_virt(table) + pt_index(va, level);
+		pte_t v = __atomic_load_n(e, __ATOMIC_ACQUIRE), marked;
+
+		do {
+			bool leaf = pte_leaf(v, level);
+
+			if (!pte_present(v) || !pte_user(v) || (write && !pte_writable(v)))
+				return NULL;
+			marked = v | PTE_A | (leaf && write ? PTE_D : 0);
+		} while (marked != v && !__atomic_compare_exchange_n(e, &v, marked, false, __ATOMIC_SEQ_CST, __ATOMIC_ACQUIRE));
+		if (pte_leaf(v, level))
+			return (u64 *)((char *)phys_to_virt(pte_addr(v)) + (va & (level_size(level) - 1)));
+		table = pte_addr(v);
+	}
+}
+
+int arch_user_read64_nofault(vaddr_t va, u64 *out)
+{
+	u64 *p = translate(va, false);
+
+	if (!p)
+		return -EFAULT;
+	*out = __atomic_load_n(p, __ATOMIC_RELAXED);
+	return 0;
+}
+
+int arch_user_write64_nofault(vaddr_t va, u64 v)
+{
+	u64 *p = translate(va, true);
+
+	if (!p)
+		return -EFAULT;
+	__atomic_store_n(p, v, __ATOMIC_RELAXED);
+	return 0;
+}
+
+// space_fault_current() makes the page present; it may be taken away again before the second look, so look again.
+int arch_user_read64(vaddr_t va, u64 *out)
+{
+	while (arch_user_read64_nofault(va, out)) {
+		int err = va % sizeof(u64) ? -EFAULT : space_fault_current(va, false);
+
+		if (err)
+			return -EFAULT;
+	}
+	return 0;
+}
+
+int arch_user_write64(vaddr_t va, u64 v)
+{
+	while (arch_user_write64_nofault(va, v)) {
+		int err = va % sizeof(u64) ? -EFAULT : space_fault_current(va, true);
+
+		if (err)
+			return -EFAULT;
+	}
+	return 0;
+}

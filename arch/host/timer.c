@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: MIT
+// The CPUs' timers: deadlines in a table, and one pthread that waits for the earliest and raises HOST_TIMER.
+//
+//   CPU that arms                          timer thread
+//   -------------                          ------------
+//   deadline = d                           wake_at = earliest deadline
+//   full barrier                     <-->  full barrier
+//   d < wake_at? alarm++, wake futex       read the deadlines again: none earlier? sleep while alarm is unchanged
+#include "kernel/cpumask.h"
+#include "kernel/time.h"
+#include <arch/machine.h>
+#include "arch/host/host.h"
+#include "arch/host/os.h"
+
+#define NEVER (~0ull)
+
+// Of each CPU. A deadline changes by cmpxchg where the timer thread does it, so that a CPU's own store is never lost.
+static struct timer {
+	u64 deadline, period;
+} __cacheline timers[NR_CPUS];
+static u64 wake_at;
+static u32 alarm;
+
+u64 arch_ns(void) { return os_ns(); }
+u64 arch_cycles_hz(void) { return NSEC_PER_SEC; }
+u64 arch_cycles_to_ns(u64 c) { return c; }
+const char *arch_clock_name(void) { return "clock_monotonic"; }
+
+static void arm(u64 deadline, u64 period)
+{
+	struct timer *t = &timers[cpu_id()];
+
+	__atomic_store_n(&t->period, period, __ATOMIC_RELAXED);
+	__atomic_store_n(&t->deadline, deadline, __ATOMIC_SEQ_CST);
+	arch_fence();
+	if (deadline < __atomic_load_n(&wake_at, __ATOMIC_SEQ_CST)) {
+		__atomic_fetch_add(&alarm, 1, __ATOMIC_SEQ_CST);
+		os_futex_wake(&alarm);
+	}
+}
+
+void arch_timer_periodic(void) { arm(os_ns() + tick_ns(), tick_ns()); }
+void arch_timer_oneshot(u64 ns) { arm(os_ns() + ns, 0); }
+void arch_timer_stop(void) { arm(NEVER, 0); }
+
+void arch_udelay(u32 us)
+{
+	u64 end = os_ns() + us * NSEC_PER_USEC;
+
+	while (os_ns() < end)
+		cpu_relax();
+}
+
+// Raise what is due; the earliest deadline that is left. A period that was missed as a whole is not made up for.
+static u64 run_due(u64 now)
+{
+	u64 earliest = NEVER;
+
+	for (unsigned cpu = 0; cpu < NR_CPUS; cpu++) {
+		struct timer *t = &timers[cpu];
+		u64 d = __atomic_load_n(&t->deadline, __ATOMIC_SEQ_CST);
+
+		if (d <= now) {
+			u64 period = __atomic_load_n(&t->period, __ATOMIC_RELAXED);
+			u64 next = !period ? NEVER : d + period > now ? d + period : now + period;
+
+			if (__atomic_compare_exchange_n(&t->deadline, &d, next, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {
+				host_raise(cpu, HOST_TIMER);
+				d = next;
+			}	// else the CPU has armed it anew, and d is what it wants
+		}
+		if (d < earliest)
+			earliest = d;
+	}
+	return earliest;
+}
+
+static void timer_thread(void *arg)
+{
+	for (;;) {
+		u32 seen = __atomic_load_n(&alarm, __ATOMIC_SEQ_CST);
+		u64 next = run_due(os_ns());
+
+		__atomic_store_n(&wake_at, next, __ATOMIC_SEQ_CST);
+		arch_fence();
+		if (run_due(os_ns()) < next)
+			continue;
+		if (next == NEVER)
+			os_futex_wait(&alarm, seen);
+		else
+			os_futex_wait_until(&alarm, seen, next);
+	}
+}
+
+void host_timer_init(void)
+{
+	for (unsigned cpu = 0; cpu < NR_CPUS; cpu++)
+		timers[cpu].deadline = NEVER;
+	os_thread(timer_thread, NULL);
+}

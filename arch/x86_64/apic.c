@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: MIT
+// The local APIC (SDM vol. 3, chapter 11), and the silencing of the interrupt controllers that we do not use.
+// Priorities are set by the APIC's TPR, never by CR8.
+#include "arch/x86_64/acpi.h"
+#include "arch/x86_64/apic.h"
+#include "arch/x86_64/cpuid.h"
+#include "arch/x86_64/io.h"
+#include "arch/x86_64/kmap.h"
+#include "arch/x86_64/trap.h"
+#include "kernel/atomic.h"
+#include "kernel/log.h"
+#include "kernel/panic.h"
+#include "kernel/preempt.h"
+#include <arch/irq.h>
+#include <arch/machine.h>
+
+#define MSR_APIC_BASE 0x1bu
+#define APIC_BASE_X2 (1ull << 10)
+#define APIC_BASE_ENABLE (1ull << 11)
+#define MSR_X2APIC 0x800u		// + register offset / 16
+#define ICR_WAIT_SPINS 1000000		// far beyond any honest delivery
+
+static bool x2apic;
+static volatile u32 *registers;		// xAPIC
+
+bool apic_knows_id_by_leaf_b(void)
+{
+	return cpuid(0).eax >= 0xb && (cpuid_count(0xb, 0).ebx & 0xffff);
+}
+
+u32 apic_own_id(void)
+{
+	return apic_knows_id_by_leaf_b() ? cpuid_count(0xb, 0).edx : cpuid(1).ebx >> 24;
+}
+
+u32 apic_max_id(void) { return x2apic ? 0xfffffffe : 0xfe; }
+
+const char *arch_apic_mode(void)
+{
+	return x2apic ? "x2apic" : registers ? "xapic" : "none";
+}
+
+u32 apic_read(enum apic_reg reg)
+{
+	return x2apic ? (u32)rdmsr(MSR_X2APIC + reg / 16) : registers[reg / 4];
+}
+
+void apic_write(enum apic_reg reg, u32 value)
+{
+	if (x2apic)
+		wrmsr(MSR_X2APIC + reg / 16, value);
+	else
+		registers[reg / 4] = value;
+}
+
+void apic_eoi(void) { apic_write(APIC_EOI, 0); }
+
+static void wait_icr_idle(void)
+{
+	for (int i = 0; (registers[APIC_ICR / 4] & ICR_BUSY) && i < ICR_WAIT_SPINS; i++)
+		cpu_relax();
+}
+
+// In xAPIC mode a send is two writes, and an NMI that sends too may come between them: it puts the destination back
+// and lets its own send finish first, so that whoever was interrupted notices nothing.
+static void xapic_send(u32 apic_id, u32 command)
+{
+	irqflags_t flags = irq_save();
+	u32 interrupted = registers[APIC_ICR_HIGH / 4];
+
+	wait_icr_idle();
+	registers[APIC_ICR_HIGH / 4] = apic_id << 24;
+	registers[APIC_ICR / 4] = command;
+	if (in_nmi()) {
+		wait_icr_idle();
+		registers[APIC_ICR_HIGH / 4] = interrupted;
+	}
+	irq_restore(flags);
+}
+
+void apic_send(u32 apic_id, u32 command)
+{
+	if (!x2apic) {
+		xapic_send(apic_id, command);
+		return;
+	}
+	// This WRMSR is not serialising: without the fences the receiver could run before our earlier stores are visible.
+	__asm__ volatile("mfence; lfence" ::: "memory");
+	wrmsr(MSR_X2APIC + APIC_ICR / 16, (u64)apic_id << 32 | command);
+}
+
+static void ignore_interrupt(struct trap_frame *f)
+{
+	// Spurious: the controller has nothing in service, so there is nothing to acknowledge.
+}
+
+static void error_interrupt(struct trap_frame *f)
+{
+	static u32 errors;
+	u32 status;
+
+	apic_write(APIC_ESR, 0);	// latches what has gathered
+	status = apic_read(APIC_ESR);
+	apic_eoi();
+	if (fetch_add_relaxed(&errors, 1) < 8)
+		log_error("apic: CPU %u: error status %#x", cpu_id(), status);
+}
+
+static void silence_8259(void)
+{
+	enum { MASTER = 0x20, SLAVE = 0xa0, INIT_WITH_ICW4 = 0x11, MODE_8086 = 1 };
+
+	// Moved away from the exceptions even though masked: a spurious one cannot be masked.
+	outb(MASTER, INIT_WITH_ICW4);
+	outb(SLAVE, INIT_WITH_ICW4);
+	outb(MASTER + 1, VEC_PIC);
+	outb(SLAVE + 1, VEC_PIC + 8);
+	outb(MASTER + 1, 1 << 2);
+	outb(SLAVE + 1, 2);
+	outb(MASTER + 1, MODE_8086);
+	outb(SLAVE + 1, MODE_8086);
+	outb(MASTER + 1, 0xff);
+	outb(SLAVE + 1, 0xff);
+	arch_set_irq_handler(VEC_PIC + 7, ignore_interrupt);
+	arch_set_irq_handler(VEC_PIC + 15, ignore_interrupt);
+}
+
+// Firmware may have left entries open, at vectors that mean something else here.
+static void silence_ioapic(u32 address)
+{
+	enum { SELECT = 0, WINDOW = 0x10 / 4, REG_VERSION = 1, REG_ENTRIES = 0x10 };
+	volatile u32 *io = address ? arch_map_mmio(address, 0x20) : NULL;
+	unsigned last;
+
+	if (!io)
+		return;
+	io[SELECT] = REG_VERSION;
+	last = io[WINDOW] >> 16 & 0xff;
+	if (last > 239)		// reads as all ones: nobody is there
+		return;
+	for (unsigned i = 0; i <= last; i++) {
+		io[SELECT] = REG_ENTRIES + 2 * i;
+		io[WINDOW] |= APIC_MASKED;
+	}
+}
+
+static void map_registers(void)
+{
+	u64 base = rdmsr(MSR_APIC_BASE) & PTE_ADDR, told = acpi_madt()->lapic_address;
+
+	if (told && told != base)
+		log_warn("apic: the MADT says %#llx, the processor says %#llx and is believed",
+			 (unsigned long long)told, (unsigned long long)base);
+	registers = arch_map_mmio(base, PAGE_SIZE);
+	if (!registers)
+		panic("no memory to map the local APIC");
+}
+
+void apic_init(void)
+{
+	const struct acpi_madt *madt = acpi_madt();
+
+	if (!cpu_has_apic())
+		panic("this processor has no local APIC, or the firmware has switched it off");
+	x2apic = cpu_has_x2apic();
+	if (!x2apic)
+		map_registers();
+	silence_8259();
+	for (unsigned i = 0; i < madt->nr_ioapics; i++)
+		silence_ioapic(madt->ioapic_address[i]);
+	arch_set_irq_handler(VEC_SPURIOUS, ignore_interrupt);
+	arch_set_irq_handler(VEC_APIC_ERROR, error_interrupt);
+	apic_init_cpu();
+}
+
+// What the firmware has left in service would block all of lower priority.
+static void drain_in_service(void)
+{
+	for (int tries = 0; tries < 256; tries++) {
+		u32 any = 0;
+
+		for (unsigned i = 0; i < 8; i++)
+			any |= apic_read(APIC_ISR + i * 0x10);
+		if (!any)
+			return;
+		apic_eoi();
+	}
+}
+
+void apic_init_cpu(void)
+{
+	u64 base = rdmsr(MSR_APIC_BASE) | APIC_BASE_ENABLE;
+	unsigned last_lvt;
+
+	wrmsr(MSR_APIC_BASE, base);	// enabled first: x2APIC mode cannot be entered from "off"
+	if (x2apic)
+		wrmsr(MSR_APIC_BASE, base | APIC_BASE_X2);
+	last_lvt = apic_read(APIC_VERSION) >> 16 & 0xff;
+	apic_write(APIC_SPURIOUS, APIC_SW_ENABLE | VEC_SPURIOUS);	// while this is off, LVT entries stay masked
+	apic_write(APIC_TPR, 0);
+	apic_write(APIC_LVT_TIMER, APIC_MASKED | VEC_TIMER);
+	apic_write(APIC_LVT_LINT0, APIC_MASKED);
+	apic_write(APIC_LVT_LINT1, cpu_id() ? APIC_MASKED : APIC_LVT_NMI);	// the machine's NMI line
+	if (last_lvt >= 4)
+		apic_write(APIC_LVT_PERF, APIC_MASKED);
+	if (last_lvt >= 5)
+		apic_write(APIC_LVT_THERMAL, APIC_MASKED);
+	apic_write(APIC_LVT_ERROR, VEC_APIC_ERROR);
+	apic_write(APIC_ESR, 0);
+	drain_in_service();
+}

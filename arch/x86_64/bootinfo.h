@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: MIT
+// What the boot loader told us, copied out of its memory. The parser (boot/multiboot2.c) is a function of a buffer only.
+#pragma once
+#include "kernel/types.h"
+
+#define BOOT_CMDLINE_MAX 2048	// with the terminating zero
+#define BOOT_MEMORY_MAX 512	// entries
+
+struct memory_range {
+	paddr_t start, end;
+	bool usable;		// RAM that nobody else claims; else: somebody else's, whatever it is
+};
+
+struct boot_info {
+	char cmdline[BOOT_CMDLINE_MAX];
+	struct memory_range memory[BOOT_MEMORY_MAX];	// as given: unsorted, may overlap, any alignment
+	unsigned nr_memory;
+	u8 rsdp[36];		// the ACPI root pointer, the newer one if both were given
+	unsigned rsdp_len;	// 0: none
+	bool uefi;
+};
+
+// Parse Multiboot2 boot information that lies in buf; nothing beyond buf+len is touched. NULL, or what is wrong.
+const char *multiboot2_parse(const void *buf, size_t len, struct boot_info *out);
+#define MULTIBOOT2_MAX (1u << 20)	// no honest boot information is longer
+
+extern struct boot_info boot_info;
+
+// memmap.c: ranges sorted, merged, page aligned, what is claimed or reserved taken out. False: too many or no RAM.
+struct ram_map {
+	struct memory_range r[BOOT_MEMORY_MAX];
+	unsigned n;
+};
+bool ram_map_build(struct ram_map *ram, const struct memory_range *in, unsigned n);
+bool ram_map_remove(struct ram_map *ram, paddr_t start, paddr_t end);	// false: no room for the pieces
+void ram_init(void);			// from boot_info; failing exit if it makes no sense
+paddr_t ram_take_early(void);		// one page below 4 GiB, before page_init(); panics when none is left
+void ram_for_each_mapped(void (*fn)(paddr_t start, paddr_t end));	// all usable RAM, ours or taken
+
+const char *fwcfg_cmdline(const char **error);	// QEMU's opt/quiesce/cmdline, "" if none

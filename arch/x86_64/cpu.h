@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: MIT
+// This CPU's control registers, feature bits and descriptors.
+#pragma once
+#include "kernel/types.h"
+
+enum {
+	CR0_PE = 1 << 0, CR0_MP = 1 << 1, CR0_EM = 1 << 2, CR0_NE = 1 << 5, CR0_WP = 1 << 16, CR0_AM = 1 << 18,
+	CR4_PAE = 1 << 5, CR4_MCE = 1 << 6, CR4_PGE = 1 << 7, CR4_UMIP = 1 << 11, CR4_SMEP = 1 << 20, CR4_SMAP = 1 << 21,
+	EFER_LME = 1 << 8, EFER_NXE = 1 << 11,
+};
+#define CR0_PG (1u << 31)
+#define CR0_KERNEL (CR0_PE | CR0_MP | CR0_NE | CR0_WP | CR0_AM | CR0_PG)
+#define MSR_EFER 0xc0000080u
+#define MSR_GS_BASE 0xc0000101u
+
+// Make this CPU like all others: GS base first (per-CPU data works from here on), kernel root, control registers, GDT, TSS,
+// IDT. The caller runs at kernel addresses in long mode on its final stack, with EFER.NXE set if the CPU has NX.
+// CPU 0: by arch_init_early(). The others: percpu_alloc() has been called.
+void arch_cpu_setup(unsigned cpu);
+bool cpu_has_nx(void);
+extern bool cpu_smap;		// SMAP is on: user memory is reached between STAC and CLAC only

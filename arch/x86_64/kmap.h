@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: MIT
+// The kernel half of the address space.
+//
+//   ffff8000'00000000  direct map of all RAM: NX, the largest pages that fit; the image's text and rodata read-only
+//   ffffd000'00000000  windows on device memory and firmware tables, never unmapped
+//   ffffe000'00000000  stacks: slots of 32 KiB, 16 KiB unmapped (the guard) below 16 KiB of stack
+//   ffffffff'80000000  the image, 4 KiB pages: text r-x, rodata r--, data rw-
+//
+// Root entries of all four areas are in place before the first other root is made, and none of their tables is ever freed.
+#pragma once
+#include <arch/mmu.h>
+
+#define DIRECT_MAP_BASE 0xffff800000000000ull
+#define DIRECT_MAP_MAX (64ull << 40)		// bytes of physical space that fit
+#define WINDOWS_BASE 0xffffd00000000000ull
+#define STACKS_BASE 0xffffe00000000000ull
+#define STACK_AREA_SIZE (1ull << 39)		// each of the last two: one root entry
+#define IMAGE_BASE 0xffffffff80000000ull	// virtual = physical + IMAGE_BASE
+#define PTE_CACHE_OFF (PTE_PCD | PTE_PWT)	// PAT entry 3 at its reset value: uncacheable
+
+static inline paddr_t image_to_phys(const void *p) { return (uintptr_t)p - IMAGE_BASE; }
+
+// Windows; NULL: out of memory. Any alignment, any length. IRQs either way.
+void *arch_map_mmio(paddr_t pa, size_t len);		// uncached, writable
+void *arch_map_firmware(paddr_t pa, size_t len);	// cached, read-only: ACPI tables. RAM is reached by the direct map instead
+
+void kmap_init(void);		// boot CPU, before anything else allocates: build the kernel root and load it
+// Map [va, va+len) -> pa with flags (PTE_W, PTE_G, NX …) and the largest leaves up to max_level. False: out of memory.
+// Only entries that are not present yet are written, so nothing needs to be flushed.
+bool kmap_range(uintptr_t va, paddr_t pa, u64 len, pte_t flags, int max_level);
+pte_t kmap_leaf(uintptr_t va, int *level);	// the entry that maps va in the kernel root; 0: none

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: MIT
+// Invalidation and roots.
+#include <arch/mmu.h>
+#include "arch/x86_64/cpuid.h"
+#include "kernel/counter.h"
+
+static u64 read_cr3(void)
+{
+	u64 v;
+
+	__asm__ volatile("mov %%cr3, %0" : "=r"(v) :: "memory");
+	return v;
+}
+
+static void write_cr3(u64 v) { __asm__ volatile("mov %0, %%cr3" :: "r"(v) : "memory"); }
+
+// 2 MiB pages come with 64-bit mode; 1 GiB pages have a bit of their own (asked once: CPUID is slow under a hypervisor).
+bool arch_has_page_size(int level)
+{
+	static int has_1g = -1;
+
+	if (level != 3)
+		return level == 1 || level == 2;
+	if (READ_ONCE(has_1g) < 0)
+		WRITE_ONCE(has_1g, (cpuid_has_leaf(0x80000001) && (cpuid(0x80000001).edx >> 26 & 1)));
+	return READ_ONCE(has_1g);
+}
+
+void arch_flush_page(vaddr_t va) { __asm__ volatile("invlpg (%0)" :: "r"(va) : "memory"); }
+
+// Not a switch of roots, and therefore not counted as one: the counter tells who reloads on its own account.
+void arch_flush_user(void) { write_cr3(read_cr3()); }
+
+void arch_load_root(paddr_t root)
+{
+	count(cr3_writes);
+	write_cr3(root);
+}
+
+paddr_t arch_current_root(void) { return read_cr3() & PTE_ADDR; }

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: MIT
+// Traps: exceptions, interrupts, NMIs. The stubs (traps.asm) build a frame, decide on GS, and call trap_dispatch().
+#pragma once
+#include "kernel/types.h"
+
+// Vectors of the architecture; interrupts (timer, IPIs, spurious) take VEC_IRQ_FIRST and above.
+enum { VEC_NMI = 2, VEC_DF = 8, VEC_PF = 14, VEC_MC = 18, VEC_IRQ_FIRST = 32, NR_VECTORS = 256 };
+
+struct trap_frame {	// as the stubs push it
+	u64 r15, r14, r13, r12, r11, r10, r9, r8, rbp, rdi, rsi, rdx, rcx, rbx, rax;
+	u32 vector;
+	u32 quiescent;	// set by trap_dispatch(), before the interrupt depth rises
+	u64 error;	// the CPU's error code, or 0
+	u64 rip, cs, rflags, rsp, ss;
+};
+_Static_assert(sizeof(struct trap_frame) == 22 * 8, "shared with traps.asm");
+
+// Was the interrupted context a quiescent state for RCU: user mode, or preemption depth 0 with interrupts on?
+static inline bool trap_was_quiescent(const struct trap_frame *f) { return f->quiescent; }
+static inline bool trap_from_user(const struct trap_frame *f) { return f->cs & 3; }
+
+// The handler of an interrupt vector (VEC_IRQ_FIRST …): runs between irq_enter() and irq_exit(), IRQs off, and
+// acknowledges at the APIC itself. An interrupt without a handler is a panic.
+void arch_set_irq_handler(u8 vector, void (*fn)(struct trap_frame *));
+void trap_dispatch(struct trap_frame *f);		// called by the stubs only
+// The innermost interrupt, NMI or fatal exception that this CPU is in, or NULL.
+const struct trap_frame *trap_current(void);
+
+void idt_init(void);		// boot CPU: fill the table
+void idt_load(void);		// each CPU
+void gdt_load(unsigned cpu);	// each CPU: GDT, TSS, segments; GS base survives

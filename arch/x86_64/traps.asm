@@ -1,0 +1,123 @@
+; SPDX-License-Identifier: MIT
+; The 256 entry points: build a struct trap_frame, make GS the kernel's, call trap_dispatch().
+; All are interrupt gates (IRQs off).
+MSR_GS_BASE equ 0xc0000101
+CS_IN_FRAME equ 18 * 8			; of struct trap_frame
+
+global trap_stubs, trap_return_address
+extern trap_dispatch
+
+%macro stub 1
+	align 16
+stub_%1:
+%if %1 == 8 || (%1 >= 10 && %1 <= 14) || %1 == 17 || %1 == 21 || %1 == 29 || %1 == 30
+	; the CPU has pushed an error code
+%else
+	push 0
+%endif
+	push %1
+%if %1 == 2 || %1 == 8 || %1 == 18
+	jmp trap_paranoid
+%else
+	jmp trap_common
+%endif
+%endmacro
+
+%macro push_registers 0
+	push rax
+	push rbx
+	push rcx
+	push rdx
+	push rsi
+	push rdi
+	push rbp
+	push r8
+	push r9
+	push r10
+	push r11
+	push r12
+	push r13
+	push r14
+	push r15
+	cld
+%endmacro
+
+%macro pop_registers 0
+	pop r15
+	pop r14
+	pop r13
+	pop r12
+	pop r11
+	pop r10
+	pop r9
+	pop r8
+	pop rbp
+	pop rdi
+	pop rsi
+	pop rdx
+	pop rcx
+	pop rbx
+	pop rax
+	add rsp, 16			; vector, error code
+%endmacro
+
+section .text
+; Came from user mode: GS is the user's.
+trap_common:
+	push_registers
+	test byte [rsp + CS_IN_FRAME], 3
+	jz .kernel
+	swapgs
+.kernel:
+	call trap_call
+	test byte [rsp + CS_IN_FRAME], 3
+	jz .to_kernel
+	swapgs
+.to_kernel:
+	pop_registers
+	iretq
+
+; NMI, double fault, machine check: these come at any instruction, also between a change of mode and its SWAPGS, so CS
+; does not tell whose GS it is. The base does: the kernel's is negative on every CPU (percpu.c), a user's never.
+trap_paranoid:
+	push_registers
+	mov ecx, MSR_GS_BASE
+	rdmsr
+	xor ebx, ebx
+	test edx, edx
+	js .kernel
+	swapgs
+	inc ebx				; callee-saved: still there after the call
+.kernel:
+	call trap_call
+	test ebx, ebx
+	jz .to_kernel
+	swapgs
+.to_kernel:
+	pop_registers
+	iretq
+
+; In between, so that a backtrace knows the frame by one return address: it lies 16 above trap_dispatch()'s rbp, plus
+; the return address into the stub.
+trap_call:
+	lea rdi, [rsp + 8]
+	sub rsp, 8			; keep the ABI's alignment
+	call trap_dispatch
+trap_return_address:
+	add rsp, 8
+	ret
+
+%assign v 0
+%rep 256
+	stub v
+%assign v v + 1
+%endrep
+
+section .rodata
+align 8
+trap_stubs:
+%assign v 0
+%rep 256
+	dq stub_ %+ v
+%assign v v + 1
+%endrep

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: MIT
+// Multiboot2 boot information (specification 2.0, 3.6):
+//
+//   u32 total_size, reserved | tag | tag | … | end tag        each tag: u32 type, size | payload, padded to 8 bytes
+//
+// A function of a buffer only, so that it can be fed with anything. Every length is checked before what it describes is read.
+#include "arch/x86_64/bootinfo.h"
+#include "kernel/lib.h"
+
+enum {
+	TAG_END = 0, TAG_CMDLINE = 1, TAG_MEMORY_MAP = 6, TAG_EFI64 = 12, TAG_RSDP_OLD = 14, TAG_RSDP_NEW = 15, TAG_EFI32 = 11,
+};
+
+struct info_header {
+	u32 total_size, reserved;
+};
+struct tag {
+	u32 type, size;	// of the whole tag without padding
+};
+struct memory_map {
+	struct tag tag;
+	u32 entry_size, entry_version;
+};
+struct memory_entry {
+	u64 base, length;
+	u32 type, reserved;
+};
+#define MEMORY_AVAILABLE 1
+_Static_assert(sizeof(struct memory_map) == 16 && sizeof(struct memory_entry) == 24, "Multiboot2 3.6.8");
+
+static const char *parse_cmdline(const struct tag *t, struct boot_info *out)
+{
+	const char *s = (const char *)(t + 1);
+	size_t max = t->size - sizeof(*t), n = strnlen(s, max);
+
+	if (n == max)
+		return "command line tag without a terminating zero";
+	if (n >= sizeof(out->cmdline))
+		return "command line longer than 2047 bytes";
+	memcpy(out->cmdline, s, n + 1);
+	return NULL;
+}
+
+static const char *parse_memory_map(const struct tag *t, struct boot_info *out)
+{
+	const struct memory_map *m = (const struct memory_map *)t;
+	size_t left;
+	const char *p;
+
+	if (t->size < sizeof(*m))
+		return "memory map tag too short";
+	if (m->entry_size < sizeof(struct memory_entry) || m->entry_size % 8)
+		return "memory map with a bad entry size";
+	left = t->size - sizeof(*m);
+	if (left % m->entry_size)
+		return "memory map that ends within an entry";
+	for (p = (const char *)(m + 1); left; p += m->entry_size, left -= m->entry_size) {
+		const struct memory_entry *e = (const struct memory_entry *)p;
+
+		if (!e->length)
+			continue;
+		if (out->nr_memory == BOOT_MEMORY_MAX)
+			return "memory map with more than 512 entries";
+		out->memory[out->nr_memory++] = (struct memory_range){
+			.start = e->base,
+			.end = e->base + e->length < e->base ? ~0ull : e->base + e->length,
+			.usable = e->type == MEMORY_AVAILABLE,
+		};
+	}
+	return NULL;
+}
+
+// What the root pointer says is the ACPI code's to check; here only its size. The newer structure wins.
+static const char *parse_rsdp(const struct tag *t, struct boot_info *out)
+{
+	unsigned want = t->type == TAG_RSDP_NEW ? 36 : 20;
+
+	if (t->size - sizeof(*t) < want)
+		return "ACPI root pointer tag too short";
+	if (want > out->rsdp_len) {
+		memcpy(out->rsdp, t + 1, want);
+		out->rsdp_len = want;
+	}
+	return NULL;
+}
+
+static const char *parse_tag(const struct tag *t, struct boot_info *out)
+{
+	switch (t->type) {
+	case TAG_CMDLINE:
+		return parse_cmdline(t, out);
+	case TAG_MEMORY_MAP:
+		return parse_memory_map(t, out);
+	case TAG_RSDP_OLD:
+	case TAG_RSDP_NEW:
+		return parse_rsdp(t, out);
+	case TAG_EFI32:
+	case TAG_EFI64:
+		out->uefi = true;
+		return NULL;
+	default:
+		return NULL;
+	}
+}
+
+const char *multiboot2_parse(const void *buf, size_t len, struct boot_info *out)
+{
+	const struct info_header *h = buf;
+	size_t total, at = sizeof(*h);
+
+	*out = (struct boot_info){ 0 };
+	if ((uintptr_t)buf % 8)
+		return "boot information is not aligned";
+	if (len < sizeof(*h))
+		return "boot information too short for its header";
+	total = h->total_size;
+	if (total > len)
+		return "boot information longer than its buffer";
+	while (total - at >= sizeof(struct tag) && at <= total) {
+		const struct tag *t = (const struct tag *)((const char *)buf + at);
+		const char *error;
+
+		if (t->size < sizeof(*t))
+			return "boot information tag shorter than its header";
+		if (t->size > total - at)
+			return "boot information tag beyond the end";
+		if (t->type == TAG_END)
+			return out->nr_memory ? NULL : "no memory map in the boot information";
+		error = parse_tag(t, out);
+		if (error)
+			return error;
+		at += ALIGN_UP((size_t)t->size, 8);
+	}
+	return "boot information without an end tag";
+}

@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: MIT
+// The command-line parser. A line is hostile until proven otherwise: every character is checked, nothing is copied without
+// a bound, and each error says what would have been valid.
+#include "kernel/cmdline.h"
+#include "kernel/lib.h"
+#include "kernel/log.h"
+
+#define MAX_KEYS 64
+#define MAX_ERRORS 8	// a line of garbage must not bury the console
+
+struct parser {
+	const char *source;
+	void (*report)(const char *error);
+	bool print_lists;
+	unsigned errors;
+	bool seen[MAX_KEYS];
+};
+
+static void __printf(2, 3) complain(struct parser *p, const char *fmt, ...)
+{
+	char text[512];
+	va_list ap;
+	int n;
+
+	if (p->errors++ >= MAX_ERRORS)
+		return;
+	n = ksnprintf(text, sizeof(text), "command line (%s): ", p->source);
+	va_start(ap, fmt);
+	kvsnprintf(text + n, sizeof(text) - (size_t)n, fmt, ap);
+	va_end(ap);
+	p->report(text);
+}
+
+// Only for what was found before: the list is bounded by the number of keys.
+static const char *valid_keys(char *buf, size_t size)
+{
+	size_t n = 0;
+
+	buf[0] = '\0';
+	FOR_EACH_REGISTERED(cmdline_keys, const struct cmdline_key, k)
+		if (n < size)
+			n += (size_t)ksnprintf(buf + n, size - n, "%s%s=", n ? " " : "", (*k)->name);
+	return buf;
+}
+
+static const struct cmdline_key *find_key(const char *name, size_t *index)
+{
+	size_t i = 0;
+
+	FOR_EACH_REGISTERED(cmdline_keys, const struct cmdline_key, k) {
+		*index = i++;
+		if (i <= MAX_KEYS && !strcmp((*k)->name, name))
+			return *k;
+	}
+	return NULL;
+}
+
+static void set_value(struct parser *p, const struct cmdline_key *key, const char *value)
+{
+	const char *wrong = key->set(value);
+
+	if (!wrong)
+		return;
+	if (key->valid) {
+		complain(p, "%s=%s: %s; valid: %s", key->name, value, wrong, key->valid);
+		return;
+	}
+	complain(p, "%s=%s: %s; valid are:", key->name, value, wrong);
+	if (p->print_lists)
+		key->print_valid();
+}
+
+// One "key=value", terminated, printable.
+static void parse_token(struct parser *p, char *token)
+{
+	char keys[384], *equals = strchr(token, '=');
+	const struct cmdline_key *key;
+	size_t index;
+
+	if (!equals) {
+		complain(p, "\"%s\" is no key=value; valid keys: %s", token, valid_keys(keys, sizeof(keys)));
+		return;
+	}
+	*equals = '\0';
+	key = find_key(token, &index);
+	if (!key)
+		complain(p, "unknown key \"%s\"; valid keys: %s", token, valid_keys(keys, sizeof(keys)));
+	else if (p->seen[index])
+		complain(p, "%s= is given twice; give it once", key->name);
+	else if (!equals[1])
+		complain(p, "%s= has no value; valid: %s", key->name, key->valid ? key->valid : "one of its list");
+	else
+		set_value(p, key, equals + 1);
+	if (key)
+		p->seen[index] = true;
+}
+
+// The whole line: its length and every character, before anything is looked up. False: hopeless.
+static bool check_characters(struct parser *p, const char *line)
+{
+	if (strnlen(line, CMDLINE_MAX + 1) > CMDLINE_MAX) {
+		complain(p, "longer than %d characters", CMDLINE_MAX);
+		return false;
+	}
+	for (size_t i = 0; line[i]; i++) {
+		if (line[i] < ' ' || line[i] > '~') {
+			complain(p, "character 0x%02x at column %zu; valid: printable ASCII", (unsigned)(u8)line[i], i + 1);
+			return false;
+		}
+	}
+	return true;
+}
+
+static bool parse(struct parser *p, const char *line)
+{
+	char token[CMDLINE_TOKEN_MAX + 1];
+
+	if (!check_characters(p, line))
+		return false;
+	while (*line) {
+		size_t n = 0;
+
+		while (line[n] && line[n] != ' ')
+			n++;
+		if (n > CMDLINE_TOKEN_MAX) {
+			complain(p, "\"%.32s...\" is longer than %d characters", line, CMDLINE_TOKEN_MAX);
+		} else if (n) {
+			memcpy(token, line, n);
+			token[n] = '\0';
+			parse_token(p, token);
+		}
+		line += n;
+		while (*line == ' ')
+			line++;
+	}
+	if (p->errors > MAX_ERRORS) {
+		unsigned hidden = p->errors - MAX_ERRORS;
+
+		p->errors = 0;
+		complain(p, "%u more errors are not shown", hidden);
+	}
+	return !p->errors;
+}
+
+static void report_to_log(const char *error) { log_error("%s", error); }
+
+bool cmdline_parse_to(const char *source, const char *line, void (*report)(const char *error))
+{
+	return parse(&(struct parser){ .source = source, .report = report }, line);
+}
+
+bool cmdline_parse(const char *source, const char *line)
+{
+	return parse(&(struct parser){ .source = source, .report = report_to_log, .print_lists = true }, line);
+}
+
+bool cmdline_parse_all(const char *grub, const char *fw_cfg)
+{
+	bool ok = cmdline_parse("grub", grub);
+
+	return cmdline_parse("fw_cfg", fw_cfg) && ok;	// the later call wins, key by key
+}

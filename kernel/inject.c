@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: MIT
+// Allocation failures on purpose. One thread at a time injects; the allocators of all others pay one load.
+#include "kernel/inject.h"
+#include "kernel/atomic.h"
+#include "kernel/thread.h"
+
+static u64 countdown;		// 0: off; else the countdown-th allocation of `victim` from now fails
+static bool all_that_follow, fired;
+static struct thread *victim;	// NULL while no thread exists yet: then the boot flow itself
+
+static void arm(u64 nth, bool follow)
+{
+	victim = current;
+	all_that_follow = follow;
+	if (nth)
+		fired = false;
+	WRITE_ONCE(countdown, nth);
+}
+
+void inject_alloc_failure(u64 nth) { arm(nth, false); }
+void inject_alloc_failures_from(u64 nth) { arm(nth, true); }
+bool inject_fired(void) { return READ_ONCE(fired); }
+
+bool inject_should_fail(void)
+{
+	u64 n;
+
+	// Others see countdown without order, but then `victim` is not them: only the victim itself goes on.
+	if (!CHECK || !(n = READ_ONCE(countdown)) || victim != current || in_irq())
+		return false;
+	if (n > 1 || !all_that_follow)
+		WRITE_ONCE(countdown, n - 1);
+	if (n > 1)
+		return false;
+	WRITE_ONCE(fired, true);
+	return true;
+}

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: MIT
+// The frame around every interrupt and NMI handler. Entry: RCU first, for an interrupt out of idle must leave the idle
+// state before anything that could be a reader; then the nesting count. Exit the other way round.
+#include "kernel/irq.h"
+#include "kernel/panic.h"
+#include "kernel/preempt.h"
+#include "kernel/rcu.h"
+#include "kernel/time.h"
+
+DEFINE_PER_CPU(u64, interrupts);
+
+void irq_enter(void)
+{
+	rcu_irq_enter();
+	this_cpu_add(preempt_count, HARDIRQ_ONE);
+	this_cpu_inc(interrupts);
+	barrier();
+}
+
+void irq_exit(void)
+{
+	barrier();
+	ASSERT(in_irq() && !in_nmi() && !irqs_enabled());
+	this_cpu_add(preempt_count, -HARDIRQ_ONE);
+	rcu_irq_exit();
+}
+
+// An NMI may come between the two lines of irq_enter() or irq_exit(): RCU counts NMIs apart.
+void nmi_enter(void)
+{
+	rcu_nmi_enter();
+	this_cpu_add(preempt_count, NMI_ONE);
+	this_cpu_inc(interrupts);
+	barrier();
+}
+
+void nmi_exit(void)
+{
+	barrier();
+	this_cpu_add(preempt_count, -NMI_ONE);
+	rcu_nmi_exit();
+}

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: MIT
+// The table of contents of the machine: how it comes up, and what it then does.
+#include "kernel/banner.h"
+#include "kernel/cmdline.h"
+#include "kernel/log.h"
+#include "kernel/mode.h"
+#include "kernel/panic.h"
+#include "kernel/thread.h"
+#include "kernel/time.h"
+#include "mm/page.h"
+#include "mm/slab.h"
+#include "mm/space.h"
+#include <arch/machine.h>
+
+static void read_command_line(void)
+{
+	bool ok = cmdline_parse_all(arch_cmdline_boot(), arch_cmdline_override()) && policy_check_options();
+	char line[512];
+
+	if (ok)
+		return;
+	log_open(banner(line, sizeof(line), false));
+	kernel_exit(EXIT_BAD_INPUT);
+}
+
+static void print_banner(void)
+{
+	char line[512];
+
+	log_open(banner(line, sizeof(line), true));
+	log_info("%u CPUs online; %u application processors were starting at once", cpumask_weight(&cpus_online),
+		 arch_most_starting_cpus());
+}
+
+static int main_thread(void *unused)
+{
+	const struct mode_entry *mode = opt_mode ? opt_mode : mode_find(MODE_DEFAULT);
+
+	if (!mode) {
+		log_error("this build has no mode=" MODE_DEFAULT "; name another with mode=");
+		kernel_exit(EXIT_BAD_INPUT);
+	}
+	kernel_exit(mode->run());
+}
+
+// What each CPU does for itself, on its own stack, before it takes interrupts.
+static void init_this_cpu(void)
+{
+	page_init_cpu();			// its lists of free frames
+	rcu_init_cpu();				// it counts as a possible reader from here on
+	time_init_cpu();			// its tick
+	cpumask_set_atomic(&cpus_online, cpu_id());
+}
+
+_Noreturn void kernel_main(void)		// arch_init_early() is done: console, descriptors, traps
+{
+	read_command_line();			// all that follows may depend on it
+	page_init();				// page frames
+	slab_init();				// small objects
+	arch_init_memory();			// final kernel mappings: W^X, guard pages, the direct map
+	sched_init();				// run queues
+	sched_init_cpu();			// this flow of control becomes the idle thread
+	arch_init_platform();			// ACPI, interrupt controller, clock; how many CPUs there are
+	if (!percpu_alloc(nr_cpus))		// every CPU's copy of the per-CPU data
+		panic("no memory for the per-CPU data of %u CPUs", nr_cpus);
+	rcu_init();				// the grace-period tree
+	init_this_cpu();
+	irq_enable();
+	arch_start_cpus();			// all others at once; each enters cpu_main()
+	print_banner();				// the first line of the run
+	rcu_start();				// grace periods can end from here on
+	space_init();				// address spaces
+	if (!thread_create("main", main_thread, NULL, CPU_ANY, PRIO_NORMAL))
+		panic("no memory for the main thread");
+	idle_loop();
+}
+
+_Noreturn void cpu_main(void)			// an application processor, its per-CPU data in place
+{
+	sched_init_cpu();
+	init_this_cpu();
+	irq_enable();
+	idle_loop();
+}

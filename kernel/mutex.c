@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: MIT
+// Mutexes, wait queues, completions.
+//
+// The waiter, under q->lock: enqueue itself, state = SLEEPING; then look at the condition; then schedule().
+// The waker: make the condition true; then, under q->lock, take a waiter out of the queue and thread_wake() it.
+// Whichever comes second to the lock sees what the other did before it: either the waiter finds the condition true, or the
+// waker finds the waiter, whose state is then SLEEPING. So no wake-up is lost.
+//
+// What keeps a waiter alive in its waker's hands: it leaves only through waitq_finish(), which takes q->lock, and the
+// waker holds that until it is done with the waiter.
+#include "kernel/mutex.h"
+#include "kernel/panic.h"
+#include "kernel/sched.h"
+
+#define COMPLETE_ALL (~0u)
+
+void waitq_init(struct waitq *q)
+{
+	spin_init(&q->lock, "waitq", RANK_MUTEX);
+	list_init(&q->waiters);
+}
+
+void waitq_prepare(struct waitq *q, struct waiter *w)
+{
+	irqflags_t flags;
+
+	ASSERT_MAY_SLEEP();
+	ASSERT(!thread_is_idle());
+	flags = spin_lock_irqsave(&q->lock);
+	if (!w->thread) {
+		w->thread = current;
+		list_push_back(&q->waiters, &w->link);
+	} else if (w->woken) {	// in vain: it keeps its place at the head
+		w->woken = false;
+		list_push_front(&q->waiters, &w->link);
+	}
+	WRITE_ONCE(current->state, THREAD_SLEEPING);
+	spin_unlock_irqrestore(&q->lock, flags);
+}
+
+static bool wake_first(struct waitq *q)
+{
+	struct list *l = list_pop_front(&q->waiters);
+
+	if (!l)
+		return false;
+	struct waiter *w = list_entry(l, struct waiter, link);
+
+	w->woken = true;
+	thread_wake(w->thread);
+	return true;
+}
+
+void waitq_finish(struct waitq *q, struct waiter *w)
+{
+	irqflags_t flags = spin_lock_irqsave(&q->lock);
+
+	WRITE_ONCE(current->state, THREAD_RUNNING);
+	if (w->woken)		// after we had found the condition true by ourselves: this wake-up is another's
+		wake_first(q);
+	else
+		list_remove(&w->link);
+	spin_unlock_irqrestore(&q->lock, flags);
+}
+
+void waitq_wake_one(struct waitq *q)
+{
+	irqflags_t flags = spin_lock_irqsave(&q->lock);
+
+	wake_first(q);
+	spin_unlock_irqrestore(&q->lock, flags);
+}
+
+void waitq_wake_all(struct waitq *q)
+{
+	irqflags_t flags = spin_lock_irqsave(&q->lock);
+
+	while (wake_first(q))
+		;
+	spin_unlock_irqrestore(&q->lock, flags);
+}
+
+void mutex_init(struct mutex *m, const char *name)
+{
+	*m = (struct mutex){ .name = name };
+	waitq_init(&m->q);
+}
+
+bool mutex_trylock(struct mutex *m)
+{
+	return !READ_ONCE(m->owner) && cmpxchg(&m->owner, NULL, current);
+}
+
+bool mutex_held(struct mutex *m)
+{
+	return READ_ONCE(m->owner) == current;
+}
+
+void mutex_lock(struct mutex *m)
+{
+	ASSERT_MAY_SLEEP();
+	ASSERT(!mutex_held(m));
+	if (likely(cmpxchg(&m->owner, NULL, current)))
+		return;
+	fetch_add(&m->waiters, 1);	// a full barrier before we look at `owner`: pairs with mutex_unlock()
+	wait_event(&m->q, mutex_trylock(m));
+	fetch_sub(&m->waiters, 1);
+}
+
+void mutex_unlock(struct mutex *m)
+{
+	ASSERT(mutex_held(m));
+	xchg(&m->owner, NULL);		// a full barrier before we look at `waiters`: pairs with mutex_lock()
+	if (READ_ONCE(m->waiters))
+		waitq_wake_one(&m->q);
+}
+
+void completion_init(struct completion *c)
+{
+	c->done = 0;
+	waitq_init(&c->q);
+}
+
+// `done` changes under q.lock, so that a waiter that has seen it cannot leave, and free the completion, before we have
+// released the lock.
+void complete(struct completion *c)
+{
+	irqflags_t flags = spin_lock_irqsave(&c->q.lock);
+
+	if (c->done != COMPLETE_ALL)
+		WRITE_ONCE(c->done, c->done + 1);
+	wake_first(&c->q);
+	spin_unlock_irqrestore(&c->q.lock, flags);
+}
+
+void complete_all(struct completion *c)
+{
+	irqflags_t flags = spin_lock_irqsave(&c->q.lock);
+
+	WRITE_ONCE(c->done, COMPLETE_ALL);
+	while (wake_first(&c->q))
+		;
+	spin_unlock_irqrestore(&c->q.lock, flags);
+}
+
+static bool consume(struct completion *c)
+{
+	irqflags_t flags = spin_lock_irqsave(&c->q.lock);
+	u32 done = c->done;
+
+	if (done && done != COMPLETE_ALL)
+		WRITE_ONCE(c->done, done - 1);
+	spin_unlock_irqrestore(&c->q.lock, flags);
+	return done;
+}
+
+void wait_for_completion(struct completion *c)
+{
+	wait_event(&c->q, consume(c));
+}

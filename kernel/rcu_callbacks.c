@@ -1,0 +1,284 @@
+// SPDX-License-Identifier: MIT
+// Callbacks: per-CPU segmented lists, one thread per CPU that invokes them, rcu_barrier().
+//
+//	call_rcu ──▶ NEXT ──▶ WAIT ──▶ DONE ──▶ thread of that CPU, RCU_BATCH at a time, in order of enqueue
+//	             c+2      c+1      ≤ c      (c: completed grace periods)
+//
+// Each list has a lock, almost always taken by its own CPU alone: so rcu_barrier() can append to the list of an idle CPU
+// without waking it. A CPU with callbacks keeps its tick, and its tick wakes whoever has to act: its callback thread when
+// the oldest callback is ready, the grace-period thread when a request of call_rcu() could not wake it. So none starves.
+#include "kernel/counter.h"
+#include "kernel/panic.h"
+#include "kernel/rcu_internal.h"
+#include "kernel/thread.h"
+
+// ---- The list (its lock is held) ---------------------------------------------------------------------------------------
+
+static void fifo_init(struct rcu_fifo *f)
+{
+	f->head = NULL;
+	f->tail = &f->head;
+}
+
+static void fifo_push(struct rcu_fifo *f, struct rcu_head *head)
+{
+	head->next = NULL;
+	*f->tail = head;
+	f->tail = &head->next;
+}
+
+static struct rcu_head *fifo_pop(struct rcu_fifo *f)
+{
+	struct rcu_head *head = f->head;
+
+	if (!head)
+		return NULL;
+	f->head = head->next;
+	if (!f->head)
+		f->tail = &f->head;
+	return head;
+}
+
+static void fifo_splice(struct rcu_fifo *to, struct rcu_fifo *from)
+{
+	if (!from->head)
+		return;
+	*to->tail = from->head;
+	to->tail = from->tail;
+	fifo_init(from);
+}
+
+static void set_ready(struct rcu_cblist *l)
+{
+	WRITE_ONCE(l->ready_at, l->seg[RCU_DONE].head ? 0 : l->seg[RCU_WAIT].head ? l->gp[RCU_WAIT] : UINT64_MAX);
+}
+
+static void advance(struct rcu_cblist *l, u64 completed)
+{
+	while (l->seg[RCU_WAIT].head && l->gp[RCU_WAIT] <= completed) {
+		fifo_splice(&l->seg[RCU_DONE], &l->seg[RCU_WAIT]);
+		fifo_splice(&l->seg[RCU_WAIT], &l->seg[RCU_NEXT]);
+		l->gp[RCU_WAIT] = l->gp[RCU_NEXT];
+	}
+	set_ready(l);
+}
+
+// One reading of the sequence for both uses: what is left after advance() waits for completed+1 or completed+2, and gp is
+// one of the two.
+static u64 enqueue(struct rcu_cblist *l, struct rcu_head *head)
+{
+	smp_mb();	// the caller's unlinking, then the sequence: property 6 of rcu.c
+	u64 seq = load_acquire(&rcu.seq), gp = rcu_seq_next(seq);
+
+	advance(l, rcu_seq_completed(seq));
+	int s = !l->seg[RCU_WAIT].head || l->gp[RCU_WAIT] == gp ? RCU_WAIT : RCU_NEXT;
+
+	ASSERT(!l->seg[s].head || l->gp[s] == gp);
+	ASSERT(s == RCU_NEXT || !l->seg[RCU_NEXT].head);
+	l->gp[s] = gp;
+	fifo_push(&l->seg[s], head);
+	WRITE_ONCE(l->count, l->count + 1);
+	set_ready(l);
+	return gp;
+}
+
+void rcu_cblist_init(struct rcu_cpu *rc)
+{
+	spin_init(&rc->cb.lock, "rcu_cb", RANK_RCU_CB);
+	for (int s = 0; s < RCU_SEGMENTS; s++)
+		fifo_init(&rc->cb.seg[s]);
+	set_ready(&rc->cb);
+	waitq_init(&rc->cb_wq);
+}
+
+// ---- call_rcu ----------------------------------------------------------------------------------------------------------
+
+// Checking builds keep the function of a queued head scrambled with the head's address and wipe it before the call: a
+// head that carries a scrambled text address is queued already.
+#define SCRAMBLE 0x5ca1ab1e0ddba11ull
+typedef void (*rcu_fn)(struct rcu_head *);
+
+static rcu_fn scramble(const struct rcu_head *head, rcu_fn fn)
+{
+	return CHECK ? (rcu_fn)((uintptr_t)fn ^ (uintptr_t)head ^ SCRAMBLE) : fn;
+}
+
+bool rcu_head_queued(const struct rcu_head *head, rcu_fn fn)
+{
+	return CHECK && (uintptr_t)scramble(head, head->fn) >> 31 == (uintptr_t)fn >> 31;
+}
+
+void call_rcu(struct rcu_head *head, rcu_fn fn)
+{
+	// A lock may be held where preemption is off, so the wake-up of the thread is left to the next tick there.
+	bool may_wake = preemptible();
+
+	ASSERT(!in_nmi());
+	if (rcu_head_queued(head, fn))
+		panic("call_rcu: head %p is queued already", (void *)head);
+	head->fn = scramble(head, fn);
+
+	irqflags_t flags = irq_save();
+	struct rcu_cblist *l = &this_cpu_ptr(&rcu_cpu)->cb;
+
+	spin_lock(&l->lock);
+	u64 gp = enqueue(l, head), waiting = l->count;
+
+	spin_unlock(&l->lock);
+	irq_restore(flags);
+	if (READ_ONCE(rcu.requested) < gp)	// else whoever asked first sees to the wake-up
+		rcu_request(gp, may_wake);
+	if (unlikely(waiting > READ_ONCE(rcu.pressure)))
+		rcu_press(may_wake);
+}
+
+u64 rcu_pending_callbacks(void)
+{
+	u64 n = 0;
+
+	for_each_cpu(cpu)
+		n += READ_ONCE(per_cpu(rcu_cpu, cpu).cb.count);
+	return n;
+}
+
+// ---- Invocation --------------------------------------------------------------------------------------------------------
+
+static bool ready(struct rcu_cpu *rc)
+{
+	return READ_ONCE(rc->cb.ready_at) <= rcu_completed();
+}
+
+static bool take_batch(struct rcu_cblist *l, struct rcu_fifo *batch)
+{
+	irqflags_t flags = spin_lock_irqsave(&l->lock);
+	bool got = false;
+
+	fifo_init(batch);
+	if (!l->invoking) {
+		u64 completed = rcu_completed();
+
+		smp_mb();	// property 7 of rcu.c
+		advance(l, completed);
+		for (int i = 0; i < RCU_BATCH && l->seg[RCU_DONE].head; i++)
+			fifo_push(batch, fifo_pop(&l->seg[RCU_DONE]));
+		set_ready(l);
+		got = l->invoking = batch->head != NULL;
+	}
+	spin_unlock_irqrestore(&l->lock, flags);
+	return got;
+}
+
+// A callback's head dies with the call: nothing of it is touched afterwards.
+static bool invoke_batch(struct rcu_cblist *l)
+{
+	struct rcu_fifo batch;
+	u64 n = 0;
+
+	if (!take_batch(l, &batch))
+		return false;
+	for (struct rcu_head *head; (head = fifo_pop(&batch)); n++) {
+		rcu_fn fn = scramble(head, head->fn);
+
+		if (CHECK)
+			head->fn = NULL;
+		fn(head);
+		count(rcu_callbacks);
+		ASSERT(preemptible());
+	}
+	irqflags_t flags = spin_lock_irqsave(&l->lock);
+
+	WRITE_ONCE(l->count, l->count - n);
+	l->invoking = false;
+	spin_unlock_irqrestore(&l->lock, flags);
+	return true;
+}
+
+static int cb_thread(void *arg)
+{
+	struct rcu_cpu *rc = arg;
+
+	for (;;) {
+		wait_event(&rc->cb_wq, ready(rc));
+		while (invoke_batch(&rc->cb))
+			;	// preemptible throughout: other threads get their time slices
+	}
+	return 0;
+}
+
+void rcu_callbacks_tick(struct rcu_cpu *rc)
+{
+	u64 seq = READ_ONCE(rcu.seq);
+
+	if (ready(rc)) {
+		if (READ_ONCE(rc->cb_thread)) {
+			waitq_wake_one(&rc->cb_wq);
+			return;
+		}
+		cpumask_set_atomic(&rcu.want_thread, cpu_id());
+		store_release(&rcu.threads_wanted, 1);
+		waitq_wake_one(&rcu.gp_wq);
+	} else if (!rcu_seq_running(seq) && READ_ONCE(rcu.requested) > rcu_seq_completed(seq)) {
+		waitq_wake_one(&rcu.gp_wq);
+	}
+}
+
+// Without memory for a thread the callbacks, which may well free some, run right here; the next tick asks again.
+void rcu_callbacks_threads(void)
+{
+	if (!READ_ONCE(rcu.threads_wanted))
+		return;
+	xchg(&rcu.threads_wanted, 0);
+	for_each_cpu_in(cpu, &rcu.want_thread) {
+		struct rcu_cpu *rc = &per_cpu(rcu_cpu, cpu);
+
+		cpumask_clear_atomic(&rcu.want_thread, cpu);
+		if (!rc->cb_thread)
+			WRITE_ONCE(rc->cb_thread, thread_create("rcu_cb", cb_thread, rc, cpu, PRIO_NORMAL));
+		if (!rc->cb_thread)
+			invoke_batch(&rc->cb);
+	}
+}
+
+// ---- rcu_barrier -------------------------------------------------------------------------------------------------------
+
+static struct {
+	struct mutex mutex;	// one barrier at a time: the heads are per CPU
+	struct waitq wq;
+	u32 left;
+} bar;
+
+static void barrier_callback(struct rcu_head *head)
+{
+	if (fetch_sub(&bar.left, 1) == 1)
+		waitq_wake_all(&bar.wq);
+}
+
+// Behind all that is queued or being invoked on that CPU. The new head need not wait for a grace period of its own.
+static void barrier_entrain(struct rcu_cpu *rc)
+{
+	struct rcu_cblist *l = &rc->cb;
+	irqflags_t flags = spin_lock_irqsave(&l->lock);
+
+	if (l->count) {
+		int s = l->seg[RCU_NEXT].head ? RCU_NEXT : l->seg[RCU_WAIT].head ? RCU_WAIT : RCU_DONE;
+
+		fetch_add(&bar.left, 1);
+		rc->barrier_head.fn = scramble(&rc->barrier_head, barrier_callback);
+		fifo_push(&l->seg[s], &rc->barrier_head);
+		WRITE_ONCE(l->count, l->count + 1);
+		set_ready(l);
+	}
+	spin_unlock_irqrestore(&l->lock, flags);
+}
+
+void rcu_barrier(void)
+{
+	ASSERT_MAY_SLEEP();
+	mutex_lock(&bar.mutex);
+	WRITE_ONCE(bar.left, 1);	// ours, so that it does not reach 0 before all CPUs have been visited
+	for_each_cpu(cpu)
+		barrier_entrain(&per_cpu(rcu_cpu, cpu));
+	if (fetch_sub(&bar.left, 1) != 1)
+		wait_event(&bar.wq, load_acquire(&bar.left) == 0);
+	mutex_unlock(&bar.mutex);
+}

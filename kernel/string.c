@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: MIT
+// mem* and str* for the freestanding kernel; the host build has libc's. GCC would turn these loops into calls of the very
+// functions that they define, hence the pragma.
+#pragma GCC optimize("no-tree-loop-distribute-patterns")
+#include "kernel/lib.h"
+
+#define WORD sizeof(u64)
+typedef u64 __attribute__((may_alias, aligned(1))) word;	// x86 needs no alignment
+
+void *memcpy(void *restrict to, const void *restrict from, size_t n)
+{
+	u8 *d = to;
+	const u8 *s = from;
+
+	for (; n >= 4 * WORD; n -= 4 * WORD, d += 4 * WORD, s += 4 * WORD) {
+		u64 a = ((const word *)s)[0], b = ((const word *)s)[1], c = ((const word *)s)[2], e = ((const word *)s)[3];
+
+		((word *)d)[0] = a;
+		((word *)d)[1] = b;
+		((word *)d)[2] = c;
+		((word *)d)[3] = e;
+	}
+	for (; n >= WORD; n -= WORD, d += WORD, s += WORD)
+		*(word *)d = *(const word *)s;
+	while (n--)
+		*d++ = *s++;
+	return to;
+}
+
+void *memmove(void *to, const void *from, size_t n)
+{
+	u8 *d = to;
+	const u8 *s = from;
+
+	// Forward copying is right unless the destination begins inside the source; one word is read before it is written.
+	if ((uintptr_t)d - (uintptr_t)s >= n)
+		return memcpy(to, from, n);
+	for (d += n, s += n; n >= WORD; n -= WORD) {
+		d -= WORD;
+		s -= WORD;
+		*(word *)d = *(const word *)s;
+	}
+	while (n--)
+		*--d = *--s;
+	return to;
+}
+
+void *memset(void *to, int c, size_t n)
+{
+	u64 pattern = (u8)c * 0x0101010101010101ull;
+	u8 *d = to;
+
+	for (; n >= 4 * WORD; n -= 4 * WORD, d += 4 * WORD) {
+		((word *)d)[0] = pattern;
+		((word *)d)[1] = pattern;
+		((word *)d)[2] = pattern;
+		((word *)d)[3] = pattern;
+	}
+	while (n--)
+		*d++ = (u8)c;
+	return to;
+}
+
+int memcmp(const void *a, const void *b, size_t n)
+{
+	const u8 *p = a, *q = b;
+
+	for (; n; n--, p++, q++)
+		if (*p != *q)
+			return *p - *q;
+	return 0;
+}
+
+size_t strlen(const char *s)
+{
+	size_t n = 0;
+
+	while (s[n])
+		n++;
+	return n;
+}
+
+size_t strnlen(const char *s, size_t max)
+{
+	size_t n = 0;
+
+	while (n < max && s[n])
+		n++;
+	return n;
+}
+
+int strcmp(const char *a, const char *b)
+{
+	for (; *a && *a == *b; a++, b++)
+		;
+	return (u8)*a - (u8)*b;
+}
+
+int strncmp(const char *a, const char *b, size_t n)
+{
+	for (; n && *a && *a == *b; a++, b++, n--)
+		;
+	return n ? (u8)*a - (u8)*b : 0;
+}
+
+char *strchr(const char *s, int c)
+{
+	for (; *s != (char)c; s++)
+		if (!*s)
+			return NULL;
+	return (char *)s;
+}

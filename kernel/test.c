@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: MIT
+// The test harness: one flat KTAP version 1 plan, each result named "suite.name". Diagnostics come before the result that
+// they belong to, and a line before each test says which one runs, so that a hang names its test.
+#include "kernel/test.h"
+#include "kernel/cmdline.h"
+#include "kernel/cpumask.h"
+#include "kernel/inject.h"
+#include "kernel/lib.h"
+#include "kernel/mode.h"
+#include "kernel/panic.h"
+#include "kernel/preempt.h"
+#include "kernel/time.h"
+#include "mm/page.h"
+
+#define MAX_SHOWN 20	// failures printed per test; the others are counted
+
+static const struct test *running;
+static u32 failures;		// of the running test
+static const char *skipped;	// why, or NULL
+
+static const char *test_name(const struct test *t, char *buf, size_t size)
+{
+	ksnprintf(buf, size, "%s.%s", t->suite, t->name);
+	return buf;
+}
+
+void test_fail(const char *file, int line, const char *fmt, ...)
+{
+	char text[256];
+	va_list ap;
+	u32 n = fetch_add(&failures, 1);
+
+	if (n >= MAX_SHOWN)
+		return;
+	va_start(ap, fmt);
+	kvsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	log_error("%s:%d: %s%s", file, line, text, n == MAX_SHOWN - 1 ? " (further failures are only counted)" : "");
+}
+
+void test_skip(const char *why) { WRITE_ONCE(skipped, why); }
+bool test_failed(void) { return READ_ONCE(failures) != 0; }
+
+// The name's hash, mixed with the run's seed: a test sees the same numbers whichever others run.
+u64 test_seed(void)
+{
+	u64 state = 0xcbf29ce484222325ull;
+	char name[128];
+
+	if (running)
+		for (const char *c = test_name(running, name, sizeof(name)); *c; c++)
+			state = (state ^ (u8)*c) * 0x100000001b3ull;
+	state ^= opt_seed;
+	return rand_next(&state);
+}
+
+static bool have_1g_frame(void)
+{
+	struct page *p = page_alloc(MAX_ORDER, PAGE_KERNEL, PG_NOFAIL_INJECT);
+
+	if (p)
+		page_put(p);
+	return p;
+}
+
+// NULL: all is there.
+static const char *missing(const struct test *t, const char *glob)
+{
+	if ((t->needs & NEEDS_CPUS2) && nr_cpus < 2)
+		return "needs 2 CPUs";
+	if ((t->needs & NEEDS_CPUS4) && nr_cpus < 4)
+		return "needs 4 CPUs";
+	if ((t->needs & NEEDS_CHECK) && !CHECK)
+		return "needs a checking build";
+	if ((t->needs & NEEDS_SLOW_OK) && !strcmp(glob, "smoke"))
+		return "takes seconds";
+	if ((t->needs & NEEDS_MEM_1G) && !have_1g_frame())
+		return "needs a free 1 GiB frame";
+	return NULL;
+}
+
+// What no test may leave behind. Interrupts or preemption off would make all that follows meaningless.
+static void check_left_behind(const char *name, u64 warnings_before)
+{
+	inject_alloc_failure(0);
+	if (warn_count() != warnings_before)
+		test_fail(__FILE__, __LINE__, "%llu warnings", (unsigned long long)(warn_count() - warnings_before));
+	if (!preemptible())
+		panic("test %s returned with interrupts or preemption off (count 0x%x)", name, this_cpu_read(preempt_count));
+}
+
+static bool run_one(const struct test *t, unsigned k, unsigned n, const char *glob)
+{
+	char name[128];
+	u64 start = now_ns(), warnings_before = warn_count();
+
+	test_name(t, name, sizeof(name));
+	running = t;
+	failures = 0;
+	skipped = missing(t, glob);
+	if (skipped) {
+		kprintf("ok %u %s # SKIP %s\n", k, name, skipped);
+		return true;
+	}
+	kprintf("# [%u/%u] %s\n", k, n, name);
+	t->fn();
+	check_left_behind(name, warnings_before);
+	if (failures > MAX_SHOWN)
+		log_error("%u failures in all", failures);
+	kprintf("# %s took %llu ms\n", name, (unsigned long long)((now_ns() - start) / NSEC_PER_MSEC));
+	if (failures)
+		kprintf("not ok %u %s\n", k, name);
+	else
+		kprintf("ok %u %s%s%s\n", k, name, skipped ? " # SKIP " : "", skipped ? skipped : "");
+	running = NULL;
+	return !failures;
+}
+
+static bool selected(const struct test *t, const char *glob)
+{
+	char name[128];
+
+	return glob_match(glob, t->suite) || glob_match(glob, test_name(t, name, sizeof(name)));
+}
+
+static void print_suites(void)
+{
+	const char *last = "";
+
+	FOR_EACH_REGISTERED(tests, const struct test, t) {
+		if (strcmp((*t)->suite, last))
+			log_error("  test=%s", (*t)->suite);
+		last = (*t)->suite;
+	}
+}
+
+int tests_run(const char *glob)
+{
+	unsigned n = 0, k = 0;
+	int failed = 0;
+
+	FOR_EACH_REGISTERED(tests, const struct test, t)
+		n += selected(*t, glob);
+	if (!n)
+		return -1;
+	kprintf("KTAP version 1\n1..%u\n", n);
+	log_info("seed=%llu", (unsigned long long)opt_seed);
+	FOR_EACH_REGISTERED(tests, const struct test, t)
+		if (selected(*t, glob))
+			failed += !run_one(*t, ++k, n, glob);
+	return failed;
+}
+
+static int run_tests(void)
+{
+	int failed = tests_run(opt_test);
+
+	if (failed >= 0)
+		return failed ? EXIT_TESTS_FAILED : EXIT_OK;
+	log_error("test=%s matches no test; valid are suites, suite.name, and patterns of both:", opt_test);
+	print_suites();
+	return EXIT_BAD_INPUT;
+}
+MODE(test, run_tests);

@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: MIT
+// tlb_flush=ipi: the shootdown IPI. Each target flushes in its interrupt handler and the sender waits for all: a target
+// that answers has had interrupts on, so every walk with interrupts off that ran there before has ended.
+#include "kernel/xcall.h"
+#include "mm/tlb.h"
+
+static const char *flush_ipi_missing(void) { return NULL; }
+
+static void flush_ipi(const struct flush *f, const struct cpumask *targets)
+{
+	irqflags_t flags;
+
+	xcall_mask_start(targets, tlb_flush_handler, (void *)f);
+	flags = irq_save();		// flush here while the others do
+	tlb_flush_here(f);
+	irq_restore(flags);
+	xcall_mask_wait();
+}
+
+static const struct flush_backend ipi_backend = {
+	.name = "ipi",
+	.missing = flush_ipi_missing,
+	.proves_irqs_off_walks_ended = true,
+	.flush = flush_ipi,
+};
+REGISTER(backends, ipi_backend);

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: MIT
+// The oracle (DESIGN 5): checking builds watch every software walker. A walker publishes each table of its path; the FREE
+// step scans what is published. A hit is one violation. Independent of the policy under test.
+//
+//   walker                                   freer (table_free)
+//   ------                                   ------------------
+//   slot.path[level] = table                 state = FREE
+//   full barrier                     <-->    full barrier
+//   state must not be FREE                   no slot may name the table
+//
+// One of the two sees the other.
+#pragma once
+#include "mm/policy.h"
+
+struct violation {
+	const char *policy, *flush;
+	const char *seen_by;		// "walker" or "freer"
+	paddr_t table;
+	int level;
+	unsigned cpu, walker_cpu;
+	vaddr_t va;
+	unsigned depth;			// of the backtrace
+	uintptr_t backtrace[8];
+	uintptr_t walker_pc;		// who called the walk
+};
+
+#if CHECK
+void oracle_enter(struct space *s, vaddr_t va, uintptr_t caller);
+void oracle_publish(int level, struct page *table);	// before its first entry is read
+void oracle_exit(void);
+bool oracle_table_freed(struct page *table, const struct table_policy *policy);	// scan; true: a walker is there
+#else
+static __always_inline void oracle_enter(struct space *s, vaddr_t va, uintptr_t caller) { }
+static __always_inline void oracle_publish(int level, struct page *table) { }
+static __always_inline void oracle_exit(void) { }
+static __always_inline bool oracle_table_freed(struct page *table, const struct table_policy *policy) { return false; }
+#endif
+u64 oracle_violations(void);		// since boot or the last reset
+void oracle_reset(void);
+unsigned oracle_records(struct violation *out, unsigned max);	// the first ones recorded since the reset
+void oracle_print(const struct violation *v);			// klog
+// The tests that run an unsafe policy on purpose say so; any other violation makes the run fail.
+void oracle_expect_violations(bool on);

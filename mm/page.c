@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: MIT
+// Page frames: allocation, reference counts, splitting.
+//
+// The life of a frame's count:
+//
+//	free, or in a list: 0  --page_alloc: fetch_add-->  1  --page_get, page_try_get / page_put-->  n  --the last put-->  0
+//
+// Whoever takes a frame from a list owns it alone: page_try_get() never turns 0 into 1, so a walker that arrives with a stale
+// address changes nothing in it. A walker that took its reference while the frame was in use may keep it across the owner's
+// last put; then its own put frees. The one put that sees 1 frees, whoever it is, hence nothing is freed twice. The count is
+// never plainly stored, for a store could overwrite a walker's transient reference.
+#include "mm/buddy.h"
+#include "kernel/inject.h"
+#include "kernel/lib.h"
+#include "kernel/panic.h"
+
+void (*alloc_error_hook)(const char *what, const void *object);
+
+void alloc_error(const char *what, const void *object)
+{
+	void (*hook)(const char *, const void *) = CHECK ? READ_ONCE(alloc_error_hook) : NULL;
+
+	if (!hook)
+		panic("memory: %s: %p", what, object);
+	hook(what, object);
+}
+
+// The block is ours alone (count 0): make a head and its tails. A walker may look at any field meanwhile, and the only thing
+// that it can do with what it sees is a page_try_get() that fails, or a second look at page_head() that differs.
+static void prepare(struct page *head, unsigned order, enum page_kind kind)
+{
+	struct page *end = head + (1ull << order);
+
+	for (struct page *p = head + 1; p < end; p++) {
+		WRITE_ONCE(p->head_off, (u32)(p - head));
+		WRITE_ONCE(p->kind, PAGE_TAIL);		// after the offset: stores keep their order, see page_head()
+		WRITE_ONCE(p->order, 0);
+		WRITE_ONCE(p->birth, p->birth + 1);
+	}
+	WRITE_ONCE(head->kind, kind);
+	WRITE_ONCE(head->table_state, TABLE_NONE);
+	WRITE_ONCE(head->table_level, 0);
+	WRITE_ONCE(head->birth, head->birth + 1);
+	WRITE_ONCE(head->private, 0);
+	list_init(&head->link);
+}
+
+static struct page *take(unsigned order)
+{
+	struct page *p = order ? buddy_alloc(order) : pcp_alloc();
+
+	if (!p && pcp_drain_this_cpu())		// single frames that may merge
+		p = order ? buddy_alloc(order) : pcp_alloc();
+	if (!p && preemptible() && pcp_count()) {
+		page_drain();
+		p = order ? buddy_alloc(order) : pcp_alloc();
+	}
+	return p;
+}
+
+struct page *page_alloc(unsigned order, enum page_kind kind, unsigned flags)
+{
+	struct page *head;
+	u32 old;
+
+	ASSERT(!in_nmi());
+	ASSERT(kind != PAGE_RESERVED && kind != PAGE_FREE && kind != PAGE_TAIL && kind != PAGE_PCP);
+	if (order > MAX_ORDER || (!(flags & PG_NOFAIL_INJECT) && inject_should_fail()))
+		return NULL;
+	head = take(order);
+	if (!head)
+		return NULL;
+	prepare(head, order, kind);
+	if (flags & PG_ZERO)
+		memset(page_to_virt(head), 0, PAGE_SIZE << order);
+	old = fetch_add(&head->refs, 1);	// a full barrier: who gets a reference sees all of the above
+	if (unlikely(old))
+		panic("memory: frame %p was free with count %u", (void *)head, old);
+	return head;
+}
+
+// The count has dropped to 0: nobody else has a way to this block.
+static void release(struct page *head)
+{
+	unsigned order = READ_ONCE(head->order);
+	enum page_kind kind = READ_ONCE(head->kind);
+
+	if (unlikely(kind == PAGE_RESERVED || kind == PAGE_FREE || kind == PAGE_TAIL || kind == PAGE_PCP))
+		panic("memory: last reference to frame %p of kind %d dropped", (void *)head, kind);
+	if (!order) {
+		pcp_free(head);
+		return;
+	}
+	for (struct page *p = head + 1; p < head + (1ull << order); p++) {
+		WRITE_ONCE(p->order, ORDER_INSIDE);
+		WRITE_ONCE(p->kind, PAGE_FREE);
+	}
+	buddy_free(head, order);
+}
+
+void page_get(struct page *p)
+{
+	u32 old = fetch_add(&p->refs, 1);
+
+	ASSERT(old);
+	(void)old;
+}
+
+// Nothing keeps the frame's contents alive here, nor need it: descriptors are never freed.
+bool page_try_get(struct page *head)
+{
+	u32 old;
+
+	do {
+		old = READ_ONCE(head->refs);
+		if (!old)
+			return false;
+	} while (!cmpxchg(&head->refs, old, old + 1));
+	return true;
+}
+
+void page_put(struct page *head)
+{
+	u32 old = fetch_sub(&head->refs, 1);
+
+	if (likely(old > 1))
+		return;
+	if (likely(old == 1)) {
+		release(head);
+		return;
+	}
+	fetch_add(&head->refs, 1);
+	alloc_error("double free of a page frame", head);
+}
+
+// With the count frozen at 0 no walker can take the head, and tails have had none all along. A walker that had looked up
+// this head for one of its tails finds page_head(tail) changed when it looks again after its try-get.
+bool page_split(struct page *head)
+{
+	u64 frames = 1ull << READ_ONCE(head->order);
+	enum page_kind kind = READ_ONCE(head->kind);
+
+	ASSERT(kind != PAGE_TAIL);
+	if (!cmpxchg(&head->refs, 1, 0))
+		return false;
+	WRITE_ONCE(head->order, 0);
+	for (struct page *p = head + 1; p < head + frames; p++) {
+		WRITE_ONCE(p->table_state, TABLE_NONE);
+		WRITE_ONCE(p->table_level, 0);
+		WRITE_ONCE(p->private, 0);
+		list_init(&p->link);
+		WRITE_ONCE(p->kind, kind);
+		fetch_add(&p->refs, 1);
+	}
+	fetch_add(&head->refs, 1);
+	return true;
+}
+
+u64 page_free_count(void) { return buddy_free_count() + pcp_count(); }
+
+bool page_check(void)
+{
+	ASSERT_MAY_SLEEP();
+	return pcp_check() && buddy_check();
+}

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: MIT
+// The registry of policies and flush back-ends, the command-line keys that choose them, and the verdict on a pair.
+#include "mm/policy.h"
+#include "kernel/cmdline.h"
+#include "kernel/lib.h"
+#include "kernel/log.h"
+#include "kernel/panic.h"
+
+static const struct table_policy *chosen_policy;
+static const struct flush_backend *chosen_flush;
+static bool opt_allow_unsafe;
+
+// A table may be freed when no walker that could have read the old parent entry is still walking. A policy that waits by
+// its own means sees to that itself. One that relies on the flush alone needs a flush whose completion no walker can
+// outlive: walkers keep interrupts off, and the back-end's completion proves that each such region has ended.
+struct verdict pair_verdict(const struct table_policy *p, const struct flush_backend *b)
+{
+	if (p->waits == WAIT_OWN)
+		return (struct verdict){ true, "the policy waits for its walkers by its own means" };
+	if (p->walker != WALKER_IRQS_OFF)
+		return (struct verdict){ false, "the flush is the only wait, and a walker with interrupts on answers it in the middle of a walk" };
+	if (!b->proves_irqs_off_walks_ended)
+		return (struct verdict){ false, "the flush is the only wait, and its completion does not prove that a walk with interrupts off has ended" };
+	return (struct verdict){ true, "the flush is answered only after every walk with interrupts off has ended" };
+}
+
+const struct table_policy *policy_find(const char *name)
+{
+	FOR_EACH_POLICY(it)
+		if (!strcmp((*it)->name, name))
+			return *it;
+	return NULL;
+}
+
+const struct flush_backend *flush_find(const char *name)
+{
+	FOR_EACH_BACKEND(it)
+		if (!strcmp((*it)->name, name))
+			return *it;
+	return NULL;
+}
+
+const struct table_policy *policy_default(void) { return chosen_policy ? chosen_policy : policy_find("rcu"); }
+const struct flush_backend *flush_default(void) { return chosen_flush ? chosen_flush : flush_find("ipi"); }
+const char *policy_current_name(void) { return policy_default()->name; }
+const char *flush_current_name(void) { return flush_default()->name; }
+bool allow_unsafe(void) { return opt_allow_unsafe; }
+
+static const char *set_table_free(const char *value)
+{
+	const struct table_policy *p = policy_find(value);
+
+	if (!p)
+		return "no such policy";
+	chosen_policy = p;
+	return NULL;
+}
+
+static void print_table_free(void)
+{
+	FOR_EACH_POLICY(it)
+		kprintf("%s%s", it == __start_policies ? "" : "|", (*it)->name);
+}
+CMDLINE_KEY_LIST(table_free, set_table_free, print_table_free);
+
+static const char *set_tlb_flush(const char *value)
+{
+	const struct flush_backend *b = flush_find(value);
+
+	if (!b)
+		return "no such flush back-end";
+	if (b->missing())
+		return b->missing();
+	chosen_flush = b;
+	return NULL;
+}
+
+static void print_tlb_flush(void)
+{
+	FOR_EACH_BACKEND(it)
+		kprintf("%s%s", it == __start_backends ? "" : "|", (*it)->name);
+}
+CMDLINE_KEY_LIST(tlb_flush, set_tlb_flush, print_tlb_flush);
+
+static const char *set_allow_unsafe(const char *value)
+{
+	u64 v;
+
+	if (!parse_u64(value, &v) || v > 1)
+		return "not 0 or 1";
+	opt_allow_unsafe = v;
+	return NULL;
+}
+CMDLINE_KEY(allow_unsafe, "0|1", set_allow_unsafe);
+
+bool policy_check_options(void)
+{
+	struct verdict v = pair_verdict(policy_default(), flush_default());
+
+	if (v.safe || opt_allow_unsafe)
+		return true;
+	log_error("table_free=%s with tlb_flush=%s is refused: unsafe, since %s. allow_unsafe=1 runs it all the same.",
+		  policy_current_name(), flush_current_name(), v.reason);
+	return false;
+}
+
+void policy_print_all(void)
+{
+	FOR_EACH_POLICY(p) {
+		FOR_EACH_BACKEND(b) {
+			struct verdict v = pair_verdict(*p, *b);
+
+			log_info("table_free=%s tlb_flush=%s: %s: %s", (*p)->name, (*b)->name, v.safe ? "safe" : "unsafe", v.reason);
+		}
+	}
+}

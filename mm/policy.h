@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: MIT
+// The two axes (DESIGN 1): how a detached table page waits for lockless walkers (struct table_policy), and how stale translations
+// leave the other CPUs (struct flush_backend). Both register themselves where they are written.
+//
+// Safe or unsafe is computed. A policy says how its walkers run and what it waits for before it frees; a back-end says what
+// its completion proves. See pair_verdict().
+#pragma once
+#include "kernel/list.h"
+#include "kernel/cpumask.h"
+#include "kernel/preempt.h"
+#include "mm/page.h"
+
+struct space;
+struct flush;
+
+// What a walker leaves to its exit; lives on the walker's stack.
+struct walk_state {
+	struct space *space;
+	irqflags_t flags;
+	bool joined;		// this walk put the CPU into the space's walker mask
+};
+
+enum walker_context { WALKER_PREEMPT_OFF, WALKER_IRQS_OFF };
+enum free_wait {
+	WAIT_FLUSH,		// the flush itself is the only wait
+	WAIT_OWN,		// the policy waits by its own means, whatever the flush proves
+};
+
+struct table_policy {
+	const char *name;
+	const char *lineage;			// where the idea comes from, for people
+	enum walker_context walker;
+	enum free_wait waits;
+
+	// The walker's side; always inlined into the policy's compiled walk. Preemption is off around all three.
+	void (*enter)(struct walk_state *w);
+	bool (*step)(struct walk_state *w, struct page *child);	// before `child` is read; false: give up
+	void (*exit)(struct walk_state *w);
+
+	// The freer's side. `tables`: FLUSHED table pages (linked by page.link), consumed. Preemption on, may sleep,
+	// the space's mutex may be held; no spinlock is.
+	void (*free)(struct space *space, struct list *tables);
+	// Return when no walker that began before the call can still be inside: for tables that are reused without being freed.
+	void (*wait)(struct space *space);
+
+	// Filled in by DEFINE_TABLE_POLICY: the walk, compiled for this policy. Pins up to n pages, stores them, returns how many.
+	unsigned (*walk)(struct space *space, vaddr_t va, unsigned n, bool write, struct page **pages);
+};
+
+struct flush_backend {
+	const char *name;
+	const char *(*missing)(void);		// NULL: usable on this machine; else the reason why not
+	// Does its completion prove that every walk with interrupts off that ran before has ended, on every CPU it targets?
+	bool proves_irqs_off_walks_ended;
+	// All CPUs of `targets` have flushed, or flush before their next guest instruction; the own CPU flushes too. Preemption
+	// off, IRQs on. The own CPU is not in `targets`.
+	void (*flush)(const struct flush *f, const struct cpumask *targets);
+};
+
+struct verdict {
+	bool safe;
+	const char *reason;
+};
+struct verdict pair_verdict(const struct table_policy *p, const struct flush_backend *b);
+
+// What the command line chose; a new space starts with these.
+const struct table_policy *policy_default(void);
+const struct flush_backend *flush_default(void);
+const char *policy_current_name(void);
+const char *flush_current_name(void);
+const struct table_policy *policy_find(const char *name);	// NULL: unknown
+const struct flush_backend *flush_find(const char *name);
+bool allow_unsafe(void);
+// After the command line was read: is the chosen pair allowed? Prints why not.
+bool policy_check_options(void);
+void policy_print_all(void);		// the matrix with verdicts and reasons, klog
+
+#define FOR_EACH_POLICY(it) FOR_EACH_REGISTERED(policies, const struct table_policy, it)
+#define FOR_EACH_BACKEND(it) FOR_EACH_REGISTERED(backends, const struct flush_backend, it)

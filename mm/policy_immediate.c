@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: MIT
+// table_free=immediate: the unsafe control. The walker does nothing but keep preemption off; the freer flushes and frees at once.
+// A walker that has read the old parent entry answers the flush in the middle of its walk and then reads a freed table.
+// It exists to prove that the detectors detect.
+#include "mm/walk_body.h"
+
+static __always_inline void immediate_enter(struct walk_state *w) { }
+
+// A frame that was freed under the walker may by now be anything: what it then reads must not crash the kernel.
+static __always_inline bool immediate_step(struct walk_state *w, struct page *child)
+{
+	return READ_ONCE(child->kind) == PAGE_TABLE;
+}
+
+static __always_inline void immediate_exit(struct walk_state *w) { }
+
+static void immediate_free(struct space *space, struct list *tables)
+{
+	policy_free_now(tables, space->policy);
+}
+
+static void immediate_wait(struct space *space) { }
+
+DEFINE_TABLE_POLICY(immediate,
+	.lineage = "the unsafe control",
+	.walker = WALKER_PREEMPT_OFF,
+	.waits = WAIT_FLUSH);

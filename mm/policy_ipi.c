@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: MIT
+// table_free=ipi: the shootdown is the wait (native x86 Linux until 2025). The walker keeps interrupts off, so it answers the
+// flush only after its walk: when every target has answered, no walk that began before the unlink is left.
+//
+// The flush targets the CPUs that have the space loaded. A walker of a space that is not loaded on its CPU would not be
+// among them, so it first joins the space's walker mask:
+//
+//	walker: set own bit, full barrier, read the root's entries
+//	freer:  clear the entry, full barrier, read the mask (tlb_flush)
+//
+// Either the freer sees the bit and waits for this CPU, or the walker sees the cleared entry.
+#include "kernel/xcall.h"
+#include "mm/tlb.h"
+#include "mm/walk_body.h"
+
+static __always_inline void ipi_enter(struct walk_state *w)
+{
+	unsigned cpu = cpu_id();
+
+	w->flags = irq_save();
+	w->joined = false;
+	if (likely(tlb_space_loaded_here(w->space)))
+		return;
+	// A walk that this one interrupted (by NMI) may have joined already; then it leaves the mask, not we.
+	if (!cpumask_test(&w->space->walkers, cpu)) {
+		cpumask_set_atomic(&w->space->walkers, cpu);	// LOCKed, so a full barrier: pairs with tlb_flush()
+		w->joined = true;
+	}
+}
+
+static __always_inline bool ipi_step(struct walk_state *w, struct page *child) { return true; }
+
+static __always_inline void ipi_exit(struct walk_state *w)
+{
+	if (unlikely(w->joined))
+		cpumask_clear_atomic(&w->space->walkers, cpu_id());
+	irq_restore(w->flags);
+}
+
+static void ipi_free(struct space *space, struct list *tables)
+{
+	policy_free_now(tables, space->policy);
+}
+
+static void ipi_wait(struct space *space) { sync_ipi(NULL); }
+
+DEFINE_TABLE_POLICY(ipi,
+	.lineage = "native x86 Linux until 2025",
+	.walker = WALKER_IRQS_OFF,
+	.waits = WAIT_FLUSH);

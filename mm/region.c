@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: MIT
+// Regions: what may be where in a space. A sorted list; spaces here have few.
+#include "mm/region.h"
+#include "kernel/errno.h"
+#include "kernel/panic.h"
+#include "mm/slab.h"
+
+static struct slab_cache *regions;
+
+void region_init(void)
+{
+	regions = slab_create("region", sizeof(struct region), 8);
+	BUG_ON(!regions);
+}
+
+struct region *region_first_from(struct space *s, vaddr_t va)
+{
+	list_for_each(it, &s->regions) {
+		struct region *r = list_entry(it, struct region, link);
+
+		if (r->end > va)
+			return r;
+	}
+	return NULL;
+}
+
+struct region *region_find(struct space *s, vaddr_t va)
+{
+	struct region *r = region_first_from(s, va);
+
+	return r && r->start <= va ? r : NULL;
+}
+
+static struct region *region_new(vaddr_t start, vaddr_t end, unsigned prot, int level)
+{
+	struct region *r = slab_alloc(regions);
+
+	if (r)
+		*r = (struct region){ .start = start, .end = end, .prot = (u8)prot, .level = (u8)level };
+	return r;
+}
+
+static void region_free(struct region *r)
+{
+	list_remove(&r->link);
+	slab_free(regions, r);
+}
+
+int region_add(struct space *s, vaddr_t start, vaddr_t end, unsigned prot, int level)
+{
+	struct region *next = region_first_from(s, start), *r;
+
+	if (next && next->start < end)
+		return -EEXIST;
+	r = region_new(start, end, prot, level);
+	if (!r)
+		return -ENOMEM;
+	list_push_back(next ? &next->link : &s->regions, &r->link);	// before `next`
+	return 0;
+}
+
+static int split_one(struct space *s, vaddr_t va)
+{
+	struct region *r = region_find(s, va), *upper;
+
+	if (!r || r->start == va)
+		return 0;
+	upper = region_new(va, r->end, r->prot, r->level);
+	if (!upper)
+		return -ENOMEM;
+	r->end = va;
+	list_push_front(&r->link, &upper->link);
+	return 0;
+}
+
+static bool cuts_large_page(struct space *s, vaddr_t va)
+{
+	struct region *r = region_find(s, va);
+
+	return r && va & (level_size(r->level) - 1);
+}
+
+int region_split_at(struct space *s, vaddr_t start, vaddr_t end)
+{
+	int err;
+
+	if (cuts_large_page(s, start) || cuts_large_page(s, end))
+		return -EINVAL;
+	err = split_one(s, start);
+	if (!err)
+		err = split_one(s, end);
+	if (err)
+		region_merge_range(s, start, end);
+	return err;
+}
+
+void region_remove_range(struct space *s, vaddr_t start, vaddr_t end)
+{
+	list_for_each_safe(it, &s->regions) {
+		struct region *r = list_entry(it, struct region, link);
+
+		if (r->start >= start && r->end <= end)
+			region_free(r);
+	}
+}
+
+void region_merge_range(struct space *s, vaddr_t start, vaddr_t end)
+{
+	struct region *prev = NULL;
+
+	list_for_each_safe(it, &s->regions) {
+		struct region *r = list_entry(it, struct region, link);
+
+		if (prev && prev->end == r->start && prev->prot == r->prot && prev->level == r->level &&
+		    r->start >= start && r->start <= end) {
+			prev->end = r->end;
+			region_free(r);
+		} else {
+			prev = r;
+		}
+	}
+}
+
+bool region_covers(struct space *s, vaddr_t start, vaddr_t end)
+{
+	for (vaddr_t va = start; va < end;) {
+		struct region *r = region_find(s, va);
+
+		if (!r)
+			return false;
+		va = r->end;
+	}
+	return true;
+}

@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: MIT
+// Which CPU has which space loaded, and the shootdown. The ordering argument stands in tlb.h.
+#include "mm/tlb.h"
+#include "kernel/counter.h"
+#include "kernel/panic.h"
+#include "kernel/stall.h"
+#include "kernel/thread.h"
+#include "kernel/xcall.h"
+
+DEFINE_PER_CPU(struct cpu_tlb, cpu_tlb);
+
+STALL_DEFINE(tlb_joined);	// bit set in space->cpus, generation not yet read
+STALL_DEFINE(flush_gen);	// generation incremented, mask not yet read
+
+static void tlb_leave(struct cpu_tlb *t)
+{
+	struct space *old = t->loaded;
+
+	if (!old)
+		return;
+	arch_load_root(arch_kernel_root());
+	t->loaded = NULL;
+	// Only now may unmappers forget this CPU: its TLB holds nothing of `old` any more.
+	cpumask_clear_atomic(&old->cpus, cpu_id());
+}
+
+static void tlb_join(struct cpu_tlb *t, struct space *s)
+{
+	struct space *old = t->loaded;
+
+	cpumask_set_atomic(&s->cpus, cpu_id());		// full barrier: pairs with fetch_add(gen) in tlb_flush (A)
+	STALL(tlb_joined, s, 0, 0);
+	t->gen = READ_ONCE(s->gen);
+	arch_load_root(s->root_pa);
+	t->loaded = s;
+	WRITE_ONCE(t->lazy, 0);
+	if (old)
+		cpumask_clear_atomic(&old->cpus, cpu_id());	// after the load: see tlb_leave
+}
+
+// Back from lazy use: catch up with what the unmappers did not tell us.
+static void tlb_unlazy(struct cpu_tlb *t)
+{
+	u64 gen;
+
+	WRITE_ONCE(t->lazy, 0);
+	smp_mb();	// pairs with fetch_add(gen) in tlb_flush: it sees lazy == 0, or we see its generation
+	gen = READ_ONCE(t->loaded->gen);
+	if (gen != t->gen) {
+		count(flush_full);
+		arch_flush_user();
+		t->gen = gen;
+	}
+}
+
+void space_switch(struct thread *prev, struct thread *next)
+{
+	struct cpu_tlb *t = this_cpu_ptr(&cpu_tlb);
+	struct space *s = next->space;
+
+	if (!s) {
+		if (t->loaded && !t->lazy)
+			WRITE_ONCE(t->lazy, 1);	// no barrier needed: being seen as not lazy only costs an IPI
+	} else if (t->loaded != s) {
+		tlb_join(t, s);
+	} else if (t->lazy) {
+		tlb_unlazy(t);
+	}
+}
+
+static void flush_range_here(const struct flush *f)
+{
+	u64 step = level_size(f->level);
+
+	for (vaddr_t va = f->start; va < f->end; va += step)
+		arch_flush_page(va);
+}
+
+void tlb_flush_here(const struct flush *f)
+{
+	struct cpu_tlb *t = this_cpu_ptr(&cpu_tlb);
+	u64 gen;
+
+	if (t->loaded != f->space)
+		return;			// left it meanwhile: that flushed everything
+	if (t->lazy) {
+		if (f->freed_tables)
+			tlb_leave(t);	// the CPU may walk speculatively through tables that are about to be freed
+		return;			// else tlb_unlazy() will catch up
+	}
+	if (t->gen >= f->gen && !f->freed_tables) {
+		count(flush_stale_skipped);
+		return;
+	}
+	count(flush_local);
+	if (!f->full && t->gen + 1 == f->gen) {
+		flush_range_here(f);
+		t->gen = f->gen;
+		return;
+	}
+	gen = READ_ONCE(f->space->gen);	// before the flush: what comes later may not be covered
+	count(flush_full);
+	arch_flush_user();
+	t->gen = gen;
+}
+
+void tlb_flush_handler(void *flush) { tlb_flush_here(flush); }
+
+// Who must hear of it: all that have the space loaded, but the lazy ones only when tables are freed (a lazy CPU touches no
+// user address, and catches up before it does; but it walks speculatively). When tables are freed, also the walkers that
+// rely on being asked.
+static void flush_targets(const struct flush *f, struct cpumask *targets)
+{
+	struct space *s = f->space;
+	unsigned self = cpu_id(), loaded;
+
+	cpumask_copy(targets, &s->cpus);
+	cpumask_clear(targets, self);
+	if (!f->freed_tables) {
+		for_each_cpu_in(cpu, targets) {
+			if (READ_ONCE(per_cpu(cpu_tlb, cpu).lazy)) {
+				cpumask_clear(targets, cpu);
+				count(flush_lazy_skipped);
+			}
+		}
+	}
+	loaded = cpumask_weight(targets);
+	count_add(ipi_flush, loaded);
+	if (f->freed_tables && !cpumask_empty(&s->walkers)) {
+		cpumask_or(targets, &s->walkers);
+		cpumask_clear(targets, self);
+		count_add(ipi_walker, cpumask_weight(targets) - loaded);
+	}
+}
+
+void tlb_flush(struct space *s, vaddr_t start, vaddr_t end, int level, bool freed_tables)
+{
+	struct flush f = { .space = s, .start = start, .end = end, .level = (u8)level, .freed_tables = freed_tables };
+	struct cpumask targets;
+
+	ASSERT(irqs_enabled());
+	f.full = (end - start) >> level_shift(level) > TLB_RANGE_MAX;
+	preempt_disable();
+	// Full barrier between the change of the entries and the reading of the masks: pairs with tlb_join(), tlb_unlazy()
+	// and, for walkers' masks, the policy's enter.
+	f.gen = fetch_add(&s->gen, 1) + 1;
+	STALL(flush_gen, s, start, level);
+	flush_targets(&f, &targets);
+	s->backend->flush(&f, &targets);
+	preempt_enable();
+}
+
+static void evict_here(void *space)
+{
+	struct cpu_tlb *t = this_cpu_ptr(&cpu_tlb);
+
+	if (t->loaded == space)
+		tlb_leave(t);
+}
+
+void tlb_evict(struct space *s)
+{
+	struct cpumask cpus;
+
+	cpumask_copy(&cpus, &s->cpus);
+	if (!cpumask_empty(&cpus))
+		xcall_mask(&cpus, evict_here, s);
+	ASSERT(cpumask_empty(&s->cpus));
+}

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: MIT
+// Which CPU has which space loaded, and the shootdown.
+//
+//   unmapper                                  CPU that loads the space
+//   --------                                  ------------------------
+//   change the entries (xchg)                 set own bit in space->cpus
+//   gen++            (full barrier)   <-A->   full barrier
+//   read space->cpus                          read gen, load the root, tlb.gen = gen
+//
+// A: either the unmapper sees the bit and sends, or the CPU's walks come after the barrier and see the new entries.
+// The same shape protects the lazy state: a CPU that leaves it clears `lazy`, full barrier, reads gen and flushes if it is behind; the
+// unmapper increments gen, full barrier, reads `lazy`.
+#pragma once
+#include "kernel/cpumask.h"
+#include "mm/space.h"
+
+struct cpu_tlb {
+	struct space *loaded;	// whose root this CPU has; NULL: the kernel's. Own CPU, IRQs off
+	u64 gen;		// all flushes of `loaded` up to this generation are done here. Own CPU, IRQs off
+	u32 lazy __cacheline;	// a kernel thread runs: user addresses are not used. Read by unmappers
+};
+DECLARE_PER_CPU(struct cpu_tlb, cpu_tlb);
+
+struct flush {
+	struct space *space;
+	vaddr_t start, end;	// start >= end: nothing by range; see full
+	u64 gen;		// the generation that this flush makes
+	u8 level;		// smallest leaf that went: the stride is its size
+	bool full;
+	bool freed_tables;	// upper entries must go too, on lazy CPUs as well, and no generation check spares a CPU
+};
+
+#define TLB_RANGE_MAX 32	// more pages than this: full flush
+
+// Flush [start, end) from every CPU that may hold it. On return none does. Preemption on or off, IRQs on.
+void tlb_flush(struct space *s, vaddr_t start, vaddr_t end, int level, bool freed_tables);
+void tlb_flush_here(const struct flush *f);	// this CPU's share; IRQs off. For back-ends
+void tlb_flush_handler(void *flush);		// the same as an xcall
+// No CPU has s loaded any more when this returns: those that held it lazily have moved to the kernel's root. No thread may run in s.
+void tlb_evict(struct space *s);
+// Preemption off.
+static __always_inline bool tlb_space_loaded_here(const struct space *s)
+{
+	return this_cpu_read(cpu_tlb.loaded) == s;
+}

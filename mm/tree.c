@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: MIT
+// The page-table tree of one space, changed under its lock while walkers and hardware read it.
+//
+//	level   4: root      3: 512 GiB      2: 1 GiB       1: 2 MiB
+//	entry   512 GiB      1 GiB leaf      2 MiB leaf     4 KiB leaf
+//
+// page.private of a table counts its non-zero entries; a table that reaches 0 is detached by its parent's entry.
+#include "kernel/panic.h"
+#include "mm/gather.h"
+#include "mm/table.h"
+
+static struct page *table_of(pte_t *table) { return virt_to_page(table); }
+
+pte_t *tree_find(struct space *s, vaddr_t va, int level, struct page **table)
+{
+	pte_t *t = s->root;
+
+	for (int l = PT_LEVELS; l > level; l--) {
+		pte_t v = pte_read(&t[pt_index(va, l)]);
+
+		if (!pte_present(v) || (l < PT_LEVELS && pte_leaf(v, l)))
+			return NULL;
+		t = phys_to_virt(pte_addr(v));
+	}
+	if (table)
+		*table = table_of(t);
+	return &t[pt_index(va, level)];
+}
+
+pte_t *tree_find_leaf(struct space *s, vaddr_t va, int *level)
+{
+	pte_t *t = s->root;
+
+	for (int l = PT_LEVELS; l >= 1; l--) {
+		pte_t *e = &t[pt_index(va, l)], v = pte_read(e);
+
+		if (!pte_present(v))
+			return NULL;
+		if (l < PT_LEVELS && pte_leaf(v, l)) {
+			*level = l;
+			return e;
+		}
+		t = phys_to_virt(pte_addr(v));
+	}
+	return NULL;
+}
+
+pte_t *tree_make(struct space *s, vaddr_t va, int level, struct page **table)
+{
+	pte_t *t = s->root;
+
+	for (int l = PT_LEVELS; l > level; l--) {
+		pte_t *e = &t[pt_index(va, l)], v = pte_read(e);
+
+		if (!pte_present(v)) {
+			struct page *child = table_alloc(l - 1);
+
+			if (!child)
+				return NULL;
+			v = pte_make_table(page_to_phys(child));
+			pte_xchg(e, v);		// full barrier: the zeroed table is visible before its entry
+			table_of(t)->private++;
+		}
+		BUG_ON(l < PT_LEVELS && pte_leaf(v, l));	// regions never overlap, so no large leaf can be here
+		t = phys_to_virt(pte_addr(v));
+	}
+	*table = table_of(t);
+	return &t[pt_index(va, level)];
+}
+
+static void unmap_entry(struct gather *g, pte_t *e, int level, vaddr_t va, struct page *table);
+
+// Visit each entry of the table that [start, end) touches.
+static void unmap_table(struct gather *g, pte_t *t, int level, vaddr_t start, vaddr_t end)
+{
+	u64 size = level_size(level);
+
+	for (vaddr_t va = start, next; va < end; va = next) {
+		pte_t *e = &t[pt_index(va, level)], v = pte_read(e);
+
+		next = MIN(ALIGN_DOWN(va, size) + size, end);
+		if (!pte_present(v))
+			continue;
+		if (level == PT_LEVELS || !pte_leaf(v, level)) {
+			pte_t *child = phys_to_virt(pte_addr(v));
+
+			unmap_table(g, child, level - 1, va, next);
+			if (table_of(child)->private)
+				continue;
+		}
+		unmap_entry(g, e, level, va, table_of(t));
+	}
+}
+
+// The entry names a leaf, or a table without entries: unlink it. The exchange is a full barrier, before the reading of
+// the CPU masks in tlb_flush().
+static void unmap_entry(struct gather *g, pte_t *e, int level, vaddr_t va, struct page *table)
+{
+	pte_t old = pte_xchg(e, 0);
+	struct page *page = page_of(pte_addr(old));
+
+	table->private--;
+	if (level < PT_LEVELS && pte_leaf(old, level)) {
+		g->space->mapped -= level_size(level) >> PAGE_SHIFT;
+		gather_leaf(g, page, va, level);
+	} else {
+		gather_table(g, page, va);
+	}
+}
+
+void tree_unmap(struct gather *g, vaddr_t start, vaddr_t end)
+{
+	unmap_table(g, g->space->root, PT_LEVELS, start, end);
+}
+
+// Hardware may set A and D at any time: exchange until nothing came between.
+static void protect_leaf(struct gather *g, pte_t *e, int level, vaddr_t va, unsigned prot)
+{
+	pte_t old, new;
+
+	do {
+		old = pte_read(e);
+		new = pte_with_prot(old, prot);
+	} while (!pte_cmpxchg(e, old, new));
+	if (new != old)
+		gather_changed(g, va, level);
+}
+
+static void protect_table(struct gather *g, pte_t *t, int level, vaddr_t start, vaddr_t end, unsigned prot)
+{
+	u64 size = level_size(level);
+
+	for (vaddr_t va = start, next; va < end; va = next) {
+		pte_t *e = &t[pt_index(va, level)], v = pte_read(e);
+
+		next = MIN(ALIGN_DOWN(va, size) + size, end);
+		if (!pte_present(v))
+			continue;
+		if (level < PT_LEVELS && pte_leaf(v, level))
+			protect_leaf(g, e, level, va, prot);
+		else
+			protect_table(g, phys_to_virt(pte_addr(v)), level - 1, va, next, prot);
+	}
+}
+
+void tree_protect(struct gather *g, vaddr_t start, vaddr_t end, unsigned prot)
+{
+	protect_table(g, g->space->root, PT_LEVELS, start, end, prot);
+}

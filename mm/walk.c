@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: MIT
+// The walk's entry points: dispatch to the policy's compiled walk, and the locked slow path.
+#include "mm/walk.h"
+#include "kernel/counter.h"
+#include "kernel/errno.h"
+#include "kernel/panic.h"
+#include "mm/tlb.h"
+#include "mm/walk_body.h"
+
+STALL_DEFINE(walk_level);
+STALL_DEFINE(walk_leaf);
+STALL_DEFINE(walk_pinned);
+
+static __always_inline bool walk_range_ok(vaddr_t va, unsigned n)
+{
+	return va < USER_END && n <= (USER_END - va + PAGE_SIZE - 1) >> PAGE_SHIFT;
+}
+
+unsigned walk_pin_fast(struct space *s, vaddr_t va, unsigned n, bool write, struct page **pages)
+{
+	unsigned got;
+
+	if (unlikely(!walk_range_ok(va, n)))
+		return 0;
+	ASSERT(!in_nmi());
+	// The selector is read with preemption off, so that a switch of policies can wait for its readers (DESIGN 8).
+	preempt_disable();
+	if (CHECK && !tlb_space_loaded_here(s))
+		count_add(walks_remote, n);
+	got = READ_ONCE(s->policy)->walk(s, va, n, write, pages);
+	preempt_enable();
+	if (CHECK) {
+		count_add(walks, n);
+		count_add(walks_fast, got);
+	}
+	return got;
+}
+
+// The locked slow path for one page: fault it in if need be.
+static int walk_slow(struct space *s, vaddr_t va, bool write, struct page **page)
+{
+	int level;
+
+	count(walks_slow);
+	for (;;) {
+		pte_t *entry, value;
+
+		mutex_lock(&s->lock);
+		entry = tree_find_leaf(s, va, &level);
+		value = entry ? pte_read(entry) : 0;
+		if (pte_permits(value, write)) {
+			*page = page_of(pte_addr(value) + (va & (level_size(level) - 1) & ~(PAGE_SIZE - 1)));
+			page_get(page_head(*page));
+			mutex_unlock(&s->lock);
+			return 0;
+		}
+		mutex_unlock(&s->lock);
+		int err = space_fault(s, va, write);
+
+		if (err)
+			return err;
+	}
+}
+
+int walk_pin(struct space *s, vaddr_t va, bool write, struct page **page)
+{
+	if (unlikely(!walk_range_ok(va, 1)))
+		return -EFAULT;
+	if (likely(walk_pin_fast(s, va, 1, write, page) == 1))
+		return 0;
+	return walk_slow(s, va, write, page);
+}
+
+unsigned walk_pin_range(struct space *s, vaddr_t va, unsigned n, bool write, struct page **pages)
+{
+	unsigned done = 0;
+
+	if (!walk_range_ok(va, n))
+		return 0;
+	while (done < n) {
+		unsigned chunk = MIN(n - done, (unsigned)WALK_CHUNK);
+		unsigned got = walk_pin_fast(s, va + done * PAGE_SIZE, chunk, write, pages + done);
+
+		done += got;
+		if (got == chunk)
+			continue;
+		if (walk_slow(s, va + done * PAGE_SIZE, write, &pages[done]))
+			break;
+		done++;
+	}
+	return done;
+}
+
+void page_unpin(struct page *page, bool dirty)
+{
+	struct page *head = page_head(page);	// stable: a split needs the only reference, and we hold one
+
+	if (dirty)
+		fetch_or(&head->private, PAGE_PIN_DIRTY);
+	page_put(head);
+}

@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: MIT
+// The body of the lockless walk, and DEFINE_TABLE_POLICY, which compiles it once for each policy: the policy's enter, step and exit
+// are constants there and get inlined, so that a walk makes no indirect call.
+//
+//	root (L4) --e4--> L3 table --e3--> L2 table --e2--> L1 table --e1--> frame
+//
+// (a) What keeps things alive. The space and with it the root: the caller's count. Each table below: the policy's read side, entered
+//     before the root is read. The frame: nothing, until page_try_get() has succeeded and the leaf was read again.
+// (b) What a reader may see. Each entry is read once; the walk descends from the value that was read. An entry may change, a
+//     table may be unlinked, at any time after; then the walk ends in the old tree, which is intact (the tables are not freed)
+//     and gives an answer that was true during the call, or the re-check finds the change.
+// (c) Re-check: the leaf and its parent, after the reference is taken. The unmapper clears the leaf (or for a collapse the
+//     parent), flushes, and only then drops its reference: a walker that sees the old values after its LOCKed try_get
+//     took it while the mapping's own reference still stood.
+#pragma once
+#include "kernel/counter.h"
+#include "kernel/stall.h"
+#include "mm/oracle.h"
+#include "mm/space.h"
+#include "mm/table.h"
+#include "mm/walk.h"
+
+STALL_DECLARE(walk_level);	// an entry was read that names a table; the table has not been read
+STALL_DECLARE(walk_leaf);	// the leaf was read; no reference taken
+STALL_DECLARE(walk_pinned);	// reference taken; leaf and parent not yet read again
+
+struct walk_pos {
+	pte_t *entry;		// the leaf's
+	pte_t value;
+	int level;
+	pte_t *parent;		// the entry that led to the leaf's table; a leaf never stands in the root
+	pte_t parent_value;
+};
+
+// Take the 4 KiB frame at va out of the leaf in `pos`, or NULL.
+static __always_inline struct page *walk_take(struct space *s, const struct walk_pos *pos, vaddr_t va)
+{
+	paddr_t pa = pte_addr(pos->value) + (va & (level_size(pos->level) - 1) & ~(PAGE_SIZE - 1));
+	struct page *page, *head;
+
+	if (unlikely(!page_valid(pa)))
+		return NULL;
+	page = page_of(pa);
+	head = page_head(page);
+	STALL(walk_leaf, s, va, pos->level);
+	if (unlikely(!page_try_get(head)))
+		return NULL;
+	STALL(walk_pinned, s, va, pos->level);
+	// page_try_get is a LOCKed operation: these reads come after it (pairs with the gather: clear, flush, put).
+	if (unlikely(!pte_same(pte_read(pos->entry), pos->value) ||
+		     !pte_same(pte_read(pos->parent), pos->parent_value) ||
+		     page_head(page) != head)) {		// split meanwhile
+		count(walk_restarts);
+		page_put(head);
+		return NULL;
+	}
+	return page;
+}
+
+// Descend to the leaf for va; false: not present, or not permitted.
+static __always_inline bool walk_descend(const struct table_policy *p, struct walk_state *w, vaddr_t va, bool write,
+					 struct walk_pos *pos)
+{
+	pte_t *table = w->space->root, *entry = NULL;
+	pte_t value = 0;
+
+#pragma GCC unroll 4
+	for (int level = PT_LEVELS; level >= 1; level--) {
+		pos->parent = entry;
+		pos->parent_value = value;
+		entry = &table[pt_index(va, level)];
+		value = pte_read(entry);
+		if (unlikely(!pte_permits(value, write)))	// permissions are the AND of all levels
+			return false;
+		if (level == 1 || (level < PT_LEVELS && pte_leaf(value, level))) {
+			pos->entry = entry;
+			pos->value = value;
+			pos->level = level;
+			return true;
+		}
+		STALL(walk_level, w->space, va, level);
+		if (unlikely(!page_valid(pte_addr(value))) || unlikely(!p->step(w, page_of(pte_addr(value)))))
+			return false;
+		oracle_publish(level - 1, page_of(pte_addr(value)));
+		table = phys_to_virt(pte_addr(value));
+	}
+	return false;
+}
+
+// The next page's leaf without a new descent, while it lies in the same leaf or the same table.
+static __always_inline bool walk_next(struct walk_pos *pos, vaddr_t va, bool write)
+{
+	if (va & (level_size(pos->level) - 1) & ~(PAGE_SIZE - 1))
+		return true;			// further inside the same large leaf
+	if (pt_index(va, pos->level) == 0)
+		return false;			// end of this table
+	pos->value = pte_read(++pos->entry);
+	return pte_permits(pos->value, write) && pte_leaf(pos->value, pos->level);
+}
+
+static __always_inline unsigned walk_body(const struct table_policy *p, struct space *s, vaddr_t va, unsigned n, bool write,
+					  struct page **pages)
+{
+	struct walk_state w = { .space = s };
+	struct walk_pos pos = { 0 };
+	unsigned got = 0;
+	bool valid = false;
+
+	p->enter(&w);
+	oracle_enter(s, va, (uintptr_t)__builtin_return_address(0));
+	while (got < n) {
+		if (!(valid && walk_next(&pos, va, write)) && !walk_descend(p, &w, va, write, &pos))
+			break;
+		valid = true;
+		pages[got] = walk_take(s, &pos, va);
+		if (!pages[got])
+			break;
+		got++;
+		va += PAGE_SIZE;
+	}
+	oracle_exit();
+	p->exit(&w);
+	return got;
+}
+
+// Free FLUSHED tables at once: for policies whose flush was the wait.
+void policy_free_now(struct list *tables, const struct table_policy *policy);
+
+// Ends a policy's file: NAME_enter, _step, _exit, _free and _wait are its operations; the rest are further fields.
+#define DEFINE_TABLE_POLICY(n, ...) \
+	static unsigned n##_walk(struct space *, vaddr_t, unsigned, bool, struct page **); \
+	static const struct table_policy n##_policy = { .name = #n, .enter = n##_enter, .step = n##_step, .exit = n##_exit, \
+		.free = n##_free, .wait = n##_wait, .walk = n##_walk, __VA_ARGS__ }; \
+	REGISTER(policies, n##_policy); \
+	static unsigned n##_walk(struct space *s, vaddr_t va, unsigned count, bool write, struct page **pages) \
+	{ \
+		return walk_body(&n##_policy, s, va, count, write, pages); \
+	} \
+	_Static_assert(1, "")

@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: MIT
+# The kernel as a Linux process: kernel/, mm/ and tests/ unchanged, arch/host beneath. `make host`, `make host-test`;
+# HOST_SAN=thread|address|undefined builds with that sanitizer, in a directory of its own.
+HOST_SAN ?=
+HOST_CC ?= gcc
+HOST_DIR := build/host$(if $(HOST_SAN),-$(HOST_SAN))
+HOST_ARGS ?= mode=test
+HOST_TIMEOUT ?= 600
+HOST_FLAGS := -std=gnu11 -O1 -g -fno-omit-frame-pointer -fno-optimize-sibling-calls -fno-strict-aliasing -pthread \
+	-I. -Iarch/host/include $(WARN) -DCHECK=1 -DBUILD_NAME='"check"' -MMD -MP $(if $(HOST_SAN),-fsanitize=$(HOST_SAN))
+HOST_SRC := $(wildcard arch/host/*.c mm/*.c tests/*.c) $(filter-out kernel/string.c,$(wildcard kernel/*.c))
+HOST_OBJ := $(HOST_SRC:%.c=$(HOST_DIR)/%.o) $(HOST_DIR)/version.o
+
+.PHONY: host host-test
+host: $(HOST_DIR)/quiesce-host
+host-test: host
+	timeout $(HOST_TIMEOUT) $(HOST_DIR)/quiesce-host $(HOST_ARGS)
+
+$(HOST_DIR)/quiesce-host: $(HOST_OBJ)
+	@echo "LD $@"
+	@$(HOST_CC) -pthread $(if $(HOST_SAN),-fsanitize=$(HOST_SAN)) -o $@ $^
+$(HOST_DIR)/version.o: build/version.c
+	@mkdir -p $(@D)
+	@$(HOST_CC) $(HOST_FLAGS) -c $< -o $@
+$(HOST_DIR)/%.o: %.c
+	@mkdir -p $(@D)
+	@echo "CC [host] $<"
+	@$(HOST_CC) $(HOST_FLAGS) -c $< -o $@

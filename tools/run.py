@@ -1,0 +1,97 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""make run, make debug, make bench: boot Quiesce in QEMU as the environment says (SMP, MEM, ACCEL, FIRMWARE, MACHINE, CPU,
+BUILD, CMDLINE, TIMEOUT). With CMDLINE one boot; without it the main job: the verdicts from the checking build, the times
+from the release build, one table. The exit status is 0 only when the kernel ended with success."""
+import os
+import re
+import shlex
+import sys
+import tempfile
+
+import qemu
+import table
+
+# The two halves of the comparison: build, what it finds out, seconds that it measures for, seconds to boot and finish.
+STEPS = [
+    ("check", "verdicts: walkers against unmappers, watched by the oracle (checking build)", 45, 20),
+    ("release", "times: unmap, walk, grace periods, sustained load (release build)", 60, 20),
+]
+DEFAULT_TIMEOUT = 600  # beyond the seconds= that the command line asks for
+
+
+def say(text):
+    print(text, flush=True)
+
+
+def config_from_environment():
+    get = os.environ.get
+    try:
+        return qemu.Config(smp=int(get("SMP") or 4), mem=get("MEM") or "512M", accel=get("ACCEL") or "tcg",
+                           firmware=get("FIRMWARE") or "bios", machine=get("MACHINE") or "q35", cpu=get("CPU") or "",
+                           build=get("BUILD") or "check", cmdline=get("CMDLINE") or "",
+                           timeout=float(get("TIMEOUT") or 0))
+    except ValueError as error:
+        raise qemu.Unavailable(f"SMP= and TIMEOUT= are numbers: {error}") from None
+
+
+def timeout_of(config):
+    """TIMEOUT=, or a generous limit; none when somebody types at the monitor."""
+    if config.timeout or "mode=monitor" in config.cmdline:
+        return config.timeout
+    seconds = re.search(r"\bseconds=(\d+)", config.cmdline)
+    return DEFAULT_TIMEOUT + (int(seconds.group(1)) if seconds else 0)
+
+
+def boot_once(config):
+    config.timeout = timeout_of(config)
+    result = qemu.run(config, on_line=say, interactive="mode=monitor" in config.cmdline)
+    if not result.ok:
+        say(f"run: {result.sentence}")
+    return result
+
+
+def compare(config):
+    seconds = sum(measure + boot for _, _, measure, boot in STEPS)
+    say(f"Quiesce: when may a page-table page be freed while other CPUs walk? Two boots, about {seconds // 60} min "
+        f"{seconds % 60} s in all (SMP={config.smp} ACCEL={config.accel}).")
+    lines = []
+    for number, (build, what, measure, boot) in enumerate(STEPS, 1):
+        config.build, config.cmdline = build, f"mode=compare seconds={measure}"
+        say(f"\n== {number} of {len(STEPS)}: {what}, about {measure + boot} s ==")
+        result = boot_once(config)
+        lines += result.lines
+        if not result.ok:
+            say(f"run: the comparison stops here: step {number} has failed")
+            return 1
+    say("")
+    return table.print_report(lines)
+
+
+def debug(config):
+    config.extra = ("-s", "-S")
+    symbols = "build/quiesce.elf" if config.build == "release" else "build/quiesce-check.elf"
+    folder = tempfile.mkdtemp(prefix="quiesce-")
+    arguments = qemu.command(config, folder)
+    say(f"QEMU waits. In another terminal:  gdb {symbols} -ex 'target remote :1234'\n{shlex.join(arguments)}")
+    os.execvp(arguments[0], arguments)
+
+
+def main():
+    try:
+        config = config_from_environment()
+        if sys.argv[1:] == ["debug"]:
+            return debug(config)
+        if sys.argv[1:] == ["compare"] or not config.cmdline:
+            return compare(config)
+        return 0 if boot_once(config).ok else 1
+    except qemu.Unavailable as error:
+        say(f"run: {error}")
+        return 1
+    except KeyboardInterrupt:
+        say("run: interrupted")
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

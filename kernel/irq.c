@@ -2,6 +2,7 @@
 // The frame around every interrupt and NMI handler. Entry: RCU first, for an interrupt out of idle must leave the idle
 // state before anything that could be a reader; then the nesting count. Exit the other way round.
 #include "kernel/irq.h"
+#include "kernel/irqsoff.h"
 #include "kernel/panic.h"
 #include "kernel/preempt.h"
 #include "kernel/rcu.h"
@@ -11,6 +12,7 @@ DEFINE_PER_CPU(u64, interrupts);
 
 void irq_enter(void)
 {
+	irqsoff_begin();
 	rcu_irq_enter();
 	this_cpu_add(preempt_count, HARDIRQ_ONE);
 	this_cpu_inc(interrupts);

@@ -28,8 +28,6 @@ static void print_banner(void)
 	char line[512];
 
 	log_open(banner(line, sizeof(line), true));
-	log_info("%u CPUs online; %u application processors were starting at once", cpumask_weight(&cpus_online),
-		 arch_most_starting_cpus());
 }
 
 static int main_thread(void *unused)

@@ -48,6 +48,7 @@
 // Callbacks carry g = rcu_snapshot() taken after their enqueue began, and run after rcu_elapsed(g). rcu_exp.c argues for itself.
 //
 // Locks: node locks are never nested; the thread is woken with none held. Nodes, CPUs' structures and threads live for ever.
+#include <arch/ipi.h>
 #include "kernel/counter.h"
 #include "kernel/lib.h"
 #include "kernel/panic.h"
@@ -148,7 +149,7 @@ void rcu_tick(bool quiescent)
 	if (quiescent)
 		rcu_quiescent(rc);
 	else if (rcu_waits_for(rc) || READ_ONCE(rc->exp_need))
-		this_cpu_write(need_resched, true);	// a reader was interrupted: report when it ends, not when a tick happens to miss all readers
+		this_cpu_write(need_resched, true);	// have the reader's end report: ticks might always hit readers
 	if (READ_ONCE(rc->cb.count))
 		rcu_callbacks_tick(rc);
 	if (cpu_id() == RCU_GP_CPU && rcu_seq_running(READ_ONCE(rcu.seq))) {
@@ -261,6 +262,7 @@ static bool gp_scan(u64 gp)
 			scan_leaf(&rcu.node[i], i * RCU_FANOUT, gp, &holdouts);
 	if (READ_ONCE(rcu.pressed)) {
 		for_each_cpu_in(cpu, &holdouts) {
+			rcu.kicks++;
 			count(ipi_resched);
 			arch_send_ipi(cpu, IPI_RESCHED);	// its next preemption point is a quiescent state
 		}
@@ -285,7 +287,7 @@ static void gp_end(void)
 	spin_unlock_irqrestore(&rcu.root->lock, flags);
 	WRITE_ONCE(rcu.stall_at, UINT64_MAX);
 	if (READ_ONCE(rcu.pressed) && !any_over_watermark())
-		WRITE_ONCE(rcu.pressed, 0);	// a list that grows over the watermark just now sets it again at its next call_rcu
+		WRITE_ONCE(rcu.pressed, 0);	// a list that outgrows it just now sets it again with its next callback
 	waitq_wake_all(&rcu.done_wq);
 }
 
@@ -358,11 +360,11 @@ void rcu_init(void)
 	build_tree();
 	waitq_init(&rcu.gp_wq);
 	waitq_init(&rcu.done_wq);
+	rcu_callbacks_init();
 	rcu_exp_init();
 	for_each_cpu(cpu) {
 		struct rcu_cpu *rc = &per_cpu(rcu_cpu, cpu);
 
-		rcu_cblist_init(rc);
 		rc->bit = 1u << cpu % RCU_FANOUT;
 		rc->leaf = &rcu.node[cpu / RCU_FANOUT];
 	}

@@ -82,14 +82,6 @@ static u64 enqueue(struct rcu_cblist *l, struct rcu_head *head)
 	return gp;
 }
 
-void rcu_cblist_init(struct rcu_cpu *rc)
-{
-	spin_init(&rc->cb.lock, "rcu_cb", RANK_RCU_CB);
-	for (int s = 0; s < RCU_SEGMENTS; s++)
-		fifo_init(&rc->cb.seg[s]);
-	set_ready(&rc->cb);
-	waitq_init(&rc->cb_wq);
-}
 
 // ---- call_rcu ----------------------------------------------------------------------------------------------------------
 
@@ -281,4 +273,19 @@ void rcu_barrier(void)
 	if (fetch_sub(&bar.left, 1) != 1)
 		wait_event(&bar.wq, load_acquire(&bar.left) == 0);
 	mutex_unlock(&bar.mutex);
+}
+
+void rcu_callbacks_init(void)
+{
+	mutex_init(&bar.mutex, "rcu_barrier");
+	waitq_init(&bar.wq);
+	for_each_cpu(cpu) {
+		struct rcu_cpu *rc = &per_cpu(rcu_cpu, cpu);
+
+		spin_init(&rc->cb.lock, "rcu_cb", RANK_RCU_CB);
+		for (int s = 0; s < RCU_SEGMENTS; s++)
+			fifo_init(&rc->cb.seg[s]);
+		set_ready(&rc->cb);
+		waitq_init(&rc->cb_wq);
+	}
 }

@@ -67,7 +67,8 @@ struct rcu_state {
 	u64 gp_started;			// ns
 	u64 stall_at, exp_stall_at;	// when to complain next; U64_MAX: nothing in progress
 	u64 exp_started;
-	u64 stalls;
+	u64 stalls, backtraces;		// complaints, and CPUs that then said where they are
+	u64 kicks;			// reschedule IPIs sent for pressure
 	u32 stall_cpu;			// the CPU named by the last complaint
 	struct cpumask want_thread;	// CPUs whose callbacks need a thread
 	u32 threads_wanted;
@@ -96,7 +97,7 @@ static inline bool rcu_sample_idle(u64 s) { return !(s & 1); }
 bool rcu_interrupted_quiescent(void);		// [interrupt] was what this interrupt interrupted no reader?
 
 // rcu_callbacks.c
-void rcu_cblist_init(struct rcu_cpu *rc);
+void rcu_callbacks_init(void);
 void rcu_callbacks_tick(struct rcu_cpu *rc);	// [tick, IRQs off] wake whoever has to act on this CPU's callbacks
 void rcu_callbacks_threads(void);		// [grace-period thread] create the wanted threads
 bool rcu_head_queued(const struct rcu_head *head, void (*fn)(struct rcu_head *));	// checking builds; else false

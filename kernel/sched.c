@@ -13,6 +13,7 @@
 #include "kernel/sched.h"
 #include "kernel/counter.h"
 #include "kernel/irq.h"
+#include "kernel/irqsoff.h"
 #include "kernel/panic.h"
 #include "kernel/rcu.h"
 #include "kernel/time.h"
@@ -213,6 +214,7 @@ void irq_preempt(void)
 {
 	if (this_cpu_read(need_resched) && this_cpu_read(preempt_count) == 0)
 		reschedule(PREEMPTED, 0);
+	irqsoff_end();		// the return from the interrupt turns them on
 }
 
 void sched_migrate(unsigned cpu)

@@ -123,14 +123,21 @@ static bool selected(const struct test *t, const char *glob)
 	return glob_match(glob, t->suite) || glob_match(glob, test_name(t, name, sizeof(name)));
 }
 
+static bool suite_is_new(const struct test *const *all, size_t i)
+{
+	for (size_t j = 0; j < i; j++)
+		if (!strcmp(all[j]->suite, all[i]->suite))
+			return false;
+	return true;
+}
+
 static void print_suites(void)
 {
-	const char *last = "";
+	size_t i = 0;
 
 	FOR_EACH_REGISTERED(tests, const struct test, t) {
-		if (strcmp((*t)->suite, last))
+		if (suite_is_new(__start_tests, i++))
 			log_error("  test=%s", (*t)->suite);
-		last = (*t)->suite;
 	}
 }
 
@@ -145,7 +152,8 @@ int tests_run(const char *glob)
 		return -1;
 	kprintf("KTAP version 1\n1..%u\n", n);
 	log_info("seed=%llu", (unsigned long long)opt_seed);
-	FOR_EACH_REGISTERED(tests, const struct test, t)
+	// Backwards: the compiler emits a file's variables in reverse, so this is the order of the source.
+	for (const struct test *const *t = __stop_tests; t-- > __start_tests;)
 		if (selected(*t, glob))
 			failed += !run_one(*t, ++k, n, glob);
 	return failed;

@@ -28,9 +28,16 @@ void test_fail(const char *file, int line, const char *fmt, ...) __printf(3, 4);
 void test_skip(const char *why);
 bool test_failed(void);		// has the running test failed already?
 // Does not return from the test by itself.
-#define EXPECT(c) ({ bool _ok = !!(c); if (!_ok) test_fail(__FILE__, __LINE__, "%s", #c); _ok; })
-#define EXPECT_EQ(a, b) ({ s64 _a = (s64)(a), _b = (s64)(b); bool _ok = _a == _b; \
-	if (!_ok) test_fail(__FILE__, __LINE__, "%s == %s: %lld vs %lld", #a, #b, (long long)_a, (long long)_b); _ok; })
+#define EXPECT(c) ({ \
+	bool _ok = !!(c); \
+	if (!_ok) \
+		test_fail(__FILE__, __LINE__, "%s", #c); \
+	_ok; })
+#define EXPECT_EQ(a, b) ({ \
+	s64 _a = (s64)(a), _b = (s64)(b); \
+	if (_a != _b) \
+		test_fail(__FILE__, __LINE__, "%s == %s: %lld vs %lld", #a, #b, (long long)_a, (long long)_b); \
+	_a == _b; })
 // Return from the enclosing void function on failure.
 #define REQUIRE(c) do { if (!EXPECT(c)) return; } while (0)
 #define SKIP(why) do { test_skip(why); return; } while (0)

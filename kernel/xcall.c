@@ -67,7 +67,7 @@ void xcall_interrupt(void)
 
 		call = fifo;
 		fifo = fifo->next;
-		if (call->busy)
+		if (READ_ONCE(call->busy))
 			store_release(&call->busy, 0);	// the caller's again; pairs with its cmpxchg
 		fn(arg);
 		if (pending)

@@ -33,7 +33,7 @@ static void prepare(struct page *head, unsigned order, enum page_kind kind)
 
 	for (struct page *p = head + 1; p < end; p++) {
 		WRITE_ONCE(p->head_off, (u32)(p - head));
-		WRITE_ONCE(p->kind, PAGE_TAIL);		// after the offset: stores keep their order, see page_head()
+		store_release(&p->kind, PAGE_TAIL);	// after the offset: pairs with page_head(), which reads it first
 		WRITE_ONCE(p->order, 0);
 		WRITE_ONCE(p->birth, p->birth + 1);
 	}

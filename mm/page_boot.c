@@ -5,6 +5,7 @@
 // From below, because the first GiB is full of holes anyway: the higher ones stay whole and can be mapped as one page each.
 #include "mm/buddy.h"
 #include "kernel/lib.h"
+#include "kernel/log.h"
 #include "kernel/panic.h"
 #include <arch/machine.h>
 
@@ -86,8 +87,10 @@ static void place_map(void)
 // Nobody else runs: the only place where counts are plainly stored.
 static void describe(u64 first, u64 end, enum page_kind kind)
 {
+	struct page p = { .refs = kind == PAGE_RESERVED, .kind = kind, .order = kind == PAGE_FREE ? ORDER_INSIDE : 0 };
+
 	for (u64 i = first; i < end; i++)
-		page_map[i] = (struct page){ .refs = kind == PAGE_RESERVED, .kind = kind, .order = kind == PAGE_FREE ? ORDER_INSIDE : 0 };
+		page_map[i] = p;
 }
 
 static void give_range(u64 first, u64 end)

@@ -59,7 +59,7 @@ static const char *set_table_free(const char *value)
 static void print_table_free(void)
 {
 	FOR_EACH_POLICY(it)
-		kprintf("%s%s", it == __start_policies ? "" : "|", (*it)->name);
+		log_error("  table_free=%s", (*it)->name);
 }
 CMDLINE_KEY_LIST(table_free, set_table_free, print_table_free);
 
@@ -78,7 +78,7 @@ static const char *set_tlb_flush(const char *value)
 static void print_tlb_flush(void)
 {
 	FOR_EACH_BACKEND(it)
-		kprintf("%s%s", it == __start_backends ? "" : "|", (*it)->name);
+		log_error("  tlb_flush=%s", (*it)->name);
 }
 CMDLINE_KEY_LIST(tlb_flush, set_tlb_flush, print_tlb_flush);
 

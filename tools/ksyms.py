@@ -4,8 +4,12 @@
 
 Linked in by a second link. Its section lies behind .text, so no function moves between the two links.
 """
+import re
 import subprocess
 import sys
+
+# NASM calls a local label "function.label"; what the compiler appends to a function's name is part of it.
+LOCAL_LABEL = re.compile(r"\.(?!isra|constprop|part|cold)\w")
 
 
 def functions(nm, elf):
@@ -20,7 +24,7 @@ def functions(nm, elf):
             start = address
         elif name == "__rodata_start":
             text[address] = "(end of text)"
-        elif kind in "tTwW" and start is not None and address >= start:
+        elif kind in "tTwW" and start is not None and address >= start and not LOCAL_LABEL.search(name):
             text.setdefault(address, name)
     return start or 0, sorted(text.items())
 

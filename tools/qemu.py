@@ -2,6 +2,7 @@
 """One run of Quiesce in QEMU: the command line, the run with a time limit, and a plain sentence of how it ended."""
 import dataclasses
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -9,6 +10,7 @@ import threading
 import time
 
 SUCCESS = 33  # isa-debug-exit yields 2 * (0x10 + N) + 1 for the kernel's exit N
+ESCAPES = re.compile(r"\x1b\[[0-9;=?]*[A-Za-z]")  # the firmware and GRUB paint their screens
 EXIT_NAMES = {1: "tests failed", 2: "bad input", 3: "panic", 4: "inconclusive"}
 OVMF = [("OVMF_CODE_4M.fd", "OVMF_VARS_4M.fd"), ("OVMF_CODE.fd", "OVMF_VARS.fd")]
 OVMF_FOLDERS = ["/usr/share/OVMF", "/usr/share/edk2/ovmf", "/usr/share/edk2/x64"]
@@ -140,7 +142,9 @@ def run(config, on_line=None, interactive=False):
             timer.start()
         try:
             for raw in process.stdout:
-                line = raw.decode("utf-8", "replace").rstrip("\r\n").replace("\r", "")
+                line = ESCAPES.sub("", raw.decode("utf-8", "replace")).rstrip("\r\n").replace("\r", "")
+                if not line and not lines:
+                    continue
                 lines.append(line)
                 if on_line:
                     on_line(line)

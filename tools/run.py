@@ -7,7 +7,6 @@ import os
 import re
 import shlex
 import sys
-import tempfile
 
 import qemu
 import table
@@ -71,8 +70,8 @@ def compare(config):
 def debug(config):
     config.extra = ("-s", "-S")
     symbols = "build/quiesce.elf" if config.build == "release" else "build/quiesce-check.elf"
-    folder = tempfile.mkdtemp(prefix="quiesce-")
-    arguments = qemu.command(config, folder)
+    os.makedirs("build/debug", exist_ok=True)
+    arguments = qemu.command(config, "build/debug")
     say(f"QEMU waits. In another terminal:  gdb {symbols} -ex 'target remote :1234'\n{shlex.join(arguments)}")
     os.execvp(arguments[0], arguments)
 

@@ -9,6 +9,7 @@
 // One of the two sees the other. A spinning CPU finds the bit at its next access to shared memory.
 #include "kernel/irq.h"
 #include "kernel/atomic.h"
+#include "kernel/panic.h"
 #include "kernel/preempt.h"
 #include "kernel/time.h"
 #include "kernel/xcall.h"
@@ -68,6 +69,8 @@ static void take_nmi(struct host_irq *i)
 	i->interrupted = (uintptr_t)__builtin_frame_address(0);
 	__atomic_fetch_and(&i->pending, ~(u32)HOST_NMI, __ATOMIC_SEQ_CST);
 	nmi_enter();
+	if (panic_in_progress())
+		panic_stop_this_cpu();
 	FOR_EACH_REGISTERED(nmi_handlers, nmi_handler_fn, fn)
 		(*fn)();
 	nmi_exit();

@@ -4,8 +4,11 @@
 #include "kernel/thread.h"
 #include <arch/thread.h>
 #include "arch/host/os.h"
+#include "arch/host/sanitizer.h"
 
 _Static_assert(offsetof(struct thread, ctx) == 0, "host_switch takes a thread for its context");
+
+static DEFINE_PER_CPU(struct thread *, host_switched_from);
 
 // The callee-saved registers of the x86-64 ABI; prev comes out as the value.
 struct thread *host_switch(struct thread *prev, struct thread *next);
@@ -22,14 +25,29 @@ __asm__(
 	".size host_switch, . - host_switch\n");
 #define SWITCH_REGISTERS 6
 
-struct thread *arch_switch(struct thread *prev, struct thread *next) { return host_switch(prev, next); }
+struct thread *arch_switch(struct thread *prev, struct thread *next)
+{
+	this_cpu_write(host_switched_from, prev);
+	sanitizer_leave(&prev->ctx, &next->ctx);
+	prev = host_switch(prev, next);
+	sanitizer_arrive(&current->ctx, &prev->ctx);
+	return prev;
+}
+
+// A new thread's first switch-in does not return from arch_switch().
+static void first_entry(void)
+{
+	sanitizer_arrive(&current->ctx, &this_cpu_read(host_switched_from)->ctx);
+	thread_entry();
+}
 
 void arch_thread_init(struct thread *t)
 {
-	u64 *sp = (u64 *)((char *)t->stack + KSTACK_SIZE);
+	u64 *sp = (u64 *)((char *)t->stack + KSTACK_SIZE) - SANITIZER_WORDS;
 
-	*--sp = 0;	// thread_entry's return address: ends backtraces, and aligns the stack as a call would
-	*--sp = (u64)(uintptr_t)thread_entry;
+	sanitizer_new(&t->ctx, t->stack);
+	*--sp = 0;	// first_entry's return address: ends backtraces, and aligns the stack as a call would
+	*--sp = (u64)(uintptr_t)first_entry;
 	for (int i = 0; i < SWITCH_REGISTERS; i++)
 		*--sp = 0;
 	t->ctx.sp = (u64)(uintptr_t)sp;
@@ -52,8 +70,10 @@ void *arch_stack_alloc(void)
 
 void arch_stack_free(void *stack)
 {
-	irqflags_t f = spin_lock_irqsave(&stacks_lock);
+	irqflags_t f;
 
+	sanitizer_forget(stack);
+	f = spin_lock_irqsave(&stacks_lock);
 	*(void **)stack = free_stacks;
 	free_stacks = stack;
 	spin_unlock_irqrestore(&stacks_lock, f);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What the boot loader told us, copied out of its memory. The parser (boot/multiboot2.c) is a function of a buffer only.
+// What the boot loader told us, copied out of its memory. The parsers (*_parse.c) are
+// functions of their arguments only, and their tests run on the host too.
 #pragma once
 #include "kernel/types.h"
 
@@ -26,12 +27,12 @@ const char *multiboot2_parse(const void *buf, size_t len, struct boot_info *out)
 
 extern struct boot_info boot_info;
 
-// memmap.c: ranges sorted, merged, page aligned, what is claimed or reserved taken out. False: too many or no RAM.
-struct ram_map {
+struct ram_map {	// sorted, disjoint, whole frames, all usable
 	struct memory_range r[BOOT_MEMORY_MAX];
 	unsigned n;
 };
-bool ram_map_build(struct ram_map *ram, const struct memory_range *in, unsigned n);
+// False: too many pieces, or no RAM below `limit` (a multiple of the frame size).
+bool ram_map_build(struct ram_map *ram, const struct memory_range *in, unsigned n, paddr_t limit);
 bool ram_map_remove(struct ram_map *ram, paddr_t start, paddr_t end);	// false: no room for the pieces
 void ram_init(void);			// from boot_info; failing exit if it makes no sense
 paddr_t ram_take_early(void);		// one page below 4 GiB, before page_init(); panics when none is left

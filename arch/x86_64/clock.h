@@ -1,23 +1,25 @@
 // SPDX-License-Identifier: MIT
-// The clock (TSC) and the local APIC's timer: set-up. The rest is in arch/time.h.
+// The clock (TSC) and the local APIC's timer: set-up. What the kernel uses of them is in arch/time.h.
 #pragma once
 #include "kernel/types.h"
 
-void clock_init(void);		// boot CPU, after acpi_init(): calibrate the TSC
-void clock_check_cpu(u64 earlier);	// other CPUs: `earlier` was read from the boot CPU's TSC before this CPU started
-void timer_init(void);		// boot CPU, after clock_init() and apic_init()
-void timer_init_cpu(void);	// each CPU
-const char *clock_reference(void);	// what the TSC was calibrated by
+void clock_init(void);			// boot CPU, after acpi_init(): calibrate the TSC
+void clock_check_cpu(u64 earlier);	// another CPU: `earlier` is the boot CPU's TSC before this CPU started
+const char *clock_reference(void);	// what the TSC's frequency comes from
+u64 clock_ns_to_cycles(u64 ns);
+void timer_init(void);			// boot CPU, after clock_init() and apic_init()
+void timer_init_cpu(void);		// each CPU
 
-// How often does a counter tick per second, or how many TSC cycles pass while it counts? Both are sampled close together, over
-// a window of at least min_ticks and min_cycles. False: the counter stands still.
+// A counter that the TSC is compared with.
 struct clock_counter {
 	const char *name;
-	u64 (*read)(void);	// counts up, wraps at mask
-	u64 mask;
-	u64 period_fs;		// 0: unknown
+	u64 (*read)(void);	// counts up
+	u64 mask;		// and wraps here
+	u64 period_fs;		// femtoseconds per tick; 0: unknown
 };
 struct clock_interval {
 	u64 cycles, ticks;
 };
+// How many TSC cycles pass while the counter makes so many ticks? Over at least min_ticks and min_cycles; the most plausible of
+// several attempts. False: the counter stands still.
 bool clock_measure(const struct clock_counter *c, u64 min_ticks, u64 min_cycles, struct clock_interval *out);

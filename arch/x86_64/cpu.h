@@ -18,4 +18,6 @@ enum {
 // CPU 0: by arch_init_early(). The others: percpu_alloc() has been called.
 void arch_cpu_setup(unsigned cpu);
 bool cpu_has_nx(void);
+u64 cpu_phys_end(void);		// one past the highest physical address that it can name
+u64 cpu_cr4_wanted(void);	// what arch_cpu_setup() puts into CR4: the same on all
 extern bool cpu_smap;		// SMAP is on: user memory is reached between STAC and CLAC only

@@ -6,7 +6,6 @@
 #include "arch/x86_64/kmap.h"
 #include "arch/x86_64/bootinfo.h"
 #include "arch/x86_64/cpu.h"
-#include "arch/x86_64/cpuid.h"
 #include "arch/x86_64/stack.h"
 #include "kernel/lib.h"
 #include "kernel/panic.h"
@@ -18,7 +17,6 @@ extern char __text_start[], __rodata_start[], __data_start[], __image_end[];
 uintptr_t direct_map_base = DIRECT_MAP_BASE;
 pte_t pte_nx_mask;
 static paddr_t kernel_root;
-static u64 phys_end;		// one past the highest address that this CPU can name
 static bool pages_up;		// the page allocator works
 static uintptr_t windows_next = WINDOWS_BASE;
 
@@ -134,7 +132,6 @@ static void map_image_data(void)
 void kmap_init(void)
 {
 	pte_nx_mask = cpu_has_nx() ? PTE_NX : 0;
-	phys_end = 1ull << (cpuid_has_leaf(0x80000008) ? cpuid(0x80000008).eax & 0xff : 36);
 	kernel_root = new_table();
 	ram_for_each_mapped(map_ram);
 	map_image_part(__text_start, __rodata_start, 0);
@@ -160,7 +157,7 @@ static void *map_window(paddr_t pa, size_t len, pte_t flags)
 	u64 offset = pa & (PAGE_SIZE - 1), bytes;
 	uintptr_t va;
 
-	if (!len || len > 4ull << 30 || pa > phys_end - len)
+	if (!len || len > 4ull << 30 || pa > cpu_phys_end() - len)
 		return NULL;
 	bytes = ALIGN_UP(len + offset, PAGE_SIZE);
 	va = fetch_add(&windows_next, bytes);

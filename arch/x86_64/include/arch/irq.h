@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Contract: this CPU's interrupt flag.
 #pragma once
+#include "kernel/irqsoff.h"
 #include "kernel/types.h"
 
 typedef u64 irqflags_t;
@@ -10,19 +11,31 @@ static __always_inline irqflags_t irq_flags(void)
 {
 	irqflags_t f;
 
-	__asm__ volatile("pushfq; popq %0" : "=rm"(f) :: "memory");
+	__asm__ volatile("pushfq; popq %0" : "=r"(f) :: "memory");
 	return f;
 }
-static __always_inline void irq_disable(void) { __asm__ volatile("cli" ::: "memory"); }
-static __always_inline void irq_enable(void) { __asm__ volatile("sti" ::: "memory"); }
 static __always_inline bool irqs_enabled_in(irqflags_t f) { return f & X86_RFLAGS_IF; }
 static __always_inline bool irqs_enabled(void) { return irqs_enabled_in(irq_flags()); }
 static __always_inline irqflags_t irq_save(void)
 {
 	irqflags_t f = irq_flags();
 
-	irq_disable();
+	__asm__ volatile("cli" ::: "memory");
+	if (CHECK && irqs_enabled_in(f))
+		irqsoff_begin();
 	return f;
+}
+static __always_inline void irq_disable(void)
+{
+	if (CHECK)
+		irq_save();
+	else
+		__asm__ volatile("cli" ::: "memory");
+}
+static __always_inline void irq_enable(void)
+{
+	irqsoff_end();
+	__asm__ volatile("sti" ::: "memory");
 }
 static __always_inline void irq_restore(irqflags_t f)
 {
@@ -30,4 +43,8 @@ static __always_inline void irq_restore(irqflags_t f)
 		irq_enable();
 }
 // Enable interrupts and wait for one, without a gap between the two; returns with interrupts on.
-static __always_inline void irq_enable_and_halt(void) { __asm__ volatile("sti; hlt" ::: "memory"); }
+static __always_inline void irq_enable_and_halt(void)
+{
+	irqsoff_end();
+	__asm__ volatile("sti; hlt" ::: "memory");
+}

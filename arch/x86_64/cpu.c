@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: MIT
+// This CPU's control registers.
+#include "arch/x86_64/cpu.h"
+#include "arch/x86_64/cpuid.h"
+#include "arch/x86_64/io.h"
+#include "arch/x86_64/trap.h"
+#include <arch/mmu.h>
+#include <arch/percpu.h>
+
+bool cpu_smap;
+
+bool cpu_has_nx(void) { return cpuid_has_leaf(0x80000001) && (cpuid(0x80000001).edx >> 20 & 1); }
+
+u64 cpu_phys_end(void) { return 1ull << (cpuid_has_leaf(0x80000008) ? MIN(cpuid(0x80000008).eax & 0xff, 52u) : 36); }
+
+static void write_cr0(u64 v) { __asm__ volatile("mov %0, %%cr0" :: "r"(v) : "memory"); }
+static void write_cr4(u64 v) { __asm__ volatile("mov %0, %%cr4" :: "r"(v) : "memory"); }
+
+u64 cpu_cr4_wanted(void)
+{
+	struct cpuid_regs basic = cpuid(1), more = { 0 };
+	u64 v = CR4_PAE | CR4_PGE;
+
+	if (cpuid_has_leaf(7))
+		more = cpuid_count(7, 0);
+	if (basic.edx >> 7 & 1)
+		v |= CR4_MCE;		// else a machine check would be a shutdown
+	if (more.ebx >> 7 & 1)
+		v |= CR4_SMEP;
+	if (more.ebx >> 20 & 1)
+		v |= CR4_SMAP;
+	if (more.ecx >> 2 & 1)
+		v |= CR4_UMIP;
+	return v;
+}
+
+void arch_cpu_setup(unsigned cpu)
+{
+	u64 cr4 = cpu_cr4_wanted();
+
+	wrmsr(MSR_GS_BASE, percpu_offset[cpu]);
+	if (cpu_has_nx())
+		wrmsr(MSR_EFER, rdmsr(MSR_EFER) | EFER_NXE);
+	arch_load_root(arch_kernel_root());
+	write_cr0(CR0_KERNEL);
+	write_cr4(cr4);
+	if (!cpu)
+		cpu_smap = cr4 & CR4_SMAP;
+	gdt_load(cpu);
+	idt_load();
+}

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: MIT
+// From the entry code to kernel_main(): a console, traps, what the loader says, the kernel's own page tables.
+#include "arch/x86_64/bootinfo.h"
+#include "arch/x86_64/cpu.h"
+#include "arch/x86_64/kmap.h"
+#include "arch/x86_64/serial.h"
+#include "arch/x86_64/trap.h"
+#include "kernel/log.h"
+#include "kernel/panic.h"
+#include <arch/machine.h>
+#include <arch/percpu.h>
+
+extern const u32 boot_loader_info;	// entry.asm: physical address of the boot information
+static const char *override_line = "";
+
+static _Noreturn void refuse(const char *why)
+{
+	log_error("%s", why);
+	kernel_exit(EXIT_BAD_INPUT);
+}
+
+// The first tables map 4 GiB, which is all that the loader's 32-bit pointer can name.
+static void read_boot_information(void)
+{
+	u64 left = (4ull << 30) - boot_loader_info;
+	const char *error = multiboot2_parse(phys_to_virt(boot_loader_info), MIN(left, MULTIBOOT2_MAX), &boot_info);
+
+	if (error)
+		refuse(error);
+}
+
+void arch_init_early(void)
+{
+	const char *error;
+
+	percpu_offset[0] = this_cpu_read(this_cpu_offset);
+	serial_init();
+	idt_init();
+	gdt_load(0);
+	idt_load();
+	read_boot_information();
+	ram_init();
+	kmap_init();
+	arch_cpu_setup(0);
+	override_line = fwcfg_cmdline(&error);
+	if (error)
+		refuse(error);
+}
+
+const char *arch_cmdline_boot(void) { return boot_info.cmdline; }
+const char *arch_cmdline_override(void) { return override_line; }
+const char *arch_firmware(void) { return boot_info.uefi ? "uefi" : "bios"; }

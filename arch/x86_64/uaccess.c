@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: MIT
+// User memory from the kernel: four accessors, each one instruction that may fault, listed in the section `extable`.
+#include "arch/x86_64/uaccess.h"
+#include "arch/x86_64/cpu.h"
+#include "kernel/errno.h"
+#include <arch/mmu.h>
+
+extern const struct extable_entry __start_extable[], __stop_extable[];
+
+const struct extable_entry *extable_find(u64 rip)
+{
+	for (const struct extable_entry *e = __start_extable; e < __stop_extable; e++)
+		if (e->rip == rip)
+			return e;
+	return NULL;
+}
+
+// With SMAP user memory is open between these two only; an interrupt in between saves and restores the flag.
+static __always_inline void user_open(void)
+{
+	if (cpu_smap)
+		__asm__ volatile("stac" ::: "memory", "cc");
+}
+static __always_inline void user_close(void)
+{
+	if (cpu_smap)
+		__asm__ volatile("clac" ::: "memory", "cc");
+}
+
+static __always_inline bool outside_user(vaddr_t va) { return va > USER_END - sizeof(u64); }
+
+#define EXTABLE(may_fault_in) \
+	".pushsection extable, \"a\"\n\t" \
+	".balign 8\n\t" \
+	".quad 1b, 2b, " #may_fault_in "\n\t" \
+	".popsection\n"
+
+#define DEFINE_READ(name, may_fault_in) \
+int name(vaddr_t va, u64 *out) \
+{ \
+	int error = -EFAULT; \
+	u64 v = 0; \
+\
+	if (outside_user(va)) \
+		return error; \
+	user_open(); \
+	__asm__ volatile("1:\tmovq (%2), %1\n\t" \
+			 "xorl %0, %0\n" \
+			 "2:\n\t" EXTABLE(may_fault_in) \
+			 : "+r"(error), "+r"(v) : "r"(va) : "memory", "cc"); \
+	user_close(); \
+	*out = v; \
+	return error; \
+}
+
+#define DEFINE_WRITE(name, may_fault_in) \
+int name(vaddr_t va, u64 v) \
+{ \
+	int error = -EFAULT; \
+\
+	if (outside_user(va)) \
+		return error; \
+	user_open(); \
+	__asm__ volatile("1:\tmovq %1, (%2)\n\t" \
+			 "xorl %0, %0\n" \
+			 "2:\n\t" EXTABLE(may_fault_in) \
+			 : "+r"(error) : "r"(v), "r"(va) : "memory", "cc"); \
+	user_close(); \
+	return error; \
+}
+
+DEFINE_READ(arch_user_read64, 1)
+DEFINE_READ(arch_user_read64_nofault, 0)
+DEFINE_WRITE(arch_user_write64, 1)
+DEFINE_WRITE(arch_user_write64_nofault, 0)

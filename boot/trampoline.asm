@@ -1,0 +1,154 @@
+; SPDX-License-Identifier: MIT
+; Where application processors begin: one page of low memory, at which all of them run at the same time. It is copied from
+; here by smp.c over a page of INT3. Nothing in it is exclusive: no lock, no stack, no shared scratch word.
+;
+;   real mode, at TRAMPOLINE:0 → am I called for the roll or for work?
+;     roll: write my APIC id into a slot of my own, halt. A second INIT and start-up interrupt wakes me.
+;     work: 32-bit → 64-bit mode → ap_entry in the kernel image: find my number by my APIC id, take my stack,
+;           wait until all have come this far, call ap_main(number)
+
+TRAMPOLINE equ 0x8000		; physical; = TRAMPOLINE_PAGE in smp.c
+MSR_EFER equ 0xc0000080
+PHASE_ROLL equ 1		; enum phase in smp.c
+PHASE_WORK equ 2
+
+%define at(label) (label - trampoline)		; real mode: DS is the trampoline's segment
+%define phys(label) (TRAMPOLINE + label - trampoline)
+
+global trampoline, trampoline_end, trampoline_data
+extern ap_main, ap_count, ap_apic_id, ap_stack_top, ap_leaf_b
+
+section .rodata
+align 16
+bits 16
+trampoline:
+	jmp near real_mode
+
+	align 8, db 0xcc
+trampoline_data:		; struct trampoline_data in smp.c
+.phase:		dd 0
+.inside:	dd 0		; CPUs between .work and ap_main
+.most:		dd 0		; the most of them at once
+.cr3:		dd 0
+.cr4:		dd 0
+.cr0:		dd 0
+.efer:		dd 0
+.leaf_b:	dd 0		; APIC ids come from CPUID leaf 0xb, else leaf 1
+.nr_slots:	dd 0
+.next_slot:	dd 0
+.slots:		times 256 dd 0xffffffff
+.gdt:		dq 0
+		dq 0x00cf9a000000ffff	; 0x08: 32-bit code
+		dq 0x00cf92000000ffff	; 0x10: data
+		dq 0x00af9a000000ffff	; 0x18: 64-bit code
+.gdt_pointer:	dw 4 * 8 - 1
+		dd phys(.gdt)
+
+real_mode:
+	cli
+	cld
+	mov ax, cs
+	mov ds, ax
+	mov eax, [at(trampoline_data.phase)]
+	cmp eax, PHASE_WORK
+	je .work
+	cmp eax, PHASE_ROLL
+	jne .halt			; too late: the roll is closed
+
+	; My APIC id
+	mov eax, 1
+	cmp dword [at(trampoline_data.leaf_b)], 0
+	je .leaf_1
+	mov eax, 0xb
+	xor ecx, ecx
+	cpuid
+	mov ebx, edx
+	jmp .answer
+.leaf_1:
+	cpuid
+	shr ebx, 24
+.answer:
+	mov eax, 1
+	lock xadd [at(trampoline_data.next_slot)], eax
+	cmp eax, [at(trampoline_data.nr_slots)]
+	jae .halt
+	mov si, ax
+	shl si, 2
+	mov [at(trampoline_data.slots) + si], ebx
+.halt:
+	hlt
+	jmp .halt
+
+.work:
+	mov ebx, 1
+	lock xadd [at(trampoline_data.inside)], ebx
+	inc ebx
+	mov eax, [at(trampoline_data.most)]
+.most:
+	cmp ebx, eax
+	jbe .protect
+	lock cmpxchg [at(trampoline_data.most)], ebx
+	jne .most
+.protect:
+	lgdt [at(trampoline_data.gdt_pointer)]
+	mov eax, 1			; protection on; caches on (INIT leaves CD and NW as they were)
+	mov cr0, eax
+	jmp dword 0x08:phys(.protected)
+
+bits 32
+.protected:
+	mov ax, 0x10
+	mov ds, ax
+	mov es, ax
+	mov ss, ax
+	mov eax, [phys(trampoline_data.cr4)]
+	mov cr4, eax
+	mov eax, [phys(trampoline_data.cr3)]
+	mov cr3, eax
+	mov ecx, MSR_EFER
+	mov eax, [phys(trampoline_data.efer)]
+	xor edx, edx
+	wrmsr
+	mov eax, [phys(trampoline_data.cr0)]
+	mov cr0, eax
+	jmp 0x18:phys(.long)
+
+bits 64
+.long:
+	mov rax, ap_entry
+	jmp rax
+trampoline_end:
+
+section .text
+ap_entry:
+	; My APIC id
+	mov eax, 1
+	cmp dword [ap_leaf_b], 0
+	je .leaf_1
+	mov eax, 0xb
+	xor ecx, ecx
+	cpuid
+	mov eax, edx
+	jmp .find
+.leaf_1:
+	cpuid
+	mov eax, ebx
+	shr eax, 24
+.find:
+	mov ecx, 1			; CPU 0 is the boot CPU
+.next:
+	cmp ecx, [ap_count]
+	jae .stray
+	cmp eax, [ap_apic_id + rcx * 4]
+	je .found
+	inc ecx
+	jmp .next
+.stray:					; nobody has called me
+	hlt
+	jmp .stray
+.found:
+	mov rsp, [ap_stack_top + rcx * 8]
+	xor ebp, ebp			; backtraces end here
+	mov edi, ecx
+	call ap_main
+	ud2

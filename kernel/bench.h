@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: MIT
+// Measurements. A benchmark is a set of cases (policy × flush × how many others …) that are measured in turn, in short slices, so that
+// a change of the machine's mood hits all of them alike. Each case ends as one BENCH {json} line (DESIGN 10).
+#pragma once
+#include "kernel/counter.h"
+#include "kernel/time.h"
+#include "mm/policy.h"
+
+struct bench_case {
+	const char *name;		// BENCH name
+	const struct table_policy *policy;	// NULL: none concerned
+	const struct flush_backend *flush;
+	unsigned others;		// other CPUs running in the space
+	unsigned walkers;		// threads that walk meanwhile
+	unsigned pages;			// per operation
+	bool remote;			// walks of a space that is not loaded
+	const char *unit;		// NULL: cycles
+	void *arg;			// the benchmark's own
+
+	u64 *samples;			// unsorted until bench_report
+	u32 nr, cap;
+	u64 ops;			// operations in all slices (counters are divided by it)
+	u64 busy_ns;			// time that the operations took, all that was put off included; 0: not measured
+	struct counters used;
+};
+
+struct bench {
+	const char *name;
+	void (*run)(u64 budget_ns);	// measure and report all its cases within about that time
+	unsigned weight;		// share of the whole run's time
+};
+// BENCHMARK(name, weight) { … } — `budget_ns` is the parameter.
+#define BENCHMARK(n, w) \
+	static void bench_##n(u64 budget_ns); \
+	static const struct bench b_##n = { .name = #n, .run = bench_##n, .weight = (w) }; \
+	REGISTER(benches, b_##n); \
+	static void bench_##n(u64 budget_ns)
+
+#define BENCH_SAMPLES 16384	// per case at the most
+
+bool bench_case_init(struct bench_case *c);	// memory for its samples; false: none left (logged)
+// Measure the cases in turn: slice(c) sets its scene up, then runs operations and records samples for about BENCH_SLICE_NS
+// or until bench_full(c). At least one slice each, then rounds until the budget is used. Counters are summed up around each
+// slice; what one slice puts off until later must not reach into the next (rcu_barrier at its end).
+#define BENCH_SLICE_NS (5 * NSEC_PER_MSEC)
+void bench_interleave(struct bench_case *cases, unsigned n, u64 budget_ns, void (*slice)(struct bench_case *c));
+void bench_report(struct bench_case *c);	// the BENCH line; frees the samples
+u64 bench_median(struct bench_case *c);		// before the report
+
+static inline bool bench_full(const struct bench_case *c) { return c->nr == c->cap; }
+// One operation took so many cycles by two readings of cycles(); the clock's own cost is subtracted.
+void bench_record(struct bench_case *c, u64 cycles);
+// The same for a batch of operations timed together.
+void bench_record_batch(struct bench_case *c, u64 cycles, unsigned batch);
+void bench_record_raw(struct bench_case *c, u64 value);	// another unit
+u64 bench_clock_cost(void);			// cycles between two readings; measured once
+
+// Medians of cases already reported, for the ratios at the end; 0: not measured. policy may be NULL.
+u64 bench_recall(const char *name, const char *policy, unsigned others, unsigned walkers);
+// "RATIO {json}" and a line for people: a / b, and what it should be at most.
+void bench_ratio(const char *what, u64 a, u64 b, unsigned limit_percent);
+
+int bench_run_all(const char *glob, u64 total_ns);	// number run, -1 if none matched

@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: MIT
+// How long interrupts stay off (checking builds; nothing in release builds). arch's irq_* functions and the interrupt entry call the
+// two marks; per CPU the longest stretch is kept.
+#pragma once
+#include "kernel/types.h"
+
+#if CHECK
+void irqsoff_begin(void);	// interrupts just went off (they were on)
+void irqsoff_end(void);		// they are about to go on
+#else
+static inline void irqsoff_begin(void) { }
+static inline void irqsoff_end(void) { }
+#endif
+void irqsoff_reset(void);	// all CPUs; stretches that are under way count in full
+u64 irqsoff_longest(void);	// cycles, over all CPUs since the reset; 0 in release builds

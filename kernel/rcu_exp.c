@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: MIT
+// Expedited grace periods: interrupt the CPUs that run and ask what was interrupted.
+//
+// One at a time, under a mutex; a caller that waited for the mutex long enough to have been covered goes home. Per CPU a
+// flag `exp_need`, cleared by xchg, and one count of the flags that are set. Argument, with the definitions of rcu.c:
+//   1. The caller's full barrier precedes the sampling of the idle counters and the setting of the flags. A CPU whose
+//      sample is even is quiescent at that instant (properties 4 and 5 there); our own CPU is as well: we were preemptible.
+//   2. A flag is cleared by its own CPU only, by a full barrier, at an instant when it is quiescent: in the call, if that
+//      interrupted no reader; else at its next context switch or quiescent tick, for which it is asked by need_resched.
+//      A reader before that is over, ordered before our seeing the count 0; one after it sees what preceded 1.
+//   3. If the previous call is still in flight to a CPU (it reported by a context switch first) it is not sent again;
+//      it will find the new flag, because its full barrier follows the release of `busy` and ours precedes the try.
+#include "kernel/panic.h"
+#include "kernel/rcu_internal.h"
+#include "kernel/thread.h"
+#include "kernel/time.h"
+
+static struct {
+	struct mutex mutex;
+	struct waitq wq;
+	u64 seq;	// as rcu.seq; written under mutex
+	u32 left;	// flags set, plus one while they are being set
+} ex;
+
+static void drop_one(void)
+{
+	if (fetch_sub(&ex.left, 1) == 1)
+		waitq_wake_all(&ex.wq);
+}
+
+void rcu_exp_quiescent(struct rcu_cpu *rc)
+{
+	if (xchg(&rc->exp_need, 0))
+		drop_one();
+}
+
+static void exp_interrupt(void *arg)
+{
+	struct rcu_cpu *rc = arg;
+
+	smp_mb();	// 3.
+	if (!READ_ONCE(rc->exp_need))
+		return;
+	if (rcu_interrupted_quiescent())
+		rcu_quiescent(rc);
+	else
+		this_cpu_write(need_resched, true);
+}
+
+void rcu_exp_init(void)
+{
+	mutex_init(&ex.mutex, "rcu_exp");
+	waitq_init(&ex.wq);
+	for_each_cpu(cpu) {
+		struct rcu_cpu *rc = &per_cpu(rcu_cpu, cpu);
+
+		rc->exp_call.fn = exp_interrupt;
+		rc->exp_call.arg = rc;
+	}
+}
+
+// Preemption is off: while we choose whom to ask, our own CPU is covered by having been preemptible just before.
+static void ask_running_cpus(void)
+{
+	struct cpumask asked = { 0 };
+
+	for_each_cpu(cpu) {
+		if (cpu == cpu_id() || rcu_sample_idle(rcu_idle_sample(cpu)))
+			continue;
+		fetch_add(&ex.left, 1);
+		xchg(&per_cpu(rcu_cpu, cpu).exp_need, 1);
+		cpumask_set(&asked, cpu);
+	}
+	for_each_cpu_in(cpu, &asked)
+		xcall_async(cpu, &per_cpu(rcu_cpu, cpu).exp_call);	// false: 3.
+}
+
+static void grace_period(void)
+{
+	u64 now = now_ns();
+
+	WRITE_ONCE(rcu.exp_started, now);
+	WRITE_ONCE(rcu.exp_stall_at, now + READ_ONCE(rcu.stall_ns));
+	fetch_add(&ex.seq, 1);
+	WRITE_ONCE(ex.left, 1);
+	preempt_disable();
+	ask_running_cpus();
+	preempt_enable();
+	drop_one();
+	wait_event(&ex.wq, load_acquire(&ex.left) == 0);
+	fetch_add(&ex.seq, 1);
+	WRITE_ONCE(rcu.exp_stall_at, UINT64_MAX);
+}
+
+void synchronize_rcu_expedited(void)
+{
+	ASSERT_MAY_SLEEP();
+	smp_mb();	// 1.
+	u64 wanted = rcu_seq_next(READ_ONCE(ex.seq));
+
+	mutex_lock(&ex.mutex);
+	if (rcu_seq_completed(ex.seq) < wanted)	// at most one short: each holder of the mutex completes one
+		grace_period();
+	mutex_unlock(&ex.mutex);
+	smp_mb();	// the readers' accesses, then the caller's freeing
+}

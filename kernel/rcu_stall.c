@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: MIT
+// Complaints about grace periods that take too long. Every CPU's tick looks, so that the CPU that stalls cannot hide by
+// being the one that would have to notice; the first to see the deadline pass complains and sets the next one.
+// The holdout is sent an NMI and prints where it is; if the NMI does not come through, its next tick prints it.
+#include <arch/ipi.h>
+#include <arch/machine.h>
+#include "kernel/log.h"
+#include "kernel/panic.h"
+#include "kernel/rcu_internal.h"
+#include "kernel/time.h"
+
+#define STALL_DEPTH 16
+
+void rcu_set_stall_ns(u64 ns)
+{
+	WRITE_ONCE(rcu.stall_ns, ns);
+}
+
+u64 rcu_stalls(void)
+{
+	return READ_ONCE(rcu.stalls);
+}
+
+static void show_backtrace(void)
+{
+	struct rcu_cpu *rc = this_cpu_ptr(&rcu_cpu);
+	uintptr_t pcs[STALL_DEPTH];
+
+	if (!READ_ONCE(rc->want_backtrace) || !xchg(&rc->want_backtrace, 0))
+		return;
+	log_warn("rcu: backtrace of CPU %u:", cpu_id());
+	print_backtrace(pcs, arch_backtrace_interrupted(pcs, STALL_DEPTH));
+	fetch_add(&rcu.backtraces, 1);
+}
+NMI_HANDLER(show_backtrace);
+
+static void name_holdout(const char *what, unsigned cpu, u64 ms)
+{
+	struct rcu_cpu *rc = &per_cpu(rcu_cpu, cpu);
+
+	log_warn("rcu: CPU %u holds up %s for %llu ms", cpu, what, (unsigned long long)ms);
+	WRITE_ONCE(rcu.stall_cpu, cpu);
+	WRITE_ONCE(rc->want_backtrace, 1);
+	if (cpu == cpu_id())
+		show_backtrace();
+	else
+		arch_send_ipi(cpu, IPI_NMI);
+}
+
+static bool normal_waits(struct rcu_cpu *rc) { return rcu_waits_for(rc); }
+static bool exp_waits(struct rcu_cpu *rc) { return READ_ONCE(rc->exp_need); }
+
+static void complain(const char *what, u64 since, bool (*waits)(struct rcu_cpu *))
+{
+	u64 ms = (now_ns() - since) / NSEC_PER_MSEC;
+	unsigned named = 0;
+
+	for_each_cpu(cpu) {
+		if (!waits(&per_cpu(rcu_cpu, cpu)) || rcu_sample_idle(rcu_idle_sample(cpu)))
+			continue;
+		name_holdout(what, cpu, ms);
+		named++;
+	}
+	if (!named)
+		log_warn("rcu: %s is late by itself: %llu ms, and no CPU holds it up", what, (unsigned long long)ms);
+	fetch_add(&rcu.stalls, 1);
+}
+
+// The deadline is U64_MAX while nothing is in progress. Once the grace period has ended the exchange fails.
+static void check(u64 *at, u64 *started, const char *what, bool (*waits)(struct rcu_cpu *))
+{
+	u64 due = READ_ONCE(*at);
+
+	if (due == UINT64_MAX)
+		return;
+	u64 now = now_ns();
+
+	if (now >= due && cmpxchg(at, due, now + READ_ONCE(rcu.stall_ns)))
+		complain(what, READ_ONCE(*started), waits);
+}
+
+void rcu_stall_tick(void)
+{
+	show_backtrace();
+	check(&rcu.stall_at, &rcu.gp_started, "a grace period", normal_waits);
+	check(&rcu.exp_stall_at, &rcu.exp_started, "an expedited grace period", exp_waits);
+}

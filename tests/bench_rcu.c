@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: MIT
+// The building blocks: an empty cross-CPU call, a grace period, an expedited one.
+#include "kernel/bench.h"
+#include "kernel/rcu.h"
+#include "kernel/log.h"
+#include "kernel/xcall.h"
+#include "tests/bench_load.h"
+
+static void nothing(void *unused) { }
+
+// The target is busy in a thread, as it is when an unmapper interrupts it.
+static void slice_call(struct bench_case *c)
+{
+	u64 deadline;
+	struct companions others;
+	struct space *s = space_create();
+
+	if (!s || !companions_start(&others, s, 1))
+		return;
+	deadline = now_ns() + BENCH_SLICE_NS;
+	do {
+		u64 t = cycles();
+
+		xcall_one(other_cpu(0), nothing, NULL);
+		bench_record(c, cycles() - t);
+	} while (!bench_full(c) && now_ns() < deadline);
+	companions_stop(&others);
+	space_put(s);
+}
+
+static void slice_grace_period(struct bench_case *c)
+{
+	u64 t = cycles();
+
+	synchronize_rcu();
+	bench_record(c, cycles() - t);
+}
+
+static void slice_expedited(struct bench_case *c)
+{
+	u64 deadline = now_ns() + BENCH_SLICE_NS;
+
+	do {
+		u64 t = cycles();
+
+		synchronize_rcu_expedited();
+		bench_record(c, cycles() - t);
+	} while (!bench_full(c) && now_ns() < deadline);
+}
+
+static void run_one(const char *name, u64 budget_ns, void (*slice)(struct bench_case *))
+{
+	struct bench_case c = { .name = name };
+
+	if (!bench_case_init(&c))
+		return;
+	bench_interleave(&c, 1, budget_ns, slice);
+	bench_report(&c);
+}
+
+BENCHMARK(call_empty, 1)
+{
+	if (nr_cpus > 1)
+		run_one("call_empty", budget_ns, slice_call);
+	else
+		log_info("call_empty needs 2 CPUs");
+}
+BENCHMARK(grace_period, 1) { run_one("grace_period", budget_ns, slice_grace_period); }
+BENCHMARK(expedited, 1) { run_one("expedited", budget_ns, slice_expedited); }

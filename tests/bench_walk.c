@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: MIT
+// What a lockless walk costs: beside four dependent loads, alone, against an unmapper, and of a space that is not loaded here.
+#include "kernel/bench.h"
+#include "kernel/lib.h"
+#include "kernel/log.h"
+#include "kernel/panic.h"
+#include "kernel/rcu.h"
+#include "mm/walk.h"
+#include "tests/bench_load.h"
+
+#define STABLE 0x200000000000ull	// what is walked
+#define CHURN 0x200000200000ull		// what the unmapper maps and unmaps: the next L1 table under the same L2 table
+#define BATCH 32
+
+static __noinline u64 *loads4(u64 *p)
+{
+	for (int i = 0; i < 4; i++)
+		p = (u64 *)READ_ONCE(*p);
+	return p;
+}
+
+// A ring of four words in four frames, as the entries of a walk lie in four tables.
+static void slice_loads4(struct bench_case *c)
+{
+	u64 deadline = now_ns() + BENCH_SLICE_NS;
+	struct page *frame[4];
+	u64 *word[4];
+
+	for (int i = 0; i < 4; i++) {
+		frame[i] = page_alloc(0, PAGE_KERNEL, 0);
+		BUG_ON(!frame[i]);
+		word[i] = (u64 *)page_to_virt(frame[i]) + 64 * (i + 1);
+	}
+	for (int i = 0; i < 4; i++)
+		WRITE_ONCE(*word[i], (u64)word[(i + 1) % 4]);
+	do {
+		u64 t = cycles();
+
+		for (int i = 0; i < BATCH; i++)
+			word[0] = loads4(word[0]);
+		bench_record_batch(c, cycles() - t, BATCH);
+	} while (!bench_full(c) && now_ns() < deadline);
+	for (int i = 0; i < 4; i++)
+		page_put(frame[i]);
+}
+
+static void slice_walk(struct bench_case *c)
+{
+	struct space *s = space_create_with(c->policy, c->flush);
+	struct page *pins[BATCH];
+	struct churner churner;
+	unsigned got;
+	u64 deadline;
+
+	BUG_ON(!s);
+	if (!c->remote)
+		space_attach(s);
+	if (map_patiently(s, STABLE, PAGE_SIZE, 1) || (c->walkers && !churner_start(&churner, s, CHURN, other_cpu(0))))
+		panic("no memory for a benchmark");
+	deadline = now_ns() + BENCH_SLICE_NS;
+	do {
+		u64 t = cycles();
+
+		for (got = 0; got < BATCH; got++)
+			if (walk_pin(s, STABLE, true, &pins[got]))
+				break;
+		t = cycles() - t;
+		if (!WARN_ON(got != BATCH))
+			bench_record_batch(c, t, BATCH);
+		while (got)
+			page_unpin(pins[--got], false);
+	} while (!bench_full(c) && now_ns() < deadline);
+	if (c->walkers)
+		churner_stop(&churner);
+	if (!c->remote)
+		space_detach();
+	space_put(s);
+	rcu_barrier();
+}
+
+static void add(struct bench_case *cases, unsigned *n, unsigned max, struct bench_case c)
+{
+	if (*n == max)
+		return;
+	cases[*n] = c;
+	*n += bench_case_init(&cases[*n]);
+}
+
+static void slice_any(struct bench_case *c)
+{
+	if (c->policy)
+		slice_walk(c);
+	else
+		slice_loads4(c);
+}
+
+static void run_walks(const char *name, bool contended, u64 budget_ns)
+{
+	struct bench_case cases[24];
+	unsigned n = 0;
+
+	if (!contended)
+		add(cases, &n, ARRAY_SIZE(cases), (struct bench_case){ .name = "loads4", .pages = 1 });
+	FOR_EACH_POLICY(p)
+		add(cases, &n, ARRAY_SIZE(cases), (struct bench_case){ .name = name, .policy = *p, .flush = flush_default(),
+								       .pages = 1, .walkers = contended });
+	if (!contended) {
+		FOR_EACH_POLICY(p)
+			add(cases, &n, ARRAY_SIZE(cases), (struct bench_case){ .name = "walk_remote", .policy = *p,
+				.flush = flush_default(), .pages = 1, .remote = true });
+	}
+	bench_interleave(cases, n, budget_ns, slice_any);
+	for (unsigned i = 0; i < n; i++)
+		bench_report(&cases[i]);
+}
+
+BENCHMARK(walk, 2) { run_walks("walk", false, budget_ns); }
+BENCHMARK(walk_contended, 2)
+{
+	if (nr_cpus > 1)
+		run_walks("walk_contended", true, budget_ns);
+	else
+		log_info("walk_contended needs 2 CPUs");
+}

@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: MIT
+// The boot-information parser and the memory map on input made here, honest and hostile. Whatever the bytes say, parsing
+// ends, reads nothing outside the buffer, and says what is wrong.
+#include "arch/x86_64/bootinfo.h"
+#include "kernel/lib.h"
+#include "kernel/test.h"
+#include <arch/mmu.h>
+
+static u8 buf[8192] __aligned(8);
+static size_t len;
+static struct boot_info info;
+static struct ram_map map;
+
+static void put32(size_t at, u32 v) { memcpy(buf + at, &v, sizeof(v)); }
+static void put64(size_t at, u64 v) { memcpy(buf + at, &v, sizeof(v)); }
+
+static void begin(void)
+{
+	memset(buf, 0, sizeof(buf));
+	len = 8;
+}
+
+// Returns where the tag begins.
+static size_t add_tag(u32 type, const void *payload, u32 size)
+{
+	size_t at = len;
+
+	put32(at, type);
+	put32(at + 4, 8 + size);
+	if (payload)
+		memcpy(buf + at + 8, payload, size);
+	len = ALIGN_UP(at + 8 + size, 8);
+	return at;
+}
+
+static size_t add_memory(unsigned entries)
+{
+	size_t at = add_tag(6, NULL, 8 + 24 * entries);
+
+	put32(at + 8, 24);
+	for (unsigned i = 0; i < entries; i++) {
+		put64(at + 16 + 24 * i, (u64)i << 30);
+		put64(at + 24 + 24 * i, 1 << 20);
+		put32(at + 32 + 24 * i, 1 + i % 2);
+	}
+	return at;
+}
+
+static const char *finish(void)
+{
+	add_tag(0, NULL, 0);
+	put32(0, (u32)len);
+	return multiboot2_parse(buf, len, &info);
+}
+
+TEST(bootinfo, accepts, 0)
+{
+	u8 rsdp[36];
+
+	begin();
+	add_tag(1, "a=b c", 6);
+	add_tag(2, "GRUB", 5);
+	add_memory(3);
+	memset(rsdp, 1, sizeof(rsdp));
+	add_tag(14, rsdp, 20);
+	memset(rsdp, 2, sizeof(rsdp));
+	add_tag(15, rsdp, 36);
+	memset(rsdp, 3, sizeof(rsdp));
+	add_tag(14, rsdp, 20);
+	REQUIRE(!finish());
+	EXPECT(!strcmp(info.cmdline, "a=b c"));
+	EXPECT_EQ(info.nr_memory, 3);
+	EXPECT(info.memory[0].usable && !info.memory[1].usable && info.memory[2].usable);
+	EXPECT_EQ(info.memory[2].end, (2ull << 30) + (1 << 20));
+	EXPECT(info.rsdp_len == 36 && info.rsdp[0] == 2);
+	EXPECT(!info.uefi);
+	add_tag(12, rsdp, 8);	// behind the end tag: not seen
+	put32(0, (u32)len);
+	EXPECT(!multiboot2_parse(buf, len, &info) && !info.uefi);
+	begin();
+	add_tag(12, rsdp, 8);
+	add_memory(1);
+	EXPECT(!finish() && info.uefi && !info.cmdline[0] && !info.rsdp_len);
+}
+
+TEST(bootinfo, broken_frame, 0)
+{
+	size_t at;
+
+	begin();
+	add_memory(1);
+	EXPECT(!finish());
+	for (size_t n = 0; n < len; n++)
+		EXPECT(multiboot2_parse(buf, n, &info));		// cut off anywhere
+	EXPECT(multiboot2_parse(buf + 4, len, &info));			// misaligned
+	for (u32 total = 0; total < len; total++) {
+		put32(0, total);
+		EXPECT(multiboot2_parse(buf, len, &info));
+	}
+	begin();
+	EXPECT(finish());						// no memory map
+	begin();
+	at = add_tag(99, NULL, 4);
+	add_memory(1);
+	EXPECT(!finish());						// an unknown tag is passed over
+	for (u32 size = 0; size < 8; size++) {
+		put32(at + 4, size);
+		EXPECT(multiboot2_parse(buf, len, &info));
+	}
+	put32(at + 4, 0x7fffffff);
+	EXPECT(multiboot2_parse(buf, len, &info));
+	put32(at + 4, 0xffffffff);
+	EXPECT(multiboot2_parse(buf, len, &info));
+}
+
+TEST(bootinfo, broken_tags, 0)
+{
+	static char line[BOOT_CMDLINE_MAX + 1];
+	size_t at;
+
+	begin();
+	add_memory(1);
+	add_tag(1, "abc", 3);		// not terminated
+	EXPECT(finish());
+	begin();
+	add_memory(1);
+	add_tag(1, NULL, 0);
+	EXPECT(finish());
+	begin();
+	add_memory(1);
+	memset(line, 'x', BOOT_CMDLINE_MAX);
+	add_tag(1, line, BOOT_CMDLINE_MAX + 1);
+	EXPECT(finish());
+	begin();
+	at = add_memory(4);
+	EXPECT(!finish());
+	for (u32 size = 0; size < 64; size++) {	// entry sizes: 24 is right; 32 divides 96 too
+		put32(at + 8, size);
+		EXPECT_EQ(multiboot2_parse(buf, len, &info) == NULL, size == 24 || size == 32 || size == 48);
+	}
+	begin();
+	add_tag(6, NULL, 0);
+	EXPECT(finish());
+	begin();
+	add_memory(1);
+	add_tag(14, NULL, 19);
+	EXPECT(finish());
+	begin();
+	add_memory(1);
+	add_tag(15, NULL, 35);
+	EXPECT(finish());
+	begin();
+	at = add_memory(1);
+	put64(at + 16, ~0ull - 4096);
+	put64(at + 24, ~0ull);		// runs over the end of all addresses: cut
+	EXPECT(!finish() && info.memory[0].end == ~0ull);
+}
+
+TEST(bootinfo, too_many_entries, 0)
+{
+	static u8 big[16 + 16 + 24 * (BOOT_MEMORY_MAX + 1) + 8] __aligned(8);
+	const u32 head[] = { sizeof(big), 0, 6, 16 + 24 * (BOOT_MEMORY_MAX + 1), 24, 0 };
+
+	memset(big, 1, sizeof(big));
+	memcpy(big, head, sizeof(head));
+	EXPECT(multiboot2_parse(big, sizeof(big), &info));
+}
+
+// Random damage: only that it ends, and that what it yields is within bounds.
+TEST(bootinfo, random_damage, 0)
+{
+	u64 seed = test_seed();
+
+	for (int i = 0; i < 20000; i++) {
+		begin();
+		add_tag(1, "mode=test", 10);
+		add_memory(5);
+		add_tag(15, NULL, 36);
+		add_tag(0, NULL, 0);
+		put32(0, (u32)len);
+		for (u64 n = 1 + rand_next(&seed) % 4; n; n--)
+			buf[rand_next(&seed) % len] = (u8)rand_next(&seed);
+		multiboot2_parse(buf, len, &info);
+		REQUIRE(info.nr_memory <= BOOT_MEMORY_MAX && info.rsdp_len <= 36);
+		REQUIRE(strnlen(info.cmdline, sizeof(info.cmdline)) < sizeof(info.cmdline));
+	}
+}
+
+#define K(n) ((paddr_t)(n) * PAGE_SIZE)
+#define LIMIT K(1 << 20)
+
+static bool is(unsigned at, paddr_t start, paddr_t end)
+{
+	return at < map.n && map.r[at].start == start && map.r[at].end == end;
+}
+
+TEST(bootinfo, ram_unsorted_and_overlapping, 0)
+{
+	const struct memory_range in[] = {
+		{ K(100), K(200), true }, { K(10), K(20), true }, { K(150), K(250), true }, { K(20), K(30), true },
+		{ K(5), K(300), true }, { K(400), K(500), true }, { K(120), K(130), false }, { K(450), K(600), false },
+		{ K(390), K(410), false }, { K(0), K(6), false },
+	};
+
+	REQUIRE(ram_map_build(&map, in, ARRAY_SIZE(in), LIMIT));
+	EXPECT_EQ(map.n, 3);
+	EXPECT(is(0, K(6), K(120)) && is(1, K(130), K(300)) && is(2, K(410), K(450)));
+	EXPECT(ram_map_remove(&map, K(0), K(200)) && is(0, K(200), K(300)) && map.n == 2);
+	EXPECT(ram_map_remove(&map, K(0), LIMIT) && map.n == 0);
+}
+
+TEST(bootinfo, ram_unaligned, 0)
+{
+	const struct memory_range in[] = {
+		{ K(10) + 1, K(20) - 1, true }, { K(30) + 8, K(31) - 8, true }, { K(15) + 5, K(15) + 6, false },
+		{ K(50), ~0ull, true }, { LIMIT + 1, ~0ull, true }, { ~0ull - 2, ~0ull, false }, { K(60), K(60), true },
+		{ K(70), K(69), true },
+	};
+
+	REQUIRE(ram_map_build(&map, in, ARRAY_SIZE(in), LIMIT));
+	EXPECT_EQ(map.n, 3);
+	EXPECT(is(0, K(11), K(15)) && is(1, K(16), K(19)) && is(2, K(50), LIMIT));
+}
+
+TEST(bootinfo, ram_none, 0)
+{
+	const struct memory_range in[] = { { K(1), K(2), true }, { 0, ~0ull, false } };
+
+	EXPECT(!ram_map_build(&map, in, 0, LIMIT));
+	EXPECT(!ram_map_build(&map, in, ARRAY_SIZE(in), LIMIT));
+	EXPECT(ram_map_build(&map, in, 1, LIMIT));
+}
+
+// Against a plain bitmap of frames.
+TEST(bootinfo, ram_random, 0)
+{
+	enum { FRAMES = 64 };
+	u64 seed = test_seed();
+
+	for (int round = 0; round < 2000; round++) {
+		struct memory_range in[8];
+		u64 usable = 0, taken = 0, got = 0;
+
+		for (unsigned i = 0; i < ARRAY_SIZE(in); i++) {
+			u64 a = rand_next(&seed) % FRAMES, b = rand_next(&seed) % (FRAMES + 1);
+
+			in[i] = (struct memory_range){ K(a), K(b), rand_next(&seed) % 2 };
+			for (u64 f = a; f < b; f++)
+				*(in[i].usable ? &usable : &taken) |= 1ull << f;
+		}
+		ram_map_build(&map, in, ARRAY_SIZE(in), LIMIT);
+		for (unsigned i = 0; i < map.n; i++) {
+			REQUIRE(map.r[i].start < map.r[i].end && (!i || map.r[i - 1].end < map.r[i].start));
+			for (paddr_t pa = map.r[i].start; pa < map.r[i].end; pa += PAGE_SIZE)
+				got |= 1ull << (pa >> PAGE_SHIFT);
+		}
+		REQUIRE(got == (usable & ~taken));
+	}
+}

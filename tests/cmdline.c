@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: MIT
+// The command line: what is accepted, and that every error names what is wrong and what is valid. The keys set here
+// (seconds=, seed=) do not influence the running tests' results; they are put back.
+#include "kernel/cmdline.h"
+#include "kernel/lib.h"
+#include "kernel/test.h"
+
+static char errors[2048];
+static size_t errors_len;
+
+static void collect(const char *error)
+{
+	if (errors_len < sizeof(errors))
+		errors_len += (size_t)ksnprintf(errors + errors_len, sizeof(errors) - errors_len, "%s\n", error);
+}
+
+static bool parse(const char *line)
+{
+	u32 seconds = opt_seconds;
+	u64 seed = opt_seed;
+	bool ok;
+
+	errors[0] = '\0';
+	errors_len = 0;
+	ok = cmdline_parse_to("test", line, collect);
+	opt_seconds = seconds;
+	opt_seed = seed;
+	return ok;
+}
+
+static bool contains(const char *text, const char *part)
+{
+	for (size_t n = strlen(part); *text; text++)
+		if (!strncmp(text, part, n))
+			return true;
+	return false;
+}
+
+// Refused, and the complaint holds all that is listed.
+static void expect_refused(int line, const char *cmdline, const char *part1, const char *part2)
+{
+	if (parse(cmdline))
+		test_fail(__FILE__, line, "\"%.40s\" was accepted", cmdline);
+	else if (!contains(errors, part1) || !contains(errors, part2))
+		test_fail(__FILE__, line, "\"%.40s\" gives: %s", cmdline, errors);
+}
+#define EXPECT_REFUSED(cmdline, part1, part2) expect_refused(__LINE__, (cmdline), (part1), (part2))
+
+TEST(cmdline, accepts, 0)
+{
+	EXPECT(parse(""));
+	EXPECT(parse("   "));
+	EXPECT(parse("seconds=3"));
+	EXPECT(parse("  seconds=604800   seed=0xffffffffffffffff "));
+	EXPECT_EQ(errors_len, 0);
+}
+
+TEST(cmdline, last_source_wins, 0)
+{
+	u32 seconds = opt_seconds;
+
+	EXPECT(cmdline_parse_all("seconds=11", "seconds=12"));
+	EXPECT_EQ(opt_seconds, 12);
+	EXPECT(cmdline_parse_all("seconds=13", ""));
+	EXPECT_EQ(opt_seconds, 13);
+	opt_seconds = seconds;
+}
+
+TEST(cmdline, unknown_key, 0)
+{
+	EXPECT_REFUSED("bogus=1", "unknown key \"bogus\"", "mode=");
+	EXPECT_REFUSED("seconds=1 bogus=1", "unknown key \"bogus\"", "loglevel=");
+	EXPECT_REFUSED("=1", "unknown key \"\"", "seed=");
+	EXPECT_REFUSED("Seconds=1", "unknown key \"Seconds\"", "seconds=");
+}
+
+TEST(cmdline, no_value, 0)
+{
+	EXPECT_REFUSED("seconds", "is no key=value", "seconds=");
+	EXPECT_REFUSED("seconds=", "seconds= has no value", "1 to 604800");
+}
+
+TEST(cmdline, given_twice, 0)
+{
+	EXPECT_REFUSED("seconds=1 seconds=1", "seconds= is given twice", "test");
+	EXPECT_REFUSED("seconds=1 seed=1 seconds=2", "seconds= is given twice", "test");
+}
+
+TEST(cmdline, bad_values, 0)
+{
+	EXPECT_REFUSED("seconds=0", "out of range", "1 to 604800");
+	EXPECT_REFUSED("seconds=99999999999999999999", "not a number", "1 to 604800");
+	EXPECT_REFUSED("seconds=-1", "not a number", "1 to 604800");
+	EXPECT_REFUSED("cpus=0", "out of range", "1 to 255");
+	EXPECT_REFUSED("cpus=256", "out of range", "1 to 255");
+	EXPECT_REFUSED("seed=0x", "not a number", "hexadecimal");
+	EXPECT_REFUSED("mode=bogus", "unknown mode", "mode=bogus");
+	EXPECT_REFUSED("test=a=b", "not a pattern", "letters");
+	EXPECT_REFUSED("loglevel=loud", "unknown level", "error|warn|info|debug");
+}
+
+TEST(cmdline, hostile_lines, 0)
+{
+	static char line[4096];
+
+	EXPECT_REFUSED("seconds=1\nseed=2", "0x0a at column 10", "printable");
+	EXPECT_REFUSED("seconds=1\tseed=2", "0x09", "printable");
+	EXPECT_REFUSED("\x1b[2Jseconds=1", "0x1b at column 1", "printable");
+	EXPECT_REFUSED("seconds=\xff", "0xff", "printable");
+	memset(line, 'a', sizeof(line) - 1);
+	EXPECT_REFUSED(line, "longer than 1024", "test");
+	line[CMDLINE_MAX] = '\0';
+	EXPECT_REFUSED(line, "longer than 160", "aaaa...");
+	memset(line, ' ', CMDLINE_MAX);
+	EXPECT(parse(line));
+	memset(line, '=', CMDLINE_MAX);
+	EXPECT_REFUSED(line, "longer than 160", "====");
+	for (size_t i = 0; i < CMDLINE_MAX; i += 2)
+		memcpy(line + i, "= ", 2);
+	EXPECT_REFUSED(line, "unknown key \"\"", "more errors are not shown");
+}

@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: MIT
+// The clock, the tick, tickless idle, and the nesting counts of interrupts.
+#include "kernel/time.h"
+#include "kernel/irq.h"
+#include "kernel/preempt.h"
+#include "kernel/rcu.h"
+#include "kernel/test.h"
+#include "kernel/thread.h"
+
+#define SKEW_NS (10 * NSEC_PER_MSEC)	// between the clocks of two CPUs: far more than any that works
+
+static u64 latest;	// of all CPUs' readings
+
+static int clock_goes_forward(void *arg)
+{
+	u64 last = 0;
+
+	for (int i = 0; i < 200; i++) {
+		u64 seen = load_acquire(&latest), now = now_ns();
+
+		EXPECT(now >= last);
+		EXPECT(now + SKEW_NS >= seen);
+		last = now;
+		if (now > seen)
+			cmpxchg(&latest, seen, now);
+	}
+	return 0;
+}
+
+TEST(time, clock_is_monotonic, 0)
+{
+	latest = 0;
+	threads_run_on(&cpus_online, clock_goes_forward, NULL);
+	EXPECT(latest > 0);
+}
+
+static u32 ticks_wanted;
+
+// A host with fewer cores takes ticks away, never adds any: the rate has an upper bound, and it is not 0.
+static int count_ticks(void *arg)
+{
+	u64 start = now_ns(), first = this_cpu_read(ticks), ns;
+
+	spin_until(this_cpu_read(ticks) - first >= ticks_wanted, "the tick", -1);
+	ns = now_ns() - start;
+	EXPECT(ns >= (ticks_wanted - 2) * tick_ns() / 2);
+	return 0;
+}
+
+TEST(time, tick_rate, 0)
+{
+	EXPECT(tick_hz >= 100 && tick_hz <= 1000);
+	EXPECT_EQ(tick_ns() * tick_hz / 1000, NSEC_PER_SEC / 1000);
+	ticks_wanted = 20;
+	count_ticks(NULL);
+	ticks_wanted = 5;
+	threads_run_on(&cpus_online, count_ticks, NULL);
+}
+
+// Let every other CPU settle: no callbacks waiting, nothing to run.
+static void settle(void)
+{
+	rcu_barrier();
+	thread_sleep_ns(50 * NSEC_PER_MSEC);
+}
+
+#define IDLE_NS (300 * NSEC_PER_MSEC)
+
+TEST(time, idle_takes_no_ticks, NEEDS_CPUS2)
+{
+	static u64 ticks_before[NR_CPUS], switches_before[NR_CPUS];
+	unsigned quiet = 0;
+	u64 start;
+
+	settle();
+	for_each_cpu(cpu) {
+		ticks_before[cpu] = READ_ONCE(per_cpu(ticks, cpu));
+		switches_before[cpu] = READ_ONCE(per_cpu(context_switches, cpu));
+	}
+	start = now_ns();
+	thread_sleep_ns(IDLE_NS);
+	EXPECT(now_ns() - start >= IDLE_NS);
+	for_each_cpu(cpu) {
+		if (READ_ONCE(per_cpu(context_switches, cpu)) != switches_before[cpu])
+			continue;	// somebody had work for it
+		EXPECT(READ_ONCE(per_cpu(ticks, cpu)) - ticks_before[cpu] <= 2);
+		EXPECT(cpu_is_idle(cpu));
+		quiet++;
+	}
+	EXPECT(quiet >= 1);
+	EXPECT(tickless_cpus() >= quiet);
+}
+
+static int sleep_idle(void *arg)
+{
+	u64 start = now_ns(), first = this_cpu_read(ticks);
+
+	thread_sleep_ns(IDLE_NS);
+	EXPECT(now_ns() - start >= IDLE_NS);
+	return (int)(this_cpu_read(ticks) - first);
+}
+
+// The first sleeper of an idle CPU gets its own one-shot interrupt instead of 75 ticks.
+TEST(time, idle_sleeper, NEEDS_CPUS2)
+{
+	struct thread *t;
+
+	settle();
+	t = thread_create("test", sleep_idle, NULL, nr_cpus - 1, PRIO_NORMAL);
+	REQUIRE(t);
+	EXPECT(thread_join(t) <= 10);
+}
+
+static int busy_for_ticks(void *arg)
+{
+	u64 first = this_cpu_read(ticks);
+
+	spin_until(this_cpu_read(ticks) - first >= 3, "the tick after idle", -1);
+	return 0;
+}
+
+// A CPU that leaves tickless idle has its tick back.
+TEST(time, tick_returns, 0)
+{
+	struct thread *t;
+	u64 before;
+
+	settle();
+	before = READ_ONCE(per_cpu(ticks, nr_cpus - 1));
+	t = thread_create("test", busy_for_ticks, NULL, nr_cpus - 1, PRIO_NORMAL);
+	REQUIRE(t);
+	thread_join(t);
+	EXPECT(READ_ONCE(per_cpu(ticks, nr_cpus - 1)) >= before + 3);
+}
+
+TEST(time, interrupts_nest, 0)
+{
+	irqflags_t flags = irq_save();
+	u64 taken = this_cpu_read(interrupts);
+
+	EXPECT(!in_irq());
+	irq_enter();
+	EXPECT(in_irq() && !in_nmi());
+	EXPECT_EQ(this_cpu_read(preempt_count), HARDIRQ_ONE);
+	nmi_enter();
+	EXPECT(in_irq() && in_nmi());
+	nmi_exit();
+	EXPECT(in_irq() && !in_nmi());
+	irq_enter();
+	EXPECT_EQ(this_cpu_read(preempt_count), 2 * HARDIRQ_ONE);
+	irq_exit();
+	EXPECT(in_irq());
+	irq_exit();
+	EXPECT(!in_irq());
+	EXPECT(this_cpu_read(interrupts) - taken >= 3);	// real NMIs may come in between
+	irq_restore(flags);
+	EXPECT(preemptible());
+}
+
+static int note_interrupts(void *arg)
+{
+	*(u64 *)arg = this_cpu_read(interrupts);
+	return 0;
+}
+
+// irq_preempt() switches only from preemptible code: a woken thread of high priority waits for preempt_enable().
+TEST(time, no_switch_in_interrupt, 0)
+{
+	u64 seen = 0;
+	struct thread *t;
+	irqflags_t flags = irq_save();
+
+	irq_enter();
+	t = thread_create("test", note_interrupts, &seen, cpu_id(), PRIO_HIGH);
+	irq_exit();
+	EXPECT_EQ(seen, 0);
+	irq_preempt();			// as arch does on its way back to the interrupted code
+	EXPECT(seen);
+	EXPECT(!irqs_enabled());
+	irq_restore(flags);
+	if (EXPECT(t))
+		thread_join(t);
+}

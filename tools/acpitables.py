@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: MIT
+"""ACPI tables of our own for QEMU's firmware, sound and broken: with acpi=off the machine brings none, so that these can
+stand in their place (fw_cfg files etc/acpi/rsdp, etc/acpi/tables and the script etc/table-loader that SeaBIOS executes)."""
+import struct
+
+TABLES, RSDP = "etc/acpi/tables", "etc/acpi/rsdp"
+ALLOCATE, ADD_POINTER = 1, 2
+ZONE_HIGH, ZONE_FSEG = 1, 2
+LOCAL_APIC_ADDRESS = 0xFEE00000
+
+
+def checksummed(data, at, wrong=False):
+    data = bytearray(data)
+    data[at] = 0
+    data[at] = -sum(data) & 0xFF
+    data[at] ^= 0x55 if wrong else 0
+    return bytes(data)
+
+
+def table(signature, body, length=None, wrong_checksum=False):
+    header = signature + struct.pack("<IBB6s8sI4sI", length or 36 + len(body), 1, 0, b"QSCTST", b"QUIESCE ", 1, b"TEST", 1)
+    return checksummed(header + body, 9, wrong_checksum)
+
+
+def local_apic(apic_id, enabled=True):
+    return struct.pack("<BBBBI", 0, 8, apic_id, apic_id, 1 if enabled else 0)
+
+
+def local_x2apic(apic_id, enabled=True):
+    return struct.pack("<BBHIII", 9, 16, 0, apic_id, 1 if enabled else 0, apic_id)
+
+
+def madt(entries, **how):
+    return table(b"APIC", struct.pack("<II", LOCAL_APIC_ADDRESS, 1) + entries, **how)
+
+
+def loader_entry(command, *fields):
+    return struct.pack("<I", command) + b"".join(fields).ljust(124, b"\0")
+
+
+def name(text):
+    return text.encode().ljust(56, b"\0")
+
+
+def files(madt_table, rsdp_wrong=False):
+    """The three fw_cfg files. Pointers are relative to their file; the firmware adds where it has put it. It would also compute
+    the checksums, but these tables bring their own: the RSDT's must hold for its final address, so that is asked for."""
+    rsdt = table(b"RSDT", struct.pack("<I", 40))  # the MADT follows it
+    tables = rsdt + madt_table
+    rsdp = b"RSD PTR \0QSCTST\0" + struct.pack("<I", 0)
+    loader = loader_entry(ALLOCATE, name(RSDP), struct.pack("<IB", 16, ZONE_FSEG))
+    loader += loader_entry(ALLOCATE, name(TABLES), struct.pack("<IB", 64, ZONE_HIGH))
+    loader += loader_entry(ADD_POINTER, name(TABLES), name(TABLES), struct.pack("<IB", 36, 4))
+    loader += loader_entry(3, name(TABLES), struct.pack("<III", 9, 0, 40))
+    loader += loader_entry(ADD_POINTER, name(RSDP), name(TABLES), struct.pack("<IB", 16, 4))
+    loader += loader_entry(3, name(RSDP), struct.pack("<III", 8, 0, 20 if not rsdp_wrong else 19))
+    return {RSDP: rsdp, TABLES: tables, "etc/table-loader": loader}
+
+
+# What the test matrix boots with: name -> files.
+CASES = {
+    # CPUs 0, 2 and 3 of four; 1 is disabled; 3 comes as an x2APIC entry; 2 is listed twice.
+    "sparse": files(madt(local_apic(0) + local_apic(1, enabled=False) + local_apic(2) + local_x2apic(3) + local_apic(2))),
+    "bad-checksum": files(madt(local_apic(0) + local_apic(1), wrong_checksum=True)),
+    "entry-length-0": files(madt(local_apic(0) + b"\0\0" + b"\xff" * 30)),
+    "entry-beyond-end": files(madt(local_apic(0) + b"\0\xf0")),
+    "table-length-huge": files(madt(local_apic(0) + local_apic(1), length=0xFFFFFFF0)),
+    "table-length-short": files(madt(local_apic(0) + local_apic(1), length=20)),
+    "bad-rsdp": files(madt(local_apic(0) + local_apic(1)), rsdp_wrong=True),
+}
+
+
+def qemu_arguments(case, folder):
+    """Write the case's files into `folder`; the arguments that make QEMU use them (beside machine option acpi=off)."""
+    arguments = []
+    for number, (fw_name, data) in enumerate(CASES[case].items()):
+        path = f"{folder}/{case}-{number}.bin"
+        with open(path, "wb") as f:
+            f.write(data)
+        arguments += ["-fw_cfg", f"name={fw_name},file={path}"]
+    return tuple(arguments)

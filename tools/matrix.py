@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: MIT
+"""What `make test` runs, as a table: which machine, which tests, how long it takes about, and how it must end."""
+import dataclasses
+import os
+
+import acpitables
+import qemu
+
+
+@dataclasses.dataclass
+class Run:
+    name: str
+    seconds: int                   # about; only the estimate of the time left hangs on it
+    config: qemu.Config = None     # None: `make` of `target`, a KTAP report of the host's own
+    target: str = ""
+    acpi: str = ""                 # boots with these tables (acpitables.CASES)
+    status: int = 0                # the kernel's exit status that is right; not 0: no KTAP, but `says`
+    says: tuple = ()               # each must be part of some line of the serial log
+    timeout: int = 0               # default: a multiple of `seconds`
+
+    def limit(self):
+        return self.timeout or max(120, 6 * self.seconds)
+
+
+def boot(name, seconds, tests="*", **options):
+    cmdline = f"mode=test test={tests}" + options.pop("keys", "")
+    return Run(name, seconds, qemu.Config(cmdline=cmdline, **options))
+
+
+def refused(name, cmdline, *says):
+    """A command line that must end the run with status 2 and a named error."""
+    return Run(name, 5, qemu.Config(smp=2, cmdline=cmdline), status=2, says=says, timeout=60)
+
+
+def broken_acpi(case, cpus, *says):
+    config = qemu.Config(smp=4, machine="q35,acpi=off", cmdline="mode=test test=smoke")
+    return Run(f"acpi-{case}", 6, config, acpi=case, says=(f" cpus={cpus} ",) + says, timeout=120)
+
+
+MANY_CPUS = "smoke,xcall,rcu*,tlb,shootdown*,stale*"  # with 64 CPUs on a few cores: boot, calls, shootdown, RCU
+
+MATRIX = [
+    Run("host", 120, target="host-test", timeout=900),
+    boot("smp1-bios-q35-qemu64", 60, smp=1, cpu="qemu64"),
+    boot("smp2-bios-pc-max", 60, smp=2, machine="pc"),
+    boot("smp4-uefi-q35-max", 90, smp=4, firmware="uefi"),
+    boot("smp8-bios-q35-max", 120, smp=8),
+    boot("smp2-uefi-pc-qemu64", 60, smp=2, firmware="uefi", machine="pc", cpu="qemu64"),
+    boot("smp4-release", 60, smp=4, build="release"),
+    boot("smp4-seed2-4g", 90, smp=4, mem="4G", keys=" seed=2"),
+    boot("smp4-kvm", 120, smp=4, accel="kvm"),
+    boot("smp64-q35", 240, MANY_CPUS, smp=64, mem="1G"),
+    boot("smp255-q35-smoke", 60, "smoke", smp=255, mem="1G"),
+    boot("mem-64m", 6, "smoke", smp=2, mem="64M"),
+    boot("mem-8g", 8, "smoke", smp=2, mem="8G"),
+    boot("mem-32g", 10, "smoke", smp=2, mem="32G"),
+    boot("mem-32g-qemu64-uefi", 15, "smoke", smp=2, mem="32G", cpu="qemu64", firmware="uefi"),
+    boot("cpus-limited", 6, "smoke", smp=4, keys=" cpus=3"),
+    boot("hz-1000", 6, "smoke", smp=2, keys=" hz=1000"),
+    boot("policy-ipi", 6, "smoke", smp=2, keys=" table_free=ipi tlb_flush=ipi"),
+    refused("bad-policy", "table_free=bogus", "table_free=bogus", "immediate", "rcu"),
+    refused("bad-flush", "tlb_flush=bogus", "tlb_flush=bogus", "ipi"),
+    refused("unsafe-pair", "mode=test test=smoke table_free=immediate", "immediate", "allow_unsafe"),
+    refused("bad-key", "bogus=1", 'unknown key "bogus"', "mode="),
+    refused("bad-mode", "mode=bogus", "mode=bogus", "mode=test"),
+    refused("twice", "mode=test mode=test", "mode= is given twice"),
+    refused("no-equals", "mode=test test", "is no key=value"),
+    refused("no-such-test", "mode=test test=nonesuch", "matches no test", "test=smoke"),
+    refused("bad-hz", "hz=99999", "hz=99999"),
+    refused("control-characters", "mode=test\x07test=smoke", "character 0x07 at column 10"),
+    refused("overlong", "mode=test " + "a" * 2000, "longer than 1024 characters"),
+    broken_acpi("sparse", 3),
+    broken_acpi("bad-checksum", 1, "acpi"),
+    broken_acpi("entry-length-0", 1, "acpi"),
+    broken_acpi("entry-beyond-end", 1, "acpi"),
+    broken_acpi("table-length-huge", 1, "acpi"),
+    broken_acpi("table-length-short", 1, "acpi"),
+    broken_acpi("bad-rsdp", 1, "acpi"),
+    broken_acpi("none", 1, "acpi"),
+]
+
+# Skips that are right: the reason, and when it is. Any other skip fails the run.
+EXPECTED_SKIPS = [
+    ("needs 2 CPUs", lambda c: c.smp < 2),
+    ("needs 4 CPUs", lambda c: c.smp < 4),
+    ("needs a checking build", lambda c: c.build == "release"),
+    ("needs a free 1 GiB frame", lambda c: c.mem not in ("4G", "8G", "32G")),
+    ("takes seconds", lambda c: "test=smoke" in c.cmdline.split()),
+    ("the CPU has no 1 GiB pages", lambda c: c.cpu == "qemu64"),
+]
+HOST_SKIPS = ("the host kernel maps this process", "needs a free 1 GiB frame", "needs a page size that arch lacks")
+
+
+def skip_is_expected(run, reason):
+    if run.config is None:
+        return reason in HOST_SKIPS
+    return any(reason == text and when(run.config) for text, when in EXPECTED_SKIPS)
+
+
+def prepare(run, folder):
+    """Last settings that need a folder for files."""
+    if run.acpi and run.acpi in acpitables.CASES:
+        os.makedirs(folder, exist_ok=True)
+        run.config.extra = acpitables.qemu_arguments(run.acpi, folder)

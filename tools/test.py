@@ -1,0 +1,226 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""make test: every configuration of matrix.py, one after another; counts the tests, names what was skipped and why, keeps
+each serial log in build/test/, and ends with "N passed, N failed". Arguments: globs of configurations' names."""
+import collections
+import fnmatch
+import os
+import subprocess
+import sys
+import threading
+import time
+
+import ktap
+import matrix
+import qemu
+
+FOLDER = "build/test"
+TERMINAL = sys.stdout.isatty()
+BAR = 30
+
+
+class Progress:
+    """Configuration k of n and the time left: a bar that stays on one line of a terminal, lines in a log."""
+
+    def __init__(self, runs):
+        self.runs, self.done, self.start = runs, 0, time.monotonic()
+        self.estimated = sum(run.seconds for run in runs)
+        self.estimated_done = 0
+        self.name, self.detail = "", ""
+
+    def time_left(self):
+        spent = time.monotonic() - self.start
+        # The table's estimates, corrected by how this machine has done so far once that says something.
+        pace = spent / self.estimated_done if self.estimated_done >= 60 else 1.0
+        left = int(pace * (self.estimated - self.estimated_done))
+        return f"{left // 60}:{left % 60:02}"
+
+    def draw(self):
+        if TERMINAL:
+            full = BAR * self.estimated_done // max(1, self.estimated)
+            text = f"[{'#' * full}{'.' * (BAR - full)}] {self.done + 1} of {len(self.runs)}, {self.time_left()} left: {self.name} {self.detail}"
+            sys.stdout.write("\r\x1b[K" + text[:os.get_terminal_size().columns - 1])
+            sys.stdout.flush()
+
+    def begin(self, run):
+        self.name, self.detail = run.name, ""
+        if TERMINAL:
+            self.draw()
+        else:
+            say(f"[{self.done + 1} of {len(self.runs)}, {self.time_left()} left] {run.name} ...")
+
+    def line(self, text):
+        """A line of the serial log: the harness announces each test."""
+        if TERMINAL and text.startswith("# ["):
+            self.detail = text[2:]
+            self.draw()
+
+    def end(self, run, text):
+        self.done += 1
+        self.estimated_done += run.seconds
+        if TERMINAL:
+            sys.stdout.write("\r\x1b[K")
+        say(f"  {text}")
+
+
+def say(text):
+    print(text, flush=True)
+
+
+class Outcome:
+    def __init__(self, run):
+        self.run, self.passed, self.failed, self.skipped, self.seconds = run, 0, [], [], 0.0
+
+    def fail(self, what, details=()):
+        self.failed.append((what, list(details)))
+
+
+def run_make(run, on_line):
+    """A target that prints KTAP itself: (exit status or None, lines, sentence)."""
+    process = subprocess.Popen(["make", "--no-print-directory", "-j", str(os.cpu_count()), run.target], stdin=subprocess.DEVNULL,
+                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
+                               start_new_session=True)
+    expired = threading.Event()
+
+    def expire():
+        expired.set()
+        os.killpg(process.pid, 9)
+
+    timer = threading.Timer(run.limit(), expire)
+    timer.start()
+    lines = []
+    for line in process.stdout:
+        lines.append(line.rstrip("\n"))
+        on_line(lines[-1])
+    status = process.wait()
+    timer.cancel()
+    if expired.is_set():
+        return None, lines, f"time-out: still running after {run.limit()} s"
+    return status, lines, "success" if status == 0 else f"make {run.target} failed with status {status}"
+
+
+def judge_report(outcome, lines, status_ok, sentence):
+    """A run that must print KTAP and end well."""
+    report = ktap.parse(lines)
+    outcome.passed = len(report.passed)
+    for name, details in report.failed:
+        outcome.fail(name, details)
+    for name, reason in report.skipped:
+        outcome.skipped.append((name, reason))
+        if not matrix.skip_is_expected(outcome.run, reason):
+            outcome.fail(f"{name}: unexpected skip: {reason or 'no reason given'}")
+    for error in report.errors:
+        outcome.fail(f"report: {error}")
+    if not status_ok and not report.failed:
+        during = f" (during {report.running})" if report.running else ""
+        outcome.fail(f"{sentence}{during}", lines[-25:])
+
+
+def judge_says(outcome, lines):
+    for part in outcome.run.says:
+        if not any(part in line for line in lines):
+            outcome.fail(f"no line says \"{part}\"", lines[-10:])
+
+
+def judge_refusal(outcome, result):
+    """A run that must be refused: the right status, the named error, and only then it has passed."""
+    want = qemu.SUCCESS + 2 * outcome.run.status
+    if result.status != want:
+        outcome.fail(f"expected exit status {outcome.run.status}, but: {result.sentence}", result.lines[-10:])
+    if not result.lines or f"quiesce: exit {outcome.run.status}" != result.lines[-1]:
+        outcome.fail(f"the last line is not \"quiesce: exit {outcome.run.status}\"", result.lines[-3:])
+    judge_says(outcome, result.lines)
+    outcome.passed = 0 if outcome.failed else 1
+
+
+def first_line_of(lines):
+    """The banner. Before it only firmware and boot loader may have spoken."""
+    return next((line for line in lines if line.startswith("quiesce ")), None)
+
+
+def judge(run, outcome, on_line):
+    """Run it; the serial lines, for the log."""
+    if run.config is None:
+        status, lines, sentence = run_make(run, on_line)
+        judge_report(outcome, lines, status == 0, sentence)
+        return lines
+    run.config.timeout = run.limit()
+    result = qemu.run(run.config, on_line=on_line)
+    if run.status:
+        judge_refusal(outcome, result)
+    else:
+        judge_report(outcome, result.lines, result.ok, result.sentence)
+        judge_says(outcome, result.lines)
+    if not first_line_of(result.lines):
+        outcome.fail("no banner line", result.lines[-10:])
+    return result.lines
+
+
+def execute(run, progress):
+    outcome, start = Outcome(run), time.monotonic()
+    progress.begin(run)
+    try:
+        matrix.prepare(run, f"{FOLDER}/{run.name}")
+        if run.config:
+            qemu.check_available(run.config)
+        lines = judge(run, outcome, progress.line)
+        with open(f"{FOLDER}/{run.name}.log", "w", encoding="utf-8") as f:
+            f.write("\n".join(lines) + "\n")
+    except qemu.Unavailable as error:
+        if run.config.accel == "kvm":
+            outcome.skipped.append((f"{run.name} (all of it)", str(error)))
+        else:
+            outcome.fail(str(error))
+    outcome.seconds = time.monotonic() - start
+    verdict = "ok" if not outcome.failed else "FAILED"
+    progress.end(run, f"{verdict:6}  {run.name}: {outcome.passed} passed, {len(outcome.failed)} failed, "
+                      f"{len(outcome.skipped)} skipped, {outcome.seconds:.0f} s")
+    for what, details in outcome.failed:
+        for line in details:
+            say(f"        | {line}")
+        say(f"        FAILED {run.name}: {what}")
+    return outcome
+
+
+def print_skipped(outcomes):
+    """Each reason once, with the tests and in how many configurations."""
+    by_reason = collections.defaultdict(lambda: (set(), set()))
+    for outcome in outcomes:
+        for name, reason in outcome.skipped:
+            by_reason[reason][0].add(name)
+            by_reason[reason][1].add(outcome.run.name)
+    if by_reason:
+        say("\nSkipped:")
+    for reason, (names, runs) in sorted(by_reason.items()):
+        where = ", ".join(sorted(runs)) if len(runs) <= 3 else f"{len(runs)} configurations"
+        say(f"  {reason}: in {where}: {', '.join(sorted(names))}")
+
+
+def main():
+    patterns = sys.argv[1:] or ["*"]
+    runs = [run for run in matrix.MATRIX if any(fnmatch.fnmatch(run.name, p) for p in patterns)]
+    if not runs:
+        say(f"test: no configuration matches; there are: {', '.join(run.name for run in matrix.MATRIX)}")
+        return 1
+    os.makedirs(FOLDER, exist_ok=True)
+    progress = Progress(runs)
+    outcomes = [execute(run, progress) for run in runs]
+    passed = sum(o.passed for o in outcomes)
+    failed = sum(len(o.failed) for o in outcomes)
+    print_skipped(outcomes)
+    failures = [(o.run.name, what) for o in outcomes for what, _ in o.failed]
+    if failures:
+        say("\nFailed:")
+    for name, what in failures:
+        say(f"  {name}: {what} (build/test/{name}.log)")
+    minutes, seconds = divmod(int(time.monotonic() - progress.start), 60)
+    say(f"\n{len(outcomes)} configurations in {minutes} min {seconds} s; serial logs in {FOLDER}/\n{passed} passed, {failed} failed")
+    return 1 if failed or not passed else 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        say("\ntest: interrupted")
+        sys.exit(130)

@@ -209,7 +209,7 @@ void log_panic_mode(void)
 	u32 before = xchg(&speaker, cpu_id() + 1);
 
 	if (before)
-		return;		// the word passes from one stopped CPU to the next
+		return;
 	// Let a line that another CPU has begun end, for a while: that CPU may be the one that is stuck.
 	for (u32 i = 0; i < 10000000 && READ_ONCE(printer) && READ_ONCE(printer) != cpu_id() + 1; i++)
 		cpu_relax();

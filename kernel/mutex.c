@@ -46,7 +46,7 @@ static bool wake_first(struct waitq *q)
 		return false;
 	struct waiter *w = list_entry(l, struct waiter, link);
 
-	w->woken = true;
+	WRITE_ONCE(w->woken, true);
 	thread_wake(w->thread);
 	return true;
 }

@@ -30,6 +30,10 @@ void waitq_finish(struct waitq *q, struct waiter *w);	// runnable again, out of 
 		if (cond) \
 			break; \
 		schedule(); \
+		if (READ_ONCE(_w.woken) && (cond)) {	/* the usual end: this wake-up was ours, and was used */ \
+			_w.woken = false; \
+			break; \
+		} \
 	} \
 	waitq_finish((q), &_w); \
 } while (0)

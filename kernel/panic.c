@@ -1,12 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Giving up. The first CPU that panics owns the machine: it speaks, stops the others by NMI, lets each of them print its
-// own backtrace in turn, and leaves. Every wait in here is bounded: a CPU that does not answer is named and left behind.
-//
-//   panicking CPU                       each other CPU, in its NMI
-//   owner := me; print; NMI to all
-//   for each CPU: wait until arrived    arrived |= me; wait until turn == me
-//                 turn := CPU           print the interrupted backtrace
-//                 wait until turn == 0  turn := 0; halt
+// Giving up. The first CPU that panics owns the machine: it speaks, and stops the others by NMI. Each of those notes its own
+// backtrace in per-CPU memory and halts at once (many CPUs on few cores: none may spin for its turn); the owner prints them
+// all. The one wait is bounded: a CPU that does not answer is named and left behind.
 #include "kernel/panic.h"
 #include "kernel/cpumask.h"
 #include "kernel/lib.h"
@@ -18,72 +13,70 @@
 #include <arch/machine.h>
 
 #define MAX_FRAMES 24
-#define ARRIVE_NS (500 * NSEC_PER_MSEC)		// for all CPUs together, and a little for each
-#define SPEAK_NS (2 * NSEC_PER_SEC)
+#define ARRIVE_NS (5 * NSEC_PER_SEC)
+#define ARRIVE_ROUNDS 1000000000ull	// the clock may be what is broken, or may not run yet
+
+struct last_state {		// what a stopped CPU was doing
+	u32 noted;		// store_release when the rest is complete; pairs with let_others_speak()
+	u32 preempt;
+	unsigned frames;
+	struct thread *thread;
+	uintptr_t pcs[MAX_FRAMES];
+};
+static DEFINE_PER_CPU(struct last_state, last_state);
 
 static u32 owner;		// CPU + 1 that panicked
-static u32 turn;		// CPU + 1 that may speak
-static struct cpumask arrived;
 static u64 warnings;
 
 bool panic_in_progress(void) { return READ_ONCE(owner) != 0; }
 u64 warn_count(void) { return READ_ONCE(warnings); }
 
-// Bounded in rounds too: the clock may be what is broken, or may not run yet.
-#define wait_bounded(cond, ns) ({ \
-	u64 _start = now_ns(); \
-	u64 _rounds = 0; \
-	while (!(cond) && now_ns() - _start < (ns) && _rounds++ < 200000000) \
-		cpu_relax(); \
-	(cond); })
-
-static void print_own_state(void)
+static void note_own_state(void)
 {
-	uintptr_t pcs[MAX_FRAMES];
-	struct thread *t = current;
+	struct last_state *s = this_cpu_ptr(&last_state);
 
-	log_error("CPU %u, thread %s, preempt count 0x%x", cpu_id(), t && t->name ? t->name : "(none)",
-		  this_cpu_read(preempt_count));
-	arch_print_registers();
-	locks_print_held(cpu_id());
-	print_backtrace(pcs, in_irq() ? arch_backtrace_interrupted(pcs, MAX_FRAMES) : arch_backtrace(pcs, MAX_FRAMES));
+	s->thread = current;
+	s->preempt = this_cpu_read(preempt_count);
+	s->frames = in_irq() ? arch_backtrace_interrupted(s->pcs, MAX_FRAMES) : arch_backtrace(s->pcs, MAX_FRAMES);
+	store_release(&s->noted, 1u);
+}
+
+static void print_state(unsigned cpu)
+{
+	const struct last_state *s = per_cpu_ptr(&last_state, cpu);
+	const struct thread *t = s->thread;
+
+	log_error("CPU %u, thread %s, preempt count 0x%x", cpu, t && t->name ? t->name : "(none)", s->preempt);
+	locks_print_held(cpu);
+	print_backtrace(s->pcs, s->frames);
 }
 
 _Noreturn void panic_stop_this_cpu(void)
 {
-	u32 me = cpu_id() + 1;
-
 	irq_disable();
-	cpumask_set_atomic(&arrived, cpu_id());
-	while (load_acquire(&turn) != me)
-		cpu_relax();
-	log_panic_mode();
-	print_own_state();
-	cmpxchg(&turn, me, 0u);		// unless it was taken away: too slow
+	note_own_state();
 	arch_halt_forever();
 }
 
 static void let_others_speak(void)
 {
-	struct cpumask others, silent = { 0 };
-	u64 patience = ARRIVE_NS;
+	struct cpumask others;
+	u64 start = now_ns(), rounds = 0;
 
 	cpumask_copy(&others, &cpus_online);
 	cpumask_clear(&others, cpu_id());
+	if (cpumask_empty(&others))
+		return;
 	arch_send_ipi_mask(&others, IPI_NMI);
 	for_each_cpu_in(cpu, &others) {
-		if (!wait_bounded(cpumask_test(&arrived, cpu), patience)) {
-			patience = ARRIVE_NS / 100;	// the others had the same time to arrive
-			cpumask_set(&silent, cpu);
-			continue;
-		}
-		store_release(&turn, cpu + 1);
-		if (!wait_bounded(!READ_ONCE(turn), SPEAK_NS))
-			xchg(&turn, 0u);
-		log_panic_mode();	// take the word back
+		while (!load_acquire(&per_cpu(last_state, cpu).noted) && now_ns() - start < ARRIVE_NS &&
+		       rounds++ < ARRIVE_ROUNDS)
+			cpu_relax();
+		if (load_acquire(&per_cpu(last_state, cpu).noted))
+			print_state(cpu);
+		else
+			log_error("CPU %u does not answer the NMI", cpu);
 	}
-	for_each_cpu_in(cpu, &silent)
-		log_error("CPU %u does not answer the NMI", cpu);
 }
 
 _Noreturn void panic(const char *fmt, ...)
@@ -104,7 +97,9 @@ _Noreturn void panic(const char *fmt, ...)
 	kvsnprintf(message, sizeof(message), fmt, ap);
 	va_end(ap);
 	kprintf("# PANIC: %s\n", message);
-	print_own_state();
+	arch_print_registers();
+	note_own_state();
+	print_state(cpu_id());
 	let_others_speak();
 	kernel_exit(EXIT_PANIC);
 }

@@ -3,11 +3,11 @@
 #pragma once
 #include "kernel/types.h"
 
-// Print the message, registers if known, this CPU's backtrace, stop the other CPUs by NMI (each prints its own
-// backtrace), and exit with EXIT_PANIC. Any context; the first caller wins, later ones stop.
+// Print the message, registers if known, this CPU's backtrace, stop the other CPUs by NMI, print the backtrace of each, and
+// exit with EXIT_PANIC. Any context; the first caller wins, later ones stop.
 _Noreturn void panic(const char *fmt, ...) __printf(1, 2);
 bool panic_in_progress(void);
-// Called by arch's NMI handler when panic_in_progress(): print own backtrace once, then never return.
+// Called by arch's NMI handler when panic_in_progress(): note the own backtrace for the panicking CPU, never return.
 _Noreturn void panic_stop_this_cpu(void);
 
 // A condition that does not stop the kernel but makes the run fail (counted; the last line's status shows it).

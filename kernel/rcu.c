@@ -124,7 +124,7 @@ void rcu_quiescent(struct rcu_cpu *rc)
 		}
 		preempt_enable_no_resched();
 		if (done)
-			waitq_wake_one(&rcu.gp_wq);
+			rcu_wake_thread();
 	}
 	if (unlikely(READ_ONCE(rc->exp_need)))
 		rcu_exp_quiescent(rc);
@@ -154,7 +154,7 @@ void rcu_tick(bool quiescent)
 		rcu_callbacks_tick(rc);
 	if (cpu_id() == RCU_GP_CPU && rcu_seq_running(READ_ONCE(rcu.seq))) {
 		WRITE_ONCE(rcu.scan_due, 1);
-		waitq_wake_one(&rcu.gp_wq);
+		rcu_wake_thread();
 	}
 	rcu_stall_tick();
 }
@@ -166,6 +166,22 @@ bool rcu_needs_tick(unsigned cpu)
 }
 
 // ---- The grace-period thread -------------------------------------------------------------------------------------------
+
+// The thread has a doorbell, so that many CPUs with the same wish do not queue up for the lock of its wait queue. Whoever
+// finds it rung may go: the thread answers, by a full barrier, before it looks at what it waits for. Preemption
+// is off so that the one who rings does not lose its CPU before it wakes.
+void rcu_wake_thread(void)
+{
+	preempt_disable();
+	if (!READ_ONCE(rcu.bell) && !xchg(&rcu.bell, 1))
+		waitq_wake_one(&rcu.gp_wq);
+	preempt_enable();
+}
+
+static void answer_bell(void)
+{
+	xchg(&rcu.bell, 0);
+}
 
 static bool gp_requested(void)
 {
@@ -182,7 +198,7 @@ void rcu_request(u64 gp, bool may_wake)
 		old = READ_ONCE(rcu.requested);
 	} while (old < gp && !cmpxchg(&rcu.requested, old, gp));
 	if (may_wake && !rcu_seq_running(READ_ONCE(rcu.seq)))
-		waitq_wake_one(&rcu.gp_wq);
+		rcu_wake_thread();
 }
 
 void rcu_press(bool may_wake)
@@ -192,7 +208,7 @@ void rcu_press(bool may_wake)
 	WRITE_ONCE(rcu.pressed, 1);
 	if (may_wake) {
 		WRITE_ONCE(rcu.scan_due, 1);
-		waitq_wake_one(&rcu.gp_wq);
+		rcu_wake_thread();
 	}
 }
 
@@ -288,14 +304,16 @@ static void gp_end(void)
 	WRITE_ONCE(rcu.stall_at, UINT64_MAX);
 	if (READ_ONCE(rcu.pressed) && !any_over_watermark())
 		WRITE_ONCE(rcu.pressed, 0);	// a list that outgrows it just now sets it again with its next callback
-	waitq_wake_all(&rcu.done_wq);
+	for (unsigned i = 0; i * RCU_FANOUT < nr_cpus; i++)
+		waitq_wake_all(&rcu.node[i].done_wq);
 }
 
 static void grace_period(void)
 {
 	gp_begin();
 	while (!gp_scan(rcu_seq_completed(rcu.seq) + 1)) {
-		wait_event(&rcu.gp_wq, !READ_ONCE(rcu.root->waiting) || READ_ONCE(rcu.scan_due) || READ_ONCE(rcu.threads_wanted));
+		wait_event(&rcu.gp_wq, (answer_bell(), !READ_ONCE(rcu.root->waiting) || READ_ONCE(rcu.scan_due) ||
+						       READ_ONCE(rcu.threads_wanted)));
 		WRITE_ONCE(rcu.scan_due, 0);
 		rcu_callbacks_threads();
 	}
@@ -305,7 +323,7 @@ static void grace_period(void)
 static int gp_thread(void *arg)
 {
 	for (;;) {
-		wait_event(&rcu.gp_wq, gp_requested() || READ_ONCE(rcu.threads_wanted));
+		wait_event(&rcu.gp_wq, (answer_bell(), gp_requested() || READ_ONCE(rcu.threads_wanted)));
 		rcu_callbacks_threads();
 		if (gp_requested())
 			grace_period();
@@ -317,10 +335,11 @@ void synchronize_rcu(void)
 {
 	ASSERT_MAY_SLEEP();
 	ASSERT(current != rcu.gp_thread && rcu.gp_thread);
+	struct waitq *q = &rcu.node[cpu_id() / RCU_FANOUT].done_wq;	// any would do: a near one
 	u64 gp = rcu_snapshot();
 
 	rcu_request(gp, true);
-	wait_event(&rcu.done_wq, rcu_elapsed(gp));
+	wait_event(q, rcu_elapsed(gp));
 }
 
 // ---- Start -------------------------------------------------------------------------------------------------------------
@@ -341,6 +360,7 @@ static void build_tree(void)
 			struct rcu_node *node = &rcu.node[first + i];
 
 			spin_init(&node->lock, "rcu_node", RANK_RCU_NODE);
+			waitq_init(&node->done_wq);
 			node->children = (1u << MIN((unsigned)RCU_FANOUT, children - i * RCU_FANOUT)) - 1;
 			node->parent = n > 1 ? &rcu.node[first + n + i / RCU_FANOUT] : NULL;
 			node->bit = 1u << i % RCU_FANOUT;
@@ -359,7 +379,6 @@ void rcu_init(void)
 {
 	build_tree();
 	waitq_init(&rcu.gp_wq);
-	waitq_init(&rcu.done_wq);
 	rcu_callbacks_init();
 	rcu_exp_init();
 	for_each_cpu(cpu) {

@@ -208,9 +208,9 @@ void rcu_callbacks_tick(struct rcu_cpu *rc)
 		}
 		cpumask_set_atomic(&rcu.want_thread, cpu_id());
 		store_release(&rcu.threads_wanted, 1);
-		waitq_wake_one(&rcu.gp_wq);
+		rcu_wake_thread();
 	} else if (!rcu_seq_running(seq) && READ_ONCE(rcu.requested) > rcu_seq_completed(seq)) {
-		waitq_wake_one(&rcu.gp_wq);
+		rcu_wake_thread();
 	}
 }
 

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 // Expedited grace periods: interrupt the CPUs that run and ask what was interrupted.
 //
-// One at a time, under a mutex; a caller that waited for the mutex long enough to have been covered goes home. Per CPU a
-// flag `exp_need`, cleared by xchg, and one count of the flags that are set. Argument, with the definitions of rcu.c:
+// One at a time; who finds one under way waits until either one that began after its own call has ended, or it can do
+// one itself. Per CPU a flag `exp_need`, cleared by xchg, and one count of the flags that are set. Argument, with the
+// definitions of rcu.c:
 //   1. The caller's full barrier precedes the sampling of the idle counters and the setting of the flags. A CPU whose
 //      sample is even is quiescent at that instant (properties 4 and 5 there); our own CPU is as well: we were preemptible.
 //   2. A flag is cleared by its own CPU only, by a full barrier, at an instant when it is quiescent: in the call, if that
@@ -16,16 +17,17 @@
 #include "kernel/time.h"
 
 static struct {
-	struct mutex mutex;
-	struct waitq wq;
-	u64 seq;	// as rcu.seq; written under mutex
+	struct waitq turn_wq;
+	u32 busy;	// a grace period is under way
+	u64 seq;	// as rcu.seq; written by whoever set `busy`
 	u32 left;	// flags set, plus one while they are being set
+	struct waitq left_wq;
 } ex;
 
 static void drop_one(void)
 {
 	if (fetch_sub(&ex.left, 1) == 1)
-		waitq_wake_all(&ex.wq);
+		waitq_wake_one(&ex.left_wq);
 }
 
 void rcu_exp_quiescent(struct rcu_cpu *rc)
@@ -49,8 +51,8 @@ static void exp_interrupt(void *arg)
 
 void rcu_exp_init(void)
 {
-	mutex_init(&ex.mutex, "rcu_exp");
-	waitq_init(&ex.wq);
+	waitq_init(&ex.turn_wq);
+	waitq_init(&ex.left_wq);
 	for_each_cpu(cpu) {
 		struct rcu_cpu *rc = &per_cpu(rcu_cpu, cpu);
 
@@ -75,7 +77,7 @@ static void ask_running_cpus(void)
 		xcall_async(cpu, &per_cpu(rcu_cpu, cpu).exp_call);	// false: 3.
 }
 
-static void grace_period(void)
+static void exp_grace_period(void)
 {
 	u64 now = now_ns();
 
@@ -87,20 +89,30 @@ static void grace_period(void)
 	ask_running_cpus();
 	preempt_enable();
 	drop_one();
-	wait_event(&ex.wq, load_acquire(&ex.left) == 0);
+	wait_event(&ex.left_wq, load_acquire(&ex.left) == 0);
 	fetch_add(&ex.seq, 1);
 	WRITE_ONCE(rcu.exp_stall_at, UINT64_MAX);
 }
 
+static bool covered(u64 wanted)
+{
+	return rcu_seq_completed(load_acquire(&ex.seq)) >= wanted;
+}
+
 void synchronize_rcu_expedited(void)
 {
+	bool mine = false;
+
 	ASSERT_MAY_SLEEP();
 	smp_mb();	// 1.
 	u64 wanted = rcu_seq_next(READ_ONCE(ex.seq));
 
-	mutex_lock(&ex.mutex);
-	if (rcu_seq_completed(ex.seq) < wanted)	// at most one short: each holder of the mutex completes one
-		grace_period();
-	mutex_unlock(&ex.mutex);
+	wait_event(&ex.turn_wq, covered(wanted) || (mine = cmpxchg(&ex.busy, 0, 1)));
+	if (mine && !covered(wanted))	// still at most one short: whoever was busy has completed its own
+		exp_grace_period();
+	if (mine) {
+		store_release(&ex.busy, 0);
+		waitq_wake_all(&ex.turn_wq);
+	}
 	smp_mb();	// the readers' accesses, then the caller's freeing
 }

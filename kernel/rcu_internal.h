@@ -21,6 +21,7 @@ struct rcu_node {
 	u32 children;		// constant after rcu_init()
 	u32 bit;		// this node's bit in its parent
 	struct rcu_node *parent;	// NULL: the root
+	struct waitq done_wq;	// of a leaf: those who called synchronize_rcu() on its CPUs
 } __cacheline;
 
 struct rcu_fifo {
@@ -73,8 +74,8 @@ struct rcu_state {
 	struct cpumask want_thread;	// CPUs whose callbacks need a thread
 	u32 threads_wanted;
 	struct waitq gp_wq;		// the grace-period thread
-	struct waitq done_wq;		// those who wait for a grace period
-	struct thread *gp_thread;
+	u32 bell __cacheline;		// it has been woken and has not looked yet
+	struct thread *gp_thread __cacheline;
 	unsigned nr_nodes;
 	struct rcu_node *root;
 	struct rcu_node node[RCU_NODES];	// leaves first, root last
@@ -89,7 +90,8 @@ static inline u64 rcu_seq_next(u64 seq) { return (seq + 3) >> 1; }
 void rcu_request(u64 gp, bool may_wake);	// have it run; may_wake = false: the next tick wakes the thread
 void rcu_quiescent(struct rcu_cpu *rc);		// this CPU, IRQs off, is quiescent at this instant
 bool rcu_waits_for(struct rcu_cpu *rc);		// does the grace period in progress wait for that CPU? (a hint)
-void rcu_press(bool may_wake);
+void rcu_press(bool may_wake);			// a list is over the watermark
+void rcu_wake_thread(void);			// the grace-period thread. Any context but NMI
 
 // rcu_idle.c
 u64 rcu_idle_sample(unsigned cpu);		// fully ordered

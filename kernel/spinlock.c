@@ -1,7 +1,14 @@
 // SPDX-License-Identifier: MIT
-// Ticket spinlocks. A taker draws a ticket from `next` and waits until `serving` shows it: first come, first served.
-// Taking is an acquire (the load of `serving`), releasing a release (its store); the fetch_add that draws the ticket is a
-// full barrier too, on which thread_wake() relies.
+// Ticket spinlocks. `next` is the next ticket to be drawn, `serving` the one whose owner holds the lock; they are equal when
+// it is free. There are two ways to wait, and both may stand at one lock at the same time:
+//
+//   queue  draw a ticket, wait until `serving` shows it: first come, first served. For a machine of our own.
+//   steal  wait until the lock is free, then draw the ticket that is served at once. For a CPU that may lose its processor:
+//          a queue hands the lock to the next in line even if that one does not run, and with more CPUs than the host has
+//          cores every hand-over then costs a turn of the host's scheduler. Not fair, but whoever runs gets on.
+//
+// Taking is an acquire (load of `serving`, or the cmpxchg), releasing a release (store of `serving`). Either way of taking
+// contains a seq_cst read-modify-write: a full barrier, on which thread_wake() relies.
 //
 // The release store is the last access to the lock: whoever takes it next may free its memory.
 #include "kernel/spinlock.h"
@@ -10,14 +17,26 @@
 #include "kernel/panic.h"
 #include "kernel/time.h"
 
+bool spin_steal = true;
+
+static __always_inline bool try_once(struct spinlock *l)
+{
+	u32 serving = READ_ONCE(l->serving);
+
+	return READ_ONCE(l->next) == serving && cmpxchg(&l->next, serving, serving + 1);
+}
+
 static __always_inline void acquire(struct spinlock *l, bool nested)
 {
-	u32 ticket;
-
 	preempt_disable();
 	lockcheck_before(l, nested);
-	ticket = fetch_add(&l->next, 1);
-	spin_until(load_acquire(&l->serving) == ticket, lock_name(l), lockcheck_owner(l));
+	if (READ_ONCE(spin_steal)) {
+		spin_until(try_once(l), lock_name(l), lockcheck_owner(l));
+	} else {
+		u32 ticket = fetch_add(&l->next, 1);
+
+		spin_until(load_acquire(&l->serving) == ticket, lock_name(l), lockcheck_owner(l));
+	}
 	lockcheck_taken(l);
 }
 
@@ -40,11 +59,8 @@ void spin_lock_nested(struct spinlock *l)
 // Never waits, so it needs no order: not checked, but recorded as held.
 bool spin_trylock(struct spinlock *l)
 {
-	u32 serving;
-
 	preempt_disable();
-	serving = load_acquire(&l->serving);
-	if (READ_ONCE(l->next) == serving && cmpxchg(&l->next, serving, serving + 1)) {
+	if (try_once(l)) {
 		lockcheck_taken(l);
 		return true;
 	}

@@ -11,6 +11,7 @@
 #include "kernel/preempt.h"
 #include "kernel/time.h"
 #include "mm/page.h"
+#include <arch/machine.h>
 
 #define MAX_SHOWN 20	// failures printed per test; the others are counted
 
@@ -74,6 +75,8 @@ static const char *missing(const struct test *t, const char *glob)
 		return "needs a checking build";
 	if ((t->needs & NEEDS_SLOW_OK) && !strcmp(glob, "smoke"))
 		return "takes seconds";
+	if ((t->needs & NEEDS_HW) && !strcmp(arch_firmware(), "host"))
+		return "needs hardware: the host build has no TLB";
 	if ((t->needs & NEEDS_MEM_1G) && !have_1g_frame())
 		return "needs a free 1 GiB frame";
 	return NULL;
@@ -123,20 +126,21 @@ static bool selected(const struct test *t, const char *glob)
 	return glob_match(glob, t->suite) || glob_match(glob, test_name(t, name, sizeof(name)));
 }
 
-static bool suite_is_new(const struct test *const *all, size_t i)
+static bool suite_is_new(const struct test *t)
 {
-	for (size_t j = 0; j < i; j++)
-		if (!strcmp(all[j]->suite, all[i]->suite))
+	FOR_EACH_REGISTERED(tests, const struct test, it) {
+		if (*it == t)
+			break;
+		if (!strcmp((*it)->suite, t->suite))
 			return false;
+	}
 	return true;
 }
 
 static void print_suites(void)
 {
-	size_t i = 0;
-
 	FOR_EACH_REGISTERED(tests, const struct test, t) {
-		if (suite_is_new(__start_tests, i++))
+		if (suite_is_new(*t))
 			log_error("  test=%s", (*t)->suite);
 	}
 }
@@ -152,8 +156,7 @@ int tests_run(const char *glob)
 		return -1;
 	kprintf("KTAP version 1\n1..%u\n", n);
 	log_info("seed=%llu", (unsigned long long)opt_seed);
-	// Backwards: the compiler emits a file's variables in reverse, so this is the order of the source.
-	for (const struct test *const *t = __stop_tests; t-- > __start_tests;)
+	FOR_EACH_REGISTERED(tests, const struct test, t)
 		if (selected(*t, glob))
 			failed += !run_one(*t, ++k, n, glob);
 	return failed;

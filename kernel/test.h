@@ -16,6 +16,7 @@ enum {
 	NEEDS_CHECK = 1 << 2,	// a checking build
 	NEEDS_MEM_1G = 1 << 3,	// a free 1 GiB frame (RAM of 3 GiB or so)
 	NEEDS_SLOW_OK = 1 << 4,	// takes seconds; left out where test= names "smoke" only
+	NEEDS_HW = 1 << 5,	// a processor's TLB: the host build has none
 };
 // TEST(suite, name, needs) { … }
 #define TEST(s, n, needs_) \

@@ -5,10 +5,12 @@
 // left its stack (finish_switch).
 #include "kernel/sched.h"
 #include "kernel/errno.h"
+#include "kernel/lib.h"
 #include "kernel/log.h"
 #include "kernel/panic.h"
 #include "kernel/time.h"
 #include "mm/slab.h"
+#include <arch/machine.h>
 
 static struct slab_cache *thread_cache;
 static struct list all_threads = LIST_INIT(all_threads);
@@ -18,6 +20,7 @@ void sched_init(void)
 {
 	thread_cache = slab_create("thread", sizeof(struct thread), CACHE_LINE);
 	BUG_ON(!thread_cache);
+	spin_steal = strcmp(arch_hypervisor(), "none") != 0;	// a host may have fewer cores than we have CPUs
 }
 
 static void thread_init(struct thread *t, const char *name, int (*fn)(void *), void *arg, enum thread_prio prio)
@@ -148,7 +151,7 @@ int thread_set_affinity(const struct cpumask *mask)
 
 struct team {
 	struct waitq start, arrival;
-	u32 ready;
+	u32 wanted, ready;
 	u32 go;		// 1: run, 2: not all could be created
 	int (*fn)(void *);
 	void *arg;
@@ -158,15 +161,15 @@ static int team_member(void *arg)
 {
 	struct team *team = arg;
 
-	fetch_add(&team->ready, 1);
-	waitq_wake_all(&team->arrival);
+	if (fetch_add(&team->ready, 1) + 1 == team->wanted)
+		waitq_wake_all(&team->arrival);
 	wait_event(&team->start, READ_ONCE(team->go));
 	return team->go == 1 ? team->fn(team->arg) : -ENOMEM;
 }
 
 int threads_run_on(const struct cpumask *mask, int (*fn)(void *), void *arg)
 {
-	struct team team = { .fn = fn, .arg = arg };
+	struct team team = { .wanted = cpumask_weight(mask), .fn = fn, .arg = arg };
 	struct thread *member[NR_CPUS];
 	unsigned n = 0;
 	int result = 0;
@@ -179,7 +182,7 @@ int threads_run_on(const struct cpumask *mask, int (*fn)(void *), void *arg)
 			break;
 		n++;
 	}
-	if (n == cpumask_weight(mask)) {
+	if (n == team.wanted) {
 		wait_event(&team.arrival, READ_ONCE(team.ready) == n);
 		WRITE_ONCE(team.go, 1);
 	} else {

@@ -40,9 +40,11 @@ typedef u64 vaddr_t;	// a virtual address of the user half
 // __start_sec and __stop_sec). FOR_EACH_REGISTERED walks it.
 #define REGISTER(sec, obj) \
 	static typeof(&(obj)) const __reg_##sec##_##obj __attribute__((used, retain, section(#sec))) = &(obj)
+#define REGISTERED_EDGE(edge, sec, type) ({ extern type *const __##edge##_##sec[] __attribute__((weak)); __##edge##_##sec; })
+// In order of registration: the compiler emits a file's variables in reverse.
 #define FOR_EACH_REGISTERED(sec, type, it) \
-	extern type *const __start_##sec[] __attribute__((weak)), *const __stop_##sec[] __attribute__((weak)); \
-	for (type *const *it = __start_##sec; it < __stop_##sec; it++)
+	for (type *const *const it##_first = REGISTERED_EDGE(start, sec, type), *const *it = REGISTERED_EDGE(stop, sec, type); \
+	     it-- > it##_first;)
 
 // Is this the checking build? CHECK is 0 or 1 and set by the Makefile.
 #ifndef CHECK

@@ -106,19 +106,6 @@ void page_get(struct page *p)
 	(void)old;
 }
 
-// Nothing keeps the frame's contents alive here, nor need it: descriptors are never freed.
-bool page_try_get(struct page *head)
-{
-	u32 old;
-
-	do {
-		old = READ_ONCE(head->refs);
-		if (!old)
-			return false;
-	} while (!cmpxchg(&head->refs, old, old + 1));
-	return true;
-}
-
 void page_put(struct page *head)
 {
 	u32 old = fetch_sub(&head->refs, 1);

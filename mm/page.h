@@ -54,7 +54,19 @@ enum { PG_ZERO = 1, PG_NOFAIL_INJECT = 2 /* not subject to injected failures */ 
 // way. Only a preemptible caller gets at what the lists of other CPUs hold, when all else is used up (it waits for them).
 struct page *page_alloc(unsigned order, enum page_kind kind, unsigned flags);
 void page_get(struct page *p);			// the caller already holds a reference
-bool page_try_get(struct page *head);		// false: the count was 0. Any context
+// False: the count was 0 (a free frame, or a tail). Any context. Nothing keeps the frame's contents alive here, nor need it:
+// descriptors are never freed.
+static __always_inline bool page_try_get(struct page *head)
+{
+	u32 old;
+
+	do {
+		old = READ_ONCE(head->refs);
+		if (unlikely(!old))
+			return false;
+	} while (unlikely(!cmpxchg(&head->refs, old, old + 1)));
+	return true;
+}
 void page_put(struct page *head);		// the last one frees. Any context but NMI
 // A block of which the caller holds the only reference becomes 2^order single frames with count 1 each (false: others
 // hold references). Freezes the count meanwhile.

@@ -18,7 +18,7 @@ static u64 total_frames;
 static struct range {
 	paddr_t start, end;	// whole frames at first; `start` then moves up
 } ranges[MAX_RANGES];		// ascending
-static unsigned nr_ranges;
+static unsigned nr_ranges, lost_ranges;
 static bool collected;
 
 static void collect(paddr_t start, paddr_t end)
@@ -36,8 +36,7 @@ static void collect(paddr_t start, paddr_t end)
 	else if (nr_ranges < MAX_RANGES)
 		ranges[nr_ranges++] = (struct range){ start, end };
 	else
-		log_warn("memory: more than %d ranges, 0x%llx … 0x%llx left out", MAX_RANGES,
-			 (unsigned long long)start, (unsigned long long)end);
+		lost_ranges++;
 }
 
 static void *carve(u64 bytes, u64 align)
@@ -110,6 +109,8 @@ void page_init(void)
 	u64 described = 0;
 
 	carve(0, 1);		// collects the ranges, if nobody has asked before
+	if (lost_ranges)
+		log_warn("memory: in pieces: %u ranges beyond the first %d are left out", lost_ranges, MAX_RANGES);
 	place_map();
 	for (unsigned i = 0; i < nr_ranges; i++) {
 		u64 first = ALIGN_UP(ranges[i].start, PAGE_SIZE) >> PAGE_SHIFT, end = ranges[i].end >> PAGE_SHIFT;

@@ -44,6 +44,7 @@ const struct table_policy *policy_default(void) { return chosen_policy ? chosen_
 const struct flush_backend *flush_default(void) { return chosen_flush ? chosen_flush : flush_find("ipi"); }
 const char *policy_current_name(void) { return policy_default()->name; }
 const char *flush_current_name(void) { return flush_default()->name; }
+bool policy_named(void) { return chosen_policy || chosen_flush; }
 bool allow_unsafe(void) { return opt_allow_unsafe; }
 
 static const char *set_table_free(const char *value)

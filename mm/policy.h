@@ -31,6 +31,7 @@ struct table_policy {
 	const char *lineage;			// where the idea comes from, for people
 	enum walker_context walker;
 	enum free_wait waits;
+	bool distrusts;			// unsafe: a walker may meet garbage, and so checks every frame number that it reads
 
 	// The walker's side; always inlined into the policy's compiled walk. Preemption is off around all three.
 	void (*enter)(struct walk_state *w);
@@ -45,6 +46,7 @@ struct table_policy {
 
 	// Filled in by DEFINE_TABLE_POLICY: the walk, compiled for this policy. Pins up to n pages, stores them, returns how many.
 	unsigned (*walk)(struct space *space, vaddr_t va, unsigned n, bool write, struct page **pages);
+	unsigned (*walk_one)(struct space *space, vaddr_t va, bool write, struct page **page);	// the same for n = 1
 };
 
 struct flush_backend {
@@ -70,6 +72,7 @@ const char *policy_current_name(void);
 const char *flush_current_name(void);
 const struct table_policy *policy_find(const char *name);	// NULL: unknown
 const struct flush_backend *flush_find(const char *name);
+bool policy_named(void);				// did the command line choose one of the two?
 bool allow_unsafe(void);
 // After the command line was read: is the chosen pair allowed? Prints why not.
 bool policy_check_options(void);

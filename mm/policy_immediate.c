@@ -24,4 +24,5 @@ static void immediate_wait(struct space *space) { }
 DEFINE_TABLE_POLICY(immediate,
 	.lineage = "the unsafe control",
 	.walker = WALKER_PREEMPT_OFF,
-	.waits = WAIT_FLUSH);
+	.waits = WAIT_FLUSH,
+	.distrusts = true);

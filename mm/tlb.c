@@ -10,6 +10,7 @@
 DEFINE_PER_CPU(struct cpu_tlb, cpu_tlb);
 
 STALL_DEFINE(tlb_joined);	// bit set in space->cpus, generation not yet read
+STALL_DEFINE(tlb_loaded);	// root loaded: from here on the TLB may hold something of the space
 STALL_DEFINE(flush_gen);	// generation incremented, mask not yet read
 
 static void tlb_leave(struct cpu_tlb *t)
@@ -28,12 +29,14 @@ static void tlb_join(struct cpu_tlb *t, struct space *s)
 {
 	struct space *old = t->loaded;
 
+	// Not lazy before the bit is set: an unmapper that sees the bit and a `lazy` left over from the old space would skip us.
+	WRITE_ONCE(t->lazy, 0);
 	cpumask_set_atomic(&s->cpus, cpu_id());		// full barrier: pairs with fetch_add(gen) in tlb_flush (A)
 	STALL(tlb_joined, s, 0, 0);
 	t->gen = READ_ONCE(s->gen);
 	arch_load_root(s->root_pa);
+	STALL(tlb_loaded, s, 0, 0);
 	t->loaded = s;
-	WRITE_ONCE(t->lazy, 0);
 	if (old)
 		cpumask_clear_atomic(&old->cpus, cpu_id());	// after the load: see tlb_leave
 }

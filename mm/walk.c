@@ -16,6 +16,15 @@ static __always_inline bool walk_range_ok(vaddr_t va, unsigned n)
 	return va < USER_END && n <= (USER_END - va + PAGE_SIZE - 1) >> PAGE_SHIFT;
 }
 
+static __always_inline void walk_count(struct space *s, unsigned n)
+{
+	if (!CHECK)
+		return;
+	count_add(walks, n);
+	if (!tlb_space_loaded_here(s))
+		count_add(walks_remote, n);
+}
+
 unsigned walk_pin_fast(struct space *s, vaddr_t va, unsigned n, bool write, struct page **pages)
 {
 	unsigned got;
@@ -25,19 +34,16 @@ unsigned walk_pin_fast(struct space *s, vaddr_t va, unsigned n, bool write, stru
 	ASSERT(!in_nmi());
 	// The selector is read with preemption off, so that a switch of policies can wait for its readers (DESIGN 8).
 	preempt_disable();
-	if (CHECK && !tlb_space_loaded_here(s))
-		count_add(walks_remote, n);
+	walk_count(s, n);
 	got = READ_ONCE(s->policy)->walk(s, va, n, write, pages);
 	preempt_enable();
-	if (CHECK) {
-		count_add(walks, n);
+	if (CHECK)
 		count_add(walks_fast, got);
-	}
 	return got;
 }
 
 // The locked slow path for one page: fault it in if need be.
-static int walk_slow(struct space *s, vaddr_t va, bool write, struct page **page)
+static __noinline int walk_slow(struct space *s, vaddr_t va, bool write, struct page **page)
 {
 	int level;
 
@@ -64,11 +70,20 @@ static int walk_slow(struct space *s, vaddr_t va, bool write, struct page **page
 
 int walk_pin(struct space *s, vaddr_t va, bool write, struct page **page)
 {
-	if (unlikely(!walk_range_ok(va, 1)))
+	unsigned got;
+
+	if (unlikely(va >= USER_END))
 		return -EFAULT;
-	if (likely(walk_pin_fast(s, va, 1, write, page) == 1))
-		return 0;
-	return walk_slow(s, va, write, page);
+	ASSERT_MAY_SLEEP();
+	preempt_disable();
+	walk_count(s, 1);
+	got = READ_ONCE(s->policy)->walk_one(s, va, write, page);
+	preempt_enable();
+	if (unlikely(!got))
+		return walk_slow(s, va, write, page);
+	if (CHECK)
+		count(walks_fast);
+	return 0;
 }
 
 unsigned walk_pin_range(struct space *s, vaddr_t va, unsigned n, bool write, struct page **pages)

@@ -32,29 +32,28 @@ struct walk_pos {
 	pte_t parent_value;
 };
 
-// Take the 4 KiB frame at va out of the leaf in `pos`, or NULL.
-static __always_inline struct page *walk_take(struct space *s, const struct walk_pos *pos, vaddr_t va)
+// Take the 4 KiB frame at va out of the leaf in `pos`, or NULL. The count is the head's, which the leaf itself names: leaves at
+// level 1 map single frames. As long as the leaf is unchanged and we hold a reference, the block is not split (page_split()
+// needs the only reference) nor reused.
+static __always_inline struct page *walk_take(const struct table_policy *p, struct space *s, const struct walk_pos *pos, vaddr_t va)
 {
-	paddr_t pa = pte_addr(pos->value) + (va & (level_size(pos->level) - 1) & ~(PAGE_SIZE - 1));
-	struct page *page, *head;
+	paddr_t pa = pte_addr(pos->value);
+	struct page *head;
 
-	if (unlikely(!page_valid(pa)))
+	if (p->distrusts && unlikely(!page_valid(pa)))
 		return NULL;
-	page = page_of(pa);
-	head = page_head(page);
+	head = page_of(pa);
 	STALL(walk_leaf, s, va, pos->level);
 	if (unlikely(!page_try_get(head)))
 		return NULL;
 	STALL(walk_pinned, s, va, pos->level);
 	// page_try_get is a LOCKed operation: these reads come after it (pairs with the gather: clear, flush, put).
-	if (unlikely(!pte_same(pte_read(pos->entry), pos->value) ||
-		     !pte_same(pte_read(pos->parent), pos->parent_value) ||
-		     page_head(page) != head)) {		// split meanwhile
+	if (unlikely(!pte_same(pte_read(pos->entry), pos->value) || !pte_same(pte_read(pos->parent), pos->parent_value))) {
 		count(walk_restarts);
 		page_put(head);
 		return NULL;
 	}
-	return page;
+	return pos->level == 1 ? head : head + ((va & (level_size(pos->level) - 1)) >> PAGE_SHIFT);
 }
 
 // Descend to the leaf for va; false: not present, or not permitted.
@@ -79,7 +78,9 @@ static __always_inline bool walk_descend(const struct table_policy *p, struct wa
 			return true;
 		}
 		STALL(walk_level, w->space, va, level);
-		if (unlikely(!page_valid(pte_addr(value))) || unlikely(!p->step(w, page_of(pte_addr(value)))))
+		if (p->distrusts && unlikely(!page_valid(pte_addr(value))))
+			return false;
+		if (unlikely(!p->step(w, page_of(pte_addr(value)))))
 			return false;
 		oracle_publish(level - 1, page_of(pte_addr(value)));
 		table = phys_to_virt(pte_addr(value));
@@ -98,25 +99,27 @@ static __always_inline bool walk_next(struct walk_pos *pos, vaddr_t va, bool wri
 	return pte_permits(pos->value, write) && pte_leaf(pos->value, pos->level);
 }
 
+// One read side for n pages. Called with n constant where it is 1: then all of the position stays in registers.
 static __always_inline unsigned walk_body(const struct table_policy *p, struct space *s, vaddr_t va, unsigned n, bool write,
 					  struct page **pages)
 {
 	struct walk_state w = { .space = s };
 	struct walk_pos pos = { 0 };
 	unsigned got = 0;
-	bool valid = false;
 
 	p->enter(&w);
 	oracle_enter(s, va, (uintptr_t)__builtin_return_address(0));
-	while (got < n) {
-		if (!(valid && walk_next(&pos, va, write)) && !walk_descend(p, &w, va, write, &pos))
-			break;
-		valid = true;
-		pages[got] = walk_take(s, &pos, va);
-		if (!pages[got])
-			break;
-		got++;
-		va += PAGE_SIZE;
+	if (likely(walk_descend(p, &w, va, write, &pos))) {
+		for (;;) {
+			struct page *page = walk_take(p, s, &pos, va);
+
+			if (unlikely(!page))
+				break;
+			pages[got++] = page;
+			va += PAGE_SIZE;
+			if (got == n || (!walk_next(&pos, va, write) && !walk_descend(p, &w, va, write, &pos)))
+				break;
+		}
 	}
 	oracle_exit();
 	p->exit(&w);
@@ -129,11 +132,17 @@ void policy_free_now(struct list *tables, const struct table_policy *policy);
 // Ends a policy's file: NAME_enter, _step, _exit, _free and _wait are its operations; the rest are further fields.
 #define DEFINE_TABLE_POLICY(n, ...) \
 	static unsigned n##_walk(struct space *, vaddr_t, unsigned, bool, struct page **); \
+	static unsigned n##_walk_one(struct space *, vaddr_t, bool, struct page **); \
 	static const struct table_policy n##_policy = { .name = #n, .enter = n##_enter, .step = n##_step, .exit = n##_exit, \
-		.free = n##_free, .wait = n##_wait, .walk = n##_walk, __VA_ARGS__ }; \
+		.free = n##_free, .wait = n##_wait, .walk = n##_walk, \
+		.walk_one = n##_walk_one, __VA_ARGS__ }; \
 	REGISTER(policies, n##_policy); \
 	static unsigned n##_walk(struct space *s, vaddr_t va, unsigned count, bool write, struct page **pages) \
 	{ \
 		return walk_body(&n##_policy, s, va, count, write, pages); \
+	} \
+	static unsigned n##_walk_one(struct space *s, vaddr_t va, bool write, struct page **page) \
+	{ \
+		return walk_body(&n##_policy, s, va, 1, write, page); \
 	} \
 	_Static_assert(1, "")

@@ -39,13 +39,34 @@ static int spin_and_count(void *use_trylock)
 	return 0;
 }
 
+static int flip_waiting(void *arg)
+{
+	for (int i = 0; i < 20; i++) {
+		WRITE_ONCE(spin_steal, i & 1);
+		thread_yield();
+	}
+	return 0;
+}
+
+// Under both ways of waiting, and while they change.
 TEST(lock, exclusion, 0)
 {
+	bool steal = spin_steal;
+	struct thread *t = NULL;
+
 	per_thread = 5 + 2000 / nr_cpus / nr_cpus;
-	left_half = right_half = 0;
-	threads_run_on(&cpus_online, spin_and_count, NULL);
-	EXPECT_EQ(left_half, (u64)per_thread * nr_cpus);
-	EXPECT_EQ(right_half, left_half);
+	for (int way = 0; way < 3; way++) {
+		left_half = right_half = 0;
+		WRITE_ONCE(spin_steal, way == 0);
+		if (way == 2)
+			t = thread_create("test", flip_waiting, NULL, CPU_ANY, PRIO_NORMAL);
+		threads_run_on(&cpus_online, spin_and_count, NULL);
+		EXPECT_EQ(left_half, (u64)per_thread * nr_cpus);
+		EXPECT_EQ(right_half, left_half);
+	}
+	if (EXPECT(t))
+		thread_join(t);
+	WRITE_ONCE(spin_steal, steal);
 }
 
 static u32 arrival[NR_CPUS], arrivals;
@@ -58,14 +79,16 @@ static int queue_up(void *arg)
 	return 0;
 }
 
-// First come, first served: each CPU is let into the queue only when the one before it stands there.
+// Waiting in a queue is first come, first served: each CPU is let into the queue only when the one before it stands there.
 TEST(lock, fairness, NEEDS_CPUS4)
 {
 	struct thread *t[4];
 	unsigned n = 0, me = cpu_id();
+	bool steal = spin_steal;
 	u32 ticket;
 
 	arrivals = 0;
+	WRITE_ONCE(spin_steal, false);
 	spin_lock(&shared_lock);	// the first ticket is ours
 	for (unsigned cpu = nr_cpus; cpu-- > 0 && n < 4; ) {
 		if (cpu == me)
@@ -80,6 +103,7 @@ TEST(lock, fairness, NEEDS_CPUS4)
 	EXPECT_EQ(arrivals, n);
 	for (unsigned i = 1; i < n; i++)
 		EXPECT(arrival[i] < arrival[i - 1]);
+	WRITE_ONCE(spin_steal, steal);
 }
 
 TEST(lock, trylock, 0)

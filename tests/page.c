@@ -12,19 +12,29 @@
 // Frames come back late where a dead thread's stack is freed in the background.
 static bool balanced(u64 before)
 {
-	for (int i = 0; i < 100; i++) {
-		slab_shrink();
+	for (unsigned i = 0; i < 20; i++) {
 		if (page_free_count() == before)
 			return true;
-		thread_sleep_ns(NSEC_PER_MSEC);
+		slab_shrink();
+		thread_sleep_ns(i * NSEC_PER_MSEC);
 	}
-	return false;
+	return page_free_count() == before;
 }
 
+// Two looks that agree: nothing is on its way back any more.
 static u64 balance_start(void)
 {
-	slab_shrink();
-	return page_free_count();
+	u64 n, last = 0;
+
+	for (unsigned i = 0; i < 20; i++) {
+		slab_shrink();
+		n = page_free_count();
+		if (n == last)
+			break;
+		last = n;
+		thread_sleep_ns(NSEC_PER_MSEC);
+	}
+	return last;
 }
 
 static void put_list(struct list *pages)
@@ -62,9 +72,9 @@ TEST(page, orders, 0)
 			continue;
 		}
 		expect_block(p, order, PAGE_KERNEL);
-		EXPECT_EQ(page_free_count(), before - (1ull << order));
+		EXPECT(balanced(before - (1ull << order)));
 		page_put(p);
-		EXPECT_EQ(page_free_count(), before);
+		EXPECT(balanced(before));
 		EXPECT(page_head(p + (1ull << order) - 1) == p + (1ull << order) - 1);	// tails are normal again
 	}
 	EXPECT(!page_alloc(MAX_ORDER + 1, PAGE_KERNEL, 0));
@@ -177,9 +187,9 @@ TEST(page, references, 0)
 	EXPECT_EQ(READ_ONCE(p->refs), 3);
 	page_put(p);
 	page_put(p);
-	EXPECT_EQ(page_free_count(), before - 1);
+	EXPECT(balanced(before - 1));
 	page_put(p);
-	EXPECT_EQ(page_free_count(), before);
+	EXPECT(balanced(before));
 	EXPECT(!page_try_get(p));
 	EXPECT_EQ(READ_ONCE(p->refs), 0);
 }
@@ -257,6 +267,7 @@ TEST(page, merge, 0)
 
 	for (unsigned i = 0; i < ARRAY_SIZE(some); i++)
 		list_init(&some[i]);
+	balance_start();
 	free_blocks(before);
 	while (n--) {
 		struct page *p = page_alloc(0, PAGE_KERNEL, 0);
@@ -367,6 +378,8 @@ TEST(page, freed_on_another_cpu, NEEDS_CPUS2)
 #define PLACES 256
 #define HOLD 8
 static struct page *places[PLACES];
+#define STRESS_CPUS 16u		// with many more vCPUs than processors the time goes into lock holders that do not run
+#define STRESS_ROUNDS 500	// each CPU at least, however late it comes
 static u64 stress_until;
 static u64 got, refused;
 
@@ -411,7 +424,7 @@ static int stress(void *unused)
 	u64 stamps[HOLD] = { 0 }, seed = test_seed() ^ cpu_id() * 0x9e3779b97f4a7c15ull;
 	int bad = 0;
 
-	while (now_ns() < stress_until) {
+	for (unsigned round = 0; stress_until && (round < STRESS_ROUNDS || now_ns() < stress_until); round++) {
 		unsigned i = (unsigned)(rand_next(&seed) % HOLD);
 
 		walk(&seed);
@@ -446,10 +459,11 @@ static int stress(void *unused)
 
 TEST(page, stress_with_walkers, 0)
 {
-	struct cpumask all;
+	struct cpumask all = { 0 };
 	u64 before;
 
-	cpumask_copy(&all, &cpus_online);
+	for (unsigned cpu = 0; cpu < MIN(nr_cpus, STRESS_CPUS); cpu++)
+		cpumask_set(&all, cpu);
 	stress_until = 0;
 	EXPECT_EQ(threads_run_on(&all, stress, NULL), 0);	// what threads need is allocated now
 	before = balance_start();

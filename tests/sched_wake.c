@@ -31,7 +31,7 @@ TEST(sched, ping_pong, 0)
 	unsigned partner[] = { 0, nr_cpus - 1, nr_cpus / 2 };
 
 	for (unsigned i = 0; i < ARRAY_SIZE(partner); i++) {
-		struct baton b = { .rounds = 200 };
+		struct baton b = { .rounds = 60 };
 		struct thread *t;
 
 		waitq_init(&b.q);
@@ -95,7 +95,7 @@ static int duel_waker(void *arg)
 
 TEST(sched, no_lost_wakeup, 0)
 {
-	struct duel d = { .rounds = 500, .seed = test_seed() };
+	struct duel d = { .rounds = 200, .seed = test_seed() };
 	struct thread *t;
 
 	waitq_init(&d.q);
@@ -263,7 +263,7 @@ TEST(sched, completion_on_stack, 0)
 	WRITE_ONCE(stop_completing, 0);
 	t = thread_create("test", completer, NULL, cpu_id() ? 0 : nr_cpus - 1, PRIO_NORMAL);
 	REQUIRE(t);
-	for (int i = 0; i < 300; i++) {
+	for (int i = 0; i < 100; i++) {
 		struct completion c;
 
 		completion_init(&c);

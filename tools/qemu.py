@@ -62,7 +62,7 @@ def check_available(config):
     for name, value, valid in (
         ("ACCEL", config.accel, ("tcg", "kvm")),
         ("FIRMWARE", config.firmware, ("bios", "uefi")),
-        ("MACHINE", config.machine, ("q35", "pc")),
+        ("MACHINE", config.machine.split(",")[0], ("q35", "pc")),
         ("BUILD", config.build, ("check", "release")),
     ):
         if value not in valid:

@@ -99,6 +99,12 @@ def run_make(run, on_line):
     return status, lines, "success" if status == 0 else f"make {run.target} failed with status {status}"
 
 
+def around_failure(lines):
+    """What a person wants to see of a run that broke off: from the panic on, else the end."""
+    start = next((i for i, line in enumerate(lines) if line.startswith("# PANIC")), max(0, len(lines) - 20))
+    return lines[max(0, start - 3):start + 30]
+
+
 def judge_report(outcome, lines, status_ok, sentence):
     """A run that must print KTAP and end well."""
     report = ktap.parse(lines)
@@ -109,17 +115,18 @@ def judge_report(outcome, lines, status_ok, sentence):
         outcome.skipped.append((name, reason))
         if not matrix.skip_is_expected(outcome.run, reason):
             outcome.fail(f"{name}: unexpected skip: {reason or 'no reason given'}")
-    for error in report.errors:
-        outcome.fail(f"report: {error}")
     if not status_ok and not report.failed:
         during = f" (during {report.running})" if report.running else ""
-        outcome.fail(f"{sentence}{during}", lines[-25:])
+        outcome.fail(f"{sentence}{during}", around_failure(lines))
+    for error in report.errors:
+        outcome.fail(f"report: {error}")
 
 
 def judge_says(outcome, lines):
-    for part in outcome.run.says:
+    """What must be said; the banner too, whatever becomes of the run."""
+    for part in ("quiesce 0.",) + outcome.run.says:
         if not any(part in line for line in lines):
-            outcome.fail(f"no line says \"{part}\"", lines[-10:])
+            outcome.fail(f"no line says \"{part}\"", [] if outcome.failed else lines[-10:])
 
 
 def judge_refusal(outcome, result):
@@ -131,11 +138,6 @@ def judge_refusal(outcome, result):
         outcome.fail(f"the last line is not \"quiesce: exit {outcome.run.status}\"", result.lines[-3:])
     judge_says(outcome, result.lines)
     outcome.passed = 0 if outcome.failed else 1
-
-
-def first_line_of(lines):
-    """The banner. Before it only firmware and boot loader may have spoken."""
-    return next((line for line in lines if line.startswith("quiesce ")), None)
 
 
 def judge(run, outcome, on_line):
@@ -151,8 +153,6 @@ def judge(run, outcome, on_line):
     else:
         judge_report(outcome, result.lines, result.ok, result.sentence)
         judge_says(outcome, result.lines)
-    if not first_line_of(result.lines):
-        outcome.fail("no banner line", result.lines[-10:])
     return result.lines
 
 

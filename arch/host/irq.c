@@ -100,7 +100,7 @@ static void take_interrupt(struct host_irq *i, u32 bit, bool halting)
 	host_this(host_irq)->enabled = 1;
 }
 
-// Take everything that may be taken; true: something was. In an interrupt handler the flag is off, so this does not nest.
+// Take everything that may be taken; true: something was. The flag is off in handlers: no nesting.
 static __noinline bool take_pending(bool halting)
 {
 	bool taken = false;

@@ -62,8 +62,8 @@ paddr_t arch_current_root(void)
 void arch_flush_page(vaddr_t va) { }	// nothing is cached
 void arch_flush_user(void) { }
 
-// One access, as hardware does it: between the first look at the tables and the end of the access this CPU takes no interrupt
-// (no yield point: only bare builtins), so that who waits for an answer to a flush waits for the access, too.
+// One access, as hardware does it: between the first look at the tables and the end of the access this CPU takes no
+// interrupt (no yield point: only bare builtins), so that who waits for an answer to a flush waits for the access, too.
 // Accessed and dirty bits are set by compare-and-exchange, never in an entry that has changed meanwhile.
 static u64 *translate(vaddr_t va, bool write)
 {

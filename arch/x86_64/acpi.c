@@ -53,7 +53,7 @@ static struct {
 	bool wide;
 } root;
 
-// The first intact table of that signature, with its length. A broken one is reported and skipped.
+// The first intact table of that signature, with its length; (NULL, 0) without one. A broken one is reported and skipped.
 static const u8 *find_table(const char *sig, u32 *len)
 {
 	unsigned n = root.table ? MIN(acpi_root_entries(root.len, root.wide), (unsigned)MAX_TABLES) : 0;
@@ -70,6 +70,7 @@ static const u8 *find_table(const char *sig, u32 *len)
 			return table;
 		log_warn("acpi: table %.4s at %#llx: %s", sig, (unsigned long long)pa, error);
 	}
+	*len = 0;
 	return NULL;
 }
 
@@ -92,7 +93,7 @@ static const char *find_root(void)
 
 static void read_madt(u32 boot_apic_id)
 {
-	u32 len = 0;
+	u32 len;
 	const u8 *table = find_table("APIC", &len);
 	const char *error = acpi_parse_madt(table, len, boot_apic_id, &madt);	// (NULL, 0): "truncated"
 

@@ -14,7 +14,6 @@
 
 extern char __text_start[], __rodata_start[], __data_start[], __image_end[];
 
-uintptr_t direct_map_base = DIRECT_MAP_BASE;
 pte_t pte_nx_mask;
 static paddr_t kernel_root;
 static bool pages_up;		// the page allocator works

@@ -10,7 +10,6 @@
 #pragma once
 #include <arch/mmu.h>
 
-#define DIRECT_MAP_BASE 0xffff800000000000ull
 #define DIRECT_MAP_MAX (64ull << 40)		// bytes of physical space that fit
 #define WINDOWS_BASE 0xffffd00000000000ull
 #define STACKS_BASE 0xffffe00000000000ull

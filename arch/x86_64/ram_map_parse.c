@@ -38,6 +38,8 @@ static bool ram_map_add(struct ram_map *m, paddr_t start, paddr_t end)
 
 bool ram_map_remove(struct ram_map *m, paddr_t start, paddr_t end)
 {
+	if (start >= end)
+		return true;
 	for (unsigned i = 0; i < m->n; i++) {
 		struct memory_range *r = &m->r[i];
 		paddr_t old_end = r->end;
@@ -72,7 +74,8 @@ bool ram_map_build(struct ram_map *m, const struct memory_range *in, unsigned n,
 	for (unsigned i = 0; i < n; i++) {
 		paddr_t end = MIN(in[i].end, limit);
 
-		if (!in[i].usable && !ram_map_remove(m, ALIGN_DOWN(in[i].start, PAGE_SIZE), ALIGN_UP(end, PAGE_SIZE)))
+		if (!in[i].usable && in[i].start < in[i].end &&
+		    !ram_map_remove(m, ALIGN_DOWN(in[i].start, PAGE_SIZE), ALIGN_UP(end, PAGE_SIZE)))
 			return false;
 	}
 	return m->n > 0;

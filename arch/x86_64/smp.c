@@ -26,6 +26,7 @@
 #define POLL_US 200				// … and between the first and the second
 #define RESEND_POLLS 100			// then again every so often: one that comes before its INIT is processed is lost
 #define PATIENCE_NS (5 * NSEC_PER_SEC)		// nobody new for so long: the missing ones do not come
+#define ABSENT_NAMED 8				// of those, so many are named
 
 enum phase { PHASE_CLOSED, PHASE_ROLL, PHASE_WORK };
 
@@ -138,7 +139,7 @@ static void list_cpus(void)
 
 void smp_roll_call(void)
 {
-	unsigned n = 1;
+	unsigned n = 1, absent = 0;
 
 	list_cpus();
 	cpu_apic_id[0] = ap_apic_id[0];
@@ -150,9 +151,11 @@ void smp_roll_call(void)
 	for (unsigned i = 1; i < ap_count; i++) {
 		if (has_answered(i))
 			cpu_apic_id[n++] = ap_apic_id[i];
-		else
+		else if (absent++ < ABSENT_NAMED)
 			log_warn("smp: the CPU with APIC id %u does not answer: left out", ap_apic_id[i]);
 	}
+	if (absent > ABSENT_NAMED)
+		log_warn("smp: %u more CPUs do not answer: left out", absent - ABSENT_NAMED);
 	nr_cpus = n;
 }
 

@@ -8,10 +8,11 @@ HOST_ARGS ?= mode=test
 HOST_TIMEOUT ?= 600
 # -Wno-tsan: fences of one direction, which ThreadSanitizer does not see.
 HOST_SANFLAGS := $(if $(HOST_SAN),-fsanitize=$(HOST_SAN)) $(if $(filter thread,$(HOST_SAN)),-Wno-tsan)
-HOST_FLAGS := -std=gnu11 -O1 -g -fno-omit-frame-pointer -fno-optimize-sibling-calls -fno-strict-aliasing -pthread \
-	-I. -Iarch/host/include $(WARN) -DCHECK=1 -DBUILD_NAME='"check"' -MMD -MP $(HOST_SANFLAGS)
+HOST_FLAGS := -std=gnu11 -O1 -g -fno-omit-frame-pointer -fno-optimize-sibling-calls -fno-strict-aliasing -fno-builtin \
+	-pthread -I. -Iarch/host/include $(WARN) -DCHECK=1 -DBUILD_NAME='"check"' -MMD -MP $(HOST_SANFLAGS)
 # The parsers of what firmware says touch no hardware: their tests run here too, under the sanitizers as well.
-HOST_SRC := $(wildcard arch/host/*.c arch/*/*_parse.c mm/*.c tests/*.c) $(filter-out kernel/string.c,$(wildcard kernel/*.c))
+HOST_SRC := $(wildcard arch/host/*.c arch/*/*_parse.c mm/*.c tests/*.c tests/host/*.c) \
+	$(filter-out kernel/string.c,$(wildcard kernel/*.c))
 HOST_OBJ := $(HOST_SRC:%.c=$(HOST_DIR)/%.o) $(HOST_DIR)/version.o
 
 .PHONY: host host-test

@@ -3,7 +3,7 @@
 #pragma once
 #include <arch/cpu.h>
 
-// Every access to shared memory is a place where this CPU may take an interrupt: that is all the preemption there is here.
+// Every access to shared memory is a place where this CPU may take an interrupt; there is no other preemption here.
 #define arch_yield_point() do { \
 	if (unlikely(__atomic_load_n(&host_this(host_irq)->pending, __ATOMIC_RELAXED))) \
 		host_poll(); \

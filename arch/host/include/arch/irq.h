@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: MIT
-// Contract: this CPU's interrupt flag. A word of the CPU; turning it on is a yield point, so what waited is taken there.
+// Contract: this CPU's interrupt flag: a word of the CPU. Turning it on is a yield point: what waited is taken there.
 #pragma once
 #include <arch/atomic.h>
 
 typedef u64 irqflags_t;
 
-static __always_inline irqflags_t irq_flags(void) { return __atomic_load_n(&host_this(host_irq)->enabled, __ATOMIC_RELAXED); }
+static __always_inline irqflags_t irq_flags(void)
+{
+	return __atomic_load_n(&host_this(host_irq)->enabled, __ATOMIC_RELAXED);
+}
 static __always_inline void irq_disable(void)
 {
 	__atomic_store_n(&host_this(host_irq)->enabled, 0, __ATOMIC_RELAXED);

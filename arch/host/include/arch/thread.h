@@ -13,7 +13,8 @@ struct arch_context {
 };
 
 #define KSTACK_SIZE (64 * 1024)	// libc and the sanitizers want more room than the kernel
-// A stack with a guard page below. Returns the lowest usable address, NULL when out of memory. May be cached, never unmapped.
+// A stack with a guard page below. Returns the lowest usable address, NULL when out of memory. May be cached, is never
+// unmapped.
 void *arch_stack_alloc(void);
 void arch_stack_free(void *stack);
 // Prepare a new thread: its first switch-in calls thread_entry() on its stack with IRQs off.

@@ -63,9 +63,9 @@ static __always_inline pte_t pte_make_leaf(paddr_t pa, int level, unsigned prot)
 static __always_inline pte_t pte_make_table(paddr_t pa) { return pa | PTE_P | PTE_W | PTE_U; }
 
 // The direct map of all RAM.
-extern uintptr_t direct_map_base;
-static __always_inline void *phys_to_virt(paddr_t pa) { return (void *)(direct_map_base + pa); }
-static __always_inline paddr_t virt_to_phys(const void *p) { return (uintptr_t)p - direct_map_base; }	// direct map only
+#define DIRECT_MAP_BASE 0xffff800000000000ull
+static __always_inline void *phys_to_virt(paddr_t pa) { return (void *)(DIRECT_MAP_BASE + pa); }
+static __always_inline paddr_t virt_to_phys(const void *p) { return (uintptr_t)p - DIRECT_MAP_BASE; }	// direct map only
 
 bool arch_has_page_size(int level);		// may a leaf stand at this level?
 // This CPU's TLB and paging-structure caches (SDM vol. 3, 4.10.4). IRQs either way, preemption off.

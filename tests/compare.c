@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: MIT
+// mode=compare. The checking build judges: every pair of policy and flush back-end runs the same load of walkers against
+// unmappers from the same seed, under the oracle's eyes, and gets a VERDICT line. The release build measures: BENCH lines.
+#include "kernel/bench.h"
+#include "kernel/cmdline.h"
+#include "kernel/log.h"
+#include "kernel/mode.h"
+#include "kernel/panic.h"
+#include "mm/oracle.h"
+#include "mm/policy.h"
+#include "tests/mm_load.h"
+
+enum found { FOUND_CLEAN, FOUND_VIOLATED, FOUND_INCONCLUSIVE };
+static const char *const found_names[] = { "clean", "violated", "inconclusive" };
+
+// "Clean" is a statement about a run in which a violation could have happened and would have been seen: most walks were lockless, tables
+// of each level were freed, some of them during walks, and the same load did catch the unsafe control.
+static enum found judge(const struct mm_load_result *r, bool control_violated)
+{
+	const struct counters *c = &r->counted;
+
+	if (!mm_load_clean(r))
+		return FOUND_VIOLATED;
+	if (!control_violated || c->walks_fast * 10 < c->walks * 9 || !c->frees_l1 || !c->frees_l2 || !c->frees_l3 ||
+	    !c->frees_during_walk)
+		return FOUND_INCONCLUSIVE;
+	return FOUND_CLEAN;
+}
+
+static void print_verdict(const struct table_policy *p, const struct flush_backend *b, const struct mm_load_result *r, enum found f)
+{
+	const struct counters *c = &r->counted;
+
+	kprintf("VERDICT {\"v\":1,\"table_free\":\"%s\",\"tlb_flush\":\"%s\",\"claimed\":\"%s\",\"found\":\"%s\",\"violations\":%llu,"
+		"\"walks\":%llu,\"fast\":%llu,\"slow\":%llu,\"remote\":%llu,\"frees_l1\":%llu,\"frees_l2\":%llu,\"frees_l3\":%llu,"
+		"\"frees_during_walk\":%llu,\"swmmu_fills\":0,\"swmmu_checks\":0}\n",
+		p->name, b->name, pair_verdict(p, b).safe ? "safe" : "unsafe", found_names[f], (unsigned long long)r->violations,
+		(unsigned long long)c->walks, (unsigned long long)c->walks_fast, (unsigned long long)c->walks_slow,
+		(unsigned long long)c->walks_remote, (unsigned long long)c->frees_l1, (unsigned long long)c->frees_l2,
+		(unsigned long long)c->frees_l3, (unsigned long long)c->frees_during_walk);
+}
+
+// One pair; EXIT_OK when what was found is what is claimed.
+static int judge_pair(const struct table_policy *p, const struct flush_backend *b, unsigned ms, bool *control_violated)
+{
+	bool safe = pair_verdict(p, b).safe;
+	struct mm_load_result r;
+	enum found f;
+	int err;
+
+	if (!safe)
+		oracle_expect_violations(true);
+	err = run_mm_load(p, b, opt_seed, ms, &r);
+	if (!safe)
+		oracle_expect_violations(false);
+	if (err) {
+		log_error("no memory to judge table_free=%s with tlb_flush=%s", p->name, b->name);
+		return EXIT_INCONCLUSIVE;
+	}
+	if (!safe && r.violations)
+		*control_violated = true;
+	f = judge(&r, *control_violated);
+	print_verdict(p, b, &r, f);
+	if (nr_cpus == 1)
+		return EXIT_OK;
+	if (f == FOUND_INCONCLUSIVE)
+		return EXIT_INCONCLUSIVE;
+	return safe == (f == FOUND_CLEAN) ? EXIT_OK : EXIT_TESTS_FAILED;
+}
+
+static int judge_all(unsigned ms)
+{
+	bool control_violated = false;
+	int status = EXIT_OK, err;
+
+	if (nr_cpus == 1)
+		log_info("one CPU: no walk can meet a free, so the verdicts are inconclusive, as they should be");
+	for (int safe = 0; safe < 2; safe++) {		// the unsafe ones first: they are the control of the others
+		FOR_EACH_BACKEND(b) {
+			FOR_EACH_POLICY(p) {
+				if ((*b)->missing() || pair_verdict(*p, *b).safe != safe)
+					continue;
+				log_info("judging table_free=%s with tlb_flush=%s for %u ms", (*p)->name, (*b)->name, ms);
+				err = judge_pair(*p, *b, ms, &control_violated);
+				if (err)
+					status = err;
+			}
+		}
+	}
+	return status;
+}
+
+static int compare(void)
+{
+	u64 ns = opt_seconds * NSEC_PER_SEC;
+	unsigned pairs = 0;
+	int status = EXIT_OK;
+
+	policy_print_all();
+	if (CHECK) {
+		FOR_EACH_BACKEND(b)
+			FOR_EACH_POLICY(p)
+				pairs++;
+		if (!ns)
+			ns = 10 * NSEC_PER_SEC;
+		status = judge_all((unsigned)(ns / NSEC_PER_MSEC / (pairs + 1)));
+		bench_run_all("irqs_off_max", ns / (pairs + 1));
+	} else {
+		bench_run_all("*", ns ? ns : 60 * NSEC_PER_SEC);
+	}
+	return warn_count() && !status ? EXIT_TESTS_FAILED : status;
+}
+MODE(compare, compare);

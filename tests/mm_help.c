@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: MIT
+// See mm_help.h.
+#include "tests/mm_help.h"
+#include "kernel/rcu.h"
+#include "kernel/sched.h"
+#include "kernel/test.h"
+#include "kernel/time.h"
+#include "mm/slab.h"
+#include "mm/table.h"
+#include "mm/tlb.h"
+
+// Free frames when nothing is deferred any more and no cache holds any.
+static u64 settle(void)
+{
+	rcu_barrier();
+	table_quarantine_drain();
+	slab_shrink();
+	page_drain();
+	return page_free_count();
+}
+
+static int nothing(void *arg) { return 0; }
+
+// Stacks may be cached for ever: have as many as the tests use at a time.
+static void warm_up(void)
+{
+	static bool warm;
+	struct thread *t[NR_CPUS];
+	unsigned n = 0;
+
+	if (warm)
+		return;
+	for_each_cpu(cpu)
+		if ((t[n] = mm_thread("warm", nothing, NULL, cpu)))
+			n++;
+	while (n--)
+		mm_join(t[n]);
+	warm = true;
+}
+
+// Threads of earlier tests may still be on their last steps: settled is what stays the same for a while.
+void mm_balance_begin(struct mm_balance *b)
+{
+	u64 again;
+
+	warm_up();
+	b->spaces = space_count();
+	b->frames = settle();
+	for (int same = 0; same < 2; same++) {
+		thread_sleep_ns(NSEC_PER_MSEC);
+		again = settle();
+		if (again != b->frames)
+			same = -1;
+		b->frames = again;
+	}
+}
+
+void mm_balance_end(const struct mm_balance *b)
+{
+	EXPECT_EQ(space_count(), b->spaces);
+	EXPECT_EQ(settle(), b->frames);
+}
+
+// A reference of our own tells when the thread's, which its CPU drops after it has left the stack, is gone.
+struct thread *mm_thread(const char *name, int (*fn)(void *), void *arg, unsigned cpu)
+{
+	struct thread *t = thread_create(name, fn, arg, cpu, PRIO_NORMAL);
+
+	if (EXPECT(t))
+		fetch_add(&t->refs, 1);
+	return t;
+}
+
+int mm_join(struct thread *t)
+{
+	int result;
+
+	if (!t)
+		return -1;
+	result = thread_join(t);
+	while (READ_ONCE(t->refs) != 1)
+		thread_yield();
+	thread_put(t);
+	return result;
+}
+
+unsigned mm_other_cpu(unsigned k) { return (cpu_id() + 1 + k % (nr_cpus - 1)) % nr_cpus; }
+
+static const char *none_missing(void) { return NULL; }
+
+static void none_flush(const struct flush *f, const struct cpumask *targets) { fetch_sub(&f->space->gen, 1); }
+
+const struct flush_backend mm_flush_none = { .name = "none", .missing = none_missing, .flush = none_flush };
+
+struct page *mm_table(struct space *s, vaddr_t va, int level)
+{
+	struct page *table = NULL;
+	pte_t *e;
+
+	mutex_lock(&s->lock);
+	e = tree_find(s, va, level, &table);
+	mutex_unlock(&s->lock);
+	return e ? table : NULL;
+}
+
+enum table_state mm_state(const struct page *table) { return READ_ONCE(table->table_state); }
+
+bool mm_poisoned(const struct page *table)
+{
+	const pte_t *e = page_to_virt(table);
+
+	for (unsigned i = 0; i < PT_ENTRIES; i++)
+		if (pte_present(pte_read(&e[i])))
+			return false;
+	return true;
+}

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: MIT
+// What the suites of mm/ share: frames that must balance, threads that are truly gone, a back-end that does not flush.
+#pragma once
+#include "kernel/counter.h"
+#include "kernel/thread.h"
+#include "mm/policy.h"
+
+struct space;
+
+// Between begin and end exactly as many frames are given back as are taken. Both wait for all that is deferred; EXPECTs.
+// Threads between the two are made and joined by mm_thread() and mm_join().
+struct mm_balance {
+	u64 frames, spaces;
+};
+void mm_balance_begin(struct mm_balance *b);
+void mm_balance_end(const struct mm_balance *b);
+
+// As thread_create(), at normal priority, and thread_join(); after the join the thread's memory has been given back.
+struct thread *mm_thread(const char *name, int (*fn)(void *), void *arg, unsigned cpu);
+int mm_join(struct thread *t);
+unsigned mm_other_cpu(unsigned k);	// the k-th CPU, in a circle, that is not the caller's: 0, 1, …
+
+// Flushes nothing and proves nothing, and takes the generation back, so that lazy CPUs do not catch up either. With it, a test that
+// demands a flush must fail. Not for the command line.
+extern const struct flush_backend mm_flush_none;
+
+// The table of `level` through which va is reached, or NULL; and the state it is in.
+struct page *mm_table(struct space *s, vaddr_t va, int level);
+enum table_state mm_state(const struct page *table);
+bool mm_poisoned(const struct page *table);	// no entry is present
+// How often this CPU has counted. A thread stays on its CPU unless it asks to move.
+#define mm_counted_here(name) READ_ONCE(this_cpu_ptr(&counters)->name)

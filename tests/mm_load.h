@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: MIT
+// The load of mm/: walkers against unmappers on all CPUs, in several spaces, for a bounded time. Every page carries a stamp
+// that says to which space and address it belongs, so each pin and each user access can be judged. For the suites, mode=torture
+// and mode=compare.
+#pragma once
+#include "kernel/counter.h"
+#include "mm/policy.h"
+
+struct mm_load_result {
+	struct counters counted;	// difference over the run, frees that were deferred included
+	u64 violations;			// the oracle's; 0 in release builds, which have none
+	u64 pins, user_reads;		// judged
+	u64 operations;			// of the unmappers
+	u64 no_memory;			// … that could not map again
+	u64 ns;
+	unsigned walkers, unmappers, spaces;
+	// Judgements, each 0 unless something is broken:
+	u64 bad_pins;			// the pinned page is another's
+	u64 lost_writes;		// somebody else wrote to a page while it was pinned
+	u64 bad_reads;			// user memory showed another's page: a stale translation
+	u64 errors;			// an operation failed that must not
+};
+
+// The same seed: the same sequence of operations in each thread, under any pair. Runs at least `ms`, and longer (up to eight times, at
+// most ten seconds more) until it has evidence: tables of levels 1 to 3 freed, frees during walks and, if the pair is unsafe, a
+// violation. 0 or -ENOMEM. Preemptible context; one run at a time.
+int run_mm_load(const struct table_policy *policy, const struct flush_backend *flush, u64 seed, unsigned ms,
+		struct mm_load_result *result);
+bool mm_load_clean(const struct mm_load_result *r);	// no violation and all judgements 0
+void mm_load_print(const struct mm_load_result *r);	// klog INFO

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: MIT
+// mode=torture: the load of walkers against unmappers, one round a second with a new seed each, until seconds= are over. Pairs
+// change from round to round: every safe one, or the one that the command line names.
+#include "kernel/cmdline.h"
+#include "kernel/lib.h"
+#include "kernel/log.h"
+#include "kernel/mode.h"
+#include "kernel/panic.h"
+#include "kernel/rcu.h"
+#include "kernel/time.h"
+#include "mm/oracle.h"
+#include "mm/policy.h"
+#include "mm/slab.h"
+#include "mm/table.h"
+#include "tests/mm_load.h"
+
+#define ROUND_MS 1000
+#define MAX_PAIRS 64
+
+struct pair {
+	const struct table_policy *policy;
+	const struct flush_backend *flush;
+};
+
+struct totals {
+	u64 rounds, walks, operations, frees[3], violations, bad;
+};
+
+// All frames that can come back have come back.
+static u64 settled_free_frames(void)
+{
+	rcu_barrier();
+	table_quarantine_drain();
+	slab_shrink();
+	page_drain();
+	return page_free_count();
+}
+
+static unsigned list_pairs(struct pair *pairs)
+{
+	unsigned n = 0;
+
+	if (policy_named()) {
+		pairs[n++] = (struct pair){ policy_default(), flush_default() };
+		return n;
+	}
+	FOR_EACH_BACKEND(b) {
+		FOR_EACH_POLICY(p)
+			if (n < MAX_PAIRS && !(*b)->missing() && pair_verdict(*p, *b).safe)
+				pairs[n++] = (struct pair){ *p, *b };
+	}
+	return n;
+}
+
+static bool round(const struct pair *pair, u64 seed, struct totals *t)
+{
+	bool safe = pair_verdict(pair->policy, pair->flush).safe;
+	struct mm_load_result r;
+
+	if (!safe)
+		oracle_expect_violations(true);
+	if (run_mm_load(pair->policy, pair->flush, seed, ROUND_MS, &r)) {
+		log_error("out of memory");
+		return false;
+	}
+	if (!safe)
+		oracle_expect_violations(false);
+	t->rounds++;
+	t->walks += r.counted.walks;
+	t->operations += r.operations;
+	t->frees[0] += r.counted.frees_l1;
+	t->frees[1] += r.counted.frees_l2;
+	t->frees[2] += r.counted.frees_l3;
+	t->violations += r.violations;
+	t->bad += !mm_load_clean(&r);
+	if (!mm_load_clean(&r))
+		mm_load_print(&r);
+	return true;
+}
+
+static void print_progress(const struct pair *pair, u64 seed, const struct totals *t)
+{
+	kprintf("# torture: %llu rounds, last %s+%s seed=%llu: %llu walks, %llu operations, tables freed %llu/%llu/%llu, "
+		"grace periods %llu, violations %llu\n", (unsigned long long)t->rounds, pair->policy->name, pair->flush->name,
+		(unsigned long long)seed, (unsigned long long)t->walks, (unsigned long long)t->operations,
+		(unsigned long long)t->frees[0], (unsigned long long)t->frees[1], (unsigned long long)t->frees[2],
+		(unsigned long long)rcu_completed(), (unsigned long long)t->violations);
+}
+
+static int torture(void)
+{
+	u64 end = now_ns() + (opt_seconds ? opt_seconds : 60) * NSEC_PER_SEC, state = opt_seed, before, after;
+	static struct pair pairs[MAX_PAIRS];
+	unsigned n = list_pairs(pairs);
+	struct totals t = { 0 };
+
+	before = settled_free_frames();
+	for (unsigned k = 0; now_ns() < end; k++) {
+		u64 seed = rand_next(&state);
+
+		if (!round(&pairs[k % n], seed, &t))
+			return EXIT_INCONCLUSIVE;
+		print_progress(&pairs[k % n], seed, &t);
+	}
+	after = settled_free_frames();
+	kprintf("# torture: %llu violations, %llu bad rounds of %llu, %lld frames leaked; repeat with mode=torture seed=%llu\n",
+		(unsigned long long)t.violations, (unsigned long long)t.bad, (unsigned long long)t.rounds,
+		(long long)(before - after), (unsigned long long)opt_seed);
+	return t.bad || before != after || warn_count() ? EXIT_TESTS_FAILED : EXIT_OK;
+}
+MODE(torture, torture);

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: MIT
+// Walkers against unmappers, all CPUs, a bounded time (mm_load.h): under the safe policies nothing may be found, and the same load
+// must convict the unsafe control, else it proves nothing.
+#include "kernel/test.h"
+#include "mm/oracle.h"
+#include "tests/mm_help.h"
+#include "tests/mm_load.h"
+
+#define LOAD_MS 1000
+
+static void load_under(const char *policy, u64 seed, struct mm_load_result *r)
+{
+	struct mm_balance b;
+
+	mm_balance_begin(&b);
+	EXPECT_EQ(run_mm_load(policy_find(policy), flush_find("ipi"), seed, LOAD_MS, r), 0);
+	mm_load_print(r);
+	if (!r->violations)	// tables that were hit are never reused
+		mm_balance_end(&b);
+}
+
+// Enough of everything happened for silence to mean something.
+static void expect_evidence(const struct mm_load_result *r)
+{
+	const struct counters *c = &r->counted;
+
+	EXPECT(r->operations > 0);
+	EXPECT(r->pins > 0);
+	EXPECT(c->walks_remote > 0);
+	EXPECT(c->frees_l1 > 0);
+	EXPECT(c->frees_l2 > 0);
+	EXPECT(c->frees_l3 > 0);
+	EXPECT(c->frees_during_walk > 0);
+	if (c->walks_fast * 10 < c->walks * 9)
+		test_fail(__FILE__, __LINE__, "only %lu of %lu walks were fast", c->walks_fast, c->walks);
+}
+
+static void expect_clean(const struct mm_load_result *r)
+{
+	EXPECT_EQ(r->violations, 0);
+	EXPECT_EQ(r->bad_pins, 0);
+	EXPECT_EQ(r->lost_writes, 0);
+	EXPECT_EQ(r->bad_reads, 0);
+	EXPECT_EQ(r->errors, 0);
+	EXPECT_EQ(r->no_memory, 0);
+}
+
+// One seed for all three: it must not depend on the test's name.
+#define SEED 0x7153c5
+static void safe_policy(const char *name)
+{
+	struct mm_load_result r;
+
+	load_under(name, SEED, &r);
+	expect_evidence(&r);
+	expect_clean(&r);
+}
+
+TEST(walkers, ipi, NEEDS_CPUS2 | NEEDS_CHECK | NEEDS_SLOW_OK) { safe_policy("ipi"); }
+TEST(walkers, rcu, NEEDS_CPUS2 | NEEDS_CHECK | NEEDS_SLOW_OK) { safe_policy("rcu"); }
+
+TEST(walkers, immediate_is_convicted, NEEDS_CPUS2 | NEEDS_CHECK | NEEDS_SLOW_OK)
+{
+	struct mm_load_result r;
+
+	load_under("immediate", SEED, &r);
+	expect_evidence(&r);
+	EXPECT(r.violations > 0);
+	EXPECT_EQ(r.errors, 0);
+}
+
+// On a single CPU, and in a release build, the load runs too; there is then no oracle to ask, or nothing for it to find.
+TEST(walkers, load_runs_anywhere, 0)
+{
+	struct mm_load_result r;
+
+	EXPECT_EQ(run_mm_load(policy_default(), flush_default(), test_seed(), 100, &r), 0);
+	EXPECT(r.pins > 0);
+	EXPECT(r.counted.frees_l1 > 0 && r.counted.frees_l2 > 0 && r.counted.frees_l3 > 0);
+	if (pair_verdict(policy_default(), flush_default()).safe)
+		EXPECT(mm_load_clean(&r));
+}

@@ -1,6 +1,6 @@
 ; SPDX-License-Identifier: MIT
-; Where application processors begin: one page of low memory, at which all of them run at the same time. It is copied from
-; here by smp.c over a page of INT3. Nothing in it is exclusive: no lock, no stack, no shared scratch word.
+; Where application processors begin: one page of low memory, at which all of them run at the same time. It is copied
+; from here by smp.c over a page of INT3. Nothing in it is exclusive: no lock, no stack, no shared scratch word.
 ;
 ;   real mode, at TRAMPOLINE:0 → am I called for the roll or for work?
 ;     roll: write my APIC id into a slot of my own, halt. A second INIT and start-up interrupt wakes me.
@@ -37,10 +37,11 @@ trampoline_data:		; struct trampoline_data in smp.c
 .nr_slots:	dd 0
 .next_slot:	dd 0
 .slots:		times 256 dd 0xffffffff
+; All with the accessed bit set: the processor would set it, and the page is read-only once paging is on.
 .gdt:		dq 0
-		dq 0x00cf9a000000ffff	; 0x08: 32-bit code
-		dq 0x00cf92000000ffff	; 0x10: data
-		dq 0x00af9a000000ffff	; 0x18: 64-bit code
+		dq 0x00cf9b000000ffff	; 0x08: 32-bit code
+		dq 0x00cf93000000ffff	; 0x10: data
+		dq 0x00af9b000000ffff	; 0x18: 64-bit code
 .gdt_pointer:	dw 4 * 8 - 1
 		dd phys(.gdt)
 

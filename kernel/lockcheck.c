@@ -138,7 +138,8 @@ void locks_print_held(unsigned cpu)
 	u32 n = READ_ONCE(h->n);
 
 	if (waiting)
-		log_error("CPU %u waits for lock '%s' held by CPU %d", cpu, lock_name(waiting), lockcheck_owner(waiting));
+		log_error("CPU %u waits for lock '%s' held by CPU %d", cpu, lock_name(waiting),
+			  lockcheck_owner(waiting));
 	for (u32 i = 0; i < n && i < MAX_HELD; i++) {
 		struct spinlock *l = READ_ONCE(h->lock[i]);
 

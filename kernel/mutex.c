@@ -3,8 +3,8 @@
 //
 // The waiter, under q->lock: enqueue itself, state = SLEEPING; then look at the condition; then schedule().
 // The waker: make the condition true; then, under q->lock, take a waiter out of the queue and thread_wake() it.
-// Whichever comes second to the lock sees what the other did before it: either the waiter finds the condition true, or the
-// waker finds the waiter, whose state is then SLEEPING. So no wake-up is lost.
+// Whichever comes second to the lock sees what the other did before it: either the waiter finds the condition true, or
+// the waker finds the waiter, whose state is then SLEEPING. So no wake-up is lost.
 //
 // What keeps a waiter alive in its waker's hands: it leaves only through waitq_finish(), which takes q->lock, and the
 // waker holds that until it is done with the waiter.

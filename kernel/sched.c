@@ -2,9 +2,9 @@
 // The scheduler. Each CPU has a run queue of its own and picks only from that; a thread moves to another CPU only when
 // it asks to (thread_set_affinity). What follows from this:
 //
-//  * A woken thread goes to the queue of the CPU that it last ran on. While that CPU has not yet left the thread's stack,
-//    it cannot pick it either: a switch happens with interrupts off, and the next pick comes after it. So no thread can
-//    run on two CPUs, and the queue lock need not be held across the switch.
+//  * A woken thread goes to the queue of the CPU that it last ran on. While that CPU has not yet left the thread's
+//    stack, it cannot pick it either: a switch happens with interrupts off, and the next pick comes after it. So no
+//    thread can run on two CPUs, and the queue lock need not be held across the switch.
 //  * A mover is queued on its new CPU by finish_switch(), on the old CPU, after the old CPU has left the mover's stack.
 //  * Sleepers are a list that only their CPU touches.
 //
@@ -103,8 +103,8 @@ static struct runq *lock_runq_of(struct thread *t, irqflags_t *flags)
 }
 
 // The caller keeps t alive: it holds a reference, or a lock that t must take before it can go on (waitq).
-// Whoever made t's condition true did so before; the lock's read-modify-write is the full barrier between that store and
-// our load of `state`. It pairs with waitq_prepare(), which stores `state` and then loads the condition.
+// Whoever made t's condition true did so before; the lock's read-modify-write is the full barrier between that store
+// and our load of `state`. It pairs with waitq_prepare(), which stores `state` and then loads the condition.
 bool thread_wake(struct thread *t)
 {
 	irqflags_t flags;
@@ -331,8 +331,8 @@ void sched_init_cpu(void)
 	this_cpu_write(current_thread, t);
 }
 
-// Preemption stays off: an interrupt that finds work for this CPU must return here, so that RCU's idle state and the tick
-// are put right before a thread runs.
+// Preemption stays off: an interrupt that finds work for this CPU must return here, so that RCU's idle state and the
+// tick are put right before a thread runs.
 void idle_loop(void)
 {
 	preempt_disable();

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: MIT
-// Ticket spinlocks. `next` is the next ticket to be drawn, `serving` the one whose owner holds the lock; they are equal when
-// it is free. There are two ways to wait, and both may stand at one lock at the same time:
+// Ticket spinlocks. `next` is the next ticket to be drawn, `serving` the one whose owner holds the lock; they are equal
+// when it is free. There are two ways to wait, and both may stand at one lock at the same time:
 //
 //   queue  draw a ticket, wait until `serving` shows it: first come, first served. For a machine of our own.
-//   steal  wait until the lock is free, then draw the ticket that is served at once. For a CPU that may lose its processor:
-//          a queue hands the lock to the next in line even if that one does not run, and with more CPUs than the host has
-//          cores every hand-over then costs a turn of the host's scheduler. Not fair, but whoever runs gets on.
+//   steal  wait until the lock is free, then draw the ticket that is served at once. For a CPU that may lose its
+//          processor: a queue hands the lock to the next in line even if that one does not run, and with more CPUs than
+//          the host has cores every hand-over then costs a turn of the host's scheduler. Not fair, but whoever runs
+//          gets on.
 //
-// Taking is an acquire (load of `serving`, or the cmpxchg), releasing a release (store of `serving`). Either way of taking
-// contains a seq_cst read-modify-write: a full barrier, on which thread_wake() relies.
+// Taking is an acquire (the load of `serving`), releasing a release (its store). Either way of taking contains a seq_cst read-modify-write: a full barrier, on which thread_wake() relies.
 //
 // The release store is the last access to the lock: whoever takes it next may free its memory.
 #include "kernel/spinlock.h"
@@ -21,7 +21,7 @@ bool spin_steal = true;
 
 static __always_inline bool try_once(struct spinlock *l)
 {
-	u32 serving = READ_ONCE(l->serving);
+	u32 serving = load_acquire(&l->serving);	// pairs with release()
 
 	return READ_ONCE(l->next) == serving && cmpxchg(&l->next, serving, serving + 1);
 }

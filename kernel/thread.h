@@ -39,7 +39,7 @@ DECLARE_PER_CPU(struct thread *, current_thread);
 DECLARE_PER_CPU(u64, context_switches);
 
 #define CPU_ANY NR_CPUS
-// Create a thread and make it runnable: pinned to `cpu`, or CPU_ANY. NULL: out of memory. May sleep: no. IRQs either way.
+// Create a thread and make it runnable: pinned to `cpu`, or CPU_ANY. NULL: no memory. Never sleeps; IRQs either way.
 struct thread *thread_create(const char *name, int (*fn)(void *), void *arg, unsigned cpu, enum thread_prio prio);
 int thread_join(struct thread *t);			// waits, returns fn's result, drops the creator's reference
 _Noreturn void thread_exit(int result);

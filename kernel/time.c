@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
-// The tick, and its absence. A CPU that idles with nothing to do stops its timer, or arms it once for its first sleeper.
+// The tick, and its absence. A CPU that idles with nothing to do stops its timer, or arms it for its first sleeper.
 //
-// The tick is stopped only after one of its interrupts found this CPU idle: a CPU that goes in and out of idle faster than
-// the tick never touches its timer.
+// The tick is stopped only after one of its interrupts found this CPU idle: a CPU that goes in and out of idle faster
+// than the tick never touches its timer.
 #include "kernel/time.h"
 #include "kernel/cmdline.h"
 #include "kernel/cpumask.h"
@@ -108,11 +108,12 @@ u64 tickless_cpus(void)
 // The lock checker's lists say who holds what; panic() adds every CPU's backtrace.
 void spin_stuck(const char *what, int cpu, u64 waited_ns)
 {
+	unsigned long long seconds = waited_ns / NSEC_PER_SEC;
+
 	locks_print_held(cpu_id());
 	if (cpu >= 0 && cpu < (int)nr_cpus && (unsigned)cpu != cpu_id())
 		locks_print_held((unsigned)cpu);
 	if (cpu >= 0)
-		panic("CPU %u has waited %llu s for CPU %d: %s", cpu_id(), (unsigned long long)(waited_ns / NSEC_PER_SEC),
-		      cpu, what);
-	panic("CPU %u has waited %llu s: %s", cpu_id(), (unsigned long long)(waited_ns / NSEC_PER_SEC), what);
+		panic("CPU %u has waited %llu s for CPU %d: %s", cpu_id(), seconds, cpu, what);
+	panic("CPU %u has waited %llu s: %s", cpu_id(), seconds, what);
 }

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: MIT
-// Cross-CPU calls. Each CPU has a queue: many producers push at its head (cmpxchg), and its owner takes all of it at once
-// (xchg) and reverses it, so that requests run in the order in which they came. As nobody ever removes a single node,
-// there is no ABA problem.
+// Cross-CPU calls. Each CPU has a queue: many producers push at its head (cmpxchg), and its owner takes all of it at
+// once (xchg) and reverses it, so that requests run in the order in which they came. As nobody ever removes a single
+// node, there is no ABA problem.
 //
 // Only the push onto an empty queue sends the IPI. Any other push finds a request whose IPI is on its way or whose
-// handler has not taken the queue yet. Between push and send preemption stays off: a pusher that lost its CPU there to a
-// thread which waits for the same target would never send.
+// handler has not taken the queue yet. Between push and send preemption stays off: a pusher that lost its CPU there to
+// a thread which waits for the same target would never send.
 //
-// Who keeps a node alive: of a call that is waited for, the waiter, until `pending` is 0; of an asynchronous one the caller,
-// until `busy` is 0. The target reads all it needs before it touches either.
+// Who keeps a node alive: of a call that is waited for, the waiter, until `pending` is 0; of an asynchronous one the
+// caller, until `busy` is 0. The target reads all it needs before it touches either.
 #include "kernel/xcall.h"
 #include "kernel/counter.h"
 #include "kernel/panic.h"
@@ -185,7 +185,8 @@ static void nothing(void *arg)
 }
 
 // An empty call is enough: an IPI is taken only with interrupts on. The request may also be found by a handler that is
-// already running for an older one; what that handler interrupted had interrupts on, and its earlier functions have ended.
+// already running for an older one; what that handler interrupted had interrupts on, and its earlier functions have
+// ended.
 void sync_ipi(const struct cpumask *mask)
 {
 	struct cpumask targets;

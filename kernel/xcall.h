@@ -17,8 +17,8 @@ struct xcall {
 };
 
 // Run fn(arg) on one CPU, or on every CPU of the mask. fn runs in interrupt context, IRQs off. The own CPU, if named,
-// is called directly (IRQs off). With wait=true return after all have finished: needs IRQs on (asserted, DESIGN 7); preemption
-// may be off. With wait=false use xcall_async.
+// is called directly (IRQs off). Returns after all have finished: needs IRQs on (asserted, DESIGN 7); preemption may
+// be off. Not waiting: xcall_async.
 void xcall_one(unsigned cpu, xcall_fn fn, void *arg);
 void xcall_mask(const struct cpumask *mask, xcall_fn fn, void *arg);
 // The same in two halves, so that the caller can work meanwhile: start, then wait. At most one per CPU at a time;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The ACPI parser on tables made here, honest and hostile. The firmware's word is never trusted: whatever the bytes say, parsing
-// ends, reads nothing outside the buffer, and says what is wrong.
+// The ACPI parser on tables made here, honest and hostile. The firmware's word is never trusted: whatever the bytes
+// say, parsing ends, reads nothing outside the buffer, and says what is wrong.
 #include "arch/x86_64/acpi_parse.h"
 #include "kernel/lib.h"
 #include "kernel/test.h"

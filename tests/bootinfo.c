@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The boot-information parser and the memory map on input made here, honest and hostile. Whatever the bytes say, parsing
-// ends, reads nothing outside the buffer, and says what is wrong.
+// The boot-information parser and the memory map on input made here, honest and hostile. Whatever the bytes say,
+// parsing ends, reads nothing outside the buffer, and says what is wrong.
 #include "arch/x86_64/bootinfo.h"
 #include "kernel/lib.h"
 #include "kernel/test.h"

@@ -8,7 +8,7 @@
 //	+1 GiB  slot 2: 3 pages                       has its own L2 table: frees levels 2 and 1
 //	+2 GiB  slot 3: 2 pages across two L1 tables, or in the first groups one large page of 2 MiB
 //
-// Walker 0 lingers in every eighth walk at a table of group 0, with interrupts as the policy has them, until a flush has come by;
+// Walker 0 lingers now and then at a table of group 0, with interrupts as the policy has them, until a flush has come by;
 // and the unmappers prefer group 0: whatever lets a table go too early is found.
 #include "tests/mm_load.h"
 #include "kernel/errno.h"
@@ -102,12 +102,15 @@ static void check_error(struct worker *w, int err, int allowed)
 		w->found.errors++;
 }
 
+// At once, or page by page on demand.
 static void put_up(struct worker *w, unsigned at, const struct slot *s)
 {
-	int err = space_map(w->load->space[at], s->va, slot_bytes(s), PROT_R | PROT_W, s->level,
-			    RANDOM(w, 4) ? MAP_POPULATE : 0);
+	struct space *space = w->load->space[at];
+	unsigned flags = RANDOM(w, 4) ? MAP_POPULATE : 0;
 
-	check_error(w, err, -EEXIST);	// another unmapper was first
+	check_error(w, space_map(space, s->va, slot_bytes(s), PROT_R | PROT_W, s->level, flags), -EEXIST);	// another was first
+	for (unsigned i = 0; i < s->pages && !flags; i++)
+		check_error(w, space_fault(space, s->va + i * PAGE_SIZE, true), -EFAULT);	// gone again
 	stamp_slot(w->load, at, s);
 }
 
@@ -261,7 +264,7 @@ static int walker(void *arg)
 	unsigned attached = l->nr_spaces;	// none
 
 	for (u64 round = 0; !READ_ONCE(l->stop); round++) {
-		bool hot = w->lingers && round % 8 == 0;
+		bool hot = w->lingers && round % 32 == 0;
 		unsigned at, g = hot ? 0 : RANDOM(w, GROUPS);
 		struct slot s = slot_of(g, RANDOM(w, SLOTS));
 

@@ -28,8 +28,9 @@ struct object {
 	struct object *next;	// the updater's list of ageing objects
 };
 
-enum { BY_CALLBACK, BY_SYNCHRONIZE, BY_EXPEDITED, BY_NOTHING, NR_STREAMS };
-static const char *const stream_name[] = { "call_rcu", "synchronize_rcu", "expedited", "no grace period" };
+// Two expedite, so that one often comes while the other's grace period is under way.
+enum { BY_CALLBACK, BY_SYNCHRONIZE, BY_EXPEDITED, BY_EXPEDITED_2, BY_NOTHING, NR_STREAMS };
+static const char *const stream_name[] = { "call_rcu", "synchronize_rcu", "expedited", "expedited", "no grace period" };
 enum { IN_THREAD, IN_IRQS_OFF, IN_INTERRUPT, IN_NMI, NR_KINDS };
 
 // One updater's world.
@@ -223,7 +224,7 @@ static int updater_thread(void *arg)
 			}
 			if (s - streams == BY_SYNCHRONIZE)
 				synchronize_rcu();
-			else if (s - streams == BY_EXPEDITED)
+			else if (s - streams != BY_NOTHING)
 				synchronize_rcu_expedited();
 			age_list(&ageing);
 			if (rand_next(&seed) % 8 == 0)
@@ -300,7 +301,7 @@ TEST(rcu_torture, no_reader_is_overtaken, 0)
 	u64 gp, ns = opt_seconds ? opt_seconds * NSEC_PER_SEC : 3 * NSEC_PER_SEC / 2;
 
 	gp = rcu_completed();
-	run(1 << BY_CALLBACK | 1 << BY_SYNCHRONIZE | 1 << BY_EXPEDITED, ns, NULL);
+	run(1 << BY_CALLBACK | 1 << BY_SYNCHRONIZE | 1 << BY_EXPEDITED | 1 << BY_EXPEDITED_2, ns, NULL);
 	log_info("%llu grace periods; reads: %llu preemption off, %llu interrupts off, %llu in interrupts, %llu in NMIs",
 		 (unsigned long long)(rcu_completed() - gp), (unsigned long long)torture.reads[IN_THREAD],
 		 (unsigned long long)torture.reads[IN_IRQS_OFF], (unsigned long long)torture.reads[IN_INTERRUPT],

@@ -112,25 +112,47 @@ TEST(space, pages_1g, NEEDS_MEM_1G)
 	mm_balance_end(&b);
 }
 
-// Asked for, but not to be had: -ENOMEM, and the space is as before.
-TEST(space, too_large_for_memory, 0)
+// Take blocks, the largest first, until fewer than `left` frames are free.
+static void take_memory(struct list *taken, u64 left)
 {
+	for (unsigned order = MAX_ORDER; order >= PT_BITS; order--) {
+		struct page *p;
+
+		while (page_free_count() > left + (1ull << order) && (p = page_alloc(order, PAGE_KERNEL, 0)))
+			list_push_back(taken, &p->link);
+	}
+}
+
+// Asked for, but not to be had: -ENOMEM, and the space is as before.
+static void no_memory(int level)
+{
+	enum { LEFT = 8 * PT_ENTRIES };
+	u64 len = 4 * LEFT * PAGE_SIZE;
+	struct list taken;
 	struct mm_balance b;
 	struct space *s;
-	u64 len = ALIGN_UP(page_total_count() << PAGE_SHIFT, level_size(2)) + level_size(2);
 
 	mm_balance_begin(&b);
 	s = space_create();
 	REQUIRE(s);
-	if (page_total_count() < 1 << 19)	// 2 GiB: more takes too long to zero
-		EXPECT_EQ(space_map(s, BASE, len, RW, 2, MAP_POPULATE), -ENOMEM);
+	list_init(&taken);
+	take_memory(&taken, LEFT);
+	EXPECT_EQ(space_map(s, BASE, len, RW, level, MAP_POPULATE), -ENOMEM);
 	EXPECT_EQ(regions(s), 0);
 	EXPECT_EQ(s->mapped, 0);
-	EXPECT_EQ(space_map(s, BASE, len, RW, 2, 0), 0);	// on demand there is room enough
+	EXPECT_EQ(page_of(s->root_pa)->private, 0);
+	EXPECT_EQ(space_map(s, BASE, len, RW, level, 0), 0);	// on demand there is room enough
 	EXPECT_EQ(space_fault(s, BASE + len - 1, true), 0);
+	while (!list_empty(&taken))
+		page_put(list_entry(list_pop_front(&taken), struct page, link));
+	EXPECT_EQ(space_unmap(s, BASE, len), 0);
+	EXPECT_EQ(space_map(s, BASE, level_size(level), RW, level, MAP_POPULATE), 0);
 	space_put(s);
 	mm_balance_end(&b);
 }
+
+TEST(space, no_memory_4k, 0) { no_memory(1); }
+TEST(space, no_memory_2m, 0) { no_memory(2); }
 
 TEST(space, protect_nothing, 0)
 {

@@ -100,7 +100,7 @@ TEST(xcall, all_to_all, 0)
 	EXPECT_EQ(sum, (u64)rounds * nr_cpus * (nr_cpus + 1));
 }
 
-// A CPU that keeps its interrupts off until told, or for a time. From the outside it looks like a long critical section.
+// A CPU that keeps its interrupts off until told, or for a time: from outside, a long critical section.
 struct parking {
 	u32 parked, release, left;
 	u64 ns;		// 0: until release
@@ -161,7 +161,8 @@ TEST(xcall, one_ipi_for_many, NEEDS_CPUS2)
 	ipis = READ_ONCE(mine->ipi_xcall);
 	xcalls = READ_ONCE(mine->xcalls);
 	for (unsigned i = 0; i < MANY; i++) {
-		async_call[i] = (struct xcall){ .fn = async_note, .arg = (void *)(uintptr_t)i, .pending = &async_pending };
+		async_call[i] = (struct xcall){ .fn = async_note, .arg = (void *)(uintptr_t)i,
+						.pending = &async_pending };
 		EXPECT(xcall_async(target, &async_call[i]));
 	}
 	EXPECT(!xcall_async(target, &async_call[0]));

@@ -141,11 +141,11 @@ def judge_refusal(outcome, result):
 
 
 def judge(run, outcome, on_line):
-    """Run it; the serial lines, for the log."""
+    """Run it; on_line sees each line."""
     if run.config is None:
         status, lines, sentence = run_make(run, on_line)
         judge_report(outcome, lines, status == 0, sentence)
-        return lines
+        return
     run.config.timeout = run.limit()
     result = qemu.run(run.config, on_line=on_line)
     if run.status:
@@ -153,7 +153,6 @@ def judge(run, outcome, on_line):
     else:
         judge_report(outcome, result.lines, result.ok, result.sentence)
         judge_says(outcome, result.lines)
-    return result.lines
 
 
 def execute(run, progress):
@@ -163,9 +162,8 @@ def execute(run, progress):
         matrix.prepare(run, f"{FOLDER}/{run.name}")
         if run.config:
             qemu.check_available(run.config)
-        lines = judge(run, outcome, progress.line)
-        with open(f"{FOLDER}/{run.name}.log", "w", encoding="utf-8") as f:
-            f.write("\n".join(lines) + "\n")
+        with open(f"{FOLDER}/{run.name}.log", "w", encoding="utf-8", buffering=1) as log:
+            judge(run, outcome, lambda line: (log.write(line + "\n"), progress.line(line)))
     except qemu.Unavailable as error:
         if run.config.accel == "kvm":
             outcome.skipped.append((f"{run.name} (all of it)", str(error)))

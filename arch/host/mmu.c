@@ -4,7 +4,6 @@
 #include "kernel/panic.h"
 #include "mm/page.h"
 #include "mm/space.h"
-#include <arch/irq.h>
 #include <arch/machine.h>
 #include <arch/mmu.h>
 #include <arch/percpu.h>
@@ -15,7 +14,7 @@
 #define HOLE_START (15ull << 20)	// as on old PCs: so that nobody relies on RAM in one piece
 #define HOLE_END (16ull << 20)
 
-uintptr_t direct_map_base;
+uintptr_t host_ram;
 pte_t pte_nx_mask = PTE_NX;
 static u64 ram_end;
 static paddr_t kernel_root;
@@ -24,8 +23,8 @@ static DEFINE_PER_CPU(paddr_t, loaded_root);
 void host_ram_init(u64 bytes)
 {
 	ram_end = ALIGN_UP(RAM_START + bytes + HOLE_END - HOLE_START, PAGE_SIZE);
-	direct_map_base = (uintptr_t)os_reserve(ram_end);
-	if (!direct_map_base)
+	host_ram = (uintptr_t)os_reserve(ram_end);
+	if (!host_ram)
 		os_exit(1);
 }
 
@@ -62,71 +61,90 @@ paddr_t arch_current_root(void)
 void arch_flush_page(vaddr_t va) { }	// nothing is cached
 void arch_flush_user(void) { }
 
-// One access, as hardware does it: between the first look at the tables and the end of the access this CPU takes no
-// interrupt (no yield point: only bare builtins), so that who waits for an answer to a flush waits for the access, too.
-// Accessed and dirty bits are set by compare-and-exchange, never in an entry that has changed meanwhile.
-static u64 *translate(vaddr_t va, bool write)
+// The byte at va, or NULL. Accessed and dirty bits are set by compare-and-exchange, never in an entry that has changed
+// meanwhile.
+static u8 *translate(vaddr_t va, bool write)
 {
 	paddr_t table = arch_current_root();
 
-	if (va >= USER_END || va % sizeof(u64))
+	if (va >= USER_END)
 		return NULL;
 	for (int level = PT_LEVELS;; level--) {
 		pte_t *e = (pte_t *)phys_to_virt(table) + pt_index(va, level);
 		pte_t v = __atomic_load_n(e, __ATOMIC_ACQUIRE), marked;
+		bool leaf;
 
 		do {
-			bool leaf = pte_leaf(v, level);
-
-			if (!pte_present(v) || !pte_user(v) || (write && !pte_writable(v)))
+			if (!pte_permits(v, write))
 				return NULL;
+			leaf = pte_leaf(v, level);
 			marked = v | PTE_A | (leaf && write ? PTE_D : 0);
 		} while (marked != v && !__atomic_compare_exchange_n(e, &v, marked, false, __ATOMIC_SEQ_CST, __ATOMIC_ACQUIRE));
-		if (pte_leaf(v, level))
-			return (u64 *)((char *)phys_to_virt(pte_addr(v)) + (va & (level_size(level) - 1)));
+		if (leaf)
+			return (u8 *)phys_to_virt(pte_addr(v)) + (va & (level_size(level) - 1));
 		table = pte_addr(v);
 	}
 }
 
+// One access, as hardware does it: between the first look at the tables and the end of the access this CPU takes no
+// interrupt (no yield point: only bare builtins), so that who waits for an answer to a flush waits for the access, too.
+// False: *fault says where it failed, and nothing was touched.
+static bool access_user(vaddr_t va, u64 *value, bool write, vaddr_t *fault)
+{
+	vaddr_t second = ALIGN_UP(va + 1, PAGE_SIZE);	// where the next page begins, if the access reaches it
+	u8 *p = translate(va, write), *q = p;
+
+	*fault = va;
+	if (!p)
+		return false;
+	if (va % sizeof(u64) == 0) {
+		if (write)
+			__atomic_store_n((u64 *)p, *value, __ATOMIC_RELAXED);
+		else
+			*value = __atomic_load_n((u64 *)p, __ATOMIC_RELAXED);
+		return true;
+	}
+	if (second < va + sizeof(u64)) {
+		*fault = second;
+		q = translate(second, write);
+		if (!q)
+			return false;
+	}
+	for (vaddr_t i = 0; i < sizeof(u64); i++) {
+		u8 *from_to = va + i < second ? p + i : q + (va + i - second);
+
+		if (write)
+			__atomic_store_n(from_to, ((u8 *)value)[i], __ATOMIC_RELAXED);
+		else
+			((u8 *)value)[i] = __atomic_load_n(from_to, __ATOMIC_RELAXED);
+	}
+	return true;
+}
+
+// space_fault_current() makes the page present; it may be taken away again before the second look, so look again.
+static int access_or_fault(vaddr_t va, u64 *value, bool write)
+{
+	vaddr_t fault;
+
+	while (!access_user(va, value, write, &fault))
+		if (space_fault_current(fault, write))
+			return -EFAULT;
+	return 0;
+}
+
+int arch_user_read64(vaddr_t va, u64 *out) { return access_or_fault(va, out, false); }
+int arch_user_write64(vaddr_t va, u64 v) { return access_or_fault(va, &v, true); }
+
 int arch_user_read64_nofault(vaddr_t va, u64 *out)
 {
-	u64 *p = translate(va, false);
+	vaddr_t fault;
 
-	if (!p)
-		return -EFAULT;
-	*out = __atomic_load_n(p, __ATOMIC_RELAXED);
-	return 0;
+	return access_user(va, out, false, &fault) ? 0 : -EFAULT;
 }
 
 int arch_user_write64_nofault(vaddr_t va, u64 v)
 {
-	u64 *p = translate(va, true);
+	vaddr_t fault;
 
-	if (!p)
-		return -EFAULT;
-	__atomic_store_n(p, v, __ATOMIC_RELAXED);
-	return 0;
-}
-
-// space_fault_current() makes the page present; it may be taken away again before the second look, so look again.
-int arch_user_read64(vaddr_t va, u64 *out)
-{
-	while (arch_user_read64_nofault(va, out)) {
-		int err = va % sizeof(u64) ? -EFAULT : space_fault_current(va, false);
-
-		if (err)
-			return -EFAULT;
-	}
-	return 0;
-}
-
-int arch_user_write64(vaddr_t va, u64 v)
-{
-	while (arch_user_write64_nofault(va, v)) {
-		int err = va % sizeof(u64) ? -EFAULT : space_fault_current(va, true);
-
-		if (err)
-			return -EFAULT;
-	}
-	return 0;
+	return access_user(va, &v, true, &fault) ? 0 : -EFAULT;
 }

@@ -19,8 +19,8 @@ static u64 hpet_address;
 static bool can_power_off;
 static u8 s5_type_a, s5_type_b;
 
-// Tables lie wherever the firmware likes, often in reserved memory, so each gets a mapping of its own. An address that the
-// processor cannot form would fault by a reserved page-table bit.
+// Tables lie wherever the firmware likes, often in reserved memory, so each gets a mapping of its own. An address that
+// the processor cannot form would fault by a reserved page-table bit.
 static const u8 *map_table(u64 pa, size_t len)
 {
 	unsigned bits = cpuid_has_leaf(0x80000008) ? cpuid(0x80000008).eax & 0xff : 36;
@@ -53,7 +53,7 @@ static struct {
 	bool wide;
 } root;
 
-// The first intact table of that signature, with its length; (NULL, 0) without one. A broken one is reported and skipped.
+// The first intact table of that signature, with its length; (NULL, 0) without. A broken one is reported and skipped.
 static const u8 *find_table(const char *sig, u32 *len)
 {
 	unsigned n = root.table ? MIN(acpi_root_entries(root.len, root.wide), (unsigned)MAX_TABLES) : 0;

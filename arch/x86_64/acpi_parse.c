@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// ACPI tables as bytes (ACPI specification 6.5, chapters 5.2 and 20.2). All fields are little-endian and unaligned, so they
-// are gathered byte by byte; each access is preceded by a check against the length.
+// ACPI tables as bytes (ACPI specification 6.5, chapters 5.2 and 20.2). All fields are little-endian and unaligned, so
+// they are gathered byte by byte; each access is preceded by a check against the length.
 #include "arch/x86_64/acpi_parse.h"
 #include "kernel/lib.h"
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // ACPI tables as bytes: pure functions over (buffer, length), without hardware access, so that the host can test and
-// fuzz them. The firmware is not trusted: no function reads outside the buffer, whatever the bytes say, and each says in
-// words what is wrong (NULL: nothing).
+// fuzz them. The firmware is not trusted: no function reads outside the buffer, whatever the bytes say, and each
+// says in words what is wrong (NULL: nothing).
 #pragma once
 #include "kernel/types.h"
 
@@ -39,7 +39,8 @@ struct acpi_madt {
 	unsigned nr_ioapics;
 	u32 ioapic_address[ACPI_MAX_IOAPICS];
 };
-// Entries of type 0 (local APIC), 9 (local x2APIC), 5 (address override) and 1 (I/O APIC). On error *out names the boot CPU alone.
+// Entries of type 0 (local APIC), 9 (local x2APIC), 5 (address override) and 1 (I/O APIC). On error *out
+// names the boot CPU alone.
 const char *acpi_parse_madt(const void *buf, size_t len, u32 boot_apic_id, struct acpi_madt *out);
 
 struct acpi_fadt {

@@ -84,7 +84,7 @@ void apic_send(u32 apic_id, u32 command)
 		xapic_send(apic_id, command);
 		return;
 	}
-	// This WRMSR is not serialising: without the fences the receiver could run before our earlier stores are visible.
+	// This WRMSR is not serialising: without the fences the receiver could run before our stores are visible.
 	__asm__ volatile("mfence; lfence" ::: "memory");
 	wrmsr(MSR_X2APIC + APIC_ICR / 16, (u64)apic_id << 32 | command);
 }

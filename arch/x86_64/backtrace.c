@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Backtraces by frame pointers. Nothing is read that does not lie in a mapped stack, so this is safe in an NMI and after a
-// wild jump. A trap is crossed by its frame, also from an IST stack to the interrupted one.
+// Backtraces by frame pointers. Nothing is read that does not lie in a mapped stack, so this is safe in an NMI and after
+// a wild jump. A trap is crossed by its frame, also from an IST stack to the interrupted one.
 #include "arch/x86_64/stack.h"
 #include "arch/x86_64/trap.h"
 #include "kernel/log.h"
@@ -47,7 +47,7 @@ static unsigned walk(uintptr_t rbp, uintptr_t *out, unsigned n, unsigned max)
 
 			if (!readable((uintptr_t)t, sizeof(*t)))
 				break;
-			out[n++] = t->rip;
+			out[n++] = t->rip + 1;	// print_backtrace() looks up the byte before a return address
 			rbp = t->rbp;
 			continue;
 		}

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
-// The clock: the TSC, scaled by a multiplication. Its frequency is measured against the best reference that this machine
-// has (HPET, ACPI PM timer, PIT) or told by CPUID. On bare metal without an invariant TSC the HPET itself is the clock.
+// The clock: the TSC, scaled by a multiplication. Its frequency is measured against the best reference that this
+// machine has (HPET, ACPI PM timer, PIT) or told by CPUID. On bare metal without an invariant TSC the HPET is the clock.
 //
-// A virtual CPU may lose its processor in the middle of a measurement. So each reading of the reference is bracketed by two of the
-// TSC and the tightest of a few is used; and of several intervals the one with the tightest ends that agrees with the
-// median is taken (a reference that wrapped unseen is an outlier).
+// A virtual CPU may lose its processor in the middle of a measurement. So each reading of the reference is bracketed by
+// two of the TSC and the tightest of a few is used; and of several intervals the one with the tightest ends that agrees
+// with the median is taken (a reference that wrapped unseen is an outlier).
 #include "arch/x86_64/acpi.h"
 #include "arch/x86_64/clock.h"
 #include "arch/x86_64/cpuid.h"
@@ -239,7 +239,7 @@ static void start_clock(u64 (*read)(void), u64 ns_per_tick)
 	clock_scale = ns_per_tick;
 }
 
-// Hypervisors keep the TSC constant though not all say so; on bare metal one that does not say so stops in sleep states.
+// Hypervisors keep the TSC constant though not all say so; on bare metal one that does not may stop in sleep states.
 static bool tsc_is_steady(void) { return cpu_has_invariant_tsc() || cpu_has_hypervisor(); }
 
 void clock_init(void)

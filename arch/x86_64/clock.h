@@ -20,6 +20,6 @@ struct clock_counter {
 struct clock_interval {
 	u64 cycles, ticks;
 };
-// How many TSC cycles pass while the counter makes so many ticks? Over at least min_ticks and min_cycles; the most plausible of
-// several attempts. False: the counter stands still.
+// How many TSC cycles pass while the counter makes so many ticks? Over at least min_ticks and min_cycles; the
+// most plausible of several attempts. False: the counter stands still.
 bool clock_measure(const struct clock_counter *c, u64 min_ticks, u64 min_cycles, struct clock_interval *out);

@@ -20,4 +20,18 @@ void arch_cpu_setup(unsigned cpu);
 bool cpu_has_nx(void);
 u64 cpu_phys_end(void);		// one past the highest physical address that it can name
 u64 cpu_cr4_wanted(void);	// what arch_cpu_setup() puts into CR4: the same on all
-extern bool cpu_smap;		// SMAP is on: user memory is reached between STAC and CLAC only
+
+// With SMAP, supervisor code reaches user memory only while RFLAGS.AC is set. By POPFQ rather than STAC and CLAC, which
+// not every hypervisor's instruction emulator knows (it then ends the virtual machine).
+extern bool cpu_smap;
+#define X86_RFLAGS_AC (1ull << 18)
+static inline void user_memory_open(void)
+{
+	if (cpu_smap)
+		__asm__ volatile("pushfq; orq %0, (%%rsp); popfq" :: "i"(X86_RFLAGS_AC) : "memory", "cc");
+}
+static inline void user_memory_close(void)
+{
+	if (cpu_smap)
+		__asm__ volatile("pushfq; andq %0, (%%rsp); popfq" :: "i"(~X86_RFLAGS_AC) : "memory", "cc");
+}

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// QEMU's firmware configuration device: named files, read byte by byte through a port. Everything that comes out of it is
-// checked: another device may sit at these ports.
+// QEMU's firmware configuration device: named files, read byte by byte through a port. Everything that comes out of it
+// is checked: another device may sit at these ports.
 #include "arch/x86_64/bootinfo.h"
 #include "arch/x86_64/io.h"
 #include "kernel/lib.h"
@@ -17,7 +17,10 @@ struct file {	// as in the directory: big-endian
 };
 _Static_assert(sizeof(struct file) == 64, "QEMU docs/specs/fw_cfg");
 
-static void read_bytes(void *to, size_t n) { __asm__ volatile("rep insb" : "+D"(to), "+c"(n) : "d"(PORT_DATA) : "memory"); }
+static void read_bytes(void *to, size_t n)
+{
+	__asm__ volatile("rep insb" : "+D"(to), "+c"(n) : "d"(PORT_DATA) : "memory");
+}
 
 static bool is_there(void)
 {

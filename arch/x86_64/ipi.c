@@ -14,7 +14,7 @@ static const u32 icr_command[] = {
 	[IPI_NMI] = ICR_NMI | ICR_ASSERT,
 };
 
-// The barriers order the sender's request (a queue entry, a flag) before the interrupt that makes the target look for it.
+// The barriers order the sender's request (a queue entry, a flag) before the interrupt that makes the target look.
 void arch_send_ipi(unsigned cpu, enum ipi kind)
 {
 	smp_mb();

@@ -14,7 +14,7 @@ static u64 read_cr3(void)
 
 static void write_cr3(u64 v) { __asm__ volatile("mov %0, %%cr3" :: "r"(v) : "memory"); }
 
-// 2 MiB pages come with 64-bit mode; 1 GiB pages have a bit of their own (asked once: CPUID is slow under a hypervisor).
+// 2 MiB pages come with 64-bit mode; 1 GiB pages have a bit of their own, asked for once: CPUID is slow in a guest.
 bool arch_has_page_size(int level)
 {
 	static int has_1g = -1;

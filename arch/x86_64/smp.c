@@ -2,8 +2,8 @@
 // Starting the other processors, all at the same time, in two rounds through one trampoline (boot/trampoline.asm).
 //
 //   roll call (arch_init_platform)  INIT and start-up interrupt to every CPU that ACPI lists; each writes its APIC id
-//                                   down and halts. Who answered gets a number: there are no holes, and all that is sized by
-//                                   nr_cpus (per-CPU data, RCU's tree) is right from the start.
+//                                   down and halts. Who answered gets a number: there are no holes, and all that is
+//                                   sized by nr_cpus (per-CPU data, RCU's tree) is right from the start.
 //   work (arch_start_cpus)          the same again; each takes its stack, waits until the last one is there too, and
 //                                   goes to cpu_main().
 #include "arch/x86_64/acpi.h"
@@ -22,9 +22,9 @@
 #include <arch/thread.h>
 
 #define TRAMPOLINE_PAGE 0x8000u			// = TRAMPOLINE in trampoline.asm
-#define INIT_WAIT_US 10000			// what the processor manuals ask for between INIT and the first start-up interrupt
+#define INIT_WAIT_US 10000			// the manuals' wait between INIT and the first start-up interrupt
 #define POLL_US 200				// … and between the first and the second
-#define RESEND_POLLS 100			// then again every so often: one that comes before its INIT is processed is lost
+#define RESEND_POLLS 100			// then every so often: one that comes before its INIT is done is lost
 #define PATIENCE_NS (5 * NSEC_PER_SEC)		// nobody new for so long: the missing ones do not come
 #define ABSENT_NAMED 8				// of those, so many are named
 
@@ -38,8 +38,8 @@ _Static_assert(offsetof(struct trampoline_data, slots) == 40 && NR_CPUS == 256, 
 
 extern const u8 trampoline[], trampoline_end[], trampoline_data[];
 static struct trampoline_data *data;
-// Identity for the trampoline page alone, the kernel half above: what a CPU runs on while it switches to 64-bit mode. In
-// the image because CR3 is loaded in 32-bit mode.
+// Identity for the trampoline page alone, the kernel half above: what a CPU runs on while it switches to 64-bit mode.
+// In the image because CR3 is loaded in 32-bit mode.
 static pte_t tables[PT_LEVELS][PT_ENTRIES] __aligned(PAGE_SIZE);
 
 u32 cpu_apic_id[NR_CPUS];
@@ -185,7 +185,8 @@ void arch_start_cpus(void)
 	if (!wake_all(PHASE_WORK, has_entered)) {
 		for (unsigned cpu = 1; cpu < nr_cpus; cpu++)
 			if (!has_entered(cpu))
-				log_error("smp: CPU %u (APIC id %u) answered the roll but does not start", cpu, cpu_apic_id[cpu]);
+				log_error("smp: CPU %u (APIC id %u) answered the roll but does not start",
+					  cpu, cpu_apic_id[cpu]);
 		panic("not all CPUs have started");
 	}
 	store_release(&data->phase, PHASE_CLOSED);
@@ -193,8 +194,8 @@ void arch_start_cpus(void)
 	log_debug("smp: %u CPUs; at most %u were in the trampoline at once", nr_cpus, arch_most_starting_cpus());
 }
 
-// An application processor in 64-bit mode on its own stack, still on the trampoline's page tables. It leaves when the last
-// one has come: that all of them fit in at once is then a fact, however fast each is.
+// An application processor in 64-bit mode on its own stack, still on the trampoline's page tables. It leaves when the
+// last one has come: that all of them fit in at once is then a fact, however fast each is.
 void ap_main(u32 cpu)
 {
 	WRITE_ONCE(ap_has_entered[cpu], 1);

@@ -8,7 +8,8 @@
 #include "mm/page.h"
 
 #define SLOT_SIZE (2 * KSTACK_SIZE)
-#define STACK_PAGES (KSTACK_SIZE / PAGE_SIZE)
+#define STACK_ORDER 2
+_Static_assert(KSTACK_SIZE == PAGE_SIZE << STACK_ORDER, "one block of frames");
 
 struct free_stack {
 	struct free_stack *next;
@@ -28,23 +29,20 @@ static void *take_cached(void)
 	return s;
 }
 
+// All four entries lie in one table (slots are aligned), so only the first can lack memory: it is all or nothing.
 static void *map_new(void)
 {
-	uintptr_t stack = fetch_add(&next_slot, SLOT_SIZE) + SLOT_SIZE - KSTACK_SIZE;
+	struct page *p = page_alloc(STACK_ORDER, PAGE_KERNEL, 0);
+	uintptr_t stack;
 
-	if (stack >= STACKS_BASE + STACK_AREA_SIZE)
+	if (!p)
 		return NULL;
-	for (unsigned i = 0; i < STACK_PAGES; i++) {
-		struct page *p = page_alloc(0, PAGE_KERNEL, 0);
-
-		if (p && kmap_range(stack + i * PAGE_SIZE, page_to_phys(p), PAGE_SIZE, PTE_W | PTE_G | pte_nx_mask, 1))
-			continue;
-		// Pages mapped so far stay with the lost slot: rare, and nothing may be unmapped without a flush.
-		if (p)
-			page_put(p);
-		return NULL;
-	}
-	return (void *)stack;
+	stack = fetch_add(&next_slot, SLOT_SIZE) + SLOT_SIZE - KSTACK_SIZE;
+	if (stack < STACKS_BASE + STACK_AREA_SIZE &&
+	    kmap_range(stack, page_to_phys(p), KSTACK_SIZE, PTE_W | PTE_G | pte_nx_mask, 1))
+		return (void *)stack;
+	page_put(p);
+	return NULL;
 }
 
 void *arch_stack_alloc(void)

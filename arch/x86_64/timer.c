@@ -51,7 +51,7 @@ static void timer_handler(struct trap_frame *f)
 		u64 period = clock_ns_to_cycles(tick_ns()), now = cycles();
 
 		next += period;
-		if ((s64)(next - now) <= 0)	// ticks that were missed while the host ran something else are not made up for
+		if ((s64)(next - now) <= 0)	// ticks missed while the host ran something else are not made up for
 			next = now + period;
 		this_cpu_write(next_tick, next);
 		wrmsr(MSR_TSC_DEADLINE, next);
@@ -86,7 +86,8 @@ static void start_counter(u32 mode, u64 ns)
 		    seconds * counts_per_second + ns % NSEC_PER_SEC * counts_per_second / NSEC_PER_SEC;
 
 	apic_write(APIC_LVT_TIMER, mode | VEC_TIMER);
-	apic_write(APIC_TIMER_COUNT, (u32)(count < 1 ? 1 : count > 0xffffffff ? 0xffffffff : count));	// 0 would stop it
+	// 0 would stop it
+	apic_write(APIC_TIMER_COUNT, (u32)(count < 1 ? 1 : count > 0xffffffff ? 0xffffffff : count));
 }
 
 void arch_timer_periodic(void)

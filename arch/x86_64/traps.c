@@ -88,8 +88,8 @@ static void interrupt(struct trap_frame *f)
 	irq_preempt();
 }
 
-// Runs on a stack of its own. A fault in here would end, by its IRET, the time in which no further NMI is delivered, and
-// the next one would overwrite this stack: therefore nothing in here may fault.
+// Runs on a stack of its own. A fault in here would end, by its IRET, the time in which no further NMI is delivered,
+// and the next one would overwrite this stack: therefore nothing in here may fault.
 static void nmi(struct trap_frame *f)
 {
 	const struct trap_frame *outer = this_cpu_read(innermost);
@@ -106,8 +106,8 @@ static void nmi(struct trap_frame *f)
 
 void trap_dispatch(struct trap_frame *f)
 {
-	if (cpu_smap)
-		__asm__ volatile("clac" ::: "memory", "cc");	// the interrupted code may have had user memory open
+	if (f->rflags & X86_RFLAGS_AC)
+		user_memory_close();	// delivery leaves the flag as it was; IRET gives it back
 	f->quiescent = trap_from_user(f) || (irqs_enabled_in(f->rflags) && !this_cpu_read(preempt_count));
 	if (f->vector >= VEC_IRQ_FIRST)
 		interrupt(f);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // User memory from the kernel: four accessors, each one instruction that may fault, listed in the section `extable`.
+// An interrupt while user memory is open closes it and, by its IRET, opens it again (traps.c).
 #include "arch/x86_64/uaccess.h"
 #include "arch/x86_64/cpu.h"
 #include "kernel/errno.h"
@@ -13,18 +14,6 @@ const struct extable_entry *extable_find(u64 rip)
 		if (e->rip == rip)
 			return e;
 	return NULL;
-}
-
-// With SMAP user memory is open between these two only; an interrupt in between saves and restores the flag.
-static __always_inline void user_open(void)
-{
-	if (cpu_smap)
-		__asm__ volatile("stac" ::: "memory", "cc");
-}
-static __always_inline void user_close(void)
-{
-	if (cpu_smap)
-		__asm__ volatile("clac" ::: "memory", "cc");
 }
 
 static __always_inline bool outside_user(vaddr_t va) { return va > USER_END - sizeof(u64); }
@@ -43,12 +32,12 @@ int name(vaddr_t va, u64 *out) \
 \
 	if (outside_user(va)) \
 		return error; \
-	user_open(); \
+	user_memory_open(); \
 	__asm__ volatile("1:\tmovq (%2), %1\n\t" \
 			 "xorl %0, %0\n" \
 			 "2:\n\t" EXTABLE(may_fault_in) \
 			 : "+r"(error), "+r"(v) : "r"(va) : "memory", "cc"); \
-	user_close(); \
+	user_memory_close(); \
 	*out = v; \
 	return error; \
 }
@@ -60,12 +49,12 @@ int name(vaddr_t va, u64 v) \
 \
 	if (outside_user(va)) \
 		return error; \
-	user_open(); \
+	user_memory_open(); \
 	__asm__ volatile("1:\tmovq %1, (%2)\n\t" \
 			 "xorl %0, %0\n" \
 			 "2:\n\t" EXTABLE(may_fault_in) \
 			 : "+r"(error) : "r"(v), "r"(va) : "memory", "cc"); \
-	user_close(); \
+	user_memory_close(); \
 	return error; \
 }
 

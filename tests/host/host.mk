@@ -18,7 +18,7 @@ HOST_OBJ := $(HOST_SRC:%.c=$(HOST_DIR)/%.o) $(HOST_DIR)/version.o
 .PHONY: host host-test
 host: $(HOST_DIR)/quiesce-host
 host-test: host
-	timeout $(HOST_TIMEOUT) $(HOST_DIR)/quiesce-host $(HOST_ARGS)
+	TSAN_OPTIONS=suppressions=tests/host/tsan.supp timeout $(HOST_TIMEOUT) $(HOST_DIR)/quiesce-host $(HOST_ARGS)
 
 $(HOST_DIR)/quiesce-host: $(HOST_OBJ)
 	@echo "LD $@"

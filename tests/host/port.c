@@ -163,7 +163,8 @@ static void use_tables(void)
 	EXPECT(pte_dirty(pte_read(entry(2, 1))));
 
 	EXPECT_EQ(arch_user_read64_nofault(2 * PAGE_SIZE, &v), -EFAULT);	// nothing there
-	EXPECT_EQ(arch_user_read64_nofault(12, &v), -EFAULT);			// misaligned
+	EXPECT_EQ(arch_user_write64_nofault(PAGE_SIZE - 4, 7), -EFAULT);	// half of it is read-only
+	EXPECT(!arch_user_read64_nofault(PAGE_SIZE + 4, &v) && v == 7ull << 32);
 	EXPECT_EQ(arch_user_read64_nofault(USER_END, &v), -EFAULT);
 	EXPECT_EQ(arch_user_read64_nofault(~7ull, &v), -EFAULT);
 	// Permissions are those of the whole path.

@@ -27,8 +27,9 @@ enum pte_bits {
 enum prot { PROT_R = 1, PROT_W = 2, PROT_X = 4 };
 extern pte_t pte_nx_mask;	// PTE_NX where the CPU has it, else 0
 
-static __always_inline pte_t pte_read(const pte_t *e) { return READ_ONCE(*e); }
-static __always_inline void pte_write(pte_t *e, pte_t v) { WRITE_ONCE(*e, v); }
+// An entry publishes what it names: acquire and release, which are plain moves on x86.
+static __always_inline pte_t pte_read(const pte_t *e) { return load_acquire(e); }
+static __always_inline void pte_write(pte_t *e, pte_t v) { store_release(e, v); }
 static __always_inline pte_t pte_xchg(pte_t *e, pte_t v) { return xchg(e, v); }
 static __always_inline bool pte_cmpxchg(pte_t *e, pte_t old, pte_t v) { return cmpxchg(e, old, v); }
 
@@ -62,8 +63,10 @@ static __always_inline pte_t pte_make_leaf(paddr_t pa, int level, unsigned prot)
 }
 static __always_inline pte_t pte_make_table(paddr_t pa) { return pa | PTE_P | PTE_W | PTE_U; }
 
-// The direct map of all RAM.
+// The direct map of all RAM. (The host build has its own base.)
+#ifndef DIRECT_MAP_BASE
 #define DIRECT_MAP_BASE 0xffff800000000000ull
+#endif
 static __always_inline void *phys_to_virt(paddr_t pa) { return (void *)(DIRECT_MAP_BASE + pa); }
 static __always_inline paddr_t virt_to_phys(const void *p) { return (uintptr_t)p - DIRECT_MAP_BASE; }	// direct map only
 

@@ -102,9 +102,6 @@ bool rcu_head_queued(const struct rcu_head *head, rcu_fn fn)
 
 void call_rcu(struct rcu_head *head, rcu_fn fn)
 {
-	// A lock may be held where preemption is off, so the wake-up of the thread is left to the next tick there.
-	bool may_wake = preemptible();
-
 	ASSERT(!in_nmi());
 	if (rcu_head_queued(head, fn))
 		panic("call_rcu: head %p is queued already", (void *)head);
@@ -118,10 +115,12 @@ void call_rcu(struct rcu_head *head, rcu_fn fn)
 
 	spin_unlock(&l->lock);
 	irq_restore(flags);
-	if (READ_ONCE(rcu.requested) < gp)	// else whoever asked first sees to the wake-up
-		rcu_request(gp, may_wake);
+	// The wake-up of the grace-period thread is left to this CPU's next tick: the caller, who wanted not to wait, should not
+	// pay for it, and callbacks of one tick share a grace period. Whoever waits (synchronize_rcu, rcu_barrier) wakes it at once.
+	if (READ_ONCE(rcu.requested) < gp)
+		rcu_request(gp, false);
 	if (unlikely(waiting > READ_ONCE(rcu.pressure)))
-		rcu_press(may_wake);
+		rcu_press(preemptible());	// a lock may be held where preemption is off: the next tick sees to it there
 }
 
 u64 rcu_pending_callbacks(void)
@@ -270,6 +269,7 @@ void rcu_barrier(void)
 	WRITE_ONCE(bar.left, 1);	// ours, so that it does not reach 0 before all CPUs have been visited
 	for_each_cpu(cpu)
 		barrier_entrain(&per_cpu(rcu_cpu, cpu));
+	rcu_request(READ_ONCE(rcu.requested), true);	// what call_rcu() left to the tick begins now
 	if (fetch_sub(&bar.left, 1) != 1)
 		wait_event(&bar.wq, load_acquire(&bar.left) == 0);
 	mutex_unlock(&bar.mutex);

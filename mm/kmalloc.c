@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// kmalloc: slab caches of 16, 32, … 2048 bytes; beyond that whole frames. kfree() tells them apart by the frame's descriptor.
+// kmalloc: slab caches of 16, 32, … 2048 bytes; beyond that whole frames. kfree() tells them apart by the descriptor.
 #include "mm/page.h"
 #include "mm/slab.h"
 #include "kernel/lib.h"

@@ -5,10 +5,10 @@
 //
 //	free, or in a list: 0  --page_alloc: fetch_add-->  1  --page_get, page_try_get / page_put-->  n  --the last put-->  0
 //
-// Whoever takes a frame from a list owns it alone: page_try_get() never turns 0 into 1, so a walker that arrives with a stale
-// address changes nothing in it. A walker that took its reference while the frame was in use may keep it across the owner's
-// last put; then its own put frees. The one put that sees 1 frees, whoever it is, hence nothing is freed twice. The count is
-// never plainly stored, for a store could overwrite a walker's transient reference.
+// Whoever takes a frame from a list owns it alone: page_try_get() never turns 0 into 1, so a walker that arrives with a
+// stale address changes nothing in it. A walker that took its reference while the frame was in use may keep it across the
+// owner's last put; then its own put frees. The one put that sees 1 frees, whoever it is, hence nothing is freed twice.
+// The count is never plainly stored, for a store could overwrite a walker's transient reference.
 #include "mm/buddy.h"
 #include "kernel/inject.h"
 #include "kernel/lib.h"
@@ -25,8 +25,8 @@ void alloc_error(const char *what, const void *object)
 	hook(what, object);
 }
 
-// The block is ours alone (count 0): make a head and its tails. A walker may look at any field meanwhile, and the only thing
-// that it can do with what it sees is a page_try_get() that fails, or a second look at page_head() that differs.
+// The block is ours alone (count 0): make a head and its tails. A walker may look at any field meanwhile, and the only
+// thing that it can do with what it sees is a page_try_get() that fails, or a second look at page_head() that differs.
 static void prepare(struct page *head, unsigned order, enum page_kind kind)
 {
 	struct page *end = head + (1ull << order);

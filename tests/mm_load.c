@@ -8,8 +8,8 @@
 //	+1 GiB  slot 2: 3 pages                       has its own L2 table: frees levels 2 and 1
 //	+2 GiB  slot 3: 2 pages across two L1 tables, or in the first groups one large page of 2 MiB
 //
-// Walker 0 lingers now and then at a table of group 0, with interrupts as the policy has them, until a flush has come by;
-// and the unmappers prefer group 0: whatever lets a table go too early is found.
+// Walker 0 lingers now and then, with interrupts as the policy has them, before it reads a table of group 0; when it does, the
+// space's unmapper is likely to take that group down. So whatever lets a table go too early is found soon.
 #include "tests/mm_load.h"
 #include "kernel/errno.h"
 #include "kernel/lib.h"
@@ -30,8 +30,9 @@
 #define LARGE_GROUPS 2
 #define MAX_SPACES 8
 #define MOST_PAGES 4
-#define LINGER_NS NSEC_PER_MSEC		// at most so long for a flush to begin
-#define AFTER_FLUSH_NS (100 * NSEC_PER_USEC)	// and for what follows the flush
+#define LINGER_NS (10 * NSEC_PER_MSEC)		// at most so long for the table to be unlinked
+#define FREE_NS (20 * NSEC_PER_MSEC)		// then for it to be freed, if nobody is waiting for this walk
+#define NO_FREE_NS NSEC_PER_MSEC		// or if somebody should be
 #define RANDOM(w, n) ((unsigned)(rand_next(&(w)->seed) % (n)))
 
 struct load {
@@ -39,12 +40,15 @@ struct load {
 	unsigned nr_spaces;
 	bool safe;		// only then may a pinned page be written to: an unsafe pair may hand out anybody's
 	u32 stop;
+	u32 lingering;		// 1 + the space in which walker 0 lingers, or 0
 };
 
 struct worker {
 	struct load *load;
 	unsigned index;		// among all workers: the stamp's owner, the word that is its own
-	bool lingers;
+	bool lingers;		// walker 0, if it may: in which space, and not again before (ns)
+	unsigned lingers_at;
+	u64 next_linger;
 	unsigned at;		// the space that an unmapper calls its own
 	u64 seed;
 	struct mm_load_result found;
@@ -154,10 +158,14 @@ static int unmapper(void *arg)
 		space_attach(l->space[w->at]);
 	while (!READ_ONCE(l->stop)) {
 		unsigned at = RANDOM(w, 8) ? w->at : RANDOM(w, l->nr_spaces);
-		unsigned g = RANDOM(w, 4) ? RANDOM(w, GROUPS) : 0;
+		unsigned g = RANDOM(w, GROUPS), what = RANDOM(w, 8);
 		struct slot s = slot_of(g, RANDOM(w, SLOTS));
 
-		switch (RANDOM(w, 8)) {
+		if (READ_ONCE(l->lingering) == w->at + 1 && RANDOM(w, 2)) {
+			at = w->at;
+			g = what = 0;
+		}
+		switch (what) {
 		case 0: take_group(w, at, g); break;
 		case 1: change_protection(w, at, s); break;
 		case 2: take_first_page(w, at, s); break;
@@ -198,11 +206,11 @@ static void read_as_user(struct worker *w, unsigned at, vaddr_t va)
 	w->found.bad_reads += seen && seen != stamp_of(at, va);
 }
 
-static void pin_some(struct worker *w, unsigned at, struct slot s)
+static void pin_some(struct worker *w, unsigned at, struct slot s, unsigned first)
 {
 	struct page *pages[MOST_PAGES];
 	bool write = !RANDOM(w, 8);
-	unsigned how = RANDOM(w, 8), first = RANDOM(w, s.pages), n = 0;
+	unsigned how = RANDOM(w, 8), n = 0;
 	vaddr_t va = s.va + first * PAGE_SIZE;
 
 	if (how == 0)
@@ -218,31 +226,62 @@ static void pin_some(struct worker *w, unsigned at, struct slot s)
 #if CHECK
 STALL_DECLARE(walk_level);
 
-static void linger(struct stall_point *p, void *space)
+// The table to which the entry of `level` leads; we are inside a walk, which keeps it or, if the policy is wrong, does not.
+static struct page *next_table(const struct space *s, vaddr_t va, int level)
 {
-	const struct space *s = space;
-	u64 gen = READ_ONCE(s->gen), end = now_ns() + LINGER_NS;
+	pte_t *table = s->root, v = 0;
 
-	while (READ_ONCE(s->gen) == gen && now_ns() < end)
-		cpu_relax();
-	for (end = now_ns() + AFTER_FLUSH_NS; now_ns() < end;)
-		cpu_relax();
+	for (int l = PT_LEVELS; l >= level; l--) {
+		v = pte_read(&table[pt_index(va, l)]);
+		if (!pte_present(v) || !page_valid(pte_addr(v)))
+			return NULL;
+		table = phys_to_virt(pte_addr(v));
+	}
+	return page_of(pte_addr(v));
 }
 
-// Only walker 0 arms, and only its own CPU matches.
-static void linger_next(struct worker *w, unsigned at)
+static void wait_for_state(const struct page *table, bool unlinked, u64 ns)
 {
-	if (READ_ONCE(stall_walk_level.armed))
-		return;			// the last walk did not come so far down
+	for (u64 end = now_ns() + ns; now_ns() < end;) {
+		enum table_state state = mm_state(table);
+
+		if (unlinked ? state != TABLE_LIVE : state == TABLE_FREE)
+			return;
+		cpu_relax();
+	}
+}
+
+static void linger(struct stall_point *p, void *arg)
+{
+	struct worker *w = arg;
+	struct page *table = next_table(p->space, p->va_lo, p->level);
+
+	if (!table)
+		return;
+	WRITE_ONCE(w->load->lingering, w->lingers_at + 1);
+	wait_for_state(table, true, LINGER_NS);
+	if (mm_state(table) != TABLE_LIVE)
+		wait_for_state(table, false, irqs_enabled() ? FREE_NS : NO_FREE_NS);
+	WRITE_ONCE(w->load->lingering, 0);
+}
+
+// Half of walker 0's time. Only it arms the point, and only its CPU matches.
+static void pin_and_linger(struct worker *w, unsigned at)
+{
+	struct slot s = slot_of(0, RANDOM(w, SLOTS));
+	u64 start = now_ns();
+
+	w->lingers_at = at;
 	stall_walk_level.action = linger;
-	stall_walk_level.arg = w->load->space[at];
+	stall_walk_level.arg = w;
 	stall_walk_level.cpu = (int)cpu_id();
-	stall_arm(&stall_walk_level, w->load->space[at], 0, 0, 2 + (int)RANDOM(w, 3));
+	stall_arm(&stall_walk_level, w->load->space[at], s.va, s.va + PAGE_SIZE, 2 + (int)RANDOM(w, 3));
+	pin_some(w, at, s, 0);
+	stall_release(&stall_walk_level);
+	w->next_linger = 2 * now_ns() - start;
 }
-static void linger_end(void) { stall_release(&stall_walk_level); }
 #else
-static void linger_next(struct worker *w, unsigned at) { }
-static void linger_end(void) { }
+static void pin_and_linger(struct worker *w, unsigned at) { w->next_linger = ~0ull; }
 #endif
 
 // Move now and then: in and out of a space, or into another.
@@ -264,16 +303,15 @@ static int walker(void *arg)
 	unsigned attached = l->nr_spaces;	// none
 
 	for (u64 round = 0; !READ_ONCE(l->stop); round++) {
-		bool hot = w->lingers && round % 32 == 0;
-		unsigned at, g = hot ? 0 : RANDOM(w, GROUPS);
-		struct slot s = slot_of(g, RANDOM(w, SLOTS));
+		struct slot s = slot_of(RANDOM(w, GROUPS), RANDOM(w, SLOTS));
+		unsigned at;
 
 		if (round % 64 == 0)
 			move(w, &attached);
 		at = attached < l->nr_spaces && RANDOM(w, 4) ? attached : RANDOM(w, l->nr_spaces);
-		if (hot)
-			linger_next(w, at);
-		pin_some(w, at, s);
+		if (w->lingers && now_ns() >= w->next_linger)
+			pin_and_linger(w, at);
+		pin_some(w, at, s, RANDOM(w, s.pages));
 		if (at == attached)
 			read_as_user(w, at, s.va);
 	}
@@ -369,7 +407,6 @@ static int run(struct load *l, struct worker *workers, unsigned n, u64 seed, uns
 		wait_for_evidence(l, ms, &before, violations);
 	WRITE_ONCE(l->stop, 1);
 	join_workers(workers, n, r);
-	linger_end();
 	r->ns = now_ns() - start;
 	rcu_barrier();		// what was deferred is part of the run
 	counters_snapshot(&r->counted);

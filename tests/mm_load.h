@@ -21,7 +21,7 @@ struct mm_load_result {
 	u64 errors;			// an operation failed that must not
 };
 
-// The same seed: the same sequence of operations in each thread, under any pair. Runs at least `ms`, and longer (up to eight times, at
+// The same seed: the same choices in each thread, under any pair. Runs at least `ms`, and longer (up to eight times, at
 // most ten seconds more) until it has evidence: tables of levels 1 to 3 freed, frees during walks and, if the pair is unsafe, a
 // violation. 0 or -ENOMEM. Preemptible context; one run at a time.
 int run_mm_load(const struct table_policy *policy, const struct flush_backend *flush, u64 seed, unsigned ms,

@@ -57,7 +57,9 @@ static bool filled_with(const u8 *p, u8 byte, size_t n)
 
 TEST(slab, size_and_alignment, 0)
 {
-	static const u16 shapes[][2] = { { 1, 1 }, { 24, 8 }, { 40, 16 }, { 100, 64 }, { 520, 256 }, { 3000, 8 }, { 64, 4096 }, { 16384, 8 } };
+	static const u16 shapes[][2] = {
+		{ 1, 1 }, { 24, 8 }, { 40, 16 }, { 100, 64 }, { 520, 256 }, { 3000, 8 }, { 64, 4096 }, { 16384, 8 },
+	};
 
 	for (unsigned i = 0; i < ARRAY_SIZE(shapes); i++) {
 		struct slab_cache *c = slab_create("test-shape", shapes[i][0], shapes[i][1]);

@@ -68,10 +68,15 @@ static void counters_add(struct counters *sum, const struct counters *d)
 
 void bench_interleave(struct bench_case *cases, unsigned n, u64 budget_ns, void (*slice)(struct bench_case *c))
 {
-	u64 end = now_ns() + budget_ns;
+	u64 end = now_ns() + budget_ns;		// warm-up included: with many CPUs on few cores it may take all of it
 	bool more = true;
 
 	bench_clock_cost();
+	for (unsigned i = 0; i < n; i++) {	// warm-up: caches, the allocators' lists, the emulator's translations
+		slice(&cases[i]);
+		cases[i].nr = 0;
+		cases[i].ops = cases[i].busy_ns = 0;
+	}
 	for (unsigned round = 0; more && (round == 0 || now_ns() < end); round++) {
 		more = false;
 		for (unsigned i = 0; i < n; i++) {

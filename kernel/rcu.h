@@ -34,7 +34,7 @@ void rcu_tick(bool quiescent);		// [tick, IRQs off]
 void rcu_context_switch(void);		// [schedule(), IRQs off, before the switch]
 void rcu_idle_enter(void);		// [idle loop, IRQs off]: from here to rcu_idle_exit this CPU is quiescent
 void rcu_idle_exit(void);
-void rcu_irq_enter(void);		// [interrupt entry] leaves the idle state if the CPU is in it, before any reader
+void rcu_irq_enter(void);		// [interrupt entry] leaves the idle state before any reader
 void rcu_irq_exit(void);		// [interrupt exit]
 void rcu_nmi_enter(void);		// the same for NMI; nests inside all of the above
 void rcu_nmi_exit(void);

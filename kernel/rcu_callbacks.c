@@ -4,15 +4,16 @@
 //	call_rcu ──▶ NEXT ──▶ WAIT ──▶ DONE ──▶ thread of that CPU, RCU_BATCH at a time, in order of enqueue
 //	             c+2      c+1      ≤ c      (c: completed grace periods)
 //
-// Each list has a lock, almost always taken by its own CPU alone: so rcu_barrier() can append to the list of an idle CPU
-// without waking it. A CPU with callbacks keeps its tick, and its tick wakes whoever has to act: its callback thread when
-// the oldest callback is ready, the grace-period thread when a request of call_rcu() could not wake it. So none starves.
+// Each list has a lock, almost always taken by its own CPU alone: so rcu_barrier() can append to the list of an idle
+// CPU without waking it. A CPU with callbacks keeps its tick, and its tick wakes whoever has to act: the callback
+// thread when the oldest callback is ready, the grace-period thread when it has not begun what they wait for. So none
+// starves.
 #include "kernel/counter.h"
 #include "kernel/panic.h"
 #include "kernel/rcu_internal.h"
 #include "kernel/thread.h"
 
-// ---- The list (its lock is held) ---------------------------------------------------------------------------------------
+// ---- The list (its lock is held) ------------------------------------------------------------------------------------
 
 static void fifo_init(struct rcu_fifo *f)
 {
@@ -63,8 +64,8 @@ static void advance(struct rcu_cblist *l, u64 completed)
 	set_ready(l);
 }
 
-// One reading of the sequence for both uses: what is left after advance() waits for completed+1 or completed+2, and gp is
-// one of the two.
+// One reading of the sequence for both uses: what is left after advance() waits for completed+1 or completed+2, and gp
+// is one of the two.
 static u64 enqueue(struct rcu_cblist *l, struct rcu_head *head)
 {
 	smp_mb();	// the caller's unlinking, then the sequence: property 6 of rcu.c
@@ -83,7 +84,7 @@ static u64 enqueue(struct rcu_cblist *l, struct rcu_head *head)
 }
 
 
-// ---- call_rcu ----------------------------------------------------------------------------------------------------------
+// ---- call_rcu -------------------------------------------------------------------------------------------------------
 
 // Checking builds keep the function of a queued head scrambled with the head's address and wipe it before the call: a
 // head that carries a scrambled text address is queued already.
@@ -115,12 +116,13 @@ void call_rcu(struct rcu_head *head, rcu_fn fn)
 
 	spin_unlock(&l->lock);
 	irq_restore(flags);
-	// The wake-up of the grace-period thread is left to this CPU's next tick: the caller, who wanted not to wait, should not
-	// pay for it, and callbacks of one tick share a grace period. Whoever waits (synchronize_rcu, rcu_barrier) wakes it at once.
+	// The wake-up of the grace-period thread is left to this CPU's next tick: the caller, who wanted not to wait,
+	// should not pay for it, and callbacks of one tick share a grace period. Whoever waits (synchronize_rcu,
+	// rcu_barrier) wakes it at once.
 	if (READ_ONCE(rcu.requested) < gp)
 		rcu_request(gp, false);
 	if (unlikely(waiting > READ_ONCE(rcu.pressure)))
-		rcu_press(preemptible());	// a lock may be held where preemption is off: the next tick sees to it there
+		rcu_press(preemptible());	// where preemption is off a lock may be held: the next tick sees to it
 }
 
 u64 rcu_pending_callbacks(void)
@@ -132,7 +134,7 @@ u64 rcu_pending_callbacks(void)
 	return n;
 }
 
-// ---- Invocation --------------------------------------------------------------------------------------------------------
+// ---- Invocation -----------------------------------------------------------------------------------------------------
 
 static bool ready(struct rcu_cpu *rc)
 {
@@ -230,7 +232,7 @@ void rcu_callbacks_threads(void)
 	}
 }
 
-// ---- rcu_barrier -------------------------------------------------------------------------------------------------------
+// ---- rcu_barrier ----------------------------------------------------------------------------------------------------
 
 static struct {
 	struct mutex mutex;	// one barrier at a time: the heads are per CPU

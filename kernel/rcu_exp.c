@@ -5,9 +5,9 @@
 // one itself. Per CPU a flag `exp_need`, cleared by xchg, and one count of the flags that are set. Argument, with the
 // definitions of rcu.c:
 //   1. The caller's full barrier precedes the sampling of the idle counters and the setting of the flags. A CPU whose
-//      sample is even is quiescent at that instant (properties 4 and 5 there); our own CPU is as well: we were preemptible.
-//   2. A flag is cleared by its own CPU only, by a full barrier, at an instant when it is quiescent: in the call, if that
-//      interrupted no reader; else at its next context switch or quiescent tick, for which it is asked by need_resched.
+//      sample is even is quiescent at that instant (properties 4 and 5 there); so is our own: we were preemptible.
+//   2. A flag is cleared by its own CPU only, by a full barrier, at an instant when it is quiescent: in the call, if
+//      that interrupted no reader; else at its next context switch, asked for by need_resched, or quiescent tick.
 //      A reader before that is over, ordered before our seeing the count 0; one after it sees what preceded 1.
 //   3. If the previous call is still in flight to a CPU (it reported by a context switch first) it is not sent again;
 //      it will find the new flag, because its full barrier follows the release of `busy` and ours precedes the try.

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: MIT
-// RCU's idle state: a counter per CPU, even while the CPU idles. Only its own CPU writes it, by seq_cst read-modify-writes,
-// so that each edge is a full barrier; anyone samples it (properties 4 and 5 of rcu.c).
+// RCU's idle state: a counter per CPU, even while the CPU idles. Only its own CPU writes it, by seq_cst
+// read-modify-writes, so that each edge is a full barrier; anyone samples it (properties 4 and 5 of rcu.c).
 //
-// Interrupts and NMIs from idle leave the state before any reader and re-enter it on their way out. An entry may be cut by
-// an NMI at any instruction, hence one rule for all kinds of entry: take the next depth; if the counter is even *now*, make
-// it odd and remember that in this depth's bit. A nested entry restores parity and bits before the outer one goes on, so
-// the outer one never notices it:
+// Interrupts and NMIs from idle leave the state before any reader and re-enter it on their way out. An entry may be
+// cut by an NMI at any instruction, hence one rule for all kinds of entry: take the next depth; if the counter is even
+// *now*, make it odd and remember that in this depth's bit. A nested entry restores parity and bits before the outer
+// one goes on, so the outer one never notices it:
 //
-//	         idle │ depth 1: even → odd, bit 1 │ NMI, depth 2: odd, no bit │ exit 2 │ exit 1: bit 1, odd → even │ idle
-//	         idle │ depth 1: tests even ┆ NMI, depth 2: even → odd, bit 2 … exit: → even ┆ makes it odd, bit 1 │ …
+//	idle │ depth 1: even → odd, bit 1 │ NMI, depth 2: odd, no bit │ exit 2 │ exit 1: bit 1, odd → even │ idle
+//	idle │ depth 1: tests even ┆ NMI, depth 2: even → odd, bit 2 … exit: → even ┆ makes it odd, bit 1 │ …
 #include "kernel/panic.h"
 #include "kernel/rcu_internal.h"
 
@@ -80,5 +80,7 @@ bool rcu_interrupted_quiescent(void)
 {
 	struct rcu_cpu *rc = this_cpu_ptr(&rcu_cpu);
 
-	return this_cpu_read(preempt_count) == HARDIRQ_ONE || (READ_ONCE(rc->depth) == 1 && READ_ONCE(rc->left_idle) & 2);
+	bool from_idle = READ_ONCE(rc->depth) == 1 && READ_ONCE(rc->left_idle) & 2;
+
+	return from_idle || this_cpu_read(preempt_count) == HARDIRQ_ONE;
 }

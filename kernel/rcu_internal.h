@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What the files of RCU share: rcu.c (the proof, the tree, the grace-period thread), rcu_idle.c (the idle counter),
-// rcu_callbacks.c (lists, invocation, barrier), rcu_exp.c (expedited), rcu_stall.c (complaints).
+// What the files of RCU share: rcu.c (the proof, the tree), rcu_gp.c (the grace-period thread), rcu_idle.c (the idle
+// counter), rcu_callbacks.c (lists, invocation, barrier), rcu_exp.c (expedited), rcu_stall.c (complaints).
 #pragma once
 #include "kernel/cpumask.h"
 #include "kernel/mutex.h"
@@ -59,7 +59,7 @@ struct rcu_cpu {
 DECLARE_PER_CPU(struct rcu_cpu, rcu_cpu);
 
 struct rcu_state {
-	u64 seq __cacheline;		// 2 * completed + (one is in progress): written by the grace-period thread alone
+	u64 seq __cacheline;		// 2 * completed + (one is in progress); the grace-period thread writes it
 	u64 requested __cacheline;	// run grace periods up to this number; only grows
 	u32 scan_due;			// look at the holdouts now
 	u32 pressed;			// some list is over the watermark: kick the holdouts
@@ -87,9 +87,13 @@ static inline u64 rcu_seq_completed(u64 seq) { return seq >> 1; }
 static inline bool rcu_seq_running(u64 seq) { return seq & 1; }
 // The first grace period that begins after the sequence was read as `seq`.
 static inline u64 rcu_seq_next(u64 seq) { return (seq + 3) >> 1; }
-void rcu_request(u64 gp, bool may_wake);	// have it run; may_wake = false: the next tick wakes the thread
 void rcu_quiescent(struct rcu_cpu *rc);		// this CPU, IRQs off, is quiescent at this instant
 bool rcu_waits_for(struct rcu_cpu *rc);		// does the grace period in progress wait for that CPU? (a hint)
+// Clear bits of a node whose lock is held (IRQs off), climb while nodes become empty, release. True: the root is empty.
+bool rcu_clear_and_unlock(struct rcu_node *node, u32 bits);
+
+// rcu_gp.c
+void rcu_request(u64 gp, bool may_wake);	// have it run; may_wake = false: the next tick wakes the thread
 void rcu_press(bool may_wake);			// a list is over the watermark
 void rcu_wake_thread(void);			// the grace-period thread. Any context but NMI
 

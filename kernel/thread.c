@@ -88,6 +88,7 @@ void thread_exit(int result)
 
 	ASSERT_MAY_SLEEP();
 	ASSERT(!thread_is_idle());
+	ASSERT(!t->space);	// space_detach() first: the count would be lost
 	t->result = result;
 	flags = spin_lock_irqsave(&all_threads_lock);
 	list_remove(&t->all_link);

@@ -51,7 +51,8 @@ void oracle_print(const struct violation *v)
 #if CHECK
 struct oracle_slot {
 	u32 active;			// written last on entry, first on exit
-	struct space *space;
+	const struct table_policy *policy;	// copies: the space may be gone when a freer reports
+	const char *flush;
 	vaddr_t va;
 	uintptr_t caller;
 	struct page *path[PT_LEVELS];	// by level - 1; NULL: not there yet. The root is held by the space's count
@@ -69,13 +70,12 @@ static void report(const char *by, const struct table_policy *p, struct oracle_s
 		   struct page *table)
 {
 	u64 n = fetch_add(&violations, 1);
-	struct space *s = slot->space;	// the walker is inside it: its count keeps it
 
 	if (!READ_ONCE(expecting) && n == 0)
 		warn_at(__FILE__, __LINE__, "a freed table is being walked");
 	if (n >= MAX_RECORDS)
 		return;
-	records[n] = (struct violation){ .policy = p->name, .flush = s ? s->backend->name : "?", .seen_by = by,
+	records[n] = (struct violation){ .policy = p->name, .flush = slot->flush, .seen_by = by,
 		.table = page_to_phys(table), .level = table->table_level, .cpu = cpu_id(), .walker_cpu = walker_cpu,
 		.va = slot->va, .walker_pc = slot->caller };
 	records[n].depth = arch_backtrace(records[n].backtrace, ARRAY_SIZE(records[n].backtrace));
@@ -87,7 +87,8 @@ void oracle_enter(struct space *s, vaddr_t va, uintptr_t caller)
 {
 	struct oracle_slot *slot = own_slot();
 
-	slot->space = s;
+	slot->policy = s->policy;
+	slot->flush = s->backend->name;
 	slot->va = va;
 	slot->caller = caller;
 	WRITE_ONCE(slot->active, 1);
@@ -101,7 +102,7 @@ void oracle_publish(int level, struct page *table)
 	smp_mb();	// published before the state is read: pairs with table_free()
 	slot->birth[level - 1] = READ_ONCE(table->birth);
 	if (READ_ONCE(table->table_state) == TABLE_FREE || READ_ONCE(table->kind) != PAGE_TABLE)
-		report("walker", slot->space->policy, slot, cpu_id(), table);
+		report("walker", slot->policy, slot, cpu_id(), table);
 }
 
 // Still the tables that they were? Then withdraw them.
@@ -115,7 +116,7 @@ void oracle_exit(void)
 		if (!table)
 			continue;
 		if (READ_ONCE(table->birth) != slot->birth[i])
-			report("walker", slot->space->policy, slot, cpu_id(), table);
+			report("walker", slot->policy, slot, cpu_id(), table);
 		store_release(&slot->path[i], NULL);	// the walk's reads stay before it
 	}
 	WRITE_ONCE(slot->active, 0);

@@ -8,7 +8,8 @@
 //   full barrier                     <-->    full barrier
 //   state must not be FREE                   no slot may name the table
 //
-// One of the two sees the other.
+// One of the two sees the other. Between the reading of an entry and the publishing of what it names the table must not come
+// back as another one: it leaves the quarantine only after a grace period, and every walker is an RCU reader.
 #pragma once
 #include "mm/policy.h"
 

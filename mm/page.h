@@ -45,7 +45,7 @@ static __always_inline paddr_t page_to_phys(const struct page *p) { return (u64)
 static __always_inline void *page_to_virt(const struct page *p) { return phys_to_virt(page_to_phys(p)); }
 static __always_inline struct page *virt_to_page(const void *v) { return page_of(virt_to_phys(v)); }
 static __always_inline bool page_valid(paddr_t pa) { return pa >> PAGE_SHIFT < page_map_frames; }
-static __always_inline struct page *page_head(struct page *p) { return READ_ONCE(p->kind) == PAGE_TAIL ? p - READ_ONCE(p->head_off) : p; }
+static __always_inline struct page *page_head(struct page *p) { return load_acquire(&p->kind) == PAGE_TAIL ? p - READ_ONCE(p->head_off) : p; }
 
 #define PAGE_PIN_DIRTY 1	// in .private of a PAGE_ANON head: a pin's holder wrote to it
 

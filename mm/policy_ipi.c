@@ -21,7 +21,7 @@ static __always_inline void ipi_enter(struct walk_state *w)
 	w->joined = false;
 	if (likely(tlb_space_loaded_here(w->space)))
 		return;
-	// A walk that this one interrupted (by NMI) may have joined already; then it leaves the mask, not we.
+	// Interrupts are off and no walk runs in an NMI today; should one nest all the same, the outer walk leaves the mask, not it.
 	if (!cpumask_test(&w->space->walkers, cpu)) {
 		cpumask_set_atomic(&w->space->walkers, cpu);	// LOCKed, so a full barrier: pairs with tlb_flush()
 		w->joined = true;

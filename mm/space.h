@@ -53,7 +53,7 @@ enum { MAP_POPULATE = 1 };
 // -EINVAL: misaligned, empty, or outside the user half; or a boundary would cut a large page.
 // Map [va, va+len) with leaves of `level`. -EEXIST: overlaps a region. -ENOMEM: nothing was changed.
 int space_map(struct space *s, vaddr_t va, u64 len, unsigned prot, int level, unsigned flags);
-// Unmap whatever is there; holes are fine. On return no CPU can reach the frames and all emptied tables have passed
+// Unmap whatever is there; holes are fine. On return no access can reach the frames and all emptied tables have passed
 // through UNLINKED and FLUSHED and were given to the policy. -ENOMEM: a region had to be split; nothing was changed.
 int space_unmap(struct space *s, vaddr_t va, u64 len);
 // Change permissions of what is mapped or may be. -ENOENT: a hole. -ENOMEM: as above.

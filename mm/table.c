@@ -65,8 +65,11 @@ static struct {
 	struct page *ring[QUARANTINE_PAGES];
 } quarantine = { .lock = SPINLOCK_INIT("quarantine", RANK_SLAB) };
 
-static void quarantine_release(struct page *table)
+// A grace period after the table left the ring: a walker that has read an entry naming it, and not yet published it to the
+// oracle, still finds it FREE. (Every walker has at least preemption off, so it is a reader, whatever its policy.)
+static void quarantine_release(struct rcu_head *head)
 {
+	struct page *table = container_of(head, struct page, rcu);
 	const u64 *words = page_to_virt(table);
 
 	for (unsigned i = 0; i < PAGE_SIZE / sizeof(u64); i++) {
@@ -88,7 +91,7 @@ static void quarantine_add(struct page *table)
 	quarantine.count += !oldest;
 	spin_unlock_irqrestore(&quarantine.lock, flags);
 	if (oldest)
-		quarantine_release(oldest);
+		call_rcu(&oldest->rcu, quarantine_release);
 }
 
 void table_quarantine_drain(void)
@@ -101,8 +104,9 @@ void table_quarantine_drain(void)
 		quarantine.count -= !!table;
 		spin_unlock_irqrestore(&quarantine.lock, flags);
 		if (table)
-			quarantine_release(table);
+			call_rcu(&table->rcu, quarantine_release);
 	}
+	rcu_barrier();
 }
 
 u64 table_quarantine_count(void) { return READ_ONCE(quarantine.count); }

@@ -12,7 +12,7 @@ void table_set_state(struct page *table, enum table_state from, enum table_state
 // The FREE step: QUIESCED -> FREE; the oracle looks, the page is poisoned and (checking builds) kept in quarantine for a while.
 void table_free(struct page *table, const struct table_policy *policy);
 u64 tables_waiting(void);		// unlinked and not yet FREE, all CPUs
-void table_quarantine_drain(void);	// give the quarantine's pages back (tests that balance frames)
+void table_quarantine_drain(void);	// May sleep. Give the quarantine's pages back (tests that balance frames)
 u64 table_quarantine_count(void);
 
 // The tree, under the space's lock; level-parameterised.

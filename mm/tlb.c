@@ -118,6 +118,7 @@ static void flush_targets(const struct flush *f, struct cpumask *targets)
 	unsigned self = cpu_id(), loaded;
 
 	cpumask_copy(targets, &s->cpus);
+	smp_rmb();	// a CPU clears `lazy` before it sets its bit: pairs with tlb_join()
 	cpumask_clear(targets, self);
 	if (!f->freed_tables) {
 		for_each_cpu_in(cpu, targets) {
@@ -132,6 +133,7 @@ static void flush_targets(const struct flush *f, struct cpumask *targets)
 	if (f->freed_tables && !cpumask_empty(&s->walkers)) {
 		cpumask_or(targets, &s->walkers);
 		cpumask_clear(targets, self);
+		smp_rmb();	// a bit that is clear: that walk's reads are done. Pairs with the policy's exit
 		count_add(ipi_walker, cpumask_weight(targets) - loaded);
 	}
 }

@@ -32,7 +32,9 @@ struct flush {
 
 #define TLB_RANGE_MAX 32	// more pages than this: full flush
 
-// Flush [start, end) from every CPU that may hold it. On return none does. Preemption on or off, IRQs on.
+// Flush [start, end) from every CPU that may use it. On return none will: those that hold the space lazily touch no user
+// address (the accessors refuse when the current thread has no space) and catch up before they do, unless freed_tables: then
+// they have flushed as well. Preemption on or off, IRQs on.
 void tlb_flush(struct space *s, vaddr_t start, vaddr_t end, int level, bool freed_tables);
 void tlb_flush_here(const struct flush *f);	// this CPU's share; IRQs off. For back-ends
 void tlb_flush_handler(void *flush);		// the same as an xcall

@@ -13,7 +13,7 @@ STALL_DEFINE(walk_pinned);
 
 static __always_inline bool walk_range_ok(vaddr_t va, unsigned n)
 {
-	return va < USER_END && n <= (USER_END - va + PAGE_SIZE - 1) >> PAGE_SHIFT;
+	return n && va < USER_END && n <= (USER_END - va + PAGE_SIZE - 1) >> PAGE_SHIFT;
 }
 
 static __always_inline void walk_count(struct space *s, unsigned n)

@@ -11,9 +11,9 @@
 int walk_pin(struct space *s, vaddr_t va, bool write, struct page **page);
 // n pages from va on; returns how many were pinned, from the first on without gap (possibly 0).
 unsigned walk_pin_range(struct space *s, vaddr_t va, unsigned n, bool write, struct page **pages);
-// Fast path alone: how many were pinned (0 … n). Any context, NMI excepted (a put may free).
+// Fast path alone, all n in one read side: how many were pinned (0 … n). Any context, NMI excepted (a put may free).
 unsigned walk_pin_fast(struct space *s, vaddr_t va, unsigned n, bool write, struct page **pages);
 // End a pin; dirty: the holder wrote to the page. Any context but NMI.
 void page_unpin(struct page *page, bool dirty);
 
-#define WALK_CHUNK 64	// most pages inside one read side: bounds the time with interrupts off
+#define WALK_CHUNK 64	// most pages inside one read side of walk_pin_range: bounds the time with interrupts off

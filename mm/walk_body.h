@@ -33,12 +33,14 @@ struct walk_pos {
 };
 
 // Take the 4 KiB frame at va out of the leaf in `pos`, or NULL. The count is the head's, which the leaf itself names: leaves at
-// level 1 map single frames. As long as the leaf is unchanged and we hold a reference, the block is not split (page_split()
-// needs the only reference) nor reused.
-static __always_inline struct page *walk_take(const struct table_policy *p, struct space *s, const struct walk_pos *pos, vaddr_t va)
+// level 1 map single frames. From the try-get on the block is neither reused nor split (page_split() needs the only
+// reference); that it was not split just before shows in its tails. A reference that was taken in vain goes to *drop:
+// putting it may free, which the read side is no place for.
+static __always_inline struct page *walk_take(const struct table_policy *p, struct space *s, const struct walk_pos *pos, vaddr_t va,
+					      struct page **drop)
 {
 	paddr_t pa = pte_addr(pos->value);
-	struct page *head;
+	struct page *head, *page;
 
 	if (p->distrusts && unlikely(!page_valid(pa)))
 		return NULL;
@@ -48,12 +50,14 @@ static __always_inline struct page *walk_take(const struct table_policy *p, stru
 		return NULL;
 	STALL(walk_pinned, s, va, pos->level);
 	// page_try_get is a LOCKed operation: these reads come after it (pairs with the gather: clear, flush, put).
-	if (unlikely(!pte_same(pte_read(pos->entry), pos->value) || !pte_same(pte_read(pos->parent), pos->parent_value))) {
+	page = pos->level == 1 ? head : head + ((va & (level_size(pos->level) - 1)) >> PAGE_SHIFT);
+	if (unlikely(!pte_same(pte_read(pos->entry), pos->value) || !pte_same(pte_read(pos->parent), pos->parent_value) ||
+		     (pos->level > 1 && page_head(page) != head))) {
 		count(walk_restarts);
-		page_put(head);
+		*drop = head;
 		return NULL;
 	}
-	return pos->level == 1 ? head : head + ((va & (level_size(pos->level) - 1)) >> PAGE_SHIFT);
+	return page;
 }
 
 // Descend to the leaf for va; false: not present, or not permitted.
@@ -105,13 +109,14 @@ static __always_inline unsigned walk_body(const struct table_policy *p, struct s
 {
 	struct walk_state w = { .space = s };
 	struct walk_pos pos = { 0 };
+	struct page *drop = NULL;
 	unsigned got = 0;
 
 	p->enter(&w);
 	oracle_enter(s, va, (uintptr_t)__builtin_return_address(0));
 	if (likely(walk_descend(p, &w, va, write, &pos))) {
 		for (;;) {
-			struct page *page = walk_take(p, s, &pos, va);
+			struct page *page = walk_take(p, s, &pos, va, &drop);
 
 			if (unlikely(!page))
 				break;
@@ -123,6 +128,8 @@ static __always_inline unsigned walk_body(const struct table_policy *p, struct s
 	}
 	oracle_exit();
 	p->exit(&w);
+	if (unlikely(drop))
+		page_put(drop);
 	return got;
 }
 

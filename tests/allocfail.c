@@ -16,20 +16,9 @@
 #define EDGE (BASE + level_size(4) - 2 * PAGE_SIZE)
 #define EDGE_PAGES 4
 
-static unsigned regions(struct space *s)
-{
-	unsigned n = 0;
-
-	mutex_lock(&s->lock);
-	list_for_each(it, &s->regions)
-		n++;
-	mutex_unlock(&s->lock);
-	return n;
-}
-
 static bool empty(struct space *s)
 {
-	return !regions(s) && !s->mapped && !page_of(s->root_pa)->private;
+	return !mm_regions(s) && !s->mapped && !page_of(s->root_pa)->private;
 }
 
 // Pins what it can get of the range while it is built and torn down; what it gets is a fresh page.
@@ -48,7 +37,8 @@ static int look(void *arg)
 		unsigned n = walk_pin_fast(o->s, EDGE, EDGE_PAGES, true, pages);
 
 		for (unsigned i = 0; i < n; i++) {
-			o->odd += READ_ONCE(page_head(pages[i])->kind) != PAGE_ANON || READ_ONCE(*(u64 *)page_to_virt(pages[i]));
+			o->odd += READ_ONCE(page_head(pages[i])->kind) != PAGE_ANON;
+			o->odd += READ_ONCE(*(u64 *)page_to_virt(pages[i])) != 0;
 			o->pinned++;
 			page_unpin(pages[i], false);
 		}
@@ -183,7 +173,7 @@ TEST(allocfail, fault, NEEDS_CHECK)
 		EXPECT_EQ(space_unmap(s, BASE, level_size(4)), 0);
 		EXPECT_EQ(space_map(s, BASE, level_size(4), RW, 1, 0), 0);
 	}
-	EXPECT_EQ(regions(s), 1);
+	EXPECT_EQ(mm_regions(s), 1);
 	mm_balance_end(&b);
 	space_detach();
 	space_put(s);
@@ -222,11 +212,11 @@ static void fail_unmap(const struct table_policy *p)
 		inject_alloc_failure(0);
 		EXPECT(err == 0 || (err == -ENOMEM && n <= 2));
 		if (err) {
-			EXPECT_EQ(regions(s), 1);
+			EXPECT_EQ(mm_regions(s), 1);
 			EXPECT_EQ(s->mapped, PAGES);
 			EXPECT(all_there(s, PAGES));
 		} else {
-			EXPECT_EQ(regions(s), 2);
+			EXPECT_EQ(mm_regions(s), 2);
 			EXPECT_EQ(s->mapped, 2);
 		}
 		EXPECT_EQ(space_unmap(s, 0, USER_END), 0);
@@ -258,13 +248,13 @@ TEST(allocfail, protect, NEEDS_CHECK)
 		err = space_protect(s, BASE + PAGE_SIZE, PAGE_SIZE, PROT_R);
 		EXPECT_EQ(err, inject_fired() ? -ENOMEM : 0);
 		inject_alloc_failure(0);
-		EXPECT_EQ(regions(s), err ? 1 : 3);
+		EXPECT_EQ(mm_regions(s), err ? 1 : 3);
 		if (err)
 			EXPECT(all_there(s, 4));
 	}
 	EXPECT_EQ(n, 4);	// two splits
 	EXPECT_EQ(space_protect(s, BASE, 4 * PAGE_SIZE, RW), 0);
-	EXPECT_EQ(regions(s), 1);
+	EXPECT_EQ(mm_regions(s), 1);
 	mm_balance_end(&b);
 	space_put(s);
 }

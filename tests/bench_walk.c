@@ -67,6 +67,7 @@ static void slice_walk(struct bench_case *c)
 		t = cycles() - t;
 		if (!WARN_ON(got != BATCH))
 			bench_record_batch(c, t, BATCH);
+		c->busy_ns += arch_cycles_to_ns(t);
 		while (got)
 			page_unpin(pins[--got], false);
 	} while (!bench_full(c) && now_ns() < deadline);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // See mm_help.h.
 #include "tests/mm_help.h"
+#include "kernel/errno.h"
 #include "kernel/rcu.h"
 #include "kernel/sched.h"
 #include "kernel/test.h"
@@ -123,4 +124,29 @@ bool mm_poisoned(const struct page *table)
 		if (pte_present(pte_read(&e[i])))
 			return false;
 	return true;
+}
+
+unsigned mm_regions(struct space *s)
+{
+	unsigned n = 0;
+
+	mutex_lock(&s->lock);
+	list_for_each(it, &s->regions)
+		n++;
+	mutex_unlock(&s->lock);
+	return n;
+}
+
+bool mm_reads(vaddr_t va, u64 expected)
+{
+	u64 v = ~expected;
+
+	return !arch_user_read64(va, &v) && v == expected;
+}
+
+bool mm_faults(vaddr_t va)
+{
+	u64 v;
+
+	return arch_user_read64(va, &v) == -EFAULT && arch_user_write64(va, 1) == -EFAULT;
 }

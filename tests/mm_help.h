@@ -20,13 +20,17 @@ struct thread *mm_thread(const char *name, int (*fn)(void *), void *arg, unsigne
 int mm_join(struct thread *t);
 unsigned mm_other_cpu(unsigned k);	// the k-th CPU, in a circle, that is not the caller's: 0, 1, …
 
-// Flushes nothing and proves nothing, and takes the generation back, so that lazy CPUs do not catch up either. With it, a test that
-// demands a flush must fail. Not for the command line.
+// Flushes nothing and proves nothing, and takes the generation back, so that lazy CPUs do not catch up either. With it, a
+// test that demands a flush must fail. Not for the command line.
 extern const struct flush_backend mm_flush_none;
 
 // The table of `level` through which va is reached, or NULL; and the state it is in.
 struct page *mm_table(struct space *s, vaddr_t va, int level);
 enum table_state mm_state(const struct page *table);
 bool mm_poisoned(const struct page *table);	// no entry is present
+unsigned mm_regions(struct space *s);
+// User accesses of the space that the calling thread runs in.
+bool mm_reads(vaddr_t va, u64 expected);
+bool mm_faults(vaddr_t va);			// neither to be read nor to be written
 // How often this CPU has counted. A thread stays on its CPU unless it asks to move.
 #define mm_counted_here(name) READ_ONCE(this_cpu_ptr(&counters)->name)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The load of mm/: walkers against unmappers on all CPUs, in several spaces, for a bounded time. Every page carries a stamp
-// that says to which space and address it belongs, so each pin and each user access can be judged. For the suites, mode=torture
-// and mode=compare.
+// that says to which space and address it belongs, so each pin and each user access can be judged. For the suites,
+// mode=torture and mode=compare.
 #pragma once
 #include "kernel/counter.h"
 #include "mm/policy.h"
@@ -22,8 +22,8 @@ struct mm_load_result {
 };
 
 // The same seed: the same choices in each thread, under any pair. Runs at least `ms`, and longer (up to eight times, at
-// most ten seconds more) until it has evidence: tables of levels 1 to 3 freed, frees during walks and, if the pair is unsafe, a
-// violation. 0 or -ENOMEM. Preemptible context; one run at a time.
+// most ten seconds more) until it has evidence: tables of levels 1 to 3 freed, frees during walks and, if the pair is
+// unsafe, a violation. 0 or -ENOMEM. Preemptible context; one run at a time.
 int run_mm_load(const struct table_policy *policy, const struct flush_backend *flush, u64 seed, unsigned ms,
 		struct mm_load_result *result);
 bool mm_load_clean(const struct mm_load_result *r);	// no violation and all judgements 0

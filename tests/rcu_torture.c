@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// RCU in the manner of rcutorture. Updaters replace an object and let the old one age by one grace period after another;
-// readers of all kinds on all CPUs look at an object, dawdle, and look at its age again:
+// RCU in the manner of rcutorture. Updaters replace an object and let the old one age by one grace period after
+// another; readers of all kinds on all CPUs look at an object, dawdle, and look at its age again:
 //
 //	         unlink   grace period        …                10: reused
 //	age 0 ──────────▶ 1 ──────────▶ 2 ──▶ 3 ──▶ … ──▶ 9 ──────────▶ 0
@@ -142,7 +142,7 @@ static int reader_thread(void *arg)
 	return 0;
 }
 
-// ---- Updaters ----------------------------------------------------------------------------------------------------------
+// ---- Updaters -------------------------------------------------------------------------------------------------------
 
 static bool grow_older(struct object *o)	// true: old enough to be reused
 {
@@ -268,8 +268,11 @@ static void run(u32 active, u64 ns, const struct stream *until)
 	struct thread *readers[NR_CPUS], *updaters[NR_STREAMS];
 
 	reset(active);
-	for (int i = 0; i < NR_STREAMS; i++)
-		updaters[i] = active >> i & 1 ? thread_create("updater", updater_thread, &streams[i], CPU_ANY, PRIO_NORMAL) : NULL;
+	for (int i = 0; i < NR_STREAMS; i++) {
+		updaters[i] = NULL;
+		if (active >> i & 1)
+			updaters[i] = thread_create("updater", updater_thread, &streams[i], CPU_ANY, PRIO_NORMAL);
+	}
 	for_each_cpu(cpu)
 		readers[cpu] = thread_create("reader", reader_thread, NULL, cpu, PRIO_NORMAL);
 	for (u64 end = now_ns() + ns; now_ns() < end && !(until && overtaken(until)); )
@@ -302,7 +305,7 @@ TEST(rcu_torture, no_reader_is_overtaken, 0)
 
 	gp = rcu_completed();
 	run(1 << BY_CALLBACK | 1 << BY_SYNCHRONIZE | 1 << BY_EXPEDITED | 1 << BY_EXPEDITED_2, ns, NULL);
-	log_info("%llu grace periods; reads: %llu preemption off, %llu interrupts off, %llu in interrupts, %llu in NMIs",
+	log_info("%llu grace periods; reads: %llu preemption off, %llu IRQs off, %llu in interrupts, %llu in NMIs",
 		 (unsigned long long)(rcu_completed() - gp), (unsigned long long)torture.reads[IN_THREAD],
 		 (unsigned long long)torture.reads[IN_IRQS_OFF], (unsigned long long)torture.reads[IN_INTERRUPT],
 		 (unsigned long long)torture.reads[IN_NMI]);
@@ -318,8 +321,8 @@ TEST(rcu_torture, no_reader_is_overtaken, 0)
 		EXPECT(torture.reads[kind] > 0 || (kind == IN_NMI && nr_cpus == 1));
 }
 
-// The control: an updater that waits for nothing must be caught, else the test above proves nothing. (On one CPU it never
-// runs inside a reader.)
+// The control: an updater that waits for nothing must be caught, else the test above proves nothing. (On one CPU it
+// never runs inside a reader.)
 TEST(rcu_torture, control_is_caught, NEEDS_CPUS2)
 {
 	run(1 << BY_NOTHING, 20 * NSEC_PER_SEC, &streams[BY_NOTHING]);

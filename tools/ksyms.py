@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 # NASM calls a local label "function.label"; what the compiler appends to a function's name is part of it.
-LOCAL_LABEL = re.compile(r"\.(?!isra|constprop|part|cold)\w")
+LOCAL_LABEL = re.compile(r"\.(?!isra|constprop|part|cold|\d)\w")
 
 
 def functions(nm, elf):

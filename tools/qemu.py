@@ -126,12 +126,13 @@ def sentence_of(status, lines, timeout):
 
 
 def run(config, on_line=None, interactive=False):
-    """Boot once. `on_line(line)` sees each line of the serial port as it comes."""
+    """Boot once. `on_line(line)` sees each line of the serial port as it comes; interactive: the terminal is the serial port."""
     with tempfile.TemporaryDirectory(prefix="quiesce-") as folder:
         arguments = command(config, folder)
         start, lines, expired = time.monotonic(), [], threading.Event()
         process = subprocess.Popen(arguments, stdin=None if interactive else subprocess.DEVNULL,
-                                   stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+                                   stdout=None if interactive else subprocess.PIPE,
+                                   stderr=None if interactive else subprocess.STDOUT)
 
         def expire():
             expired.set()
@@ -141,7 +142,7 @@ def run(config, on_line=None, interactive=False):
         if timer:
             timer.start()
         try:
-            for raw in process.stdout:
+            for raw in process.stdout or ():
                 line = ESCAPES.sub("", raw.decode("utf-8", "replace")).rstrip("\r\n").replace("\r", "")
                 if not line and not lines:
                     continue

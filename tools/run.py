@@ -68,7 +68,7 @@ def compare(config):
 
 
 def debug(config):
-    config.extra = ("-s", "-S")
+    config.extra = ("-gdb", "tcp:127.0.0.1:1234", "-S")
     symbols = "build/quiesce.elf" if config.build == "release" else "build/quiesce-check.elf"
     os.makedirs("build/debug", exist_ok=True)
     arguments = qemu.command(config, "build/debug")

@@ -75,11 +75,10 @@ class Outcome:
         self.failed.append((what, list(details)))
 
 
-def run_make(run, on_line):
-    """A target that prints KTAP itself: (exit status or None, lines, sentence)."""
-    process = subprocess.Popen(["make", "--no-print-directory", "-j", str(os.cpu_count()), run.target], stdin=subprocess.DEVNULL,
-                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
-                               start_new_session=True)
+def run_command(run, on_line):
+    """A command of the host that prints KTAP: (exit status or None, lines, sentence)."""
+    process = subprocess.Popen(run.command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                               text=True, errors="replace", start_new_session=True)
     expired = threading.Event()
 
     def expire():
@@ -96,7 +95,7 @@ def run_make(run, on_line):
     timer.cancel()
     if expired.is_set():
         return None, lines, f"time-out: still running after {run.limit()} s"
-    return status, lines, "success" if status == 0 else f"make {run.target} failed with status {status}"
+    return status, lines, "success" if status == 0 else f"{' '.join(run.command)} failed with status {status}"
 
 
 def around_failure(lines):
@@ -129,12 +128,12 @@ def judge_says(outcome, lines):
             outcome.fail(f"no line says \"{part}\"", [] if outcome.failed else lines[-10:])
 
 
-def judge_refusal(outcome, result):
-    """A run that must be refused: the right status, the named error, and only then it has passed."""
+def judge_whole(outcome, result):
+    """A run that is one test: it must end with the right status and say what it must."""
     want = qemu.SUCCESS + 2 * outcome.run.status
     if result.status != want:
-        outcome.fail(f"expected exit status {outcome.run.status}, but: {result.sentence}", result.lines[-10:])
-    if not result.lines or f"quiesce: exit {outcome.run.status}" != result.lines[-1]:
+        outcome.fail(f"expected exit status {outcome.run.status}, but: {result.sentence}", around_failure(result.lines))
+    elif f"quiesce: exit {outcome.run.status}" != result.lines[-1]:
         outcome.fail(f"the last line is not \"quiesce: exit {outcome.run.status}\"", result.lines[-3:])
     judge_says(outcome, result.lines)
     outcome.passed = 0 if outcome.failed else 1
@@ -143,16 +142,16 @@ def judge_refusal(outcome, result):
 def judge(run, outcome, on_line):
     """Run it; on_line sees each line."""
     if run.config is None:
-        status, lines, sentence = run_make(run, on_line)
+        status, lines, sentence = run_command(run, on_line)
         judge_report(outcome, lines, status == 0, sentence)
         return
     run.config.timeout = run.limit()
     result = qemu.run(run.config, on_line=on_line)
-    if run.status:
-        judge_refusal(outcome, result)
-    else:
+    if run.ktap:
         judge_report(outcome, result.lines, result.ok, result.sentence)
         judge_says(outcome, result.lines)
+    else:
+        judge_whole(outcome, result)
 
 
 def execute(run, progress):

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // RAM, and a memory-management unit without a TLB: every access to user memory walks the tables of the loaded root.
 #include "kernel/errno.h"
+#include "kernel/thread.h"
 #include "kernel/panic.h"
 #include "mm/page.h"
 #include "mm/space.h"
@@ -92,7 +93,7 @@ static u8 *translate(vaddr_t va, bool write)
 static bool access_user(vaddr_t va, u64 *value, bool write, vaddr_t *fault)
 {
 	vaddr_t second = ALIGN_UP(va + 1, PAGE_SIZE);	// where the next page begins, if the access reaches it
-	u8 *p = translate(va, write), *q = p;
+	u8 *p = current->space ? translate(va, write) : NULL, *q = p;	// a lazily held space is not to be touched
 
 	*fault = va;
 	if (!p)

@@ -4,6 +4,7 @@
 #include "arch/x86_64/uaccess.h"
 #include "arch/x86_64/cpu.h"
 #include "kernel/errno.h"
+#include "kernel/thread.h"
 #include <arch/mmu.h>
 
 extern const struct extable_entry __start_extable[], __stop_extable[];
@@ -16,7 +17,9 @@ const struct extable_entry *extable_find(u64 rip)
 	return NULL;
 }
 
-static __always_inline bool outside_user(vaddr_t va) { return va > USER_END - sizeof(u64); }
+// A CPU without a space may still hold one lazily, and a stale TLB with it: unmappers skip it because it touches no user address.
+// The current thread and the root change together with interrupts off, so the answer holds until the access.
+static __always_inline bool no_user_memory(vaddr_t va) { return !current->space || va > USER_END - sizeof(u64); }
 
 #define EXTABLE(may_fault_in) \
 	".pushsection extable, \"a\"\n\t" \
@@ -30,7 +33,7 @@ int name(vaddr_t va, u64 *out) \
 	int error = -EFAULT; \
 	u64 v = 0; \
 \
-	if (outside_user(va)) \
+	if (no_user_memory(va)) \
 		return error; \
 	user_memory_open(); \
 	__asm__ volatile("1:\tmovq (%2), %1\n\t" \
@@ -47,7 +50,7 @@ int name(vaddr_t va, u64 v) \
 { \
 	int error = -EFAULT; \
 \
-	if (outside_user(va)) \
+	if (no_user_memory(va)) \
 		return error; \
 	user_memory_open(); \
 	__asm__ volatile("1:\tmovq %1, (%2)\n\t" \

@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: MIT
+// RCU's grace-period thread. Only it begins and ends grace periods:
+//
+//	wait for a request ──▶ begin: seq odd, set bits ──▶ scan: idle CPUs, own CPU ──▶ all in? ──▶ end: seq even
+//	                                                       ▲                            │ no: sleep
+//	                                                       └────────────────────────────┘
+//	                                                         last report, next tick, pressure
+//
+// Properties and proof: rcu.c.
+#include <arch/ipi.h>
+#include "kernel/counter.h"
+#include "kernel/panic.h"
+#include "kernel/rcu_internal.h"
+#include "kernel/thread.h"
+#include "kernel/time.h"
+
+// The thread has a doorbell, so that many CPUs with the same wish do not queue up for the lock of its wait queue. Who
+// finds it rung may go: the thread answers, by a full barrier, before it looks at what it waits for. Preemption is
+// off so that the one who rings does not lose its CPU before it wakes.
+void rcu_wake_thread(void)
+{
+	preempt_disable();
+	if (!READ_ONCE(rcu.bell) && !xchg(&rcu.bell, 1))
+		waitq_wake_one(&rcu.gp_wq);
+	preempt_enable();
+}
+
+static void answer_bell(void)
+{
+	xchg(&rcu.bell, 0);
+}
+
+static bool gp_requested(void)
+{
+	return READ_ONCE(rcu.requested) > rcu_seq_completed(READ_ONCE(rcu.seq));
+}
+
+// Either the thread sees the new request when it looks for work after a grace period, or we see that none is running
+// and wake it: the read-modify-writes of `requested` and `seq` are full barriers on both sides.
+void rcu_request(u64 gp, bool may_wake)
+{
+	u64 old;
+
+	do {
+		old = READ_ONCE(rcu.requested);
+	} while (old < gp && !cmpxchg(&rcu.requested, old, gp));
+	if (may_wake && !rcu_seq_running(READ_ONCE(rcu.seq)))
+		rcu_wake_thread();
+}
+
+void rcu_set_pressure(u64 callbacks)
+{
+	WRITE_ONCE(rcu.pressure, callbacks);
+}
+
+void rcu_press(bool may_wake)
+{
+	if (READ_ONCE(rcu.pressed))
+		return;
+	WRITE_ONCE(rcu.pressed, 1);
+	if (may_wake) {
+		WRITE_ONCE(rcu.scan_due, 1);
+		rcu_wake_thread();
+	}
+}
+
+static void gp_begin(void)
+{
+	u64 now = now_ns();
+
+	WRITE_ONCE(rcu.gp_started, now);
+	WRITE_ONCE(rcu.stall_at, now + READ_ONCE(rcu.stall_ns));
+	WRITE_ONCE(rcu.scan_due, 0);
+	fetch_add(&rcu.seq, 1);
+	smp_mb();	// property 1; pairs with the one in rcu_snapshot()
+	for (unsigned i = rcu.nr_nodes; i-- > 0; ) {	// the root first: a leaf may empty as soon as it is set
+		struct rcu_node *node = &rcu.node[i];
+		irqflags_t flags = spin_lock_irqsave(&node->lock);
+
+		ASSERT(!node->waiting);
+		WRITE_ONCE(node->waiting, node->children);
+		spin_unlock_irqrestore(&node->lock, flags);
+	}
+}
+
+// Has this CPU idled, in this grace period, at some instant up to now? (property 2b)
+static bool has_idled(struct rcu_cpu *rc, unsigned cpu, u64 gp)
+{
+	u64 s = rcu_idle_sample(cpu);
+
+	if (rc->sample_gp != gp) {
+		rc->sample_gp = gp;
+		rc->sample = s;
+	}
+	return rcu_sample_idle(s) || s != rc->sample;
+}
+
+static void scan_leaf(struct rcu_node *leaf, unsigned first_cpu, u64 gp, struct cpumask *holdouts)
+{
+	irqflags_t flags = irq_save();
+	u32 idled = 0;
+
+	spin_lock(&leaf->lock);
+	for (u32 left = leaf->waiting; left; left &= left - 1) {
+		unsigned cpu = first_cpu + (unsigned)__builtin_ctz(left);
+		struct rcu_cpu *rc = &per_cpu(rcu_cpu, cpu);
+
+		if (has_idled(rc, cpu, gp))
+			idled |= rc->bit;
+		else
+			cpumask_set(holdouts, cpu);
+	}
+	if (idled)
+		rcu_clear_and_unlock(leaf, idled);
+	else
+		spin_unlock(&leaf->lock);
+	irq_restore(flags);
+}
+
+// Report the idle CPUs and our own, kick the rest if there is pressure. True: nobody is left.
+static bool gp_scan(u64 gp)
+{
+	struct cpumask holdouts = { 0 };
+	irqflags_t flags = irq_save();
+
+	rcu_quiescent(this_cpu_ptr(&rcu_cpu));	// the thread's own code is preemptible
+	irq_restore(flags);
+	for (unsigned i = 0; i * RCU_FANOUT < nr_cpus; i++)
+		if (READ_ONCE(rcu.node[i].waiting))
+			scan_leaf(&rcu.node[i], i * RCU_FANOUT, gp, &holdouts);
+	if (READ_ONCE(rcu.pressed)) {
+		for_each_cpu_in(cpu, &holdouts) {
+			WRITE_ONCE(rcu.kicks, rcu.kicks + 1);
+			count(ipi_resched);
+			arch_send_ipi(cpu, IPI_RESCHED);	// its next preemption point is a quiescent state
+		}
+	}
+	return !READ_ONCE(rcu.root->waiting);
+}
+
+static bool any_over_watermark(void)
+{
+	for_each_cpu(cpu)
+		if (READ_ONCE(per_cpu(rcu_cpu, cpu).cb.count) > READ_ONCE(rcu.pressure))
+			return true;
+	return false;
+}
+
+static void gp_end(void)
+{
+	irqflags_t flags = spin_lock_irqsave(&rcu.root->lock);	// after every CPU's report (property 3)
+
+	BUG_ON(rcu.root->waiting);
+	fetch_add(&rcu.seq, 1);
+	spin_unlock_irqrestore(&rcu.root->lock, flags);
+	WRITE_ONCE(rcu.stall_at, UINT64_MAX);
+	if (READ_ONCE(rcu.pressed) && !any_over_watermark())
+		WRITE_ONCE(rcu.pressed, 0);	// a list that outgrows it just now sets it again with its next callback
+	for (unsigned i = 0; i * RCU_FANOUT < nr_cpus; i++)
+		waitq_wake_all(&rcu.node[i].done_wq);
+}
+
+static void grace_period(void)
+{
+	gp_begin();
+	while (!gp_scan(rcu_seq_completed(rcu.seq) + 1)) {
+		wait_event(&rcu.gp_wq, (answer_bell(), !READ_ONCE(rcu.root->waiting) || READ_ONCE(rcu.scan_due) ||
+						       READ_ONCE(rcu.threads_wanted)));
+		WRITE_ONCE(rcu.scan_due, 0);
+		rcu_callbacks_threads();
+	}
+	gp_end();
+}
+
+static int gp_thread(void *arg)
+{
+	for (;;) {
+		wait_event(&rcu.gp_wq, (answer_bell(), gp_requested() || READ_ONCE(rcu.threads_wanted)));
+		rcu_callbacks_threads();
+		if (gp_requested())
+			grace_period();
+	}
+	return 0;
+}
+
+void synchronize_rcu(void)
+{
+	ASSERT_MAY_SLEEP();
+	ASSERT(current != rcu.gp_thread && rcu.gp_thread);
+	struct waitq *q = &rcu.node[cpu_id() / RCU_FANOUT].done_wq;	// any would do: a near one
+	u64 gp = rcu_snapshot();
+
+	rcu_request(gp, true);
+	wait_event(q, rcu_elapsed(gp));
+}
+
+void rcu_start(void)
+{
+	rcu.gp_thread = thread_create("rcu_gp", gp_thread, NULL, RCU_GP_CPU, PRIO_HIGH);
+	if (!rcu.gp_thread)
+		panic("no memory for RCU's grace-period thread");
+}

@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: MIT
+// The walkers: they pin, read and write what they find, and judge it.
+//
+// Walker 0 lingers now and then, with interrupts as the policy has them, before it reads a table of group 0; when it does, the
+// space's unmapper is likely to take that group down. So whatever lets a table go too early is found soon.
+#include "kernel/stall.h"
+#include "kernel/thread.h"
+#include "kernel/time.h"
+#include "mm/walk.h"
+#include "tests/mm_help.h"
+#include "tests/mm_load_parts.h"
+
+#define LINGER_NS (10 * NSEC_PER_MSEC)		// at most so long for the table to be unlinked
+#define FREE_NS (20 * NSEC_PER_MSEC)		// then for it to be freed, if nobody is waiting for this walk
+#define NO_FREE_NS NSEC_PER_MSEC		// or if somebody should be
+
+// The frame is pinned: whatever it is now, it stays.
+static void judge_pin(struct worker *w, unsigned at, vaddr_t va, struct page *page, bool write)
+{
+	u64 *word = page_to_virt(page), *own = &word[8 + w->index % 256];
+	u64 seen = READ_ONCE(word[0]), mine = rand_next(&w->seed) & ~1ull;
+
+	w->found.pins++;
+	if (READ_ONCE(page_head(page)->kind) != PAGE_ANON || (seen && seen != stamp_of(at, va))) {
+		w->found.bad_pins++;
+	} else if (write && w->load->safe) {
+		WRITE_ONCE(*own, mine);
+		for (int i = 0; i < 32; i++)
+			cpu_relax();
+		w->found.lost_writes += READ_ONCE(*own) != mine;
+	}
+	page_unpin(page, write);
+}
+
+static void read_as_user(struct worker *w, unsigned at, vaddr_t va)
+{
+	u64 seen;
+
+	if (arch_user_read64_nofault(va, &seen))
+		return;
+	w->found.user_reads++;
+	w->found.bad_reads += seen && seen != stamp_of(at, va);
+}
+
+static void pin_some(struct worker *w, unsigned at, struct slot s, unsigned first)
+{
+	struct page *pages[MOST_PAGES];
+	bool write = !RANDOM(w, 8);
+	unsigned how = RANDOM(w, 8), n = 0;
+	vaddr_t va = s.va + first * PAGE_SIZE;
+
+	if (how == 0)
+		n = walk_pin(w->load->space[at], va, write, pages) == 0;
+	else if (how == 1)
+		n = walk_pin_range(w->load->space[at], va, s.pages - first, write, pages);
+	else
+		n = walk_pin_fast(w->load->space[at], va, 1, write, pages);
+	for (unsigned i = 0; i < n; i++)
+		judge_pin(w, at, va + i * PAGE_SIZE, pages[i], write);
+}
+
+#if CHECK
+STALL_DECLARE(walk_level);
+
+// The table to which the entry of `level` leads; we are inside a walk, which keeps it or, if the policy is wrong, does not.
+static struct page *next_table(const struct space *s, vaddr_t va, int level)
+{
+	pte_t *table = s->root, v = 0;
+
+	for (int l = PT_LEVELS; l >= level; l--) {
+		v = pte_read(&table[pt_index(va, l)]);
+		if (!pte_present(v) || !page_valid(pte_addr(v)))
+			return NULL;
+		table = phys_to_virt(pte_addr(v));
+	}
+	return page_of(pte_addr(v));
+}
+
+static void wait_for_state(const struct page *table, bool unlinked, u64 ns)
+{
+	for (u64 end = now_ns() + ns; now_ns() < end;) {
+		enum table_state state = mm_state(table);
+
+		if (unlinked ? state != TABLE_LIVE : state == TABLE_FREE)
+			return;
+		cpu_relax();
+	}
+}
+
+static void linger(struct stall_point *p, void *arg)
+{
+	struct worker *w = arg;
+	struct page *table = next_table(p->space, p->va_lo, p->level);
+
+	if (!table)
+		return;
+	WRITE_ONCE(w->load->lingering, w->lingers_at + 1);
+	wait_for_state(table, true, LINGER_NS);
+	if (mm_state(table) != TABLE_LIVE)
+		wait_for_state(table, false, irqs_enabled() ? FREE_NS : NO_FREE_NS);
+	WRITE_ONCE(w->load->lingering, 0);
+}
+
+// Half of walker 0's time. Only it arms the point, and only its CPU matches.
+static void pin_and_linger(struct worker *w, unsigned at)
+{
+	struct slot s = slot_of(0, RANDOM(w, SLOTS));
+	u64 start = now_ns();
+
+	w->lingers_at = at;
+	stall_walk_level.action = linger;
+	stall_walk_level.arg = w;
+	stall_walk_level.cpu = (int)cpu_id();
+	stall_arm(&stall_walk_level, w->load->space[at], s.va, s.va + PAGE_SIZE, 2 + (int)RANDOM(w, 3));
+	pin_some(w, at, s, 0);
+	stall_release(&stall_walk_level);
+	w->next_linger = 2 * now_ns() - start;
+}
+#else
+static void pin_and_linger(struct worker *w, unsigned at) { w->next_linger = ~0ull; }
+#endif
+
+// Move now and then: in and out of a space, or into another.
+static void move(struct worker *w, unsigned *attached)
+{
+	struct load *l = w->load;
+
+	if (current->space)
+		space_detach();
+	*attached = RANDOM(w, l->nr_spaces + 1);
+	if (*attached < l->nr_spaces)
+		space_attach(l->space[*attached]);
+}
+
+int walker(void *arg)
+{
+	struct worker *w = arg;
+	struct load *l = w->load;
+	unsigned attached = l->nr_spaces;	// none
+
+	for (u64 round = 0; !READ_ONCE(l->stop); round++) {
+		struct slot s = slot_of(RANDOM(w, GROUPS), RANDOM(w, SLOTS));
+		unsigned at;
+
+		if (round % 64 == 0)
+			move(w, &attached);
+		at = attached < l->nr_spaces && RANDOM(w, 4) ? attached : RANDOM(w, l->nr_spaces);
+		if (w->lingers && now_ns() >= w->next_linger)
+			pin_and_linger(w, at);
+		pin_some(w, at, s, RANDOM(w, s.pages));
+		if (at == attached)
+			read_as_user(w, at, s.va);
+	}
+	if (current->space)
+		space_detach();
+	return 0;
+}

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: MIT
+// What the suites of RCU share: moving about, and readers that hold a grace period up for as long as one likes.
+#pragma once
+#include "kernel/rcu_internal.h"
+#include "kernel/time.h"
+
+static inline unsigned last_cpu(void) { return nr_cpus - 1; }
+void move_to(unsigned cpu);	// this thread; 0: where the grace-period thread lives, to leave the others alone
+void move_anywhere(void);
+void spin_ns(u64 ns);
+bool settled(unsigned cpu);	// is it left alone, idle and tickless? Takes 20 ticks
+
+#define WAIT_MS 60000	// long enough for 64 CPUs on two cores that others use too
+// Wait, asleep, until cond holds; false after `ms`.
+#define EVENTUALLY(cond, ms) ({ \
+	u64 _end = now_ns() + (ms) * NSEC_PER_MSEC; \
+	while (!(cond) && now_ns() < _end) \
+		thread_sleep_ns(NSEC_PER_MSEC); \
+	!!(cond); })
+
+enum reader_kind { READ_PREEMPT_OFF, READ_IRQS_OFF, READ_INTERRUPT, READ_NMI, NR_READERS };
+extern const char *const reader_name[];
+
+extern struct reader {
+	enum reader_kind kind;
+	u64 ns;			// how long
+	u32 inside, done;
+	u32 leave;		// ns == 0: until this is set
+} reader;
+// Start one reader of that kind on that CPU; returns once it is inside. The thread, or NULL, is for end_reader().
+struct thread *start_reader(enum reader_kind kind, unsigned cpu, u64 ns);
+void end_reader(struct thread *t);
+
+void count_run(struct rcu_head *head);	// a callback: counts
+extern u32 ran;

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: MIT
+// See walk_hold.h.
+#include "tests/walk_hold.h"
+#include "kernel/lib.h"
+#include "kernel/rcu.h"
+#include "kernel/test.h"
+#include "kernel/time.h"
+#include "mm/table.h"
+#include "mm/walk.h"
+#include "tests/mm_help.h"
+
+#if CHECK
+int walk_once(void *arg)
+{
+	struct walk_job *j = arg;
+
+	if (j->local)
+		space_attach(j->s);
+	j->got = walk_pin_fast(j->s, j->va, 1, j->write, &j->page);
+	if (j->local)
+		space_detach();
+	return 0;
+}
+
+static void watch(struct held_walk *h, bool unmap_may_return)
+{
+	for (u64 end = now_ns() + h->hold_ns; now_ns() < end;) {
+		enum table_state state = mm_state(h->table);
+
+		h->too_early += state == TABLE_QUIESCED || state == TABLE_FREE;
+		h->too_early += !unmap_may_return && READ_ONCE(h->returned);
+		cpu_relax();
+	}
+}
+
+void hold_up_the_unmap(struct stall_point *p, void *arg)
+{
+	struct held_walk *h = arg;
+
+	store_release(&h->there, 1u);
+	spin_until(mm_state(h->table) != TABLE_LIVE, "the unmap", -1);
+	watch(h, false);
+}
+
+void hold_up_the_free(struct stall_point *p, void *arg)
+{
+	struct held_walk *h = arg;
+
+	store_release(&h->there, 1u);
+	spin_until(load_acquire(&h->returned), "the unmap", -1);
+	watch(h, true);
+}
+
+void hold_up_nobody(struct stall_point *p, void *arg)
+{
+	struct held_walk *h = arg;
+
+	store_release(&h->there, 1u);
+	spin_until(load_acquire(&h->returned), "the unmap", -1);
+}
+
+void hold_walk(struct held_walk *h, const char *policy, bool local, int level, bool keep_upper,
+	       void (*action)(struct stall_point *, void *))
+{
+	struct space *s = space_create_with(policy_find(policy), flush_find("ipi"));
+	struct thread *walker;
+
+	*h = (struct held_walk){ .job = { .s = s, .va = BASE, .local = local }, .hold_ns = 2 * NSEC_PER_MSEC };
+	REQUIRE(s);
+	EXPECT_EQ(space_map(s, BASE, PAGE_SIZE, RW, 1, MAP_POPULATE), 0);
+	if (keep_upper)		// another L1 table under the same L2 table
+		EXPECT_EQ(space_map(s, BASE + level_size(2), PAGE_SIZE, RW, 1, MAP_POPULATE), 0);
+	h->table = mm_table(s, BASE, level - 1);
+	REQUIRE(h->table);
+	stall_walk_level.action = action;
+	stall_walk_level.arg = h;
+	stall_arm(&stall_walk_level, s, BASE, BASE + PAGE_SIZE, level);
+	walker = mm_thread("walker", walk_once, &h->job, mm_other_cpu(0));
+	REQUIRE(walker);
+	spin_until(load_acquire(&h->there), "walker", -1);
+	EXPECT_EQ(space_unmap(s, BASE, PAGE_SIZE), 0);
+	if (!strcmp(policy, "rcu") && !local)
+		EXPECT_EQ(mm_state(h->table), TABLE_FLUSHED);
+	if (strcmp(policy, "rcu"))
+		EXPECT_EQ(mm_state(h->table), TABLE_FREE);
+	store_release(&h->returned, 1u);
+	mm_join(walker);
+	EXPECT_EQ(stall_walk_level.hits, 1);
+	stall_release(&stall_walk_level);
+	EXPECT_EQ(h->job.got, 0);
+	EXPECT_EQ(h->too_early, 0);
+	if (!strcmp(policy, "rcu"))
+		rcu_barrier();
+	EXPECT_EQ(mm_state(h->table), TABLE_FREE);
+	EXPECT(mm_poisoned(h->table));
+	EXPECT(cpumask_empty(&s->walkers));
+	space_put(s);
+}
+#endif

@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: MIT
+// The lockless walk over ranges, and addresses that no walk may accept.
+#include "kernel/errno.h"
+#include "kernel/test.h"
+#include "mm/walk.h"
+#include "tests/mm_help.h"
+
+#define BASE 0x10000000000ull	// the start of an L3 table
+#define RW (PROT_R | PROT_W)
+
+// Over the edges of tables of all levels, from 4 KiB to 2 MiB pages and back, and up to a hole.
+TEST(walk, ranges, 0)
+{
+	enum { N = 8 };
+	static const int edges[] = { 2, 3, 4 };
+	struct space *s = space_create();
+	struct page *pages[2 * PT_ENTRIES];
+
+	REQUIRE(s);
+	for (unsigned i = 0; i < ARRAY_SIZE(edges); i++) {
+		vaddr_t va = BASE + level_size(edges[i]) - N / 2 * PAGE_SIZE;
+
+		EXPECT_EQ(space_map(s, va, N * PAGE_SIZE, RW, 1, MAP_POPULATE), 0);
+		EXPECT_EQ(walk_pin_fast(s, va, N, true, pages), N);
+		for (unsigned k = 0; k < N; k++) {
+			struct page *one;
+
+			EXPECT_EQ(walk_pin_fast(s, va + k * PAGE_SIZE, 1, true, &one), 1);
+			EXPECT(one == pages[k] && one->refs == 3);
+			page_unpin(one, false);
+			page_unpin(pages[k], false);
+		}
+		EXPECT_EQ(walk_pin_fast(s, va, N + 1, true, pages), N);	// then a hole
+		for (unsigned k = 0; k < N; k++)
+			page_unpin(pages[k], false);
+		EXPECT_EQ(walk_pin_fast(s, va - PAGE_SIZE, N, true, pages), 0);	// begins with one
+		EXPECT_EQ(space_unmap(s, va, N * PAGE_SIZE), 0);
+	}
+	space_put(s);
+}
+
+// What lies behind a table in memory is none of its entries, though here it looks like one: all frames around the tables
+// begin with an entry for a decoy.
+TEST(walk, range_ends_with_the_table, 0)
+{
+	enum { TABLES = 16 };
+	struct space *s = space_create();
+	struct page *decoy = page_alloc(0, PAGE_ANON, PG_ZERO), *pages[2], *one;
+	unsigned baited = 0;
+
+	REQUIRE(s && decoy);
+	for (unsigned i = 0; i <= TABLES; i++) {
+		vaddr_t edge = BASE + i * level_size(2);	// the last page of one table, the first of the next
+
+		EXPECT_EQ(space_map(s, edge - PAGE_SIZE, 2 * PAGE_SIZE, RW, 1, MAP_POPULATE), 0);
+		EXPECT_EQ(walk_pin_fast(s, edge - PAGE_SIZE, 2, true, pages), 2);
+		for (unsigned k = 0; k < 2; k++) {
+			pte_write(page_to_virt(pages[k]), pte_make_leaf(page_to_phys(decoy), 1, RW));
+			page_unpin(pages[k], true);
+		}
+	}
+	for (unsigned i = 1; i <= TABLES; i++) {
+		vaddr_t edge = BASE + i * level_size(2);
+
+		baited += pte_read(page_to_virt(mm_table(s, edge - PAGE_SIZE, 1) + 1)) ==
+			  pte_make_leaf(page_to_phys(decoy), 1, RW);
+		EXPECT_EQ(walk_pin_fast(s, edge, 1, true, &one), 1);
+		EXPECT_EQ(walk_pin_fast(s, edge - PAGE_SIZE, 2, true, pages), 2);
+		EXPECT(pages[1] == one);
+		page_unpin(one, false);
+		page_unpin(pages[0], false);
+		page_unpin(pages[1], false);
+	}
+	EXPECT(baited > 0);
+	EXPECT_EQ(decoy->refs, 1);
+	page_put(decoy);
+	space_put(s);
+}
+
+TEST(walk, range_of_mixed_sizes, 0)
+{
+	struct space *s = space_create();
+	struct page *pages[PT_ENTRIES + 4];
+	vaddr_t large = BASE + level_size(2);
+
+	REQUIRE(s);
+	EXPECT_EQ(space_map(s, large - 2 * PAGE_SIZE, 2 * PAGE_SIZE, RW, 1, 0), 0);
+	EXPECT_EQ(space_map(s, large, level_size(2), RW, 2, 0), 0);
+	EXPECT_EQ(space_map(s, large + level_size(2), 2 * PAGE_SIZE, RW, 1, 0), 0);
+	space_attach(s);
+	for (unsigned i = 0; i < ARRAY_SIZE(pages); i++)
+		EXPECT_EQ(arch_user_write64(large + (i - 2ull) * PAGE_SIZE, i), 0);
+	space_detach();
+	EXPECT_EQ(walk_pin_fast(s, large - 2 * PAGE_SIZE, ARRAY_SIZE(pages), false, pages), ARRAY_SIZE(pages));
+	for (unsigned i = 0; i < ARRAY_SIZE(pages); i++) {
+		EXPECT_EQ(READ_ONCE(*(u64 *)page_to_virt(pages[i])), i);
+		page_unpin(pages[i], false);
+	}
+	space_put(s);
+}
+
+// The range form faults in what is missing and goes on: longer than a chunk, and stopped by what is forbidden.
+TEST(walk, range_faults_in, 0)
+{
+	enum { N = 3 * WALK_CHUNK + 5 };
+	struct space *s = space_create();
+	struct page *pages[N];
+
+	REQUIRE(s);
+	EXPECT_EQ(space_map(s, BASE, N * PAGE_SIZE, RW, 1, 0), 0);
+	EXPECT_EQ(space_protect(s, BASE + (N - 1) * PAGE_SIZE, PAGE_SIZE, PROT_R), 0);
+	EXPECT_EQ(walk_pin_range(s, BASE, N, true, pages), N - 1);
+	for (unsigned i = 0; i < N - 1; i++) {
+		EXPECT_EQ(pages[i]->refs, 2);
+		page_unpin(pages[i], false);
+	}
+	EXPECT_EQ(walk_pin_range(s, BASE, N, false, pages), N);
+	for (unsigned i = 0; i < N; i++)
+		page_unpin(pages[i], false);
+	EXPECT_EQ(s->mapped, N);
+	space_put(s);
+}
+
+TEST(walk, hostile_addresses, 0)
+{
+	static const vaddr_t bad[] = {
+		USER_END, USER_END + PAGE_SIZE, 0x800000000000ull, 0xffff800000000000ull, ~0ull, 1ull << 63,
+	};
+	struct space *s = space_create();
+	struct page *pages[4];
+
+	REQUIRE(s);
+	EXPECT_EQ(space_map(s, USER_END - 2 * PAGE_SIZE, 2 * PAGE_SIZE, RW, 1, MAP_POPULATE), 0);
+	for (unsigned i = 0; i < ARRAY_SIZE(bad); i++) {
+		EXPECT_EQ(walk_pin(s, bad[i], false, pages), -EFAULT);
+		EXPECT_EQ(walk_pin_fast(s, bad[i], 1, false, pages), 0);
+		EXPECT_EQ(walk_pin_range(s, bad[i], 1, false, pages), 0);
+		EXPECT_EQ(walk_pin_range(s, bad[i], ~0u, false, pages), 0);
+	}
+	// The whole range must lie in the user half.
+	EXPECT_EQ(walk_pin_fast(s, USER_END - 2 * PAGE_SIZE, 3, false, pages), 0);
+	EXPECT_EQ(walk_pin_range(s, USER_END - PAGE_SIZE, ~0u, false, pages), 0);
+	EXPECT_EQ(walk_pin_range(s, USER_END - 2 * PAGE_SIZE, 0, false, pages), 0);
+	EXPECT_EQ(walk_pin_range(s, USER_END - 2 * PAGE_SIZE, 2, false, pages), 2);
+	page_unpin(pages[0], false);
+	page_unpin(pages[1], false);
+	EXPECT_EQ(walk_pin(s, USER_END - 1, false, pages), 0);
+	page_unpin(pages[0], false);
+	EXPECT_EQ(walk_pin(s, 0, false, pages), -EFAULT);	// a hole
+	space_put(s);
+}

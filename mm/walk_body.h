@@ -136,6 +136,7 @@ static __always_inline unsigned walk_body(const struct table_policy *p, struct s
 // Free FLUSHED tables at once: for policies whose flush was the wait.
 void policy_free_now(struct list *tables, const struct table_policy *policy);
 
+// walk_one is aligned so that it does not straddle pages, which an emulator pays for at every jump between them.
 // Ends a policy's file: NAME_enter, _step, _exit, _free and _wait are its operations; the rest are further fields.
 #define DEFINE_TABLE_POLICY(n, ...) \
 	static unsigned n##_walk(struct space *, vaddr_t, unsigned, bool, struct page **); \
@@ -148,7 +149,7 @@ void policy_free_now(struct list *tables, const struct table_policy *policy);
 	{ \
 		return walk_body(&n##_policy, s, va, count, write, pages); \
 	} \
-	static unsigned n##_walk_one(struct space *s, vaddr_t va, bool write, struct page **page) \
+	static unsigned __aligned(1024) n##_walk_one(struct space *s, vaddr_t va, bool write, struct page **page) \
 	{ \
 		return walk_body(&n##_policy, s, va, 1, write, page); \
 	} \

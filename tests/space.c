@@ -85,13 +85,20 @@ TEST(space, protect_nothing, 0)
 {
 	struct space *s = space_create();
 	struct page *page;
+	u64 value;
 
 	REQUIRE(s);
 	EXPECT_EQ(space_map(s, BASE, PAGE_SIZE, RW, 1, MAP_POPULATE), 0);
+	space_attach(s);
+	EXPECT_EQ(arch_user_write64(BASE, 0x5eed), 0);
 	EXPECT_EQ(space_protect(s, BASE, PAGE_SIZE, 0), 0);
 	EXPECT_EQ(space_fault(s, BASE, false), -EFAULT);
 	EXPECT_EQ(walk_pin(s, BASE, false, &page), -EFAULT);
+	EXPECT_EQ(arch_user_read64(BASE, &value), -EFAULT);	// nor may the kernel on the user's behalf
+	EXPECT_EQ(arch_user_write64_nofault(BASE, 1), -EFAULT);
 	EXPECT_EQ(space_protect(s, BASE, PAGE_SIZE, PROT_R | PROT_X), 0);
+	EXPECT(mm_reads(BASE, 0x5eed));				// what was there still is
+	space_detach();
 	EXPECT_EQ(space_fault(s, BASE, false), 0);
 	EXPECT_EQ(space_fault(s, BASE, true), -EFAULT);
 	space_put(s);

@@ -33,12 +33,24 @@ static void watch(struct held_walk *h, bool unmap_may_return)
 	}
 }
 
+// CPUs that flushes were for, so far.
+static u64 flush_targets(void)
+{
+	u64 n = 0;
+
+	for_each_cpu(cpu)
+		n += READ_ONCE(per_cpu(counters, cpu).ipi_flush) + READ_ONCE(per_cpu(counters, cpu).ipi_walker);
+	return n;
+}
+
+// Until the unmapper has decided whom to wait for: for this CPU, or else it soon returns, too early.
 void hold_up_the_unmap(struct stall_point *p, void *arg)
 {
 	struct held_walk *h = arg;
+	u64 targets = flush_targets();
 
 	store_release(&h->there, 1u);
-	spin_until(mm_state(h->table) != TABLE_LIVE, "the unmap", -1);
+	spin_until(flush_targets() != targets || READ_ONCE(h->returned), "the unmap", -1);
 	watch(h, false);
 }
 

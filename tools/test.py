@@ -7,6 +7,7 @@ import fnmatch
 import os
 import subprocess
 import sys
+import textwrap
 import threading
 import time
 
@@ -165,7 +166,7 @@ def execute(run, progress):
             judge(run, outcome, lambda line: (log.write(line + "\n"), progress.line(line)))
     except qemu.Unavailable as error:
         if run.config.accel == "kvm":
-            outcome.skipped.append((f"{run.name} (all of it)", str(error)))
+            outcome.skipped.append((run.name, str(error)))
         else:
             outcome.fail(str(error))
     outcome.seconds = time.monotonic() - start
@@ -179,8 +180,17 @@ def execute(run, progress):
     return outcome
 
 
+def names_by_suite(names):
+    """suite: a, b; suite: c"""
+    suites = collections.defaultdict(list)
+    for name in sorted(names):
+        suite, _, test = name.partition(".")
+        suites[suite].append(test)
+    return "; ".join(f"{suite}: {', '.join(tests)}" if any(tests) else suite for suite, tests in suites.items())
+
+
 def print_skipped(outcomes):
-    """Each reason once, with the tests and in how many configurations."""
+    """Each reason once, with the tests and the configurations."""
     by_reason = collections.defaultdict(lambda: (set(), set()))
     for outcome in outcomes:
         for name, reason in outcome.skipped:
@@ -190,7 +200,8 @@ def print_skipped(outcomes):
         say("\nSkipped:")
     for reason, (names, runs) in sorted(by_reason.items()):
         where = ", ".join(sorted(runs)) if len(runs) <= 3 else f"{len(runs)} configurations"
-        say(f"  {reason}: in {where}: {', '.join(sorted(names))}")
+        say(f"  {reason} (in {where})")
+        say(textwrap.fill(names_by_suite(names), 118, initial_indent="    ", subsequent_indent="    "))
 
 
 def main():

@@ -21,6 +21,9 @@ typedef u64 pte_t;	// an entry of any level. Shared: only through pte_read, pte_
 enum pte_bits {
 	PTE_P = 1 << 0, PTE_W = 1 << 1, PTE_U = 1 << 2, PTE_PWT = 1 << 3, PTE_PCD = 1 << 4,
 	PTE_A = 1 << 5, PTE_D = 1 << 6, PTE_PS = 1 << 7, PTE_G = 1 << 8,
+	// Ours (and clear in the poison of freed tables): a leaf that nobody may use. P is clear, so the CPU ignores all else
+	// (SDM vol. 3, 4.5).
+	PTE_NONE = 1 << 10,
 };
 #define PTE_NX (1ull << 63)
 #define PTE_ADDR 0x000ffffffffff000ull
@@ -33,7 +36,8 @@ static __always_inline void pte_write(pte_t *e, pte_t v) { store_release(e, v); 
 static __always_inline pte_t pte_xchg(pte_t *e, pte_t v) { return xchg(e, v); }
 static __always_inline bool pte_cmpxchg(pte_t *e, pte_t old, pte_t v) { return cmpxchg(e, old, v); }
 
-static __always_inline bool pte_present(pte_t v) { return v & PTE_P; }
+// Does the entry name a frame or a table (which, with PTE_NONE, nobody may use)?
+static __always_inline bool pte_present(pte_t v) { return v & (PTE_P | PTE_NONE); }
 static __always_inline bool pte_leaf(pte_t v, int level) { return level == 1 || (v & PTE_PS); }
 static __always_inline bool pte_writable(pte_t v) { return v & PTE_W; }
 static __always_inline bool pte_user(pte_t v) { return v & PTE_U; }
@@ -51,15 +55,17 @@ static __always_inline bool pte_permits(pte_t v, bool write)
 // The leaf with other permissions and all else, A and D included, as it is.
 static __always_inline pte_t pte_with_prot(pte_t v, unsigned prot)
 {
-	v &= ~(pte_t)(PTE_W | PTE_NX | PTE_U);
-	return v | (prot & PROT_R ? PTE_U : 0) | (prot & PROT_W ? PTE_W : 0) | (prot & PROT_X ? 0 : pte_nx_mask);
+	v &= ~(pte_t)(PTE_P | PTE_NONE | PTE_W | PTE_NX | PTE_U);
+	if (!(prot & PROT_R))
+		return v | PTE_NONE;
+	return v | PTE_P | PTE_U | (prot & PROT_W ? PTE_W : 0) | (prot & PROT_X ? 0 : pte_nx_mask);
 }
 // Equal but for the bits that hardware sets by itself?
 static __always_inline bool pte_same(pte_t a, pte_t b) { return !((a ^ b) & ~(pte_t)(PTE_A | PTE_D)); }
 
 static __always_inline pte_t pte_make_leaf(paddr_t pa, int level, unsigned prot)	// a user leaf
 {
-	return pte_with_prot(pa | PTE_P | (level > 1 ? PTE_PS : 0), prot);
+	return pte_with_prot(pa | (level > 1 ? PTE_PS : 0), prot);
 }
 static __always_inline pte_t pte_make_table(paddr_t pa) { return pa | PTE_P | PTE_W | PTE_U; }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The command-line parser. A line is hostile until proven otherwise: every character is checked, nothing is copied without
-// a bound, and each error says what would have been valid.
+// The command-line parser. A line is hostile until proven otherwise: every character is checked, nothing is copied
+// without a bound, and each error says what would have been valid.
 #include "kernel/cmdline.h"
 #include "kernel/lib.h"
 #include "kernel/log.h"
@@ -104,7 +104,7 @@ static bool check_characters(struct parser *p, const char *line)
 	}
 	for (size_t i = 0; line[i]; i++) {
 		if (line[i] < ' ' || line[i] > '~') {
-			complain(p, "character 0x%02x at column %zu; valid: printable ASCII", (unsigned)(u8)line[i], i + 1);
+			complain(p, "character 0x%02x at column %zu; valid: printable ASCII", (u8)line[i], i + 1);
 			return false;
 		}
 	}

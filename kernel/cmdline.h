@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Command-line keys. A key is declared where it is used; the parser finds all of them in a linker section. GRUB's line is
-// read first, QEMU's fw_cfg line overrides it key by key. Any error is printed with what is valid and ends the run.
+// Command-line keys. A key is declared where it is used; the parser finds all of them in a linker section. GRUB's line
+// is read first, QEMU's fw_cfg line overrides it key by key. Any error is printed with what is valid and ends the run.
 #pragma once
 #include "kernel/types.h"
 

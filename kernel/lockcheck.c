@@ -131,6 +131,11 @@ bool spin_held(struct spinlock *l)
 	return READ_ONCE(l->owner) == cpu_id() + 1;
 }
 
+bool spin_none_held(void)
+{
+	return !this_cpu_read(held.n);
+}
+
 void locks_print_held(unsigned cpu)
 {
 	struct held *h = per_cpu_ptr(&held, cpu);
@@ -156,6 +161,7 @@ u64 spin_locks_taken(void)
 const char *spin_lock_fault(struct spinlock *l, bool nested) { return NULL; }
 const char *spin_unlock_fault(struct spinlock *l) { return NULL; }
 bool spin_held(struct spinlock *l) { return true; }
+bool spin_none_held(void) { return true; }
 void locks_print_held(unsigned cpu) { }
 u64 spin_locks_taken(void) { return 0; }
 #endif

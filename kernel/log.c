@@ -5,8 +5,8 @@
 // entered again on the same CPU at any instant, also by an NMI in the middle of a line.
 //
 //   thread, printer free             take it, print, print what was deferred, release, look once more
-//   thread, another CPU prints       wait (bounded by that CPU's line)
-//   interrupt, NMI, or own CPU holds try once; else leave the text in a deferred slot, which the holder prints
+//   thread, another CPU prints       wait (bounded by that CPU's line and the interrupts that it takes meanwhile)
+//   IRQs off, or own CPU holds       try once; else leave the text in a deferred slot, which the holder prints
 //   panic mode                       the speaker writes at once; all others are mute
 #include "kernel/log.h"
 #include "kernel/atomic.h"
@@ -22,7 +22,8 @@ static u32 printer;		// CPU + 1 of the owner; 0: free
 static u32 speaker;		// CPU + 1 in panic mode; else 0
 static u32 level_shown = LOG_INFO;
 
-// Owner of the printer only. In panic mode the speaker has a line of its own: the owner may have been stopped in mid-line.
+// Owner of the printer only. In panic mode the speaker has a line of its own: the owner may have been stopped in
+// mid-line.
 static char line[LOG_LINE_MAX], panic_line[LOG_LINE_MAX];
 static char early[EARLY_MAX];	// text kept back until log_open()
 static size_t early_len;
@@ -86,8 +87,10 @@ static void write_deferred(void)
 		store_release(&deferred_tail, deferred_tail + 1);	// the slot is free: pairs with defer()'s load
 	}
 	lost = xchg(&deferred_lost, 0ull);
-	if (lost)
-		write_out(line, (size_t)ksnprintf(line, sizeof(line), "# WARN: %llu lines lost\n", (unsigned long long)lost));
+	if (lost) {
+		ksnprintf(line, sizeof(line), "# WARN: %llu lines lost\n", (unsigned long long)lost);
+		write_out(line, strlen(line));
+	}
 }
 
 static bool deferred_waiting(void) { return READ_ONCE(deferred[READ_ONCE(deferred_tail) % NR_DEFERRED].ready); }
@@ -132,7 +135,8 @@ static void print(const struct text *t)
 	} else if (printer_try()) {
 		write_out(line, render(line, sizeof(line), t));
 		printer_release();
-	} else if (in_irq() || READ_ONCE(printer) == mine) {
+	} else if (!irqs_enabled() || READ_ONCE(printer) == mine) {
+		// Not wait, also in a thread: an interrupt of the holder may spin for a lock that this CPU has.
 		if (defer(t) && printer_try())
 			printer_release();
 	} else {

@@ -17,8 +17,8 @@ void klog(enum loglevel level, const char *fmt, ...) __printf(2, 3);
 #define log_info(...) klog(LOG_INFO, __VA_ARGS__)
 #define log_debug(...) klog(LOG_DEBUG, __VA_ARGS__)
 void log_set_level(enum loglevel level);
-// Until this is called all text is kept back, so that the banner is the first line although it is known late. `first` is
-// printed before the text kept. A panic, kernel_exit() and loglevel=debug open the printer too.
+// Until this is called all text is kept back, so that the banner is the first line although it is known late. `first`
+// is printed before the text kept. A panic, kernel_exit() and loglevel=debug open the printer too.
 void log_open(const char *first);
 // From now on this CPU alone prints, without locks: it owns the machine (panic, exit).
 void log_panic_mode(void);

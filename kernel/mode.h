@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What a run does (mode=): a function declared where it is written. It runs in a kernel thread on the finished machine and
-// returns the run's exit status (kernel/panic.h).
+// What a run does (mode=): a function declared where it is written. It runs in a kernel thread on the finished machine
+// and returns the run's exit status (kernel/panic.h).
 #pragma once
 #include "kernel/types.h"
 

@@ -37,14 +37,17 @@ static void print_modes(void)
 }
 CMDLINE_KEY_LIST(mode, set_mode, print_modes);
 
+static bool is_glob_character(char c)
+{
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || strchr("_.*?,-", c);
+}
+
 static const char *set_glob(char *to, size_t size, const char *value)
 {
-	static const char extra[] = "_.*?,-";
-
 	if (strlen(value) >= size)
 		return "too long";
 	for (const char *c = value; *c; c++)
-		if (!(*c >= 'a' && *c <= 'z') && !(*c >= 'A' && *c <= 'Z') && !(*c >= '0' && *c <= '9') && !strchr(extra, *c))
+		if (!is_glob_character(*c))
 			return "not a pattern";
 	memcpy(to, value, strlen(value) + 1);
 	return NULL;

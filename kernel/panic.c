@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Giving up. The first CPU that panics owns the machine: it speaks, and stops the others by NMI. Each of those notes its own
-// backtrace in per-CPU memory and halts at once (many CPUs on few cores: none may spin for its turn); the owner prints them
-// all. The one wait is bounded: a CPU that does not answer is named and left behind.
+// Giving up. The first CPU that panics owns the machine: it speaks, and stops the others by NMI. Each of those notes
+// its own backtrace in per-CPU memory and halts at once (many CPUs on few cores: none may spin for its turn); the owner
+// prints them all. The one wait is bounded: a CPU that does not answer is named and left behind.
 #include "kernel/panic.h"
 #include "kernel/cpumask.h"
 #include "kernel/lib.h"
@@ -25,19 +25,30 @@ struct last_state {		// what a stopped CPU was doing
 };
 static DEFINE_PER_CPU(struct last_state, last_state);
 
-static u32 owner;		// CPU + 1 that panicked
+static u32 owner;		// CPU + 1 that panicked or exits; never given up
 static u64 warnings;
 
 bool panic_in_progress(void) { return READ_ONCE(owner) != 0; }
+bool panic_is_mine(void) { return READ_ONCE(owner) == cpu_id() + 1; }
 u64 warn_count(void) { return READ_ONCE(warnings); }
 
-static void note_own_state(void)
+// IRQs off. True: the machine has just become this CPU's; false: it was before. Else this CPU stops here.
+static bool own_machine(void)
+{
+	if (cmpxchg(&owner, 0u, cpu_id() + 1))
+		return true;
+	if (!panic_is_mine())
+		panic_stop_this_cpu();
+	return false;
+}
+
+static void note_own_state(unsigned (*backtrace)(uintptr_t *out, unsigned max))
 {
 	struct last_state *s = this_cpu_ptr(&last_state);
 
 	s->thread = current;
 	s->preempt = this_cpu_read(preempt_count);
-	s->frames = in_irq() ? arch_backtrace_interrupted(s->pcs, MAX_FRAMES) : arch_backtrace(s->pcs, MAX_FRAMES);
+	s->frames = backtrace(s->pcs, MAX_FRAMES);
 	store_release(&s->noted, 1u);
 }
 
@@ -54,7 +65,9 @@ static void print_state(unsigned cpu)
 _Noreturn void panic_stop_this_cpu(void)
 {
 	irq_disable();
-	note_own_state();
+	// The NMI also comes to one that lost the race to panic and has noted its state: that may be being printed.
+	if (!READ_ONCE(this_cpu_ptr(&last_state)->noted))
+		note_own_state(in_nmi() ? arch_backtrace_interrupted : arch_backtrace);
 	arch_halt_forever();
 }
 
@@ -85,11 +98,9 @@ _Noreturn void panic(const char *fmt, ...)
 	va_list ap;
 
 	irq_disable();
-	if (!cmpxchg(&owner, 0u, cpu_id() + 1)) {
-		if (READ_ONCE(owner) != cpu_id() + 1)
-			panic_stop_this_cpu();
-		log_panic_mode();	// the panic itself has failed: no more risks
-		log_error("panic inside panic");
+	if (!own_machine()) {
+		log_panic_mode();	// the panic, or the exit, has itself failed: no more risks
+		log_error("panic inside panic or exit");
 		kernel_exit(EXIT_PANIC);
 	}
 	log_panic_mode();
@@ -98,7 +109,7 @@ _Noreturn void panic(const char *fmt, ...)
 	va_end(ap);
 	kprintf("# PANIC: %s\n", message);
 	arch_print_registers();
-	note_own_state();
+	note_own_state(arch_backtrace);		// from here also in an interrupt: its handler is what failed
 	print_state(cpu_id());
 	let_others_speak();
 	kernel_exit(EXIT_PANIC);
@@ -116,6 +127,7 @@ void warn_at(const char *file, int line, const char *what)
 _Noreturn void kernel_exit(int status)
 {
 	irq_disable();
+	own_machine();		// a run in which another CPU panics may not end with this status
 	log_panic_mode();	// nobody prints after the last line
 	if (status == EXIT_OK && warn_count()) {
 		log_error("%llu warnings: the run has failed", (unsigned long long)warn_count());

@@ -6,7 +6,8 @@
 #include <arch/irq.h>
 
 DECLARE_PER_CPU(u32, preempt_count);	// bits 0-15 preempt depth, 16-19 interrupt depth, 20-23 NMI depth
-DECLARE_PER_CPU(bool, need_resched);	// set by this CPU's tick or by a reschedule IPI
+// Set on the own CPU only: by a wake-up there, its tick, the reschedule IPI, and RCU's expedited call.
+DECLARE_PER_CPU(bool, need_resched);
 
 #define PREEMPT_ONE 1u
 #define HARDIRQ_ONE (1u << 16)

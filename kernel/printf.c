@@ -42,7 +42,8 @@ static void put_string(struct out *o, const struct spec *sp, const char *s)
 }
 
 // prefix, zeros, digits, with blanks on one side: |  -0042|, |0x00ff  |.
-static void put_number(struct out *o, const struct spec *sp, u64 v, unsigned base, const char *digits, const char *prefix)
+static void put_number(struct out *o, const struct spec *sp, u64 v, unsigned base, const char *digits,
+		       const char *prefix)
 {
 	char text[64];
 	int n = 0, zeros, prefix_len = (int)strlen(prefix);

@@ -12,7 +12,9 @@ static __always_inline void rcu_read_lock(void) { preempt_disable(); }
 static __always_inline void rcu_read_unlock(void) { preempt_enable(); }
 
 // fn(head) runs in thread context, preemption on, after a grace period that began after this call. Any context but NMI;
-// IRQs either way. The head is RCU's until fn is called.
+// IRQs either way. The head is RCU's until fn is called. fn must not sleep on a lock that anyone holds across
+// synchronize_rcu() or rcu_barrier(): the latter waits for fn, and without memory for the CPU's callback thread the
+// grace-period thread itself runs it.
 void call_rcu(struct rcu_head *head, void (*fn)(struct rcu_head *));
 void synchronize_rcu(void);		// wait for a full grace period. Thread context, may sleep
 void synchronize_rcu_expedited(void);	// the same by IPIs: faster, disturbs the CPUs that run. May sleep

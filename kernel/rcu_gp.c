@@ -20,6 +20,7 @@
 void rcu_wake_thread(void)
 {
 	preempt_disable();
+	smp_mb();	// what the thread waits for, then the bell: pairs with the exchange in answer_bell()
 	if (!READ_ONCE(rcu.bell) && !xchg(&rcu.bell, 1))
 		waitq_wake_one(&rcu.gp_wq);
 	preempt_enable();

@@ -13,7 +13,7 @@
 
 void rcu_set_stall_ns(u64 ns)
 {
-	WRITE_ONCE(rcu.stall_ns, ns);
+	WRITE_ONCE(rcu.stall_ns, MIN(ns, UINT64_MAX / 2));	// it is added to the time of day
 }
 
 u64 rcu_stalls(void)

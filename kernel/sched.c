@@ -103,8 +103,8 @@ static struct runq *lock_runq_of(struct thread *t, irqflags_t *flags)
 }
 
 // The caller keeps t alive: it holds a reference, or a lock that t must take before it can go on (waitq).
-// Whoever made t's condition true did so before; the lock's read-modify-write is the full barrier between that store
-// and our load of `state`. It pairs with waitq_prepare(), which stores `state` and then loads the condition.
+// Who wakes by a condition meets the waiter at q->lock: whoever comes second to it sees the other's store, see mutex.c.
+// A sleeper is woken by its own CPU. So no barrier is needed here between the condition and the load of `state`.
 bool thread_wake(struct thread *t)
 {
 	irqflags_t flags;

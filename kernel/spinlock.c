@@ -8,7 +8,8 @@
 //          the host has cores every hand-over then costs a turn of the host's scheduler. Not fair, but whoever runs
 //          gets on.
 //
-// Taking is an acquire (the load of `serving`), releasing a release (its store). Either way of taking contains a seq_cst read-modify-write: a full barrier, on which thread_wake() relies.
+// Taking is an acquire (the load of `serving`), releasing a release (its store). Either way of taking contains a
+// seq_cst read-modify-write.
 //
 // The release store is the last access to the lock: whoever takes it next may free its memory.
 #include "kernel/spinlock.h"

@@ -13,7 +13,7 @@ enum lock_rank {
 	RANK_MUTEX,	// the spinlock inside a mutex, waitqueue or completion
 	RANK_RUNQ,
 	RANK_TIMER,
-	RANK_RCU_NODE,	// leaf first; nested towards the root
+	RANK_RCU_NODE,	// one at a time: a leaf's is released before its parent's is taken
 	RANK_RCU_CB,
 	RANK_SLAB,
 	RANK_PAGES,	// the buddy allocator
@@ -55,5 +55,6 @@ void spin_unlock_irqrestore(struct spinlock *l, irqflags_t flags);
 const char *spin_lock_fault(struct spinlock *l, bool nested);
 const char *spin_unlock_fault(struct spinlock *l);
 bool spin_held(struct spinlock *l);		// by this CPU; checking builds only (else true)
+bool spin_none_held(void);			// by this CPU; checking builds only (else true)
 void locks_print_held(unsigned cpu);		// for panic and watchdog; nothing in release builds
 u64 spin_locks_taken(void);			// by this CPU since boot; checking builds only (else 0)

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: MIT
-// Stall points: off -> armed (stall_arm) -> taken (the first CPU that matches) -> off. `armed` is that state; whoever wins
-// the exchange armed -> taken owns the visit.
+// Stall points: off -> armed (stall_arm) -> taken (the first CPU that matches) -> off. `armed` is that state; whoever
+// wins the exchange armed -> taken owns the visit. The word also says which arming it is: a CPU that has matched the
+// condition of an earlier one must not win the exchange of this one.
 #include "kernel/stall.h"
 #include "kernel/time.h"
 
-enum { STALL_OFF, STALL_ARMED, STALL_TAKEN };
+enum { STALL_OFF, STALL_ARMED, STALL_TAKEN, STALL_STATES };
+static u32 stall_state(u32 armed) { return armed % STALL_STATES; }
 
 static bool stall_matches(const struct stall_point *p, const void *space, u64 va, int level)
 {
@@ -14,9 +16,10 @@ static bool stall_matches(const struct stall_point *p, const void *space, u64 va
 
 void stall_hit(struct stall_point *p, const void *space, u64 va, int level)
 {
-	// The acquire pairs with stall_arm()'s release: the condition is complete.
-	if (load_acquire(&p->armed) != STALL_ARMED || !stall_matches(p, space, va, level) ||
-	    !cmpxchg(&p->armed, (u32)STALL_ARMED, (u32)STALL_TAKEN))
+	u32 armed = load_acquire(&p->armed);	// pairs with stall_arm()'s release: the condition is complete
+
+	if (stall_state(armed) != STALL_ARMED || !stall_matches(p, space, va, level) ||
+	    !cmpxchg(&p->armed, armed, armed - STALL_ARMED + STALL_TAKEN))
 		return;
 	fetch_add(&p->hits, 1);
 	if (p->action) {
@@ -38,14 +41,16 @@ void stall_arm(struct stall_point *p, const void *space, u64 va_lo, u64 va_hi, i
 	p->hits = 0;
 	p->parked = 0;
 	p->released = 0;
-	store_release(&p->armed, (u32)STALL_ARMED);
+	store_release(&p->armed, ++p->turn % (UINT32_MAX / STALL_STATES) * STALL_STATES + STALL_ARMED);
 }
 
 void stall_wait_parked(struct stall_point *p) { spin_until(load_acquire(&p->parked), p->name, -1); }
 
 void stall_release(struct stall_point *p)
 {
-	if (!cmpxchg(&p->armed, (u32)STALL_ARMED, (u32)STALL_OFF)) {	// else nobody came by
+	u32 armed = READ_ONCE(p->armed);
+
+	if (stall_state(armed) != STALL_ARMED || !cmpxchg(&p->armed, armed, (u32)STALL_OFF)) {	// else nobody came by
 		store_release(&p->released, 1u);
 		spin_until(load_acquire(&p->armed) == STALL_OFF, p->name, -1);
 	}

@@ -6,7 +6,8 @@
 
 struct stall_point {
 	const char *name;
-	u32 armed;		// 0: off. The fields below are written before it and read after it
+	u32 armed;		// 0: off; else state and turn, see stall.c. Written after the fields below, read before
+	u32 turn;		// how often it has been armed
 	const void *space;	// NULL: any
 	u64 va_lo, va_hi;	// address range; 0,0: any
 	int level;		// 0: any

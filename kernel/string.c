@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// mem* and str* for the freestanding kernel; the host build has libc's. GCC would turn these loops into calls of the very
-// functions that they define, hence the pragma.
+// mem* and str* for the freestanding kernel; the host build has libc's. GCC would turn these loops into calls of the
+// very functions that they define, hence the pragma.
 #pragma GCC optimize("no-tree-loop-distribute-patterns")
 #include "kernel/lib.h"
 
@@ -13,12 +13,13 @@ void *memcpy(void *restrict to, const void *restrict from, size_t n)
 	const u8 *s = from;
 
 	for (; n >= 4 * WORD; n -= 4 * WORD, d += 4 * WORD, s += 4 * WORD) {
-		u64 a = ((const word *)s)[0], b = ((const word *)s)[1], c = ((const word *)s)[2], e = ((const word *)s)[3];
+		const word *from4 = (const word *)s;
+		u64 w0 = from4[0], w1 = from4[1], w2 = from4[2], w3 = from4[3];
 
-		((word *)d)[0] = a;
-		((word *)d)[1] = b;
-		((word *)d)[2] = c;
-		((word *)d)[3] = e;
+		((word *)d)[0] = w0;
+		((word *)d)[1] = w1;
+		((word *)d)[2] = w2;
+		((word *)d)[3] = w3;
 	}
 	for (; n >= WORD; n -= WORD, d += WORD, s += WORD)
 		*(word *)d = *(const word *)s;
@@ -32,7 +33,8 @@ void *memmove(void *to, const void *from, size_t n)
 	u8 *d = to;
 	const u8 *s = from;
 
-	// Forward copying is right unless the destination begins inside the source; one word is read before it is written.
+	// Forward copying is right unless the destination begins inside the source; one word is read before it is
+	// written.
 	if ((uintptr_t)d - (uintptr_t)s >= n)
 		return memcpy(to, from, n);
 	for (d += n, s += n; n >= WORD; n -= WORD) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The test harness: one flat KTAP version 1 plan, each result named "suite.name". Diagnostics come before the result that
-// they belong to, and a line before each test says which one runs, so that a hang names its test.
+// The test harness: one flat KTAP version 1 plan, each result named "suite.name". Diagnostics come before the result
+// that they belong to, and a line before each test says which one runs, so that a hang names its test.
 #include "kernel/test.h"
 #include "kernel/cmdline.h"
 #include "kernel/cpumask.h"
@@ -89,7 +89,8 @@ static void check_left_behind(const char *name, u64 warnings_before)
 	if (warn_count() != warnings_before)
 		test_fail(__FILE__, __LINE__, "%llu warnings", (unsigned long long)(warn_count() - warnings_before));
 	if (!preemptible())
-		panic("test %s returned with interrupts or preemption off (count 0x%x)", name, this_cpu_read(preempt_count));
+		panic("test %s returned with interrupts or preemption off (count 0x%x)", name,
+		      this_cpu_read(preempt_count));
 }
 
 static bool run_one(const struct test *t, unsigned k, unsigned n, const char *glob)

@@ -25,7 +25,7 @@ enum {
 	REGISTER(tests, t_##s##_##n); \
 	static void test_##s##_##n(void)
 
-void test_fail(const char *file, int line, const char *fmt, ...) __printf(3, 4);	// any thread; counted atomically
+void test_fail(const char *file, int line, const char *fmt, ...) __printf(3, 4);	// any thread
 void test_skip(const char *why);
 bool test_failed(void);		// has the running test failed already?
 // Does not return from the test by itself.

@@ -13,7 +13,7 @@ u64 now_ns(void);		// monotonic since boot, same on all CPUs up to the TSC's ske
 static inline u64 tick_ns(void) { return NSEC_PER_SEC / tick_hz; }
 void time_init_cpu(void);	// start this CPU's tick
 // Called by arch for every timer interrupt; IRQs off, between irq_enter() and irq_exit(). `quiescent`: the interrupt
-// came from user mode, the idle loop, or code with preemption on.
+// came from user mode or code with preemption on. The idle loop, which runs at depth 1, is recognised inside.
 void time_interrupt(bool quiescent);
 void tick_stop_idle(void);	// idle loop, IRQs off: stop the tick or arm it for the next sleeper, if nothing needs it
 void tick_restart(void);	// leaving idle, IRQs off

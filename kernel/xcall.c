@@ -13,6 +13,7 @@
 #include "kernel/counter.h"
 #include "kernel/panic.h"
 #include "kernel/preempt.h"
+#include "kernel/spinlock.h"
 #include "kernel/time.h"
 #include <arch/ipi.h>
 
@@ -84,10 +85,12 @@ static int holdout(const struct cpumask *targets)
 	return -1;
 }
 
-// DESIGN 7: two CPUs that waited for each other with interrupts off would wait for ever.
+// DESIGN 7: two CPUs that waited for each other with interrupts off would wait for ever; so would we for a CPU that
+// spins, with interrupts off, for a lock of ours.
 static void assert_may_wait(void)
 {
 	ASSERT(irqs_enabled() && !in_irq());
+	ASSERT(spin_none_held());
 }
 
 void xcall_one(unsigned cpu, xcall_fn fn, void *arg)

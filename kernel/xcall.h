@@ -6,8 +6,8 @@
 struct xcall;
 typedef void (*xcall_fn)(void *arg);
 
-// One request for one CPU, when the caller brings the memory: it stays the callee's until `fn` has been entered
-// (asynchronous) and must not be queued twice (busy tells).
+// One request for one CPU, when the caller brings the memory. Asynchronous: it stays the callee's while `busy` is set,
+// which is dropped before `fn` is entered, so that `fn` may queue it anew; it must not be queued twice.
 struct xcall {
 	struct xcall *next;
 	xcall_fn fn;
@@ -17,8 +17,8 @@ struct xcall {
 };
 
 // Run fn(arg) on one CPU, or on every CPU of the mask. fn runs in interrupt context, IRQs off. The own CPU, if named,
-// is called directly (IRQs off). Returns after all have finished: needs IRQs on (asserted, DESIGN 7); preemption may
-// be off. Not waiting: xcall_async.
+// is called directly (IRQs off). Returns after all have finished: needs IRQs on and no spinlock held (asserted,
+// DESIGN 7); preemption may be off. Not waiting: xcall_async.
 void xcall_one(unsigned cpu, xcall_fn fn, void *arg);
 void xcall_mask(const struct cpumask *mask, xcall_fn fn, void *arg);
 // The same in two halves, so that the caller can work meanwhile: start, then wait. At most one per CPU at a time;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Formatting, patterns, numbers, sorting, memory: against known answers and against the simplest thing that can be right.
+// Formatting, patterns, numbers, sorting, memory: against known answers and against the simplest thing that can be
+// right.
 #include "kernel/lib.h"
 #include "kernel/counter.h"
 #include "kernel/cpumask.h"

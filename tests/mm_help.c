@@ -49,21 +49,27 @@ static void warm_up(void)
 	warm = true;
 }
 
-// Threads of earlier tests may still be on their last steps: settled is what stays the same for a while.
-void mm_balance_begin(struct mm_balance *b)
+// Threads may still be on their last steps: settled is what stays the same for a while.
+u64 mm_settled_frames(void)
 {
-	u64 again;
+	u64 frames, again;
 
 	warm_up();
-	b->spaces = space_count();
-	b->frames = settle();
+	frames = settle();
 	for (int same = 0; same < 2; same++) {
 		thread_sleep_ns(NSEC_PER_MSEC);
 		again = settle();
-		if (again != b->frames)
+		if (again != frames)
 			same = -1;
-		b->frames = again;
+		frames = again;
 	}
+	return frames;
+}
+
+void mm_balance_begin(struct mm_balance *b)
+{
+	b->spaces = space_count();
+	b->frames = mm_settled_frames();
 }
 
 void mm_balance_end(const struct mm_balance *b)

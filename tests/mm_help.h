@@ -12,6 +12,7 @@ struct space;
 struct mm_balance {
 	u64 frames, spaces;
 };
+u64 mm_settled_frames(void);	// free frames when nothing is deferred any more and no cache holds any. May sleep
 void mm_balance_begin(struct mm_balance *b);
 void mm_balance_end(const struct mm_balance *b);
 

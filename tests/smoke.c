@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// The machine has come up as it should: every CPU is there, has its own data, takes its tick and answers calls. Quick even
-// with 255 CPUs on two cores, therefore one CPU after another wherever a CPU has to spin, and in groups where threads meet.
+// The machine has come up as it should: every CPU is there, has its own data, takes its tick and answers calls. Quick
+// even with 255 CPUs on two cores, therefore one CPU after another wherever a CPU has to spin, and in groups where
+// threads meet.
 #include "kernel/banner.h"
 #include "kernel/lib.h"
 #include "kernel/test.h"
@@ -185,8 +186,8 @@ static void check_table(const pte_t *table, int level, unsigned first, bool writ
 			continue;
 		if (pte_leaf(e, level)) {
 			if (w && x)
-				test_fail(__FILE__, __LINE__, "level %d entry %u (%#llx) is writable and executable", level, i,
-					  (unsigned long long)e);
+				test_fail(__FILE__, __LINE__, "level %d entry %u (%#llx): writable and executable",
+					  level, i, (unsigned long long)e);
 			EXPECT(!pte_user(e));
 		} else {
 			check_table(phys_to_virt(pte_addr(e)), level - 1, 0, w, x);

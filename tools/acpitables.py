@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""ACPI tables of our own for QEMU's firmware, sound and broken: with acpi=off the machine brings none, so that these can
-stand in their place (fw_cfg files etc/acpi/rsdp, etc/acpi/tables and the script etc/table-loader that SeaBIOS executes)."""
+"""ACPI tables of our own for QEMU's firmware, sound and broken: with acpi=off the machine brings none, so that these
+can stand in their place (fw_cfg files etc/acpi/rsdp, etc/acpi/tables and the script etc/table-loader for SeaBIOS)."""
 import struct
 
 TABLES, RSDP = "etc/acpi/tables", "etc/acpi/rsdp"
@@ -18,7 +18,8 @@ def checksummed(data, at, wrong=False):
 
 
 def table(signature, body, length=None, wrong_checksum=False):
-    header = signature + struct.pack("<IBB6s8sI4sI", length or 36 + len(body), 1, 0, b"QSCTST", b"QUIESCE ", 1, b"TEST", 1)
+    header = signature + struct.pack("<IBB6s8sI4sI", length or 36 + len(body), 1, 0, b"QSCTST", b"QUIESCE ", 1,
+                                     b"TEST", 1)
     return checksummed(header + body, 9, wrong_checksum)
 
 
@@ -43,8 +44,8 @@ def name(text):
 
 
 def files(madt_table):
-    """The three fw_cfg files. Pointers are relative to their file; the firmware adds where it has put it. It would also compute
-    the checksums, but these tables bring their own: the RSDT's must hold for its final address, so that is asked for."""
+    """The three fw_cfg files. Pointers are relative to their file; the firmware adds where it has put it, and computes
+    the checksums of what it changed. The MADT's checksum is ours, right or wrong."""
     rsdt = table(b"RSDT", struct.pack("<I", 40))  # the MADT follows it
     tables = rsdt + madt_table
     rsdp = b"RSD PTR \0QSCTST\0" + struct.pack("<I", 0)
@@ -60,7 +61,8 @@ def files(madt_table):
 # What the test matrix boots with: name -> files.
 CASES = {
     # CPUs 0, 2 and 3 of four; 1 is disabled; 3 comes as an x2APIC entry; 2 is listed twice.
-    "sparse": files(madt(local_apic(0) + local_apic(1, enabled=False) + local_apic(2) + local_x2apic(3) + local_apic(2))),
+    "sparse": files(madt(local_apic(0) + local_apic(1, enabled=False) + local_apic(2) + local_x2apic(3) +
+                         local_apic(2))),
     "bad-checksum": files(madt(local_apic(0) + local_apic(1), wrong_checksum=True)),
     "entry-length-0": files(madt(local_apic(0) + b"\0\0" + b"\xff" * 30)),
     "entry-beyond-end": files(madt(local_apic(0) + b"\0\xf0")),

@@ -43,9 +43,10 @@ def broken_acpi(case, cpus, *says, firmware="bios"):
 
 
 MANY_CPUS = "smoke,xcall,rcu,stale"  # with 64 CPUs on a few cores: boot, calls, RCU, shootdown
-# Under KVM without the suites whose controls must show a race or a stale translation: a hypervisor may hide both. It may
-# also be slow beyond measure where it is nested itself, hence the few CPUs.
+# Under KVM without the suites whose controls must show a race or a stale translation: a hypervisor may hide both. It
+# may also be slow beyond measure where it is nested itself, hence the few CPUs.
 KVM_SUITES = "smoke,lib,cmdline,acpi,bootinfo,policy,page,slab,space,uaccess,walk,allocfail,lock,xcall"
+TORTURE_CLEAN = "torture: 0 violations, 0 bad rounds"
 
 MATRIX = [
     Run("checks", 1, command=("python3", "tools/checks.py")),
@@ -58,11 +59,11 @@ MATRIX = [
     boot("smp4-release", 60, smp=4, build="release"),
     boot("smp4-seed2-4g", 90, smp=4, mem="4G", keys=" seed=2"),
     boot("smp2-kvm", 300, KVM_SUITES, smp=2, accel="kvm", timeout=1500),
-    whole("panic", 3, "mode=crash", "# PANIC: page fault", "rip ffffffff", " crash_here", "crash_bystander+", "thread bystander",
-          status=3, smp=4),
-    whole("torture-smp8", 40, "mode=torture seconds=30", "torture: 0 violations, 0 bad rounds", smp=8),
-    whole("torture-ipi", 20, "mode=torture seconds=15 seed=2 table_free=ipi", "torture: 0 violations, 0 bad rounds", smp=4),
-    whole("torture-rcu", 20, "mode=torture seconds=15 seed=3 table_free=rcu", "torture: 0 violations, 0 bad rounds", smp=4),
+    whole("panic", 3, "mode=crash", "# PANIC: page fault", "rip ffffffff", " crash_here", "crash_bystander+",
+          "thread bystander", status=3, smp=4),
+    whole("torture-smp8", 40, "mode=torture seconds=30", TORTURE_CLEAN, smp=8),
+    whole("torture-ipi", 20, "mode=torture seconds=15 seed=2 table_free=ipi", TORTURE_CLEAN, smp=4),
+    whole("torture-rcu", 20, "mode=torture seconds=15 seed=3 table_free=rcu", TORTURE_CLEAN, smp=4),
     whole("verdicts", 20, "mode=compare seconds=12", '"found":"violated"', '"found":"clean"', smp=4),
     whole("times", 30, "mode=compare seconds=20", "BENCH {", smp=2, build="release"),
     boot("smp64-q35", 240, MANY_CPUS, smp=64, mem="1G"),
@@ -103,7 +104,8 @@ EXPECTED_SKIPS = [
     ("takes seconds", lambda c: "test=smoke" in c.cmdline.split()),
     ("the CPU has no 1 GiB pages", lambda c: c.cpu == "qemu64"),
 ]
-HOST_SKIPS = ("the host kernel maps this process", "needs a free 1 GiB frame", "needs hardware: the host build has no TLB")
+HOST_SKIPS = ("the host kernel maps this process", "needs a free 1 GiB frame",
+              "needs hardware: the host build has no TLB")
 
 
 def skip_is_expected(run, reason):

@@ -126,7 +126,7 @@ def sentence_of(status, lines, timeout):
 
 
 def run(config, on_line=None, interactive=False):
-    """Boot once. `on_line(line)` sees each line of the serial port as it comes; interactive: the terminal is the serial port."""
+    """Boot once. `on_line(line)` sees each line of the serial port; interactive: the terminal is the serial port."""
     with tempfile.TemporaryDirectory(prefix="quiesce-") as folder:
         arguments = command(config, folder)
         start, lines, expired = time.monotonic(), [], threading.Event()

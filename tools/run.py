@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""make run, make debug, make bench: boot Quiesce in QEMU as the environment says (SMP, MEM, ACCEL, FIRMWARE, MACHINE, CPU,
-BUILD, CMDLINE, TIMEOUT). With CMDLINE one boot; without it the main job: the verdicts from the checking build, the times
-from the release build, one table. The exit status is 0 only when the kernel ended with success."""
+"""make run, make debug, make bench: boot Quiesce in QEMU as the environment says (SMP, MEM, ACCEL, FIRMWARE, MACHINE,
+CPU, BUILD, CMDLINE, TIMEOUT). With CMDLINE one boot; without it the main job: the verdicts from the checking build, the
+times from the release build, one table. The exit status is 0 only when the kernel ended with success."""
 import os
 import re
 import shlex
@@ -11,7 +11,8 @@ import sys
 import qemu
 import table
 
-# The two halves of the comparison: build, what it finds out, seconds that it measures for at most, seconds to boot and end.
+# The two halves of the comparison: build, what it finds out, seconds that it measures for at most, seconds to boot and
+# end.
 STEPS = [
     ("check", "verdicts: walkers against unmappers, watched by the oracle (checking build)", 30, 10),
     ("release", "times: unmap, walk, grace periods, sustained load (release build)", 60, 10),

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""What the kernel measured, for a person: the BENCH and VERDICT lines of a run's serial output become one table, followed by
-the ratios that the project promises. Usable alone: python3 tools/table.py < serial.log"""
+"""What the kernel measured, for a person: the BENCH and VERDICT lines of a run's serial output become one table, followed
+by the ratios that the project promises. Usable alone: python3 tools/table.py < serial.log"""
 import json
 import sys
 
@@ -51,7 +51,7 @@ def has_policy(item):
 
 
 def select(bench, name, want, **more):
-    """The one measurement that fits; None if there is none. "most" others means more than one, else there is a row for it."""
+    """The one measurement that fits; None if there is none. "most" is the most that was measured."""
     fitting = [b for b in bench if b["name"] == name and all(b.get(k) == v for k, v in more.items())]
     for key, value in want.items():
         if value == "most":
@@ -74,7 +74,7 @@ def number(b, what="time"):
 def grid(rows):
     """Columns as wide as their widest cell; the first to the left, the others to the right."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = ["  ".join(c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths))) for row in rows]
+    lines = [row[0].ljust(widths[0]) + "".join("  " + c.rjust(w) for c, w in zip(row[1:], widths[1:])) for row in rows]
     return [lines[0], "-" * len(lines[0])] + lines[1:]
 
 
@@ -100,7 +100,7 @@ def report_rows(verdicts, bench):
     rows = [["cycles: median / 99th percentile"] + [f"{p} + {f}" for p, f in pairs]] + verdict_rows(verdicts, pairs)
     most = max((b.get("others") or 0 for b in bench), default=0)
     for title, name, want, what in ROWS:
-        if want is ALL and most <= 1 and any(r[1:3] == (name, ONE) for r in ROWS) and what == "time":
+        if want is ALL and (not most or most == 1 and what == "time" and any(r[1:3] == (name, ONE) for r in ROWS)):
             continue
         cells = [number(select(bench, name, want, table_free=p, tlb_flush=f), what) for p, f in pairs]
         if any(c != "-" for c in cells):
@@ -127,7 +127,8 @@ def ratios(bench):
         alone = median(bench, "unmap_page", ALONE, table_free=policy)
         one = median(bench, "unmap_page", ONE, table_free=policy)
         if call and alone and one:
-            found.append((f"unmap with 1 other CPU / (empty call + unmap alone), {policy}", one / (call + alone), UNMAP_LIMIT))
+            what = f"unmap with 1 other CPU / (empty call + unmap alone), {policy}"
+            found.append((what, one / (call + alone), UNMAP_LIMIT))
     for title, want in (("alone", ALONE), ("with 1 other CPU", ONE)):
         rcu = median(bench, "unmap_page", want, table_free="rcu")
         immediate = median(bench, "unmap_page", want, table_free="immediate")
@@ -163,11 +164,12 @@ def judge(verdicts, bench):
     """Say which verdicts contradict their claims. With one CPU no walk meets a free: inconclusive is right then."""
     alone = max(b.get("cpus", 2) for b in bench) == 1
     wrong = [v for v in verdicts if v["found"] != {"safe": "clean", "unsafe": "violated"}[v["claimed"]]]
+    print()
     for v in wrong:
-        print(f"\n{v['table_free']} + {v['tlb_flush']} is claimed {v['claimed']} and was found {v['found']}"
+        print(f"{v['table_free']} + {v['tlb_flush']} is claimed {v['claimed']} and was found {v['found']}"
               + (": with one CPU nothing else can be said" if alone else ""))
     if not wrong:
-        print("\nEvery claim was confirmed: the safe pairs are clean, the unsafe ones were caught.")
+        print("Every claim was confirmed: the safe pairs are clean, the unsafe ones were caught.")
     return 1 if wrong and not alone else 0
 
 

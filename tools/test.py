@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""make test: every configuration of matrix.py, one after another; counts the tests, names what was skipped and why, keeps
-each serial log in build/test/, and ends with "N passed, N failed". Arguments: globs of configurations' names."""
+"""make test: every configuration of matrix.py, one after another; counts the tests, names what was skipped and why,
+keeps each serial log in build/test/, and ends with "N passed, N failed". Arguments: globs of configurations' names."""
 import collections
 import fnmatch
 import os
@@ -26,25 +26,29 @@ class Progress:
     def __init__(self, runs):
         self.runs, self.done, self.start = runs, 0, time.monotonic()
         self.estimated = sum(run.seconds for run in runs)
-        self.estimated_done = 0
+        self.estimated_done, self.pace = 0, 1.0
         self.name, self.detail = "", ""
+        self.run_start = self.start
+
+    def estimate_done(self):
+        """With a share of the run that is under way."""
+        run = self.runs[min(self.done, len(self.runs) - 1)]
+        return self.estimated_done + min((time.monotonic() - self.run_start) / self.pace, 0.95 * run.seconds)
 
     def time_left(self):
-        spent = time.monotonic() - self.start
-        # The table's estimates, corrected by how this machine has done so far once that says something.
-        pace = spent / self.estimated_done if self.estimated_done >= 60 else 1.0
-        left = int(pace * (self.estimated - self.estimated_done))
+        left = int(self.pace * (self.estimated - self.estimate_done()))
         return f"{left // 60}:{left % 60:02}"
 
     def draw(self):
         if TERMINAL:
-            full = BAR * self.estimated_done // max(1, self.estimated)
-            text = f"[{'#' * full}{'.' * (BAR - full)}] {self.done + 1} of {len(self.runs)}, {self.time_left()} left: {self.name} {self.detail}"
+            full = int(BAR * self.estimate_done() / max(1, self.estimated))
+            text = (f"[{'#' * full}{'.' * (BAR - full)}] {self.done + 1} of {len(self.runs)}, {self.time_left()} left: "
+                    f"{self.name} {self.detail}")
             sys.stdout.write("\r\x1b[K" + text[:os.get_terminal_size().columns - 1])
             sys.stdout.flush()
 
     def begin(self, run):
-        self.name, self.detail = run.name, ""
+        self.name, self.detail, self.run_start = run.name, "", time.monotonic()
         if TERMINAL:
             self.draw()
         else:
@@ -59,6 +63,10 @@ class Progress:
     def end(self, run, text):
         self.done += 1
         self.estimated_done += run.seconds
+        self.run_start = time.monotonic()
+        # The table's estimates, corrected by how this machine has done so far once that says something.
+        if self.estimated_done >= 60:
+            self.pace = max(0.05, (self.run_start - self.start) / self.estimated_done)
         if TERMINAL:
             sys.stdout.write("\r\x1b[K")
         say(f"  {text}")
@@ -222,7 +230,8 @@ def main():
     for name, what in failures:
         say(f"  {name}: {what} (build/test/{name}.log)")
     minutes, seconds = divmod(int(time.monotonic() - progress.start), 60)
-    say(f"\n{len(outcomes)} configurations in {minutes} min {seconds} s; serial logs in {FOLDER}/\n{passed} passed, {failed} failed")
+    say(f"\n{len(outcomes)} configurations in {minutes} min {seconds} s; serial logs in {FOLDER}/")
+    say(f"{passed} passed, {failed} failed")
     return 1 if failed or not passed else 0
 
 

@@ -28,7 +28,14 @@ static unsigned unwind(const struct frame *f, uintptr_t *out, unsigned max)
 	return n;
 }
 
-unsigned arch_backtrace(uintptr_t *out, unsigned max) { return unwind(__builtin_frame_address(0), out, max); }
+// Interrupts are calls here, crossed like any other. A fatal signal is not: its handler has a stack of its own, and
+// what led to the fault is what counts.
+unsigned arch_backtrace(uintptr_t *out, unsigned max)
+{
+	const struct frame *fault = (const struct frame *)host_this(host_irq)->fault;
+
+	return unwind(fault ?: __builtin_frame_address(0), out, max);
+}
 
 unsigned arch_backtrace_interrupted(uintptr_t *out, unsigned max)
 {

@@ -69,10 +69,12 @@ static void take_nmi(struct host_irq *i)
 	i->interrupted = (uintptr_t)__builtin_frame_address(0);
 	__atomic_fetch_and(&i->pending, ~(u32)HOST_NMI, __ATOMIC_SEQ_CST);
 	nmi_enter();
-	if (panic_in_progress())
+	if (!panic_in_progress()) {
+		FOR_EACH_REGISTERED(nmi_handlers, nmi_handler_fn, fn)
+			(*fn)();
+	} else if (!panic_is_mine()) {
 		panic_stop_this_cpu();
-	FOR_EACH_REGISTERED(nmi_handlers, nmi_handler_fn, fn)
-		(*fn)();
+	}
 	nmi_exit();
 	i->interrupted = outer;
 	i->nmi_blocked = 0;

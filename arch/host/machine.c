@@ -9,7 +9,6 @@
 #include "kernel/lib.h"
 #include "kernel/log.h"
 #include "kernel/panic.h"
-#include "kernel/preempt.h"
 #include <arch/irq.h>
 #include <arch/machine.h>
 #include "arch/host/host.h"
@@ -55,9 +54,8 @@ static void fault(int sig, uintptr_t pc, uintptr_t addr, uintptr_t fp)
 	u64 offset = 0;
 	const char *name = symbol_name(pc, &offset);
 
-	host_this(host_irq)->interrupted = fp;
+	host_this(host_irq)->fault = fp;
 	host_this(host_irq)->enabled = 0;
-	this_cpu_add(preempt_count, HARDIRQ_ONE);	// like a trap: panic() prints the interrupted context
 	panic("signal %d at %s+0x%llx, address 0x%llx", sig, name, (unsigned long long)offset, (unsigned long long)addr);
 }
 

@@ -1,7 +1,7 @@
 ; SPDX-License-Identifier: MIT
-; The context switch. struct thread begins with the saved stack pointer (asserted in switch.c).
+; The context switch, and an idle CPU's halt. struct thread begins with the saved stack pointer (asserted in switch.c).
 
-global arch_switch, thread_start
+global arch_switch, thread_start, idle_halt, idle_hlt
 extern thread_entry
 
 section .text
@@ -29,3 +29,14 @@ thread_start:
 	mov rdi, rax			; the previous thread
 	call thread_entry
 	ud2
+
+; After STI no interrupt comes before the next instruction has begun: no wake-up fits in between. An NMI does, and ends
+; that protection; trap_dispatch() therefore never returns to idle_hlt itself, but behind it.
+idle_halt:
+	push rbp
+	mov rbp, rsp
+	sti
+idle_hlt:
+	hlt
+	pop rbp
+	ret

@@ -15,7 +15,8 @@ struct trap_frame {	// as the stubs push it
 };
 _Static_assert(sizeof(struct trap_frame) == 22 * 8, "shared with traps.asm");
 
-// Was the interrupted context a quiescent state for RCU: user mode, or preemption depth 0 with interrupts on?
+// Was the interrupted context a quiescent state for RCU: user mode, or preemption depth 0 with interrupts on? No for the
+// idle loop (depth 1): RCU and time_interrupt() know that one by themselves.
 static inline bool trap_was_quiescent(const struct trap_frame *f) { return f->quiescent; }
 static inline bool trap_from_user(const struct trap_frame *f) { return f->cs & 3; }
 

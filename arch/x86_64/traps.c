@@ -18,6 +18,9 @@ static const char *const names[VEC_IRQ_FIRST] = {
 	[28] = "hypervisor injection", "VMM communication", "security",
 };
 
+#define HLT_LENGTH 1
+extern const char idle_hlt[];	// switch.asm
+
 static void (*irq_handlers[NR_VECTORS])(struct trap_frame *);
 static DEFINE_PER_CPU(const struct trap_frame *, innermost);
 
@@ -66,6 +69,7 @@ static void page_fault(struct trap_frame *f)
 		irq_enable();
 		error = space_fault_current(cr2, f->error & 2);
 		irq_disable();
+		irqsoff_end();		// the IRET turns them on, as the fault found them
 		if (!error)
 			return;
 	}
@@ -96,10 +100,12 @@ static void nmi(struct trap_frame *f)
 
 	nmi_enter();
 	this_cpu_write(innermost, f);
-	if (panic_in_progress())
+	if (!panic_in_progress()) {
+		FOR_EACH_REGISTERED(nmi_handlers, nmi_handler_fn, handler)
+			(*handler)();
+	} else if (!panic_is_mine()) {
 		panic_stop_this_cpu();
-	FOR_EACH_REGISTERED(nmi_handlers, nmi_handler_fn, handler)
-		(*handler)();
+	}
 	this_cpu_write(innermost, outer);
 	nmi_exit();
 }
@@ -108,6 +114,9 @@ void trap_dispatch(struct trap_frame *f)
 {
 	if (f->rflags & X86_RFLAGS_AC)
 		user_memory_close();	// delivery leaves the flag as it was; IRET gives it back
+	// An NMI came between STI and HLT. The interrupt that the HLT is to wait for may come next: no HLT after that.
+	if (f->rip == (uintptr_t)idle_hlt)
+		f->rip += HLT_LENGTH;
 	f->quiescent = trap_from_user(f) || (irqs_enabled_in(f->rflags) && !this_cpu_read(preempt_count));
 	if (f->vector >= VEC_IRQ_FIRST)
 		interrupt(f);

@@ -26,6 +26,7 @@ struct host_irq {
 	u8 nmi_blocked;		// inside an NMI handler. Own CPU
 	u32 relaxed;		// cpu_relax() calls. Own CPU
 	uintptr_t interrupted;	// frame pointer of the innermost interrupted context, for backtraces. Own CPU
+	uintptr_t fault;	// frame pointer where a fatal signal came; 0: none has. Own CPU
 } __cacheline;
 extern __attribute__((section("percpu"))) struct host_irq host_irq;
 

@@ -43,8 +43,9 @@ static __always_inline void irq_restore(irqflags_t f)
 		irq_enable();
 }
 // Enable interrupts and wait for one, without a gap between the two; returns with interrupts on.
+void idle_halt(void);	// switch.asm
 static __always_inline void irq_enable_and_halt(void)
 {
 	irqsoff_end();
-	__asm__ volatile("sti; hlt" ::: "memory");
+	idle_halt();
 }

@@ -26,13 +26,16 @@ static void no_memory(int level)
 	u64 len = 4 * LEFT * PAGE_SIZE;
 	struct list taken;
 	struct mm_balance b;
+	struct page *whole;	// kept back, so that not all that is left is in pieces
 	struct space *s;
 
 	mm_balance_begin(&b);
 	s = space_create();
-	REQUIRE(s);
+	whole = page_alloc(PT_BITS, PAGE_KERNEL, 0);
+	REQUIRE(s && whole);
 	list_init(&taken);
 	take_memory(&taken, LEFT);
+	page_put(whole);
 	EXPECT_EQ(space_map(s, BASE, len, RW, level, MAP_POPULATE), -ENOMEM);
 	EXPECT_EQ(mm_regions(s), 0);
 	EXPECT_EQ(s->mapped, 0);

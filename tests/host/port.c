@@ -8,6 +8,7 @@
 #include "kernel/thread.h"
 #include "kernel/time.h"
 #include "mm/page.h"
+#include "mm/space.h"
 #include <arch/ipi.h>
 #include <arch/machine.h>
 
@@ -178,12 +179,15 @@ static void use_tables(void)
 TEST(host, page_walk, 0)
 {
 	if (EXPECT(build_tables())) {
+		static struct space unused;	// user memory is for threads with a space only
 		irqflags_t flags = irq_save();
 		paddr_t root = arch_current_root();
 
+		current->space = &unused;
 		arch_load_root(page_to_phys(tables[NR_TABLES]));
 		use_tables();
 		arch_load_root(root);
+		current->space = NULL;
 		irq_restore(flags);
 	}
 	free_tables();

@@ -45,7 +45,7 @@ def broken_acpi(case, cpus, *says, firmware="bios"):
 MANY_CPUS = "smoke,xcall,rcu,stale"  # with 64 CPUs on a few cores: boot, calls, RCU, shootdown
 # Under KVM without the suites whose controls must show a race or a stale translation: a hypervisor may hide both. It
 # may also be slow beyond measure where it is nested itself, hence the few CPUs.
-KVM_SUITES = "smoke,lib,cmdline,acpi,bootinfo,policy,page,slab,space,uaccess,walk,allocfail,lock,xcall"
+KVM_SUITES = "smoke,lib,cmdline,policy,page,slab,space,uaccess,walk,allocfail,lock,xcall"
 TORTURE_CLEAN = "torture: 0 violations, 0 bad rounds"
 
 MATRIX = [

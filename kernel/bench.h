@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Measurements. A benchmark is a set of cases (policy × flush × how many others …) that are measured in turn, in short slices, so that
-// a change of the machine's mood hits all of them alike. Each case ends as one BENCH {json} line (DESIGN 10).
+// Measurements. A benchmark is a set of cases (policy × flush × how many others …) that are measured in turn, in short
+// slices, so that a change of the machine's mood hits all of them alike. Each case ends as one BENCH {json} line
+// (DESIGN 10).
 #pragma once
 #include "kernel/counter.h"
 #include "kernel/time.h"
@@ -39,9 +40,10 @@ struct bench {
 #define BENCH_SAMPLES 16384	// per case at the most
 
 bool bench_case_init(struct bench_case *c);	// memory for its samples; false: none left (logged)
-// Measure the cases in turn: slice(c) sets its scene up, then runs operations and records samples for about BENCH_SLICE_NS or
-// until bench_full(c). One slice each that is thrown away (warm-up), then rounds, at least one, until the budget is used.
-// Counters are summed up around each slice; what one puts off until later must not reach into the next (rcu_barrier at its end).
+// Measure the cases in turn: slice(c) sets its scene up, then runs operations and records samples for about
+// BENCH_SLICE_NS or until bench_full(c). One slice each that is thrown away (warm-up), then rounds, at least one, until
+// the budget is used. Counters are summed up around each slice; what one puts off until later must not reach into the
+// next (rcu_barrier at its end).
 #define BENCH_SLICE_NS (5 * NSEC_PER_MSEC)
 void bench_interleave(struct bench_case *cases, unsigned n, u64 budget_ns, void (*slice)(struct bench_case *c));
 void bench_report(struct bench_case *c);	// the BENCH line; frees the samples

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Event counters: one line each here yields the field, the printer and the difference. Per CPU; counting is one instruction,
-// any context.
+// Event counters: one line each here yields the field, the printer and the difference. Per CPU; counting is one
+// instruction, any context.
 #pragma once
 #include <arch/percpu.h>
 #include "kernel/types.h"

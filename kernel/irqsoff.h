@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// How long interrupts stay off (checking builds; nothing in release builds). arch's irq_* functions and the interrupt entry call the
-// two marks; per CPU the longest stretch is kept.
+// How long interrupts stay off (checking builds; nothing in release builds). arch's irq_* functions and the interrupt
+// entry call the two marks; per CPU the longest stretch is kept.
 #pragma once
 #include "kernel/types.h"
 

@@ -5,10 +5,11 @@
 //	order 1   [   0   ] [   2   ] [   4   ] [   6   ]	a block's buddy: its number with bit `order` flipped
 //	order 0   [0] [1]   [2] [3]   [4] [5]   [6] [7]
 //
-// A free block's head says PAGE_FREE and its order, and both change only under the lock: so when a block comes back, one
-// look at its buddy's first frame tells whether the two are a pair. That frame cannot lie inside a larger block, free or
-// not, for such a block would contain the one that comes back. It may be the head of a block that is on its way in or out,
-// and that says something other than PAGE_FREE until the lock is taken. So the loops over many frames (tails) need no lock.
+// A free block's head says PAGE_FREE and its order, and both change only under the lock: so when a block comes back,
+// one look at its buddy's first frame tells whether the two are a pair. That frame cannot lie inside a larger block,
+// free or not, for such a block would contain the one that comes back. It may be the head of a block that is on its way
+// in or out, and that says something other than PAGE_FREE until the lock is taken. So the loops over many frames
+// (tails) need no lock.
 #include "mm/buddy.h"
 #include "kernel/panic.h"
 #include "kernel/spinlock.h"

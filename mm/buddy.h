@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // What lies below page_alloc(): the buddy allocator and the per-CPU lists in front of it. For mm/page*.c only.
 //
-// A frame that changes hands here has count 0: it belongs to whoever took it from a list; page_try_get() leaves it alone.
+// A frame that changes hands here has count 0: it belongs to whoever took it from a list; page_try_get() leaves it
+// alone.
 #pragma once
 #include "mm/page.h"
 

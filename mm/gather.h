@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT
-// The gather: collects the leaves and tables that an operation unlinks, and puts them through the rest of the life of a page
-// (DESIGN 2) in the only right order: unlink -> flush -> quiesce (the policy) -> free.
+// The gather: collects the leaves and tables that an operation unlinks, and puts them through the rest of the life of a
+// page (DESIGN 2) in the only right order: unlink -> flush -> quiesce (the policy) -> free.
 //
 //   gather_begin();  { xchg entry with 0;  gather_leaf() / gather_table(); }*  gather_end();
 //
-// The caller holds the space's lock from begin to end: no other operation can find an entry cleared and not yet flushed.
+// The caller holds the space's lock from begin to end: no other operation can find an entry cleared and not yet
+// flushed.
 #pragma once
 #include "mm/space.h"
 

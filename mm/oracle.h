@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The oracle (DESIGN 5): checking builds watch every software walker. A walker publishes each table of its path; the FREE
-// step scans what is published. A hit is one violation. Independent of the policy under test.
+// The oracle (DESIGN 5): checking builds watch every software walker. A walker publishes each table of its path; the
+// FREE step scans what is published. A hit is one violation. Independent of the policy under test.
 //
 //   walker                                   freer (table_free)
 //   ------                                   ------------------
@@ -8,8 +8,8 @@
 //   full barrier                     <-->    full barrier
 //   state must not be FREE                   no slot may name the table
 //
-// One of the two sees the other. Between the reading of an entry and the publishing of what it names the table must not come
-// back as another one: it leaves the quarantine only after a grace period, and every walker is an RCU reader.
+// One of the two sees the other. Between the reading of an entry and the publishing of what it names the table must not
+// come back as another one: it leaves the quarantine only after a grace period, and every walker is an RCU reader.
 #pragma once
 #include "mm/policy.h"
 

@@ -6,9 +6,9 @@
 //	free, or in a list: 0  --page_alloc: fetch_add-->  1  --page_get, page_try_get / page_put-->  n  --the last put-->  0
 //
 // Whoever takes a frame from a list owns it alone: page_try_get() never turns 0 into 1, so a walker that arrives with a
-// stale address changes nothing in it. A walker that took its reference while the frame was in use may keep it across the
-// owner's last put; then its own put frees. The one put that sees 1 frees, whoever it is, hence nothing is freed twice.
-// The count is never plainly stored, for a store could overwrite a walker's transient reference.
+// stale address changes nothing in it. A walker that took its reference while the frame was in use may keep it across
+// the owner's last put; then its own put frees. The one put that sees 1 frees, whoever it is, hence nothing is freed
+// twice. The count is never plainly stored, for a store could overwrite a walker's transient reference.
 #include "mm/buddy.h"
 #include "kernel/inject.h"
 #include "kernel/lib.h"
@@ -120,8 +120,8 @@ void page_put(struct page *head)
 	alloc_error("double free of a page frame", head);
 }
 
-// With the count frozen at 0 no walker can take the head, and tails have had none all along. A walker that had looked up
-// this head for one of its tails finds page_head(tail) changed when it looks again after its try-get.
+// With the count frozen at 0 no walker can take the head, and tails have had none all along. A walker that had looked
+// up this head for one of its tails finds page_head(tail) changed when it looks again after its try-get.
 bool page_split(struct page *head)
 {
 	u64 frames = 1ull << READ_ONCE(head->order);

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 // Page frames: one descriptor per frame, a buddy allocator with per-CPU lists.
 //
-// Reference counts: a frame is allocated with count 1 and freed by the put that drops the count to 0. A lockless walker may
-// take a transient reference on a frame that has been reused as anything (page_try_get, never 0 -> 1), so every kind of
-// frame tolerates extra references and counts are never plainly stored.
+// Reference counts: a frame is allocated with count 1 and freed by the put that drops the count to 0. A lockless walker
+// may take a transient reference on a frame that has been reused as anything (page_try_get, never 0 -> 1), so every
+// kind of frame tolerates extra references and counts are never plainly stored.
 #pragma once
 #include "kernel/list.h"
 #include "kernel/rcu.h"
@@ -50,12 +50,13 @@ static __always_inline struct page *page_head(struct page *p) { return load_acqu
 #define PAGE_PIN_DIRTY 1	// in .private of a PAGE_ANON head: a pin's holder wrote to it
 
 enum { PG_ZERO = 1, PG_NOFAIL_INJECT = 2 /* not subject to injected failures */ };
-// 2^order frames, count 1 on the head, tails marked; NULL: none left, or an injected failure. Any context but NMI; IRQs either
-// way. Only a preemptible caller gets at what the lists of other CPUs hold, when all else is used up (it waits for them).
+// 2^order frames, count 1 on the head, tails marked; NULL: none left, or an injected failure. Any context but NMI; IRQs
+// either way. Only a preemptible caller gets at what the lists of other CPUs hold, when all else is used up (it waits
+// for them).
 struct page *page_alloc(unsigned order, enum page_kind kind, unsigned flags);
 void page_get(struct page *p);			// the caller already holds a reference
-// False: the count was 0 (a free frame, or a tail). Any context. Nothing keeps the frame's contents alive here, nor need it:
-// descriptors are never freed.
+// False: the count was 0 (a free frame, or a tail). Any context. Nothing keeps the frame's contents alive here, nor
+// need it: descriptors are never freed.
 static __always_inline bool page_try_get(struct page *head)
 {
 	u32 old;
@@ -81,7 +82,7 @@ bool page_check(void);				// walk all free lists: consistent? (tests; takes the 
 // Memory before page_init(): never freed, zeroed, from the lowest address that fits. NULL when none is left.
 void *boot_alloc(size_t bytes, size_t align);
 
-// The allocators' way to report misuse (double free, overrun, use after free): a panic, or, in checking builds, a call of
-// this hook if a test has set one; the operation is then left undone.
+// The allocators' way to report misuse (double free, overrun, use after free): a panic, or, in checking builds, a call
+// of this hook if a test has set one; the operation is then left undone.
 extern void (*alloc_error_hook)(const char *what, const void *object);
 void alloc_error(const char *what, const void *object);

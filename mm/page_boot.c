@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
-// Memory at boot: ranges of RAM, carved from below by boot_alloc(); page_init() builds the descriptors and gives the rest to
-// the buddy allocator. All on the boot CPU, before any other starts.
+// Memory at boot: ranges of RAM, carved from below by boot_alloc(); page_init() builds the descriptors and gives the
+// rest to the buddy allocator. All on the boot CPU, before any other starts.
 //
-// From below, because the first GiB is full of holes anyway: the higher ones stay whole and can be mapped as one page each.
+// From below, because the first GiB is full of holes anyway: the higher ones stay whole and can be mapped as one page
+// each.
 #include "mm/buddy.h"
 #include "kernel/lib.h"
 #include "kernel/log.h"
@@ -65,8 +66,8 @@ void *boot_alloc(size_t bytes, size_t align)
 	return p ? memset(p, 0, bytes) : NULL;
 }
 
-// 64 bytes for each frame from 0 to the end of the highest range. A broken memory map may name a little memory at an absurd
-// address: what cannot be described within the memory that there is must do without.
+// 64 bytes for each frame from 0 to the end of the highest range. A broken memory map may name a little memory at an
+// absurd address: what cannot be described within the memory that there is must do without.
 static void place_map(void)
 {
 	while (nr_ranges) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Per-CPU lists of single frames: the fast path of page_alloc() and page_put() takes no lock, it only turns interrupts off.
-// A list belongs to its CPU; others empty it by a cross-CPU call and merely glance at its count.
+// Per-CPU lists of single frames: the fast path of page_alloc() and page_put() takes no lock, it only turns interrupts
+// off. A list belongs to its CPU; others empty it by a cross-CPU call and merely glance at its count.
 #include "mm/buddy.h"
 #include "kernel/panic.h"
 #include "kernel/xcall.h"

@@ -10,8 +10,8 @@ static const struct table_policy *chosen_policy;
 static const struct flush_backend *chosen_flush;
 static bool opt_allow_unsafe;
 
-// A table may be freed when no walker that could have read the old parent entry is still walking. A policy that waits by
-// its own means sees to that itself. One that relies on the flush alone needs a flush whose completion no walker can
+// A table may be freed when no walker that could have read the old parent entry is still walking. A policy that waits
+// by its own means sees to that itself. One that relies on the flush alone needs a flush whose completion no walker can
 // outlive: walkers keep interrupts off, and the back-end's completion proves that each such region has ended.
 struct verdict pair_verdict(const struct table_policy *p, const struct flush_backend *b)
 {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
-// The two axes (DESIGN 1): how a detached table page waits for lockless walkers (struct table_policy), and how stale translations
-// leave the other CPUs (struct flush_backend). Both register themselves where they are written.
+// The two axes (DESIGN 1): how a detached table page waits for lockless walkers (struct table_policy), and how stale
+// translations leave the other CPUs (struct flush_backend). Both register themselves where they are written.
 //
-// Safe or unsafe is computed. A policy says how its walkers run and what it waits for before it frees; a back-end says what
-// its completion proves. See pair_verdict().
+// Safe or unsafe is computed. A policy says how its walkers run and what it waits for before it frees; a back-end says
+// what its completion proves. See pair_verdict().
 #pragma once
 #include "kernel/list.h"
 #include "kernel/cpumask.h"
@@ -41,10 +41,12 @@ struct table_policy {
 	// The freer's side. `tables`: FLUSHED table pages (linked by page.link), consumed. Preemption on, may sleep,
 	// the space's mutex may be held; no spinlock is.
 	void (*free)(struct space *space, struct list *tables);
-	// Return when no walker that began before the call can still be inside: for tables that are reused without being freed.
+	// Return when no walker that began before the call can still be inside: for tables that are reused without
+	// being freed.
 	void (*wait)(struct space *space);
 
-	// Filled in by DEFINE_TABLE_POLICY: the walk, compiled for this policy. Pins up to n pages, stores them, returns how many.
+	// Filled in by DEFINE_TABLE_POLICY: the walk, compiled for this policy. Pins up to n pages, stores them,
+	// returns how many.
 	unsigned (*walk)(struct space *space, vaddr_t va, unsigned n, bool write, struct page **pages);
 	unsigned (*walk_one)(struct space *space, vaddr_t va, bool write, struct page **page);	// the same for n = 1
 };
@@ -52,10 +54,11 @@ struct table_policy {
 struct flush_backend {
 	const char *name;
 	const char *(*missing)(void);		// NULL: usable on this machine; else the reason why not
-	// Does its completion prove that every walk with interrupts off that ran before has ended, on every CPU it targets?
+	// Does its completion prove that every walk with interrupts off that ran before has ended, on every CPU it
+	// targets?
 	bool proves_irqs_off_walks_ended;
-	// All CPUs of `targets` have flushed, or flush before their next guest instruction; the own CPU flushes too. Preemption
-	// off, IRQs on. The own CPU is not in `targets`.
+	// All CPUs of `targets` have flushed, or flush before their next guest instruction; the own CPU flushes too.
+	// Preemption off, IRQs on. The own CPU is not in `targets`.
 	void (*flush)(const struct flush *f, const struct cpumask *targets);
 };
 

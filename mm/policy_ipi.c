@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// table_free=ipi: the shootdown is the wait (native x86 Linux until 2025). The walker keeps interrupts off, so it answers the
-// flush only after its walk: when every target has answered, no walk that began before the unlink is left.
+// table_free=ipi: the shootdown is the wait (native x86 Linux until 2025). The walker keeps interrupts off, so it
+// answers the flush only after its walk: when every target has answered, no walk that began before the unlink is left.
 //
 // The flush targets the CPUs that have the space loaded. A walker of a space that is not loaded on its CPU would not be
 // among them, so it first joins the space's walker mask:
@@ -21,7 +21,8 @@ static __always_inline void ipi_enter(struct walk_state *w)
 	w->joined = false;
 	if (likely(tlb_space_loaded_here(w->space)))
 		return;
-	// Interrupts are off and no walk runs in an NMI today; should one nest all the same, the outer walk leaves the mask, not it.
+	// Interrupts are off and no walk runs in an NMI today; should one nest all the same, the outer walk leaves the
+	// mask, not it.
 	if (!cpumask_test(&w->space->walkers, cpu)) {
 		cpumask_set_atomic(&w->space->walkers, cpu);	// LOCKed, so a full barrier: pairs with tlb_flush()
 		w->joined = true;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// table_free=rcu: a walk with interrupts off is an RCU reader, so a table that was unlinked before a grace period began is
-// unreachable when it has ended (HAVE_RCU_TABLE_FREE, 2012). The freer collects flushed tables in a batch and leaves it to
-// call_rcu(). If no batch can be allocated, a sync IPI to all CPUs waits for every region with interrupts off,
+// table_free=rcu: a walk with interrupts off is an RCU reader, so a table that was unlinked before a grace period began
+// is unreachable when it has ended (HAVE_RCU_TABLE_FREE, 2012). The freer collects flushed tables in a batch and leaves
+// it to call_rcu(). If no batch can be allocated, a sync IPI to all CPUs waits for every region with interrupts off,
 // and one table is freed at a time: slow, but it needs no memory in order to free memory.
 #include "kernel/counter.h"
 #include "kernel/xcall.h"

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: MIT
-// Slab caches: objects of one size, cut from slabs (blocks of frames), with a list of free objects on each CPU in front.
+// Slab caches: objects of one size, cut from slabs (blocks of frames), with a list of free objects on each CPU in
+// front.
 //
 //	slab_alloc/slab_free  <->  this CPU's list  <- batches, c->lock ->  slabs with a free object (c->partial)  <->  page_alloc
 //	                           IRQs off only                            full slabs are on no list
 //
-// An object's slab is found through its frame's descriptor: the head of its block is PAGE_SLAB, .private names the cache.
+// An object's slab is found through its frame's descriptor: the head of its block is PAGE_SLAB, .private names the
+// cache.
 #include "mm/slab.h"
 #include "mm/page.h"
 #include "mm/slab_check.h"

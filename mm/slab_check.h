@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Checking builds put a tail behind each object: a red word that says whether the object is allocated (an overrun damages
-// it, a double free finds it already free) and the free list's link, out of a stale pointer's way. Free objects are
-// poisoned, and the poison must be whole when they are allocated again.
+// Checking builds put a tail behind each object: a red word that says whether the object is allocated (an overrun
+// damages it, a double free finds it already free) and the free list's link, out of a stale pointer's way. Free objects
+// are poisoned, and the poison must be whole when they are allocated again.
 #pragma once
 #include "kernel/types.h"
 

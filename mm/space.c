@@ -51,8 +51,8 @@ void space_get(struct space *s)
 	ASSERT(old > 0);
 }
 
-// No user is left: no thread runs here and no walker walks. Lazy CPUs may still hold the root; when they have left, their TLBs hold
-// nothing of it, and the root itself can go the way of every table.
+// No user is left: no thread runs here and no walker walks. Lazy CPUs may still hold the root; when they have left,
+// their TLBs hold nothing of it, and the root itself can go the way of every table.
 static void space_destroy(struct space *s)
 {
 	struct page *root = page_of(s->root_pa);

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
-// Address spaces: the user half of a page-table tree, the regions that say what may be there, and the CPUs that have it loaded.
+// Address spaces: the user half of a page-table tree, the regions that say what may be there, and the CPUs that have it
+// loaded.
 //
-// Keep-alive: a space lives while its user count is not 0. Threads that run in it hold one count each, and so must whoever
-// walks or changes it from outside. CPUs that hold it lazily (kernel threads run there, CR3 was left alone) hold none: the
-// last space_put() moves them away before the root is freed.
+// Keep-alive: a space lives while its user count is not 0. Threads that run in it hold one count each, and so must
+// whoever walks or changes it from outside. CPUs that hold it lazily (kernel threads run there, CR3 was left alone)
+// hold none: the last space_put() moves them away before the root is freed.
 #pragma once
 #include "kernel/cpumask.h"
 #include "kernel/mutex.h"
@@ -44,7 +45,8 @@ struct space *space_create_with(const struct table_policy *p, const struct flush
 void space_get(struct space *s);
 void space_put(struct space *s);	// the last one unmaps and frees everything. May sleep
 
-// The calling thread from now on runs in s (takes a count) or in no space (drops it; the CPU holds s lazily). May sleep.
+// The calling thread from now on runs in s (takes a count) or in no space (drops it; the CPU holds s lazily). May
+// sleep.
 void space_attach(struct space *s);
 void space_detach(void);
 

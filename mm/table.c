@@ -57,7 +57,8 @@ static void count_free(int level)
 	}
 }
 
-// Freed tables stay poisoned for a while, so that a walker which should not be there finds poison and not somebody's data.
+// Freed tables stay poisoned for a while, so that a walker which should not be there finds poison and not somebody's
+// data.
 #define QUARANTINE_PAGES 64
 static struct {
 	struct spinlock lock;
@@ -65,8 +66,8 @@ static struct {
 	struct page *ring[QUARANTINE_PAGES];
 } quarantine = { .lock = SPINLOCK_INIT("quarantine", RANK_SLAB) };
 
-// A grace period after the table left the ring: a walker that has read an entry naming it, and not yet published it to the
-// oracle, still finds it FREE. (Every walker has at least preemption off, so it is a reader, whatever its policy.)
+// A grace period after the table left the ring: a walker that has read an entry naming it, and not yet published it to
+// the oracle, still finds it FREE. (Every walker has at least preemption off, so it is a reader, whatever its policy.)
 static void quarantine_release(struct rcu_head *head)
 {
 	struct page *table = container_of(head, struct page, rcu);

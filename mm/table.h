@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Table pages: LIVE -> UNLINKED -> FLUSHED -> QUIESCED -> FREE (DESIGN 2). page.private counts the non-zero entries of a
-// LIVE table, under the space's lock.
+// Table pages: LIVE -> UNLINKED -> FLUSHED -> QUIESCED -> FREE (DESIGN 2). page.private counts the non-zero entries of
+// a LIVE table, under the space's lock.
 #pragma once
 #include "mm/space.h"
 
@@ -9,7 +9,8 @@ struct gather;
 // A zeroed LIVE table, or NULL.
 struct page *table_alloc(int level);
 void table_set_state(struct page *table, enum table_state from, enum table_state to);	// checks `from` in checking builds
-// The FREE step: QUIESCED -> FREE; the oracle looks, the page is poisoned and (checking builds) kept in quarantine for a while.
+// The FREE step: QUIESCED -> FREE; the oracle looks, the page is poisoned and (checking builds) kept in quarantine for
+// a while.
 void table_free(struct page *table, const struct table_policy *policy);
 u64 tables_waiting(void);		// unlinked and not yet FREE, all CPUs
 void table_quarantine_drain(void);	// May sleep. Give the quarantine's pages back (tests that balance frames)
@@ -18,8 +19,8 @@ u64 table_quarantine_count(void);
 // The tree, under the space's lock; level-parameterised.
 // The entry of `level` for va, or NULL if a table on the way is missing or a large leaf covers it.
 pte_t *tree_find(struct space *s, vaddr_t va, int level, struct page **table);
-// The same, creating missing tables; NULL: out of memory (tables made so far stay, empty: the caller prunes by an unmap of the
-// range).
+// The same, creating missing tables; NULL: out of memory (tables made so far stay, empty: the caller prunes by an unmap
+// of the range).
 pte_t *tree_make(struct space *s, vaddr_t va, int level, struct page **table);
 // The leaf for va, whatever its level; NULL if not present.
 pte_t *tree_find_leaf(struct space *s, vaddr_t va, int *level);

@@ -29,7 +29,8 @@ static void tlb_join(struct cpu_tlb *t, struct space *s)
 {
 	struct space *old = t->loaded;
 
-	// Not lazy before the bit is set: an unmapper that sees the bit and a `lazy` left over from the old space would skip us.
+	// Not lazy before the bit is set: an unmapper that sees the bit and a `lazy` left over from the old space would
+	// skip us.
 	WRITE_ONCE(t->lazy, 0);
 	cpumask_set_atomic(&s->cpus, cpu_id());		// full barrier: pairs with fetch_add(gen) in tlb_flush (A)
 	STALL(tlb_joined, s, 0, 0);
@@ -109,9 +110,9 @@ void tlb_flush_here(const struct flush *f)
 
 void tlb_flush_handler(void *flush) { tlb_flush_here(flush); }
 
-// Who must hear of it: all that have the space loaded, but the lazy ones only when tables are freed (a lazy CPU touches no
-// user address, and catches up before it does; but it walks speculatively). When tables are freed, also the walkers that
-// rely on being asked.
+// Who must hear of it: all that have the space loaded, but the lazy ones only when tables are freed (a lazy CPU touches
+// no user address, and catches up before it does; but it walks speculatively). When tables are freed, also the walkers
+// that rely on being asked.
 static void flush_targets(const struct flush *f, struct cpumask *targets)
 {
 	struct space *s = f->space;
@@ -146,8 +147,8 @@ void tlb_flush(struct space *s, vaddr_t start, vaddr_t end, int level, bool free
 	ASSERT(irqs_enabled());
 	f.full = (end - start) >> level_shift(level) > TLB_RANGE_MAX;
 	preempt_disable();
-	// Full barrier between the change of the entries and the reading of the masks: pairs with tlb_join(), tlb_unlazy()
-	// and, for walkers' masks, the policy's enter.
+	// Full barrier between the change of the entries and the reading of the masks: pairs with tlb_join(),
+	// tlb_unlazy() and, for walkers' masks, the policy's enter.
 	f.gen = fetch_add(&s->gen, 1) + 1;
 	STALL(flush_gen, s, start, level);
 	flush_targets(&f, &targets);

@@ -7,9 +7,9 @@
 //   gen++            (full barrier)   <-A->   full barrier
 //   read space->cpus                          read gen, load the root, tlb.gen = gen
 //
-// A: either the unmapper sees the bit and sends, or the CPU's walks come after the barrier and see the new entries.
-// The same shape protects the lazy state: a CPU that leaves it clears `lazy`, full barrier, reads gen and flushes if it is behind; the
-// unmapper increments gen, full barrier, reads `lazy`.
+// A: either the unmapper sees the bit and sends, or the CPU's walks come after the barrier and see the new entries. The
+// same shape protects the lazy state: a CPU that leaves it clears `lazy`, full barrier, reads gen and flushes if it is
+// behind; the unmapper increments gen, full barrier, reads `lazy`.
 #pragma once
 #include "kernel/cpumask.h"
 #include "mm/space.h"
@@ -32,13 +32,14 @@ struct flush {
 
 #define TLB_RANGE_MAX 32	// more pages than this: full flush
 
-// Flush [start, end) from every CPU that may use it. On return none will: those that hold the space lazily touch no user
-// address (the accessors refuse when the current thread has no space) and catch up before they do, unless freed_tables: then
-// they have flushed as well. Preemption on or off, IRQs on.
+// Flush [start, end) from every CPU that may use it. On return none will: those that hold the space lazily touch no
+// user address (the accessors refuse when the current thread has no space) and catch up before they do, unless
+// freed_tables: then they have flushed as well. Preemption on or off, IRQs on.
 void tlb_flush(struct space *s, vaddr_t start, vaddr_t end, int level, bool freed_tables);
 void tlb_flush_here(const struct flush *f);	// this CPU's share; IRQs off. For back-ends
 void tlb_flush_handler(void *flush);		// the same as an xcall
-// No CPU has s loaded any more when this returns: those that held it lazily have moved to the kernel's root. No thread may run in s.
+// No CPU has s loaded any more when this returns: those that held it lazily have moved to the kernel's root. No thread
+// may run in s.
 void tlb_evict(struct space *s);
 // Preemption off.
 static __always_inline bool tlb_space_loaded_here(const struct space *s)

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: MIT
 // The lockless walk (DESIGN 3): this kernel's get_user_pages_fast.
 //
-// Contract: the page was mapped at va with that permission at some instant during the call. The caller holds a count of the space.
-// The fast path allocates nothing, takes no lock, writes no shared line but the page's count, loads no CR3, never sleeps.
+// Contract: the page was mapped at va with that permission at some instant during the call. The caller holds a count of
+// the space. The fast path allocates nothing, takes no lock, writes no shared line but the page's count, loads no CR3,
+// never sleeps.
 #pragma once
 #include "mm/space.h"
 
-// Pin the 4 KiB page at va (of a large page: the part that va names). 0; -EFAULT: not mapped, not permitted; -ENOMEM. May sleep
-// (the slow path takes the space's lock and may fault the page in).
+// Pin the 4 KiB page at va (of a large page: the part that va names). 0; -EFAULT: not mapped, not permitted; -ENOMEM.
+// May sleep (the slow path takes the space's lock and may fault the page in).
 int walk_pin(struct space *s, vaddr_t va, bool write, struct page **page);
 // n pages from va on; returns how many were pinned, from the first on without gap (possibly 0).
 unsigned walk_pin_range(struct space *s, vaddr_t va, unsigned n, bool write, struct page **pages);

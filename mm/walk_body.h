@@ -1,17 +1,18 @@
 // SPDX-License-Identifier: MIT
-// The body of the lockless walk, and DEFINE_TABLE_POLICY, which compiles it once for each policy: the policy's enter, step and exit
-// are constants there and get inlined, so that a walk makes no indirect call.
+// The body of the lockless walk, and DEFINE_TABLE_POLICY, which compiles it once for each policy: the policy's enter,
+// step and exit are constants there and get inlined, so that a walk makes no indirect call.
 //
 //	root (L4) --e4--> L3 table --e3--> L2 table --e2--> L1 table --e1--> frame
 //
-// (a) What keeps things alive. The space and with it the root: the caller's count. Each table below: the policy's read side, entered
-//     before the root is read. The frame: nothing, until page_try_get() has succeeded and the leaf was read again.
-// (b) What a reader may see. Each entry is read once; the walk descends from the value that was read. An entry may change, a
-//     table may be unlinked, at any time after; then the walk ends in the old tree, which is intact (the tables are not freed)
-//     and gives an answer that was true during the call, or the re-check finds the change.
-// (c) Re-check: the leaf and its parent, after the reference is taken. The unmapper clears the leaf (or for a collapse the
-//     parent), flushes, and only then drops its reference: a walker that sees the old values after its LOCKed try_get
-//     took it while the mapping's own reference still stood.
+// (a) What keeps things alive. The space and with it the root: the caller's count. Each table below: the policy's read
+//     side, entered before the root is read. The frame: nothing, until page_try_get() has succeeded and the leaf was
+//     read again.
+// (b) What a reader may see. Each entry is read once; the walk descends from the value that was read. An entry may
+//     change, a table may be unlinked, at any time after; then the walk ends in the old tree, which is intact (the
+//     tables are not freed), and gives an answer that was true during the call, or the re-check finds the change.
+// (c) Re-check: the leaf and its parent, after the reference is taken. The unmapper clears the leaf (or for a collapse
+//     the parent), flushes, and only then drops its reference: a walker that sees the old values after its LOCKed
+//     try_get took it while the mapping's own reference still stood.
 #pragma once
 #include "kernel/counter.h"
 #include "kernel/stall.h"
@@ -32,12 +33,12 @@ struct walk_pos {
 	pte_t parent_value;
 };
 
-// Take the 4 KiB frame at va out of the leaf in `pos`, or NULL. The count is the head's, which the leaf itself names: leaves at
-// level 1 map single frames. From the try-get on the block is neither reused nor split (page_split() needs the only
-// reference); that it was not split just before shows in its tails. A reference that was taken in vain goes to *drop:
-// putting it may free, which the read side is no place for.
-static __always_inline struct page *walk_take(const struct table_policy *p, struct space *s, const struct walk_pos *pos, vaddr_t va,
-					      struct page **drop)
+// Take the 4 KiB frame at va out of the leaf in `pos`, or NULL. The count is the head's, which the leaf itself names:
+// leaves at level 1 map single frames. From the try-get on the block is neither reused nor split (page_split() needs
+// the only reference); that it was not split just before shows in its tails. A reference that was taken in vain goes to
+// *drop: putting it may free, which the read side is no place for.
+static __always_inline struct page *walk_take(const struct table_policy *p, struct space *s, const struct walk_pos *pos,
+					      vaddr_t va, struct page **drop)
 {
 	paddr_t pa = pte_addr(pos->value);
 	struct page *head, *page;
@@ -104,8 +105,8 @@ static __always_inline bool walk_next(struct walk_pos *pos, vaddr_t va, bool wri
 }
 
 // One read side for n pages. Called with n constant where it is 1: then all of the position stays in registers.
-static __always_inline unsigned walk_body(const struct table_policy *p, struct space *s, vaddr_t va, unsigned n, bool write,
-					  struct page **pages)
+static __always_inline unsigned walk_body(const struct table_policy *p, struct space *s, vaddr_t va, unsigned n,
+					  bool write, struct page **pages)
 {
 	struct walk_state w = { .space = s };
 	struct walk_pos pos = { 0 };

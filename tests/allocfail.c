@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Each allocation of an operation fails once, the first, the second, … until the operation needs no more: it then has either
-// failed with -ENOMEM and changed nothing, or succeeded without. Frames balance, and walkers see nothing odd.
+// Each allocation of an operation fails once, the first, the second, … until the operation needs no more: it then has
+// either failed with -ENOMEM and changed nothing, or succeeded without. Frames balance, and walkers see nothing odd.
 #include "kernel/errno.h"
 #include "kernel/inject.h"
 #include "kernel/test.h"
@@ -191,8 +191,8 @@ static bool all_there(struct space *s, unsigned pages)
 	return true;
 }
 
-// The middle of a region: it must be split, twice. More leaves than the gather holds inline, and tables: a batch page for
-// each may be lacking, and the unmap succeeds all the same.
+// The middle of a region: it must be split, twice. More leaves than the gather holds inline, and tables: a batch page
+// for each may be lacking, and the unmap succeeds all the same.
 static void fail_unmap(const struct table_policy *p)
 {
 	enum { PAGES = 3 * PT_ENTRIES };
@@ -286,7 +286,8 @@ TEST(allocfail, unmap_without_memory, NEEDS_CHECK)
 		unmap_without_memory(*p);
 }
 
-// rcu without a batch page: each table is freed before the unmap returns, after a sync IPI to every other CPU, and poisoned.
+// rcu without a batch page: each table is freed before the unmap returns, after a sync IPI to every other CPU, and
+// poisoned.
 TEST(allocfail, rcu_falls_back, NEEDS_CHECK)
 {
 	struct space *s = space_create_with(policy_find("rcu"), flush_find("ipi"));

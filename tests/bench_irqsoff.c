@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// How long a policy keeps interrupts off (checking builds carry the meter). Each sample is the longest stretch on any CPU in one
-// slice of walks of WALK_CHUNK pages on this CPU while another one unmaps.
+// How long a policy keeps interrupts off (checking builds carry the meter). Each sample is the longest stretch on any
+// CPU in one slice of walks of WALK_CHUNK pages on this CPU while another one unmaps.
 #include "kernel/bench.h"
 #include "kernel/irqsoff.h"
 #include "kernel/log.h"

@@ -14,7 +14,8 @@ struct companions {
 bool companions_start(struct companions *c, struct space *s, unsigned n);	// returns when all run; false: no memory
 void companions_stop(struct companions *c);
 
-// One thread on another CPU that maps and unmaps single pages, tables included, in its own part of the space until stopped.
+// One thread on another CPU that maps and unmaps single pages, tables included, in its own part of the space until
+// stopped.
 struct churner {
 	struct space *space;
 	vaddr_t base;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// mode=compare. The checking build judges: every pair of policy and flush back-end runs the same load of walkers against
-// unmappers from the same seed, under the oracle's eyes, and gets a VERDICT line. The release build measures: BENCH lines.
+// mode=compare. The checking build judges: every pair of policy and flush back-end runs the same load of walkers
+// against unmappers from the same seed, under the oracle's eyes, and gets a VERDICT line. The release build measures:
+// BENCH lines.
 #include "kernel/bench.h"
 #include "kernel/cmdline.h"
 #include "kernel/log.h"
@@ -13,8 +14,8 @@
 enum found { FOUND_CLEAN, FOUND_VIOLATED, FOUND_INCONCLUSIVE };
 static const char *const found_names[] = { "clean", "violated", "inconclusive" };
 
-// "Clean" is a statement about a run in which a violation could have happened and would have been seen: most walks were lockless, tables
-// of each level were freed, some of them during walks, and the same load did catch the unsafe control.
+// "Clean" is a statement about a run in which a violation could have happened and would have been seen: most walks were
+// lockless, tables of each level were freed, some of them during walks, and the same load did catch the unsafe control.
 static enum found judge(const struct mm_load_result *r, bool control_violated)
 {
 	const struct counters *c = &r->counted;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// mode=crash: what a panic shows. Every CPU computes, one of them touches memory that is not mapped; the run must end with registers,
-// a backtrace with function names of each CPU, and the failing status.
+// mode=crash: what a panic shows. Every CPU computes, one of them touches memory that is not mapped; the run must end
+// with registers, a backtrace with function names of each CPU, and the failing status.
 #include "kernel/mode.h"
 #include "kernel/panic.h"
 #include "kernel/thread.h"

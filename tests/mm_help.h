@@ -7,8 +7,8 @@
 
 struct space;
 
-// Between begin and end exactly as many frames are given back as are taken. Both wait for all that is deferred; EXPECTs.
-// Threads between the two are made and joined by mm_thread() and mm_join().
+// Between begin and end exactly as many frames are given back as are taken. Both wait for all that is deferred;
+// EXPECTs. Threads between the two are made and joined by mm_thread() and mm_join().
 struct mm_balance {
 	u64 frames, spaces;
 };
@@ -21,8 +21,8 @@ struct thread *mm_thread(const char *name, int (*fn)(void *), void *arg, unsigne
 int mm_join(struct thread *t);
 unsigned mm_other_cpu(unsigned k);	// the k-th CPU, in a circle, that is not the caller's: 0, 1, …
 
-// Flushes nothing and proves nothing, and takes the generation back, so that lazy CPUs do not catch up either. With it, a
-// test that demands a flush must fail. Not for the command line.
+// Flushes nothing and proves nothing, and takes the generation back, so that lazy CPUs do not catch up either. With it,
+// a test that demands a flush must fail. Not for the command line.
 extern const struct flush_backend mm_flush_none;
 
 // The table of `level` through which va is reached, or NULL; and the state it is in.

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // The walkers: they pin, read and write what they find, and judge it.
 //
-// Walker 0 lingers now and then, with interrupts as the policy has them, before it reads a table of group 0; when it does, the
-// space's unmapper is likely to take that group down. So whatever lets a table go too early is found soon.
+// Walker 0 lingers now and then, with interrupts as the policy has them, before it reads a table of group 0; when it
+// does, the space's unmapper is likely to take that group down. So whatever lets a table go too early is found soon.
 #include "kernel/stall.h"
 #include "kernel/thread.h"
 #include "kernel/time.h"
@@ -62,7 +62,8 @@ static void pin_some(struct worker *w, unsigned at, struct slot s, unsigned firs
 #if CHECK
 STALL_DECLARE(walk_level);
 
-// The table to which the entry of `level` leads; we are inside a walk, which keeps it or, if the policy is wrong, does not.
+// The table to which the entry of `level` leads; we are inside a walk, which keeps it or, if the policy is wrong, does
+// not.
 static struct page *next_table(const struct space *s, vaddr_t va, int level)
 {
 	pte_t *table = s->root, v = 0;

@@ -373,8 +373,9 @@ TEST(page, freed_on_another_cpu, NEEDS_CPUS2)
 	EXPECT(page_check());
 }
 
-// Stress: on each CPU a thread that allocates, stamps, checks and frees blocks, publishing where they are, and in between
-// behaves as a lockless walker: takes references to whatever stands in the published places, free, reused or whole.
+// Stress: on each CPU a thread that allocates, stamps, checks and frees blocks, publishing where they are, and in
+// between behaves as a lockless walker: takes references to whatever stands in the published places, free, reused or
+// whole.
 #define PLACES 256
 #define HOLD 8
 static struct page *places[PLACES];

@@ -185,7 +185,8 @@ TEST(space, lazy_cpus_leave, 0)
 	mm_balance_end(&b);
 }
 
-// Nothing mapped, nothing freed, and no flush that could do it by the way: only the end of the root itself forces them off.
+// Nothing mapped, nothing freed, and no flush that could do it by the way: only the end of the root itself forces them
+// off.
 TEST(space, lazy_cpus_leave_an_empty_space, 0)
 {
 	struct mm_balance b;

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 // A stale translation is impossible: when an unmap or a protect has returned, no CPU can use what was there before.
 //
-// One observer on each other CPU makes the processor cache the translation, then goes on using it without any load of the
-// page-table root of its own. The unmapper unmaps, then says so; who can still use the page after that has a stale one.
+// One observer on each other CPU makes the processor cache the translation, then goes on using it without any load of
+// the page-table root of its own. The unmapper unmaps, then says so; who can still use the page after that has a stale
+// one.
 //
 // A test of this kind proves something only if it can fail. So each variant runs again with the flush taken out
 // (mm_flush_none), and then stale translations must be found.
@@ -106,9 +107,9 @@ static int busy_observer(void *arg)
 	return 0;
 }
 
-// Sleeps meanwhile, and kernel threads run on its CPU, which keeps the root loaded. On return to this thread the generation
-// tells that a flush was missed; still no root is loaded. If tables were freed, it was made to leave the root and loads it
-// again.
+// Sleeps meanwhile, and kernel threads run on its CPU, which keeps the root loaded. On return to this thread the
+// generation tells that a flush was missed; still no root is loaded. If tables were freed, it was made to leave the
+// root and loads it again.
 static int lazy_observer(void *arg)
 {
 	struct round *r = arg;
@@ -142,8 +143,8 @@ static void wait_until_lazy(struct space *s)
 #if CHECK
 STALL_DECLARE(tlb_loaded);
 
-// In the middle of the switch, interrupts off: the root is loaded and the TLB filled. The flush must still reach this CPU,
-// so the unmapper cannot be back before the switch has ended; give it the time to be wrong.
+// In the middle of the switch, interrupts off: the root is loaded and the TLB filled. The flush must still reach this
+// CPU, so the unmapper cannot be back before the switch has ended; give it the time to be wrong.
 static void warm_in_the_switch(struct stall_point *p, void *arg)
 {
 	struct round *r = arg;
@@ -238,8 +239,8 @@ static void observe(struct round *r)
 	}
 }
 
-// How many observers saw what they must not. Each round takes another address: in a TLB whose sets are few (an emulator's
-// has one way) the kernel's own accesses may always push out the same one.
+// How many observers saw what they must not. Each round takes another address: in a TLB whose sets are few (an
+// emulator's has one way) the kernel's own accesses may always push out the same one.
 static u64 run_round(const struct variant *v, const struct flush_backend *flush, unsigned number)
 {
 	struct round r = { .v = v, .base = BASE, .control = flush == &mm_flush_none };

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// mode=torture: the load of walkers against unmappers, one round a second with a new seed each, until seconds= are over. Pairs
-// change from round to round: every safe one, or the one that the command line names.
+// mode=torture: the load of walkers against unmappers, one round a second with a new seed each, until seconds= are
+// over. Pairs change from round to round: every safe one, or the one that the command line names.
 #include "kernel/cmdline.h"
 #include "kernel/lib.h"
 #include "kernel/log.h"

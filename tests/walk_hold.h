@@ -30,9 +30,9 @@ struct held_walk {
 	u64 hold_ns;
 	u32 too_early;		// how often the walker, while held, saw what must not be yet
 };
-// Hold a walk under that policy at the entry of `level`; unmap; let the walk end. `action` is what the walker does while it
-// is held; keep_upper: only the L1 table goes. EXPECTs what each policy owes its tables; what the oracle says of it is the
-// caller's business.
+// Hold a walk under that policy at the entry of `level`; unmap; let the walk end. `action` is what the walker does
+// while it is held; keep_upper: only the L1 table goes. EXPECTs what each policy owes its tables; what the oracle says
+// of it is the caller's business.
 void hold_walk(struct held_walk *h, const char *policy, bool local, int level, bool keep_upper,
 	       void (*action)(struct stall_point *, void *));
 void hold_up_the_unmap(struct stall_point *p, void *held);	// the unmap must wait for this walk

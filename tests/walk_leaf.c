@@ -66,7 +66,8 @@ static bool take_frame(struct page *wanted)
 	return p == wanted;
 }
 
-// Somebody else's by now: the reference that the walker gets for a moment does not matter, and it does not return the frame.
+// Somebody else's by now: the reference that the walker gets for a moment does not matter, and it does not return the
+// frame.
 static void frame_reused(const struct table_policy *p)
 {
 	struct leaf_case c;

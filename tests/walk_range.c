@@ -39,8 +39,8 @@ TEST(walk, ranges, 0)
 	space_put(s);
 }
 
-// The frame that the next table is made of, with a frame of ours behind it: the first half of a block that is put last is
-// the first that its CPU hands out again.
+// The frame that the next table is made of, with a frame of ours behind it: the first half of a block that is put last
+// is the first that its CPU hands out again.
 static struct page *frame_behind_the_next_table(void)
 {
 	struct page *block = page_alloc(1, PAGE_ANON, PG_ZERO);

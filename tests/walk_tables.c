@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Walks that are held between an entry that names a table and that table, while the table is taken away. How long it then
-// outlives its unmap hangs on the policy; when that is not long enough, the oracle must say so.
+// Walks that are held between an entry that names a table and that table, while the table is taken away. How long it
+// then outlives its unmap hangs on the policy; when that is not long enough, the oracle must say so.
 #include "kernel/lib.h"
 #include "kernel/test.h"
 #include "kernel/time.h"

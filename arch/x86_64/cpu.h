@@ -13,8 +13,8 @@ enum {
 #define MSR_EFER 0xc0000080u
 #define MSR_GS_BASE 0xc0000101u
 
-// Make this CPU like all others: GS base first (per-CPU data works from here on), kernel root, control registers, GDT, TSS,
-// IDT. The caller runs at kernel addresses in long mode on its final stack, with EFER.NXE set if the CPU has NX.
+// Make this CPU like all others: GS base first (per-CPU data works from here on), kernel root, control registers, GDT,
+// TSS, IDT. The caller runs at kernel addresses in long mode on its final stack, with EFER.NXE set if the CPU has NX.
 // CPU 0: by arch_init_early(). The others: percpu_alloc() has been called.
 void arch_cpu_setup(unsigned cpu);
 bool cpu_has_nx(void);

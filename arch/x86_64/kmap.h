@@ -6,7 +6,8 @@
 //   ffffe000'00000000  stacks: slots of 32 KiB, 16 KiB unmapped (the guard) below 16 KiB of stack
 //   ffffffff'80000000  the image, 4 KiB pages: text r-x, rodata r--, data rw-
 //
-// Root entries of all four areas are in place before the first other root is made, and none of their tables is ever freed.
+// Root entries of all four areas are in place before the first other root is made, and none of their tables is ever
+// freed.
 #pragma once
 #include <arch/mmu.h>
 

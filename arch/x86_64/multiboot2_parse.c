@@ -3,7 +3,8 @@
 //
 //   u32 total_size, reserved | tag | tag | … | end tag        each tag: u32 type, size | payload, padded to 8 bytes
 //
-// A function of a buffer only, so that it can be fed with anything. Every length is checked before its contents are read.
+// A function of a buffer only, so that it can be fed with anything. Every length is checked before its contents are
+// read.
 #include "arch/x86_64/bootinfo.h"
 #include "kernel/lib.h"
 

@@ -27,12 +27,13 @@ void arch_start_cpus(void);	// start all others in parallel; each calls cpu_main
 _Noreturn void kernel_main(void);	// kernel/main.c: the boot CPU's life, called after arch_init_early()
 _Noreturn void cpu_main(void);	// kernel/main.c: an application processor's life
 
-// NMIs coalesce, so each registered handler is called for every NMI and checks its own request word. Between nmi_enter()
-// and nmi_exit(); must not fault, must not touch user memory.
+// NMIs coalesce, so each registered handler is called for every NMI and checks its own request word. Between
+// nmi_enter() and nmi_exit(); must not fault, must not touch user memory.
 typedef void nmi_handler_fn(void);
 #define NMI_HANDLER(fn) REGISTER(nmi_handlers, fn)
 
-// Backtrace from the caller, or from an interrupted context given by the trap code: return addresses into out, count returned.
+// Backtrace from the caller, or from an interrupted context given by the trap code: return addresses into out, count
+// returned.
 unsigned arch_backtrace(uintptr_t *out, unsigned max);
 unsigned arch_backtrace_interrupted(uintptr_t *out, unsigned max);	// in interrupt or NMI: the context below it
 const char *symbol_name(uintptr_t addr, u64 *offset);	// "?" when unknown

@@ -9,7 +9,8 @@ struct arch_context {
 };
 
 #define KSTACK_SIZE (16 * 1024)
-// A stack with a guard page below. Returns the lowest usable address, NULL when out of memory. May be cached, never unmapped.
+// A stack with a guard page below. Returns the lowest usable address, NULL when out of memory. May be cached, never
+// unmapped.
 void *arch_stack_alloc(void);
 void arch_stack_free(void *stack);
 // Prepare a new thread: its first switch-in calls thread_entry() on its stack with IRQs off.

@@ -25,7 +25,7 @@
 	arch_yield_point(); \
 	__atomic_compare_exchange_n((p), &_old, (new), false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST); })
 
-#define barrier() __asm__ volatile("" ::: "memory")	// compiler only
+#define barrier() __atomic_signal_fence(__ATOMIC_SEQ_CST)	// compiler only
 #define smp_mb() arch_fence()				// full barrier; say what it pairs with
 #define smp_rmb() __atomic_thread_fence(__ATOMIC_ACQUIRE)
 #define smp_wmb() __atomic_thread_fence(__ATOMIC_RELEASE)

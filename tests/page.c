@@ -8,34 +8,7 @@
 #include "kernel/xcall.h"
 #include "mm/buddy.h"
 #include "mm/slab.h"
-
-// Frames come back late where a dead thread's stack is freed in the background.
-static bool balanced(u64 before)
-{
-	for (unsigned i = 0; i < 20; i++) {
-		if (page_free_count() == before)
-			return true;
-		slab_shrink();
-		thread_sleep_ns(i * NSEC_PER_MSEC);
-	}
-	return page_free_count() == before;
-}
-
-// Two looks that agree: nothing is on its way back any more.
-static u64 balance_start(void)
-{
-	u64 n, last = 0;
-
-	for (unsigned i = 0; i < 20; i++) {
-		slab_shrink();
-		n = page_free_count();
-		if (n == last)
-			break;
-		last = n;
-		thread_sleep_ns(NSEC_PER_MSEC);
-	}
-	return last;
-}
+#include "tests/page_help.h"
 
 static void put_list(struct list *pages)
 {
@@ -62,7 +35,7 @@ static void expect_block(struct page *head, unsigned order, enum page_kind kind)
 
 TEST(page, orders, 0)
 {
-	u64 before = balance_start();
+	u64 before = page_balance_start();
 
 	for (unsigned order = 0; order <= MAX_ORDER; order++) {
 		struct page *p = page_alloc(order, PAGE_KERNEL, 0);
@@ -72,9 +45,9 @@ TEST(page, orders, 0)
 			continue;
 		}
 		expect_block(p, order, PAGE_KERNEL);
-		EXPECT(balanced(before - (1ull << order)));
+		EXPECT(page_balanced(before - (1ull << order)));
 		page_put(p);
-		EXPECT(balanced(before));
+		EXPECT(page_balanced(before));
 		EXPECT(page_head(p + (1ull << order) - 1) == p + (1ull << order) - 1);	// tails are normal again
 	}
 	EXPECT(!page_alloc(MAX_ORDER + 1, PAGE_KERNEL, 0));
@@ -161,7 +134,7 @@ TEST(page, birth_grows, 0)
 
 TEST(page, interrupts_off, 0)
 {
-	u64 before = balance_start();
+	u64 before = page_balance_start();
 	irqflags_t flags = irq_save();
 	struct page *a = page_alloc(0, PAGE_KERNEL, 0), *b = page_alloc(2, PAGE_KERNEL, PG_ZERO);
 
@@ -173,12 +146,12 @@ TEST(page, interrupts_off, 0)
 	EXPECT(!irqs_enabled());
 	irq_restore(flags);
 	EXPECT(a && b);
-	EXPECT(balanced(before));
+	EXPECT(page_balanced(before));
 }
 
 TEST(page, references, 0)
 {
-	u64 before = balance_start();
+	u64 before = page_balance_start();
 	struct page *p = page_alloc(0, PAGE_ANON, 0);
 
 	REQUIRE(p);
@@ -187,9 +160,9 @@ TEST(page, references, 0)
 	EXPECT_EQ(READ_ONCE(p->refs), 3);
 	page_put(p);
 	page_put(p);
-	EXPECT(balanced(before - 1));
+	EXPECT(page_balanced(before - 1));
 	page_put(p);
-	EXPECT(balanced(before));
+	EXPECT(page_balanced(before));
 	EXPECT(!page_try_get(p));
 	EXPECT_EQ(READ_ONCE(p->refs), 0);
 }
@@ -207,7 +180,7 @@ TEST(page, reserved_frames_tolerate_walkers, 0)
 
 TEST(page, split, 0)
 {
-	u64 before = balance_start();
+	u64 before = page_balance_start();
 	struct page *p = page_alloc(9, PAGE_ANON, 0);
 	bool ok = true;
 
@@ -223,7 +196,7 @@ TEST(page, split, 0)
 	EXPECT(ok);
 	for (unsigned i = 0; i < 512; i++)
 		page_put(&p[i ^ 0x155]);
-	EXPECT(balanced(before));
+	EXPECT(page_balanced(before));
 	EXPECT(page_check());
 }
 
@@ -231,7 +204,7 @@ TEST(page, split, 0)
 TEST(page, exhaustion, 0)
 {
 	struct list all = LIST_INIT(all);
-	u64 before = balance_start(), frames = 0;
+	u64 before = page_balance_start(), frames = 0;
 
 	for (int order = MAX_ORDER; order >= 0; order--) {
 		struct page *p;
@@ -247,7 +220,7 @@ TEST(page, exhaustion, 0)
 	EXPECT(!page_alloc(9, PAGE_KERNEL, 0));
 	EXPECT(!kmalloc(1 << 20));
 	put_list(&all);
-	EXPECT(balanced(before));
+	EXPECT(page_balanced(before));
 	EXPECT(page_check());
 }
 
@@ -267,7 +240,7 @@ TEST(page, merge, 0)
 
 	for (unsigned i = 0; i < ARRAY_SIZE(some); i++)
 		list_init(&some[i]);
-	balance_start();
+	page_balance_start();
 	free_blocks(before);
 	while (n--) {
 		struct page *p = page_alloc(0, PAGE_KERNEL, 0);
@@ -286,14 +259,14 @@ TEST(page, merge, 0)
 
 TEST(page, whole_gigabyte, NEEDS_MEM_1G)
 {
-	u64 before = balance_start();
+	u64 before = page_balance_start();
 	struct page *p = page_alloc(18, PAGE_ANON, 0);
 
 	REQUIRE(p);
 	expect_block(p, 18, PAGE_ANON);
 	EXPECT_EQ(p[262143].head_off, 262143);
 	page_put(p);
-	EXPECT(balanced(before));
+	EXPECT(page_balanced(before));
 }
 
 TEST(page, injected_failures, NEEDS_CHECK)
@@ -324,7 +297,7 @@ static void note_error(const char *what, const void *object) { fetch_add(&errors
 
 TEST(page, double_put_is_reported, NEEDS_CHECK)
 {
-	u64 before = balance_start();
+	u64 before = page_balance_start();
 	struct page *p = page_alloc(0, PAGE_KERNEL, 0);
 	irqflags_t flags;
 
@@ -338,7 +311,7 @@ TEST(page, double_put_is_reported, NEEDS_CHECK)
 	irq_restore(flags);
 	EXPECT_EQ(READ_ONCE(errors), 1);
 	EXPECT_EQ(READ_ONCE(p->refs), 0);
-	EXPECT(balanced(before));
+	EXPECT(page_balanced(before));
 	EXPECT(page_check());
 }
 
@@ -467,12 +440,12 @@ TEST(page, stress_with_walkers, 0)
 		cpumask_set(&all, cpu);
 	stress_until = 0;
 	EXPECT_EQ(threads_run_on(&all, stress, NULL), 0);	// what threads need is allocated now
-	before = balance_start();
+	before = page_balance_start();
 	got = refused = 0;
 	stress_until = now_ns() + 300 * NSEC_PER_MSEC;
 	EXPECT_EQ(threads_run_on(&all, stress, NULL), 0);
 	EXPECT(READ_ONCE(got) > 0);
 	EXPECT(READ_ONCE(refused) > 0);
-	EXPECT(balanced(before));
+	EXPECT(page_balanced(before));
 	EXPECT(page_check());
 }

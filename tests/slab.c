@@ -7,6 +7,7 @@
 #include "kernel/time.h"
 #include "mm/page.h"
 #include "mm/slab.h"
+#include "tests/page_help.h"
 
 #define SIZE 72		// of the objects of the shared cache
 
@@ -18,33 +19,6 @@ static struct slab_cache *cache(void)
 	if (!c)
 		c = slab_create("test", SIZE, 8);
 	return c;
-}
-
-static bool balanced(u64 before)
-{
-	for (unsigned i = 0; i < 20; i++) {
-		if (page_free_count() == before)
-			return true;
-		slab_shrink();
-		thread_sleep_ns(i * NSEC_PER_MSEC);
-	}
-	return page_free_count() == before;
-}
-
-// Two looks that agree: nothing is on its way back any more.
-static u64 balance_start(void)
-{
-	u64 n, last = 0;
-
-	for (unsigned i = 0; i < 20; i++) {
-		slab_shrink();
-		n = page_free_count();
-		if (n == last)
-			break;
-		last = n;
-		thread_sleep_ns(NSEC_PER_MSEC);
-	}
-	return last;
 }
 
 static bool filled_with(const u8 *p, u8 byte, size_t n)
@@ -110,7 +84,7 @@ TEST(slab, shrink_returns_all_frames, 0)
 	unsigned n;
 
 	REQUIRE(objs);
-	before = balance_start();
+	before = page_balance_start();
 	for (int round = 0; round < 2; round++) {
 		for (n = 0; n < N && (objs[n] = slab_alloc(cache())); n++)
 			;
@@ -120,7 +94,7 @@ TEST(slab, shrink_returns_all_frames, 0)
 		for (unsigned i = 0; i < n; i++)	// evens, then odds: slabs become partial before they become empty
 			slab_free(cache(), objs[i * 2 < n ? i * 2 : (i * 2 - n) | 1]);
 		EXPECT_EQ(slab_in_use(cache()), 0);
-		EXPECT(balanced(before));
+		EXPECT(page_balanced(before));
 	}
 	EXPECT(page_check());
 	kfree(objs);
@@ -130,7 +104,7 @@ TEST(slab, kmalloc_sizes, 0)
 {
 	u64 before;
 
-	before = balance_start();
+	before = page_balance_start();
 	for (size_t size = 1; size <= 1 << 20; size = size < 64 ? size + 7 : size * 3 / 2) {
 		u8 *p = kmalloc(size), *q = kzalloc(size);
 
@@ -153,7 +127,7 @@ TEST(slab, kmalloc_sizes, 0)
 	EXPECT(!kmalloc(~0ull));
 	kfree(NULL);
 	kfree(kmalloc(0));
-	EXPECT(balanced(before));
+	EXPECT(page_balanced(before));
 }
 
 TEST(slab, interrupts_off, 0)
@@ -289,7 +263,7 @@ TEST(slab, stress_across_cpus, 0)
 		cpumask_set(&all, cpu);
 	stress_until = 0;
 	EXPECT_EQ(threads_run_on(&all, stress, NULL), 0);	// what threads need is allocated now
-	before = balance_start();
+	before = page_balance_start();
 	passed = 0;
 	stress_until = now_ns() + 300 * NSEC_PER_MSEC;
 	EXPECT_EQ(threads_run_on(&all, stress, NULL), 0);
@@ -300,6 +274,6 @@ TEST(slab, stress_across_cpus, 0)
 		exchange[i] = NULL;
 	}
 	EXPECT(READ_ONCE(passed) > 0);
-	EXPECT(balanced(before));
+	EXPECT(page_balanced(before));
 	EXPECT(page_check());
 }

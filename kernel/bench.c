@@ -66,6 +66,14 @@ static void counters_add(struct counters *sum, const struct counters *d)
 		((u64 *)sum)[i] += ((const u64 *)d)[i];
 }
 
+static void run_slice(struct bench_case *c, void (*slice)(struct bench_case *c))
+{
+	if (c->slice)
+		c->slice(c);
+	else
+		slice(c);
+}
+
 void bench_interleave(struct bench_case *cases, unsigned n, u64 budget_ns, void (*slice)(struct bench_case *c))
 {
 	u64 end = now_ns() + budget_ns;		// warm-up included: with many CPUs on few cores it may take all of it
@@ -73,7 +81,7 @@ void bench_interleave(struct bench_case *cases, unsigned n, u64 budget_ns, void 
 
 	bench_clock_cost();
 	for (unsigned i = 0; i < n; i++) {	// warm-up: caches, the allocators' lists, the emulator's translations
-		slice(&cases[i]);
+		run_slice(&cases[i], slice);
 		cases[i].nr = 0;
 		cases[i].ops = cases[i].busy_ns = 0;
 	}
@@ -85,7 +93,7 @@ void bench_interleave(struct bench_case *cases, unsigned n, u64 budget_ns, void 
 			if (bench_full(&cases[i]))
 				continue;
 			counters_snapshot(&before);
-			slice(&cases[i]);
+			run_slice(&cases[i], slice);
 			counters_snapshot(&after);
 			counters_sub(&used, &after, &before);
 			counters_add(&cases[i].used, &used);

@@ -16,7 +16,7 @@ struct bench_case {
 	unsigned pages;			// per operation
 	bool remote;			// walks of a space that is not loaded
 	const char *unit;		// NULL: cycles
-	void *arg;			// the benchmark's own
+	void (*slice)(struct bench_case *c);	// NULL: the one given to bench_interleave
 
 	u64 *samples;			// unsorted until bench_report
 	u32 nr, cap;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Company for a measurement: other CPUs that run in the space, or change it.
 #pragma once
+#include "kernel/bench.h"
 #include "kernel/thread.h"
 #include "mm/space.h"
 
@@ -26,6 +27,7 @@ struct churner {
 bool churner_start(struct churner *c, struct space *s, vaddr_t base, unsigned cpu);
 void churner_stop(struct churner *c);
 
+unsigned primitive_cases(struct bench_case *cases, unsigned max);	// bench_primitives.c; returns how many
 unsigned other_cpu(unsigned k);		// the k-th CPU that is not the caller's
 // Map; out of memory because deferred frees are still waiting: let them run and try again.
 int map_patiently(struct space *s, vaddr_t va, u64 len, int level);

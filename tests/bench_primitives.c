@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
-// What a walk's read side is made of, each alone: so that the walk's own figure can be taken apart.
-#include "kernel/bench.h"
+// What a walk's read side is made of, each alone: so that the walk's own figure can be taken apart. Measured in turn with
+// the walks.
+#include "tests/bench_load.h"
 #include "kernel/preempt.h"
+#include "kernel/time.h"
 
 #define BATCH 32
 
@@ -48,20 +50,19 @@ static void slice_irqs(struct bench_case *c) { slice(c, time_irqs); }
 static void slice_cmpxchg(struct bench_case *c) { slice(c, time_cmpxchg); }
 static void slice_call(struct bench_case *c) { slice(c, time_call); }
 
-static void run(const char *name, u64 budget_ns, void (*fn)(struct bench_case *))
+unsigned primitive_cases(struct bench_case *cases, unsigned max)
 {
-	struct bench_case c = { .name = name };
+	static const struct bench_case all[] = {
+		{ .name = "preempt_off_on", .slice = slice_preempt },
+		{ .name = "irqs_off_on", .slice = slice_irqs },
+		{ .name = "cmpxchg", .slice = slice_cmpxchg },
+		{ .name = "indirect_call", .slice = slice_call },
+	};
+	unsigned n = 0;
 
-	if (!bench_case_init(&c))
-		return;
-	bench_interleave(&c, 1, budget_ns, fn);
-	bench_report(&c);
-}
-
-BENCHMARK(primitives, 1)
-{
-	run("preempt_off_on", budget_ns / 4, slice_preempt);
-	run("irqs_off_on", budget_ns / 4, slice_irqs);
-	run("cmpxchg", budget_ns / 4, slice_cmpxchg);
-	run("indirect_call", budget_ns / 4, slice_call);
+	for (unsigned i = 0; i < ARRAY_SIZE(all) && n < max; i++) {
+		cases[n] = all[i];
+		n += bench_case_init(&cases[n]);
+	}
+	return n;
 }

@@ -88,21 +88,15 @@ static void add(struct bench_case *cases, unsigned *n, unsigned max, struct benc
 	*n += bench_case_init(&cases[*n]);
 }
 
-static void slice_any(struct bench_case *c)
-{
-	if (c->policy)
-		slice_walk(c);
-	else
-		slice_loads4(c);
-}
-
 static void run_walks(const char *name, bool contended, u64 budget_ns)
 {
 	struct bench_case cases[24];
 	unsigned n = 0;
 
-	if (!contended)
-		add(cases, &n, ARRAY_SIZE(cases), (struct bench_case){ .name = "loads4", .pages = 1 });
+	if (!contended) {
+		add(cases, &n, ARRAY_SIZE(cases), (struct bench_case){ .name = "loads4", .pages = 1, .slice = slice_loads4 });
+		n += primitive_cases(cases + n, ARRAY_SIZE(cases) - n);
+	}
 	FOR_EACH_POLICY(p)
 		add(cases, &n, ARRAY_SIZE(cases), (struct bench_case){ .name = name, .policy = *p, .flush = flush_default(),
 								       .pages = 1, .walkers = contended });
@@ -111,12 +105,12 @@ static void run_walks(const char *name, bool contended, u64 budget_ns)
 			add(cases, &n, ARRAY_SIZE(cases), (struct bench_case){ .name = "walk_remote", .policy = *p,
 				.flush = flush_default(), .pages = 1, .remote = true });
 	}
-	bench_interleave(cases, n, budget_ns, slice_any);
+	bench_interleave(cases, n, budget_ns, slice_walk);
 	for (unsigned i = 0; i < n; i++)
 		bench_report(&cases[i]);
 }
 
-BENCHMARK(walk, 2) { run_walks("walk", false, budget_ns); }
+BENCHMARK(walk, 3) { run_walks("walk", false, budget_ns); }
 BENCHMARK(walk_contended, 2)
 {
 	if (nr_cpus > 1)

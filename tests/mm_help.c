@@ -10,6 +10,8 @@
 #include "mm/table.h"
 #include "mm/tlb.h"
 
+#define SPARE_STACKS 16
+
 // Free frames when nothing is deferred any more and no cache holds any.
 static u64 settle(void)
 {
@@ -23,27 +25,32 @@ static u64 settle(void)
 static void called(struct rcu_head *head) { }
 
 // A CPU's first callback makes the thread that runs its callbacks.
-static int first_callback(void *unused)
+static int first_callback(void *all_here)
 {
 	struct rcu_head head;
 
+	wait_for_completion(all_here);
 	call_rcu(&head, called);
 	rcu_barrier();
 	return 0;
 }
 
-// What is made once and kept: those threads, and stacks for as many threads as the tests have at a time.
+// What is made once and kept: those threads, and stacks for as many threads as the tests have at a time, and some more,
+// for a thread that has ended may not have left its stack when the next one is made.
 static void warm_up(void)
 {
 	static bool warm;
-	struct thread *t[NR_CPUS];
+	static struct thread *t[NR_CPUS + SPARE_STACKS];
+	struct completion all_here;
 	unsigned n = 0;
 
 	if (warm)
 		return;
-	for_each_cpu(cpu)
-		if ((t[n] = mm_thread("warm", first_callback, NULL, cpu)))
+	completion_init(&all_here);
+	for (unsigned i = 0; i < nr_cpus + SPARE_STACKS; i++)
+		if ((t[n] = mm_thread("warm", first_callback, &all_here, i % nr_cpus)))
 			n++;
+	complete_all(&all_here);
 	while (n--)
 		mm_join(t[n]);
 	warm = true;

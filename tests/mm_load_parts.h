@@ -24,6 +24,7 @@ struct load {
 	bool safe;		// only then may a pinned page be written to: an unsafe pair may hand out anybody's
 	u32 stop;
 	u32 lingering;		// 1 + the space in which walker 0 lingers, or 0
+	u64 op_ns;		// how long an unmapper's last operation took: an emulated machine may be very slow
 };
 
 struct worker {

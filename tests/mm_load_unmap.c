@@ -3,6 +3,7 @@
 // is out of the way only for short, and there are many: most walks take the fast path.
 #include "kernel/errno.h"
 #include "kernel/thread.h"
+#include "kernel/time.h"
 #include "mm/walk.h"
 #include "tests/mm_load_parts.h"
 
@@ -84,6 +85,7 @@ int unmapper(void *arg)
 		unsigned at = RANDOM(w, 8) ? w->at : RANDOM(w, l->nr_spaces);
 		unsigned g = RANDOM(w, GROUPS), what = RANDOM(w, 8);
 		struct slot s = slot_of(g, RANDOM(w, SLOTS));
+		u64 start = now_ns();
 
 		if (READ_ONCE(l->lingering) == w->at + 1 && RANDOM(w, 2)) {
 			at = w->at;
@@ -96,6 +98,7 @@ int unmapper(void *arg)
 		default: take_slot(w, at, s); break;
 		}
 		w->found.operations++;
+		WRITE_ONCE(l->op_ns, now_ns() - start);
 	}
 	if (w->index & 1)
 		space_detach();

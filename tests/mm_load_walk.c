@@ -13,6 +13,7 @@
 #define LINGER_NS (10 * NSEC_PER_MSEC)		// at most so long for the table to be unlinked
 #define FREE_NS (20 * NSEC_PER_MSEC)		// then for it to be freed, if nobody is waiting for this walk
 #define NO_FREE_NS NSEC_PER_MSEC		// or if somebody should be
+#define MOST_LINGER_NS (2 * NSEC_PER_SEC)
 
 // The frame is pinned: whatever it is now, it stays.
 static void judge_pin(struct worker *w, unsigned at, vaddr_t va, struct page *page, bool write)
@@ -92,13 +93,15 @@ static void linger(struct stall_point *p, void *arg)
 {
 	struct worker *w = arg;
 	struct page *table = next_table(p->space, p->va_lo, p->level);
+	// An unsafe pair is to be convicted however slow the machine is; a safe one must not be held up for so long.
+	u64 patience = w->load->safe ? 0 : MIN(8 * READ_ONCE(w->load->op_ns), MOST_LINGER_NS);
 
 	if (!table)
 		return;
 	WRITE_ONCE(w->load->lingering, w->lingers_at + 1);
-	wait_for_state(table, true, LINGER_NS);
+	wait_for_state(table, true, MAX(LINGER_NS, patience));
 	if (mm_state(table) != TABLE_LIVE)
-		wait_for_state(table, false, irqs_enabled() ? FREE_NS : NO_FREE_NS);
+		wait_for_state(table, false, irqs_enabled() ? MAX(FREE_NS, patience) : NO_FREE_NS);
 	WRITE_ONCE(w->load->lingering, 0);
 }
 

@@ -70,13 +70,16 @@ build/%.iso: build/%.elf grub.cfg
 
 # A make of its own builds, so that `make deps run` sees the tools that deps has just installed, and builds in parallel.
 build_all = @+$(MAKE) --no-print-directory -j$$(nproc) all
-run bench debug test: | $(filter deps,$(MAKECMDGOALS))
+run bench debug test torture-all: | $(filter deps,$(MAKECMDGOALS))
 run:
 	$(build_all)
 	@$(PYTHON) tools/run.py
 bench:
 	$(build_all)
 	@BUILD=release CMDLINE="$${CMDLINE:-mode=bench}" $(PYTHON) tools/run.py
+torture-all:
+	$(build_all)
+	@SECONDS="$(SECONDS)" $(PYTHON) tools/torture.py $(foreach p,$(PAIRS),'$(p)')
 debug:
 	$(build_all)
 	@$(PYTHON) tools/run.py debug
@@ -85,6 +88,7 @@ test:
 	@$(PYTHON) tools/test.py
 deps:
 	@tools/deps.sh $(DEPS)
+	@$(PYTHON) tools/nested.py fetch
 clean:
 	rm -rf build
 help:
@@ -92,4 +96,4 @@ help:
 
 -include tests/host/host.mk
 -include $(shell find build -name '*.d' -type f 2>/dev/null)
-.PHONY: all run bench debug test deps clean help FORCE
+.PHONY: all run bench torture-all debug test deps clean help FORCE

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Collecting, reporting and recalling measurements.
+// Collecting and reporting measurements.
 #include "kernel/bench.h"
 #include "kernel/cmdline.h"
 #include "kernel/lib.h"
@@ -9,22 +9,53 @@
 #include "kernel/thread.h"
 #include "mm/slab.h"
 
-#define MAX_RECALL 512
-
-static struct recalled {
-	const char *name, *policy;
-	unsigned others, walkers;
-	u64 median;
-} recalled[MAX_RECALL];
-static unsigned nr_recalled;
-
 bool bench_case_init(struct bench_case *c)
 {
-	c->cap = BENCH_SAMPLES;
+	c->cap = c->cap ? c->cap : BENCH_SAMPLES;
 	c->samples = kmalloc(c->cap * sizeof(u64));
 	if (!c->samples)
 		log_error("no memory for the samples of %s", c->name);
 	return c->samples;
+}
+
+static bool add_case(struct bench_case *c, const struct bench_case *base, const struct table_policy *p,
+		     const struct flush_backend *b)
+{
+	if (b->missing() || !(pair_verdict(p, b).safe || allow_unsafe()))
+		return false;
+	*c = *base;
+	c->policy = p;
+	c->flush = b;
+	return bench_case_init(c);
+}
+
+unsigned bench_add_pairs(struct bench_case *cases, unsigned max, const struct bench_case *base)
+{
+	unsigned n = 0;
+
+	FOR_EACH_BACKEND(b)
+		FOR_EACH_POLICY(p)
+			n += n < max && add_case(&cases[n], base, *p, *b);
+	return n;
+}
+
+unsigned bench_add_policies(struct bench_case *cases, unsigned max, const struct bench_case *base)
+{
+	unsigned n = 0;
+
+	FOR_EACH_POLICY(p)
+		n += n < max && add_case(&cases[n], base, *p, flush_default());
+	return n;
+}
+
+unsigned bench_pairs(void)
+{
+	unsigned n = 0;
+
+	FOR_EACH_BACKEND(b)
+		FOR_EACH_POLICY(p)
+			n++;
+	return n;
 }
 
 // The median of many back-to-back readings: what each measurement contains besides its operation.
@@ -109,7 +140,7 @@ static int compare_u64(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-u64 bench_median(struct bench_case *c)
+static u64 median_of(struct bench_case *c)
 {
 	if (!c->nr)
 		return 0;
@@ -117,29 +148,18 @@ u64 bench_median(struct bench_case *c)
 	return c->samples[c->nr / 2];
 }
 
-static void remember(const struct bench_case *c, u64 median)
-{
-	if (nr_recalled < MAX_RECALL)
-		recalled[nr_recalled++] = (struct recalled){ c->name, c->policy ? c->policy->name : "", c->others, c->walkers, median };
-}
-
-u64 bench_recall(const char *name, const char *policy, unsigned others, unsigned walkers)
-{
-	for (unsigned i = 0; i < nr_recalled; i++) {
-		struct recalled *r = &recalled[i];
-
-		if (!strcmp(r->name, name) && !strcmp(r->policy, policy ? policy : "") && r->others == others && r->walkers == walkers)
-			return r->median;
-	}
-	return 0;
-}
-
 // Per 1,000 operations, so that the line stays in integers.
 static u64 per_thousand(const struct bench_case *c, u64 counter) { return c->ops ? counter * 1000 / c->ops : 0; }
 
+void bench_discard(struct bench_case *c)
+{
+	kfree(c->samples);
+	c->samples = NULL;
+}
+
 void bench_report(struct bench_case *c)
 {
-	u64 median = bench_median(c);
+	u64 median = median_of(c);
 	char p99[24] = "null";
 
 	if (c->nr >= 1000)
@@ -147,30 +167,18 @@ void bench_report(struct bench_case *c)
 	if (!c->nr) {
 		log_warn("%s: no sample within its time", c->name);
 	} else {
-		remember(c, median);
 		kprintf("BENCH {\"v\":1,\"name\":\"%s\",\"build\":\"%s\",\"table_free\":\"%s\",\"tlb_flush\":\"%s\",\"cpus\":%u,\"others\":%u,"
-			"\"walkers\":%u,\"pages\":%u,\"remote\":%u,\"stolen_us\":0,\"unit\":\"%s\",\"n\":%u,\"median\":%llu,\"p99\":%s,"
+			"\"walkers\":%u,\"pages\":%u,\"remote\":%u,\"stolen_us\":%u,\"unit\":\"%s\",\"n\":%u,\"median\":%llu,\"p99\":%s,"
 			"\"min\":%llu,\"max\":%llu,\"ops\":%llu,\"ops_per_sec\":%llu,\"ipi_flush_per_1000\":%llu,\"ipi_sync_per_1000\":%llu,"
 			"\"ipi_walker_per_1000\":%llu,\"tables_freed_per_1000\":%llu,\"fallbacks\":%llu}\n",
 			c->name, BUILD_NAME, c->policy ? c->policy->name : "-", c->flush ? c->flush->name : "-", nr_cpus, c->others,
-			c->walkers, c->pages, c->remote, c->unit ? c->unit : "cycles", c->nr, (unsigned long long)median, p99,
+			c->walkers, c->pages, c->remote, c->stolen_us, c->unit ? c->unit : "cycles", c->nr, (unsigned long long)median, p99,
 			(unsigned long long)c->samples[0], (unsigned long long)c->samples[c->nr - 1], (unsigned long long)c->ops,
 			(unsigned long long)(c->busy_ns ? c->ops * NSEC_PER_SEC / c->busy_ns : 0), (unsigned long long)per_thousand(c, c->used.ipi_flush),
 			(unsigned long long)per_thousand(c, c->used.ipi_sync), (unsigned long long)per_thousand(c, c->used.ipi_walker),
 			(unsigned long long)per_thousand(c, c->used.tables_freed), (unsigned long long)c->used.table_fallbacks);
 	}
-	kfree(c->samples);
-	c->samples = NULL;
-}
-
-void bench_ratio(const char *what, u64 a, u64 b, unsigned limit_percent)
-{
-	u64 percent = b ? a * 100 / b : 0;
-
-	if (!a || !b)
-		return;
-	kprintf("RATIO {\"v\":1,\"what\":\"%s\",\"percent\":%llu,\"limit\":%u,\"met\":%s}\n", what, (unsigned long long)percent,
-		limit_percent, !limit_percent || percent <= limit_percent ? "true" : "false");
+	bench_discard(c);
 }
 
 // Benchmarks say "another CPU" and mean it.

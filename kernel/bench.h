@@ -15,11 +15,13 @@ struct bench_case {
 	unsigned walkers;		// threads that walk meanwhile
 	unsigned pages;			// per operation
 	bool remote;			// walks of a space that is not loaded
+	unsigned stolen_us;		// another CPU was robbed of its processor for so long, at least
 	const char *unit;		// NULL: cycles
 	void (*slice)(struct bench_case *c);	// NULL: the one given to bench_interleave
 
 	u64 *samples;			// unsorted until bench_report
-	u32 nr, cap;
+	u32 nr;
+	u32 cap;			// 0: BENCH_SAMPLES
 	u64 ops;			// operations in all slices (counters are divided by it)
 	u64 busy_ns;			// time that the operations took, all that was put off included; 0: not measured
 	struct counters used;
@@ -47,7 +49,12 @@ bool bench_case_init(struct bench_case *c);	// memory for its samples; false: no
 #define BENCH_SLICE_NS (5 * NSEC_PER_MSEC)
 void bench_interleave(struct bench_case *cases, unsigned n, u64 budget_ns, void (*slice)(struct bench_case *c));
 void bench_report(struct bench_case *c);	// the BENCH line; frees the samples
-u64 bench_median(struct bench_case *c);		// before the report
+void bench_discard(struct bench_case *c);	// frees the samples, reports nothing
+// All cases with a policy × flush back-end that this machine has, unsafe pairs only if the command line allows them:
+// each a copy of `base`, which says the rest. Returns how many were added.
+unsigned bench_add_pairs(struct bench_case *cases, unsigned max, const struct bench_case *base);
+unsigned bench_add_policies(struct bench_case *cases, unsigned max, const struct bench_case *base);	// under the default flush
+unsigned bench_pairs(void);			// policies × back-ends: room for bench_add_pairs()
 
 static inline bool bench_full(const struct bench_case *c) { return c->nr == c->cap; }
 // One operation took so many cycles by two readings of cycles(); the clock's own cost is subtracted.
@@ -56,10 +63,5 @@ void bench_record(struct bench_case *c, u64 cycles);
 void bench_record_batch(struct bench_case *c, u64 cycles, unsigned batch);
 void bench_record_raw(struct bench_case *c, u64 value);	// another unit
 u64 bench_clock_cost(void);			// cycles between two readings; measured once
-
-// Medians of cases already reported, for the ratios at the end; 0: not measured. policy may be NULL.
-u64 bench_recall(const char *name, const char *policy, unsigned others, unsigned walkers);
-// "RATIO {json}" and a line for people: a / b, and what it should be at most.
-void bench_ratio(const char *what, u64 a, u64 b, unsigned limit_percent);
 
 int bench_run_all(const char *glob, u64 total_ns);	// number run, -1 if none matched

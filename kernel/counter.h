@@ -6,7 +6,7 @@
 #include "kernel/types.h"
 
 #define COUNTERS(X) \
-	X(ipi_flush)		/* shootdown IPIs sent */ \
+	X(ipi_flush)		/* CPUs that shootdowns were for: IPIs, unless a counter below says otherwise */ \
 	X(ipi_sync)		/* sync IPIs sent */ \
 	X(ipi_walker)		/* shootdown IPIs sent only for a walker's sake */ \
 	X(ipi_resched)		/* reschedule IPIs sent */ \
@@ -14,13 +14,27 @@
 	X(xcalls)		/* cross-CPU requests queued: several may share one IPI */ \
 	X(flush_local)		/* local invalidations asked for */ \
 	X(flush_full)		/* … of them full flushes */ \
+	X(lazy_deferred)	/* flushes left to the other CPUs' sweeps */ \
+	X(lazy_refused)		/* … not left to them: no memory, or too much waits already */ \
+	X(lazy_sweeps)		/* … these */ \
+	X(lazy_calls)		/* … CPUs that did not come by themselves in time */ \
+	X(lazy_settled)		/* … somebody could not wait */ \
 	X(flush_lazy_skipped)	/* lazy CPUs not interrupted */ \
+	X(flush_nmi)		/* NMIs sent to flush */ \
 	X(flush_stale_skipped)	/* remote flushes that a newer generation made needless */ \
+	X(flush_pv_flagged)	/* shootdowns left to the hypervisor: the CPU was away */ \
+	X(flush_hv_calls)	/* flush hypercalls to Hyper-V, repetitions of one counted once */ \
+	X(flush_hv_lists)	/* … of them with a list of ranges */ \
+	X(flush_hv_extended)	/* … with a set of processors beyond the first 64 */ \
+	X(flush_hv_fallbacks)	/* … refused, and replaced by IPIs */ \
+	X(thefts)		/* times that the thief robbed a CPU */ \
+	X(theft_flushes)	/* … and flushed for it, as asked by the flag */ \
 	X(cr3_writes)		/* loads of the page-table root */ \
 	X(walks)		/* walk_pin calls, per page */ \
 	X(walks_fast)		/* … ended on the fast path */ \
 	X(walks_slow)		/* … took the locked slow path */ \
 	X(walks_remote)		/* … of a space that is not loaded here */ \
+	X(walks_union)		/* … ended under the union of two policies, during a switch */ \
 	X(walk_restarts)	/* re-check failed */ \
 	X(frees_l1)		/* tables freed, by level: 1 holds 4 KiB leaves */ \
 	X(frees_l2) \
@@ -32,8 +46,14 @@
 	X(tables_allocated) \
 	X(tables_unlinked) \
 	X(tables_freed) \
+	X(pending_waits)	/* unmappers that waited for memory to be freed */ \
+	X(pending_hurries)	/* … hurried grace periods, without waiting */ \
+	X(tables_kept)		/* unlinked and not on the way to FREE: put back, or deposited */ \
 	X(rcu_qs)		/* quiescent states reported up the tree */ \
-	X(rcu_callbacks)	/* callbacks invoked */
+	X(rcu_callbacks)	/* callbacks invoked */ \
+	X(swmmu_fills)		/* entries that the software MMU cached */ \
+	X(swmmu_checks)		/* tables and pages freed under its eyes */ \
+	X(swmmu_dead_ends)	/* its walks that a stale pointer led into a freed table */
 
 struct counters {
 #define X(name) u64 name;

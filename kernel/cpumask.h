@@ -12,6 +12,11 @@ static inline bool cpumask_test(const struct cpumask *m, unsigned cpu)
 {
 	return READ_ONCE(m->w[cpu / 64]) >> (cpu % 64) & 1;
 }
+// The same with acquire: what the one who has changed the bit did before is seen.
+static inline bool cpumask_test_acquire(const struct cpumask *m, unsigned cpu)
+{
+	return load_acquire(&m->w[cpu / 64]) >> (cpu % 64) & 1;
+}
 static inline void cpumask_set(struct cpumask *m, unsigned cpu) { m->w[cpu / 64] |= 1ull << (cpu % 64); }
 static inline void cpumask_clear(struct cpumask *m, unsigned cpu) { m->w[cpu / 64] &= ~(1ull << (cpu % 64)); }
 static inline void cpumask_set_atomic(struct cpumask *m, unsigned cpu) { fetch_or(&m->w[cpu / 64], 1ull << (cpu % 64)); }
@@ -29,6 +34,12 @@ static inline void cpumask_or(struct cpumask *to, const struct cpumask *from)
 {
 	for (int i = 0; i < CPUMASK_WORDS; i++)
 		to->w[i] |= READ_ONCE(from->w[i]);
+}
+// What was done before a bit that is clear here was cleared comes before what the caller does next.
+static inline void cpumask_or_acquire(struct cpumask *to, const struct cpumask *from)
+{
+	for (int i = 0; i < CPUMASK_WORDS; i++)
+		to->w[i] |= load_acquire(&from->w[i]);
 }
 static inline bool cpumask_empty(const struct cpumask *m)
 {

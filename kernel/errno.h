@@ -2,6 +2,7 @@
 // Error numbers: functions return 0 or a negative one of these.
 #pragma once
 #ifndef ENOENT
+#define EPERM 1
 #define ENOENT 2
 #define EINTR 4
 #define E2BIG 7

@@ -2,6 +2,7 @@
 // The longest stretch with interrupts off.
 #include "kernel/irqsoff.h"
 #include "kernel/cpumask.h"
+#include "kernel/stall.h"
 #include <arch/percpu.h>
 #include <arch/time.h>
 
@@ -11,23 +12,38 @@ struct irqsoff {
 };
 static DEFINE_PER_CPU(struct irqsoff, irqsoff);
 
+STALL_DEFINE(irqsoff_begun);	// the clock was read, and is not yet noted
+
 #if CHECK
 void irqsoff_begin(void)
 {
-	if (!this_cpu_read(irqsoff.since))
-		this_cpu_write(irqsoff.since, cycles());
+	u64 now;
+
+	if (this_cpu_read(irqsoff.since))
+		return;
+	this_cpu_write(irqsoff.since, 1);	// from here on a theft is forgiven: it moves this on
+	now = cycles();
+	STALL(irqsoff_begun, NULL, 0, 0);
+	this_cpu_add(irqsoff.since, now);
 }
 
 void irqsoff_end(void)
 {
-	u64 since = this_cpu_read(irqsoff.since), now;
+	u64 since, now;
 
-	if (!since)
+	if (!this_cpu_read(irqsoff.since))
 		return;
-	now = cycles();
+	now = cycles();		// before `since`, which a theft in between moves on: too short rather than too long
+	since = this_cpu_read(irqsoff.since);
 	if (now > since && now - since > this_cpu_read(irqsoff.longest))
 		this_cpu_write(irqsoff.longest, now - since);
 	this_cpu_write(irqsoff.since, 0);
+}
+
+void irqsoff_forgive(u64 stolen)
+{
+	if (this_cpu_read(irqsoff.since))
+		this_cpu_add(irqsoff.since, stolen);
 }
 #endif
 

@@ -7,9 +7,11 @@
 #if CHECK
 void irqsoff_begin(void);	// interrupts just went off (they were on)
 void irqsoff_end(void);		// they are about to go on
+void irqsoff_forgive(u64 stolen);	// [NMI] so many cycles of the stretch under way were not ours: stolen time
 #else
 static inline void irqsoff_begin(void) { }
 static inline void irqsoff_end(void) { }
+static inline void irqsoff_forgive(u64 stolen) { }
 #endif
 void irqsoff_reset(void);	// all CPUs; stretches that are under way count in full
 u64 irqsoff_longest(void);	// cycles, over all CPUs since the reset; 0 in release builds

@@ -5,11 +5,13 @@
 #include "kernel/log.h"
 #include "kernel/mode.h"
 #include "kernel/panic.h"
+#include "kernel/steal.h"
 #include "kernel/thread.h"
 #include "kernel/time.h"
 #include "mm/page.h"
 #include "mm/slab.h"
 #include "mm/space.h"
+#include <arch/hyperv.h>
 #include <arch/machine.h>
 
 static void read_command_line(void)
@@ -46,6 +48,8 @@ static void init_this_cpu(void)
 {
 	page_init_cpu();			// its lists of free frames
 	rcu_init_cpu();				// it counts as a possible reader from here on
+	steal_init_cpu();			// its steal-time record
+	arch_hyperv_init_cpu();			// who it is for Hyper-V
 	time_init_cpu();			// its tick
 	cpumask_set_atomic(&cpus_online, cpu_id());
 }

@@ -96,15 +96,32 @@ bool mutex_held(struct mutex *m)
 	return READ_ONCE(m->owner) == current;
 }
 
+// A waiter that was woken and found the mutex taken again starves. From then on who comes anew does not overtake it: it
+// queues without a try, and whoever unlocks wakes it in its turn. A woken waiter always tries, so somebody gets on.
+static bool try_in_turn(struct mutex *m, unsigned *tries)
+{
+	if (!(*tries)++ && READ_ONCE(m->starving))
+		return false;
+	if (mutex_trylock(m))
+		return true;
+	if (*tries == 2)
+		fetch_add(&m->starving, 1);
+	return false;
+}
+
 void mutex_lock(struct mutex *m)
 {
+	unsigned tries = 0;
+
 	ASSERT_MAY_SLEEP();
 	ASSERT(!mutex_held(m));
-	if (likely(cmpxchg(&m->owner, NULL, current)))
+	if (likely(!READ_ONCE(m->starving) && cmpxchg(&m->owner, NULL, current)))
 		return;
 	fetch_add(&m->waiters, 1);	// a full barrier before we look at `owner`: pairs with mutex_unlock()
-	wait_event(&m->q, mutex_trylock(m));
+	wait_event(&m->q, try_in_turn(m, &tries));
 	fetch_sub(&m->waiters, 1);
+	if (tries > 2)
+		fetch_sub(&m->starving, 1);
 }
 
 void mutex_unlock(struct mutex *m)

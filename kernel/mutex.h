@@ -11,6 +11,7 @@ struct waitq {
 	struct spinlock lock;
 	struct list waiters;
 };
+#define WAITQ_INIT(q) { .lock = SPINLOCK_INIT("waitq", RANK_MUTEX), .waiters = LIST_INIT((q).waiters) }
 void waitq_init(struct waitq *q);
 void waitq_wake_one(struct waitq *q);
 void waitq_wake_all(struct waitq *q);
@@ -44,9 +45,11 @@ void schedule(void);
 struct mutex {
 	struct thread *owner;	// NULL: free. Uncontended lock and unlock are one cmpxchg each.
 	u32 waiters;
+	u32 starving;		// waiters that were woken once, and came too late
 	struct waitq q;
 	const char *name;
 };
+#define MUTEX_INIT(m, n) { .q = WAITQ_INIT((m).q), .name = (n) }
 void mutex_init(struct mutex *m, const char *name);
 void mutex_lock(struct mutex *m);
 bool mutex_trylock(struct mutex *m);

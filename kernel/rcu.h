@@ -24,6 +24,7 @@ u64 rcu_snapshot(void);
 bool rcu_elapsed(u64 snapshot);
 u64 rcu_completed(void);		// sequence number of the last grace period that completed
 u64 rcu_pending_callbacks(void);	// on all CPUs, approximately
+void rcu_hurry(void);			// run a grace period now and kick its holdouts. Any context but NMI
 void rcu_set_pressure(u64 callbacks);	// above so many waiting callbacks on one CPU the holdouts are kicked
 void rcu_set_stall_ns(u64 ns);		// complain (with the backtrace of the holdout) after so long; default 10 s
 u64 rcu_stalls(void);			// complaints so far

@@ -65,6 +65,12 @@ void rcu_press(bool may_wake)
 	}
 }
 
+void rcu_hurry(void)
+{
+	rcu_request(rcu_seq_next(READ_ONCE(rcu.seq)), true);
+	rcu_press(true);
+}
+
 static void gp_begin(void)
 {
 	u64 now = now_ns();

@@ -12,6 +12,8 @@
 #include "kernel/preempt.h"
 #include "kernel/rcu.h"
 #include "kernel/sched.h"
+#include "mm/space.h"
+#include "mm/swmmu.h"
 
 u32 tick_hz = 250;
 DEFINE_PER_CPU(u64, ticks);
@@ -53,6 +55,8 @@ void time_interrupt(bool quiescent)
 		WRITE_ONCE(*this_cpu_ptr(&tick_state), TICK_OFF);
 	if (from_idle)
 		this_cpu_write(ticked_idle, true);
+	space_tick();
+	swmmu_speculate();
 	rcu_tick(quiescent || from_idle);
 	sched_tick();
 }
@@ -87,9 +91,11 @@ void tick_stop_idle(void)
 	if (wake == ~0ull) {
 		if (this_cpu_read(tick_state) == TICK_OFF)
 			return;
+		space_idle();
 		tick_set(TICK_OFF);
 		arch_timer_stop();
 	} else if (this_cpu_read(tick_state) != TICK_ONESHOT || this_cpu_read(oneshot_at) != wake) {
+		space_idle();
 		tick_set(TICK_ONESHOT);
 		this_cpu_write(oneshot_at, wake);
 		arch_timer_oneshot(wake > now ? wake - now : 0);

@@ -6,7 +6,7 @@
 
 static const char *flush_ipi_missing(void) { return NULL; }
 
-static void flush_ipi(const struct flush *f, const struct cpumask *targets)
+void flush_by_ipi(const struct flush *f, const struct cpumask *targets)
 {
 	irqflags_t flags;
 
@@ -21,6 +21,6 @@ static const struct flush_backend ipi_backend = {
 	.name = "ipi",
 	.missing = flush_ipi_missing,
 	.proves_irqs_off_walks_ended = true,
-	.flush = flush_ipi,
+	.flush = flush_by_ipi,
 };
 REGISTER(backends, ipi_backend);

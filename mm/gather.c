@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: MIT
 // The gather: see gather.h for the order that it keeps.
 #include "mm/gather.h"
+#include "kernel/mutant.h"
 #include "kernel/panic.h"
 #include "kernel/stall.h"
+#include "mm/pending.h"
 #include "mm/table.h"
 #include "mm/tlb.h"
 
+MUTANT_DEFINE(no_flush_without_leaf);	// tables go, and nothing is flushed since no leaf was there (Linux, 2018)
 STALL_DEFINE(gather_unlinked);	// everything is unlinked, nothing flushed
 STALL_DEFINE(gather_flushed);	// flushed; neither tables nor frames given away
 
@@ -17,22 +20,44 @@ struct leaf_batch {
 };
 _Static_assert(sizeof(struct leaf_batch) == PAGE_SIZE, "a batch is one frame");
 
+static void gathered_reset(struct gathered *t)
+{
+	list_init(&t->tables);
+	t->nr_tables = t->nr_frames = t->nr_inline = 0;
+	t->batches = NULL;
+}
+
+void gathered_move(struct gathered *to, struct gathered *from)
+{
+	*to = *from;
+	list_init(&to->tables);
+	list_splice(&to->tables, &from->tables);
+	gathered_reset(from);
+}
+
 static void gather_reset(struct gather *g)
 {
-	g->start = USER_END;
-	g->end = 0;
+	g->start = g->reach_start = USER_END;
+	g->end = g->reach_end = 0;
 	g->level = PT_LEVELS;
 	g->flush = g->freed_tables = false;
-	g->nr_inline = 0;
-	g->batches = NULL;
+	gathered_reset(&g->taken);
 }
 
 void gather_begin(struct gather *g, struct space *s)
 {
 	ASSERT(mutex_held(&s->lock));
 	g->space = s;
-	list_init(&g->tables);
+	g->may_defer = false;
 	gather_reset(g);
+}
+
+static void gather_reach(struct gather *g, vaddr_t va, int level)
+{
+	vaddr_t start = ALIGN_DOWN(va, level_size(level));
+
+	g->reach_start = MIN(g->reach_start, start);
+	g->reach_end = MAX(g->reach_end, start + level_size(level));
 }
 
 static void gather_range(struct gather *g, vaddr_t va, int level)
@@ -43,55 +68,87 @@ static void gather_range(struct gather *g, vaddr_t va, int level)
 	g->end = MAX(g->end, start + level_size(level));
 	g->level = MIN(g->level, (u8)level);
 	g->flush = true;
+	gather_reach(g, va, level);
 }
 
 void gather_changed(struct gather *g, vaddr_t va, int level) { gather_range(g, va, level); }
 
 void gather_leaf(struct gather *g, struct page *head, vaddr_t va, int level)
 {
-	struct leaf_batch *b = g->batches;
+	struct gathered *t = &g->taken;
+	struct leaf_batch *b = t->batches;
 
 	gather_range(g, va, level);
-	if (g->nr_inline == GATHER_INLINE && (!b || b->nr == ARRAY_SIZE(b->leaves))) {
+	if (t->nr_inline == GATHER_INLINE && (!b || b->nr == ARRAY_SIZE(b->leaves))) {
 		struct page *frame = page_alloc(0, PAGE_KERNEL, 0);
 
-		if (!frame) {		// no memory to collect in: finish what there is
+		if (!frame) {		// no memory to collect in: finish what there is, and hold nothing up
+			g->may_defer = false;
 			gather_flush(g);
 			gather_range(g, va, level);
 		} else {
 			b = page_to_virt(frame);
-			b->next = g->batches;
+			b->next = t->batches;
 			b->nr = 0;
-			g->batches = b;
+			t->batches = b;
 		}
 	}
-	if (g->nr_inline < GATHER_INLINE)
-		g->inline_leaves[g->nr_inline++] = head;
+	t->nr_frames += 1u << (level - 1) * PT_BITS;
+	if (t->nr_inline < GATHER_INLINE)
+		t->inline_leaves[t->nr_inline++] = head;
 	else
 		b->leaves[b->nr++] = head;
+}
+
+void gather_reserve(struct gather *g)
+{
+	if (likely(pending_try(1)))
+		return;
+	gather_flush(g);	// what we have collected ourselves may be what we are to wait for
+	pending_take(1);
 }
 
 void gather_table(struct gather *g, struct page *table, vaddr_t va)
 {
 	table_set_state(table, TABLE_LIVE, TABLE_UNLINKED);
+	table->private = TABLE_CREDITED;
 	// The paging-structure caches may hold the entry even if no leaf was ever present: any address under it will do.
 	gather_range(g, va, 1);
+	gather_reach(g, va, table->table_level + 1);
 	g->freed_tables = true;
-	list_push_back(&g->tables, &table->link);
+	list_push_back(&g->taken.tables, &table->link);
+	g->taken.nr_tables++;
 }
 
-static void gather_free_leaves(struct gather *g)
+void gather_moved(struct gather *g, vaddr_t va, int level)
 {
-	for (unsigned i = 0; i < g->nr_inline; i++)
-		page_put(g->inline_leaves[i]);
-	while (g->batches) {
-		struct leaf_batch *b = g->batches;
+	gather_range(g, va, level);
+	gather_range(g, va + level_size(2) - PAGE_SIZE, level);	// the last leaf under the entry
+	g->freed_tables = true;		// the entry above must go as well, and from lazy CPUs too
+}
 
-		g->batches = b->next;
+static void put_leaves(struct gathered *t)
+{
+	for (unsigned i = 0; i < t->nr_inline; i++)
+		page_put(t->inline_leaves[i]);
+	while (t->batches) {
+		struct leaf_batch *b = t->batches;
+
+		t->batches = b->next;
 		for (u64 i = 0; i < b->nr; i++)
 			page_put(b->leaves[i]);
 		page_put(virt_to_page(b));
 	}
+}
+
+void gathered_flushed(struct gathered *t, struct space *s, const struct table_policy *freer)
+{
+	list_for_each(it, &t->tables)
+		table_set_state(list_entry(it, struct page, link), TABLE_UNLINKED, TABLE_FLUSHED);
+	if (!list_empty(&t->tables))
+		freer->free(s, &t->tables);
+	put_leaves(t);
+	gathered_reset(t);
 }
 
 void gather_flush(struct gather *g)
@@ -99,18 +156,15 @@ void gather_flush(struct gather *g)
 	if (!g->flush)
 		return;
 	STALL(gather_unlinked, g->space, g->start, g->level);
-	tlb_flush(g->space, g->start, g->end, g->level, g->freed_tables);
-	STALL(gather_flushed, g->space, g->start, g->level);
-	list_for_each(it, &g->tables)
-		table_set_state(list_entry(it, struct page, link), TABLE_UNLINKED, TABLE_FLUSHED);
-	if (!list_empty(&g->tables))
-		g->space->policy->free(g->space, &g->tables);
-	gather_free_leaves(g);
+	if ((MUTANT(no_flush_without_leaf) && !g->taken.nr_frames) || !tlb_flush_gathered(g)) {
+		STALL(gather_flushed, g->space, g->start, g->level);
+		gathered_flushed(&g->taken, g->space, g->space->freer);
+	}
 	gather_reset(g);
 }
 
 void gather_end(struct gather *g)
 {
 	gather_flush(g);
-	ASSERT(list_empty(&g->tables));
+	ASSERT(list_empty(&g->taken.tables));
 }

@@ -6,19 +6,23 @@
 #include "kernel/log.h"
 #include "kernel/panic.h"
 #include "mm/space.h"
+#include "mm/swmmu.h"
 #include <arch/machine.h>
 
 #define MAX_RECORDS 16
 
 static struct violation records[MAX_RECORDS];
 static u64 violations;		// since the last reset
+static u64 by_adversary;	// … of them
 static u32 expecting;		// nesting of oracle_expect_violations
 
 u64 oracle_violations(void) { return READ_ONCE(violations); }
+u64 swmmu_violations(void) { return READ_ONCE(by_adversary); }
 
 void oracle_reset(void)
 {
 	WRITE_ONCE(violations, 0);
+	WRITE_ONCE(by_adversary, 0);
 	memset(records, 0, sizeof(records));
 }
 
@@ -38,14 +42,42 @@ void oracle_expect_violations(bool on)
 		fetch_sub(&expecting, 1);
 }
 
+static const char *const what[] = {
+	[VIOLATION_WALK] = "a freed table is being walked",
+	[VIOLATION_STALE_TABLE] = "a CPU may walk a freed table",
+	[VIOLATION_STALE_LEAF] = "a CPU may use a page that is given back",
+};
+
 void oracle_print(const struct violation *v)
 {
-	log_warn("oracle: a freed table is being walked: table_free=%s tlb_flush=%s level %d table %llx, seen by the %s on CPU %u, "
-		 "walker on CPU %u at %llx", v->policy, v->flush, v->level, (unsigned long long)v->table, v->seen_by, v->cpu,
-		 v->walker_cpu, (unsigned long long)v->va);
+	log_warn("oracle: %s: table_free=%s tlb_flush=%s level %d page %llx, seen by the %s on CPU %u, reader on CPU %u at %llx",
+		 what[v->kind], v->policy, v->flush, v->level, (unsigned long long)v->table, v->seen_by, v->cpu, v->walker_cpu,
+		 (unsigned long long)v->va);
 	print_backtrace(v->backtrace, v->depth);
+	if (v->kind != VIOLATION_WALK)
+		return;
 	log_warn("oracle: the walk was called from");
 	print_backtrace(&v->walker_pc, 1);
+}
+
+void oracle_report(const struct violation *v)
+{
+	u64 n = fetch_add(&violations, 1);
+	bool expected = READ_ONCE(expecting);
+	struct violation *r;
+
+	if (v->kind != VIOLATION_WALK)
+		fetch_add(&by_adversary, 1);
+	if (!expected && n == 0)
+		warn_at(__FILE__, __LINE__, what[v->kind]);
+	if (n >= MAX_RECORDS)
+		return;
+	r = &records[n];
+	*r = *v;
+	r->cpu = cpu_id();
+	r->depth = arch_backtrace(r->backtrace, ARRAY_SIZE(r->backtrace));
+	if (!expected)
+		oracle_print(r);
 }
 
 #if CHECK
@@ -69,26 +101,17 @@ static struct oracle_slot *own_slot(void) { return &this_cpu_ptr(&oracle)->slot[
 static void report(const char *by, const struct table_policy *p, struct oracle_slot *slot, unsigned walker_cpu,
 		   struct page *table)
 {
-	u64 n = fetch_add(&violations, 1);
-
-	if (!READ_ONCE(expecting) && n == 0)
-		warn_at(__FILE__, __LINE__, "a freed table is being walked");
-	if (n >= MAX_RECORDS)
-		return;
-	records[n] = (struct violation){ .policy = p->name, .flush = slot->flush, .seen_by = by,
-		.table = page_to_phys(table), .level = table->table_level, .cpu = cpu_id(), .walker_cpu = walker_cpu,
-		.va = slot->va, .walker_pc = slot->caller };
-	records[n].depth = arch_backtrace(records[n].backtrace, ARRAY_SIZE(records[n].backtrace));
-	if (!READ_ONCE(expecting))
-		oracle_print(&records[n]);
+	oracle_report(&(const struct violation){ .policy = p->name, .flush = slot->flush, .seen_by = by,
+		.table = page_to_phys(table), .level = table->table_level, .walker_cpu = walker_cpu, .va = slot->va,
+		.walker_pc = slot->caller });
 }
 
 void oracle_enter(struct space *s, vaddr_t va, uintptr_t caller)
 {
 	struct oracle_slot *slot = own_slot();
 
-	slot->policy = s->policy;
-	slot->flush = s->backend->name;
+	slot->policy = READ_ONCE(s->policy);	// a switch may be under way
+	slot->flush = READ_ONCE(s->backend)->name;
 	slot->va = va;
 	slot->caller = caller;
 	WRITE_ONCE(slot->active, 1);
@@ -105,42 +128,64 @@ void oracle_publish(int level, struct page *table)
 		report("walker", slot->policy, slot, cpu_id(), table);
 }
 
-// Still the tables that they were? Then withdraw them.
+// Still the table that it was? Then withdraw it.
+static void withdraw(struct oracle_slot *slot, int level)
+{
+	struct page *table = slot->path[level - 1];
+
+	if (!table)
+		return;
+	if (READ_ONCE(table->birth) != slot->birth[level - 1])
+		report("walker", slot->policy, slot, cpu_id(), table);
+	store_release(&slot->path[level - 1], NULL);	// the walk's reads stay before it
+}
+
+void oracle_leave(int level) { withdraw(own_slot(), level); }
+
 void oracle_exit(void)
 {
 	struct oracle_slot *slot = own_slot();
 
-	for (int i = PT_LEVELS - 1; i >= 0; i--) {
-		struct page *table = slot->path[i];
-
-		if (!table)
-			continue;
-		if (READ_ONCE(table->birth) != slot->birth[i])
-			report("walker", slot->policy, slot, cpu_id(), table);
-		store_release(&slot->path[i], NULL);	// the walk's reads stay before it
-	}
+	for (int level = PT_LEVELS; level >= 1; level--)
+		withdraw(slot, level);
 	WRITE_ONCE(slot->active, 0);
 }
 
-bool oracle_table_freed(struct page *table, const struct table_policy *policy)
+// Is a walker inside the table? *walking: is there a walker at all?
+static bool scan(struct page *table, const struct table_policy *policy, bool *walking)
 {
-	bool hit = false, walking = false;
+	bool hit = false;
 
+	*walking = false;
 	for_each_cpu(cpu) {
 		for (int i = 0; i < NR_SLOTS; i++) {
 			struct oracle_slot *slot = &per_cpu(oracle, cpu).slot[i];
 
 			if (!READ_ONCE(slot->active))
 				continue;
-			walking = true;
+			*walking = true;
 			if (READ_ONCE(slot->path[table->table_level - 1]) == table) {
 				report("freer", policy, slot, cpu, table);
 				hit = true;
 			}
 		}
 	}
+	return hit;
+}
+
+bool oracle_table_freed(struct page *table, const struct table_policy *policy)
+{
+	bool walking, hit = scan(table, policy, &walking);
+
 	if (walking)
 		count(frees_during_walk);
 	return hit;
+}
+
+bool oracle_table_reused(struct page *table, const struct table_policy *policy)
+{
+	bool walking;
+
+	return scan(table, policy, &walking);
 }
 #endif

@@ -13,12 +13,19 @@
 #pragma once
 #include "mm/policy.h"
 
+enum violation_kind {
+	VIOLATION_WALK,		// a software walker reads a freed table
+	VIOLATION_STALE_TABLE,	// a CPU's paging-structure cache leads to a freed table: found by the adversary
+	VIOLATION_STALE_LEAF,	// a CPU's TLB leads to a data page that is given back: found by the adversary
+};
+
 struct violation {
+	enum violation_kind kind;
 	const char *policy, *flush;
-	const char *seen_by;		// "walker" or "freer"
-	paddr_t table;
+	const char *seen_by;		// "walker" or "freer"; "adversary"
+	paddr_t table;			// or the data page
 	int level;
-	unsigned cpu, walker_cpu;
+	unsigned cpu, walker_cpu;	// who found it; who still reads it
 	vaddr_t va;
 	unsigned depth;			// of the backtrace
 	uintptr_t backtrace[8];
@@ -28,14 +35,19 @@ struct violation {
 #if CHECK
 void oracle_enter(struct space *s, vaddr_t va, uintptr_t caller);
 void oracle_publish(int level, struct page *table);	// before its first entry is read
+void oracle_leave(int level);		// the table of that level, if any, is read no more (its policy may let go of it)
 void oracle_exit(void);
 bool oracle_table_freed(struct page *table, const struct table_policy *policy);	// scan; true: a walker is there
+bool oracle_table_reused(struct page *table, const struct table_policy *policy);	// the same for a table of new birth
 #else
 static __always_inline void oracle_enter(struct space *s, vaddr_t va, uintptr_t caller) { }
 static __always_inline void oracle_publish(int level, struct page *table) { }
+static __always_inline void oracle_leave(int level) { }
 static __always_inline void oracle_exit(void) { }
 static __always_inline bool oracle_table_freed(struct page *table, const struct table_policy *policy) { return false; }
+static __always_inline bool oracle_table_reused(struct page *table, const struct table_policy *policy) { return false; }
 #endif
+void oracle_report(const struct violation *v);	// count, record and print; `cpu` and the backtrace are filled in. Any context
 u64 oracle_violations(void);		// since boot or the last reset
 void oracle_reset(void);
 unsigned oracle_records(struct violation *out, unsigned max);	// the first ones recorded since the reset

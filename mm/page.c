@@ -10,6 +10,7 @@
 // the owner's last put; then its own put frees. The one put that sees 1 frees, whoever it is, hence nothing is freed
 // twice. The count is never plainly stored, for a store could overwrite a walker's transient reference.
 #include "mm/buddy.h"
+#include "mm/swmmu.h"
 #include "kernel/inject.h"
 #include "kernel/lib.h"
 #include "kernel/panic.h"
@@ -27,14 +28,17 @@ void alloc_error(const char *what, const void *object)
 
 // The block is ours alone (count 0): make a head and its tails. A walker may look at any field meanwhile, and the only
 // thing that it can do with what it sees is a page_try_get() that fails, or a second look at page_head() that differs.
-static void prepare(struct page *head, unsigned order, enum page_kind kind)
+// True: some frame of the block is given out for the first time since boot.
+static bool prepare(struct page *head, unsigned order, enum page_kind kind)
 {
 	struct page *end = head + (1ull << order);
+	bool first = !head->birth;
 
 	for (struct page *p = head + 1; p < end; p++) {
 		WRITE_ONCE(p->head_off, (u32)(p - head));
 		store_release(&p->kind, PAGE_TAIL);	// after the offset: pairs with page_head(), which reads it first
 		WRITE_ONCE(p->order, 0);
+		first |= !p->birth;
 		WRITE_ONCE(p->birth, p->birth + 1);
 	}
 	WRITE_ONCE(head->kind, kind);
@@ -43,6 +47,7 @@ static void prepare(struct page *head, unsigned order, enum page_kind kind)
 	WRITE_ONCE(head->birth, head->birth + 1);
 	WRITE_ONCE(head->private, 0);
 	list_init(&head->link);
+	return first;
 }
 
 static struct page *take(unsigned order)
@@ -70,8 +75,9 @@ struct page *page_alloc(unsigned order, enum page_kind kind, unsigned flags)
 	head = take(order);
 	if (!head)
 		return NULL;
-	prepare(head, order, kind);
-	if (flags & PG_ZERO)
+	// What firmware and boot loader left behind goes, too: an emulator is slow at every write to a page in which it has
+	// once run code, until all of that code is overwritten. (Not of the largest blocks, which would take long.)
+	if ((prepare(head, order, kind) && order <= PT_BITS) || flags & PG_ZERO)
 		memset(page_to_virt(head), 0, PAGE_SIZE << order);
 	old = fetch_add(&head->refs, 1);	// a full barrier: who gets a reference sees all of the above
 	if (unlikely(old))
@@ -87,6 +93,8 @@ static void release(struct page *head)
 
 	if (unlikely(kind == PAGE_RESERVED || kind == PAGE_FREE || kind == PAGE_TAIL || kind == PAGE_PCP))
 		panic("memory: last reference to frame %p of kind %d dropped", (void *)head, kind);
+	if (kind == PAGE_ANON)
+		swmmu_page_freed(head, order);
 	if (!order) {
 		pcp_free(head);
 		return;

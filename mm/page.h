@@ -47,7 +47,8 @@ static __always_inline struct page *virt_to_page(const void *v) { return page_of
 static __always_inline bool page_valid(paddr_t pa) { return pa >> PAGE_SHIFT < page_map_frames; }
 static __always_inline struct page *page_head(struct page *p) { return load_acquire(&p->kind) == PAGE_TAIL ? p - READ_ONCE(p->head_off) : p; }
 
-#define PAGE_PIN_DIRTY 1	// in .private of a PAGE_ANON head: a pin's holder wrote to it
+// .private of a PAGE_ANON head: bit 0, and in the rest the table deposited with a collapsed page (space_huge.c), or 0.
+#define PAGE_PIN_DIRTY 1	// a pin's holder wrote to it
 
 enum { PG_ZERO = 1, PG_NOFAIL_INJECT = 2 /* not subject to injected failures */ };
 // 2^order frames, count 1 on the head, tails marked; NULL: none left, or an injected failure. Any context but NMI; IRQs

@@ -6,8 +6,9 @@
 #include "kernel/log.h"
 #include "kernel/panic.h"
 
-static const struct table_policy *chosen_policy;
+static const struct table_policy *chosen_policy;	// a new space's; NULL: the built-in default
 static const struct flush_backend *chosen_flush;
+static bool named;
 static bool opt_allow_unsafe;
 
 // A table may be freed when no walker that could have read the old parent entry is still walking. A policy that waits
@@ -40,11 +41,29 @@ const struct flush_backend *flush_find(const char *name)
 	return NULL;
 }
 
-const struct table_policy *policy_default(void) { return chosen_policy ? chosen_policy : policy_find("rcu"); }
-const struct flush_backend *flush_default(void) { return chosen_flush ? chosen_flush : flush_find("ipi"); }
+const struct table_policy *policy_default(void)
+{
+	const struct table_policy *p = READ_ONCE(chosen_policy);
+
+	return p ? p : policy_find("rcu");
+}
+
+const struct flush_backend *flush_default(void)
+{
+	const struct flush_backend *b = READ_ONCE(chosen_flush);
+
+	return b ? b : flush_find("ipi");
+}
+
+void policy_set_default(const struct table_policy *p, const struct flush_backend *b)
+{
+	WRITE_ONCE(chosen_policy, p);
+	WRITE_ONCE(chosen_flush, b);
+}
+
 const char *policy_current_name(void) { return policy_default()->name; }
 const char *flush_current_name(void) { return flush_default()->name; }
-bool policy_named(void) { return chosen_policy || chosen_flush; }
+bool policy_named(void) { return named; }
 bool allow_unsafe(void) { return opt_allow_unsafe; }
 
 static const char *set_table_free(const char *value)
@@ -54,6 +73,7 @@ static const char *set_table_free(const char *value)
 	if (!p)
 		return "no such policy";
 	chosen_policy = p;
+	named = true;
 	return NULL;
 }
 
@@ -70,9 +90,8 @@ static const char *set_tlb_flush(const char *value)
 
 	if (!b)
 		return "no such flush back-end";
-	if (b->missing())
-		return b->missing();
 	chosen_flush = b;
+	named = true;
 	return NULL;
 }
 
@@ -94,23 +113,45 @@ static const char *set_allow_unsafe(const char *value)
 }
 CMDLINE_KEY(allow_unsafe, "0|1", set_allow_unsafe);
 
-bool policy_check_options(void)
+// Only here are all keys known: what a back-end needs may be given after it.
+static bool backend_usable(const struct flush_backend *b)
 {
-	struct verdict v = pair_verdict(policy_default(), flush_default());
+	const char *missing = b->missing();
+
+	if (missing)
+		log_error("tlb_flush=%s is refused: %s", b->name, missing);
+	return !missing;
+}
+
+static bool pair_allowed(const struct table_policy *p, const struct flush_backend *b)
+{
+	struct verdict v = pair_verdict(p, b);
 
 	if (v.safe || opt_allow_unsafe)
 		return true;
 	log_error("table_free=%s with tlb_flush=%s is refused: unsafe, since %s. allow_unsafe=1 runs it all the same.",
-		  policy_current_name(), flush_current_name(), v.reason);
+		  p->name, b->name, v.reason);
 	return false;
+}
+
+bool policy_check_options(void)
+{
+	bool usable = backend_usable(flush_default());
+
+	return pair_allowed(policy_default(), flush_default()) && usable;
 }
 
 void policy_print_all(void)
 {
+	FOR_EACH_BACKEND(b)
+		if ((*b)->missing())
+			log_info("tlb_flush=%s is not to be had: %s", (*b)->name, (*b)->missing());
 	FOR_EACH_POLICY(p) {
 		FOR_EACH_BACKEND(b) {
 			struct verdict v = pair_verdict(*p, *b);
 
+			if ((*b)->missing())
+				continue;
 			log_info("table_free=%s tlb_flush=%s: %s: %s", (*p)->name, (*b)->name, v.safe ? "safe" : "unsafe", v.reason);
 		}
 	}

@@ -12,12 +12,16 @@
 
 struct space;
 struct flush;
+struct gather;
 
 // What a walker leaves to its exit; lives on the walker's stack.
 struct walk_state {
 	struct space *space;
 	irqflags_t flags;
 	bool joined;		// this walk put the CPU into the space's walker mask
+	bool restart;		// step: the entry has changed
+	struct walk_state *part;		// of a union walk (policy_union.c): the states of its two policies
+	const struct table_policy *policy;	// of a part: whose it is
 };
 
 enum walker_context { WALKER_PREEMPT_OFF, WALKER_IRQS_OFF };
@@ -31,11 +35,14 @@ struct table_policy {
 	const char *lineage;			// where the idea comes from, for people
 	enum walker_context walker;
 	enum free_wait waits;
+	bool combines;			// the union walk: it needs walk_state.part
 	bool distrusts;			// unsafe: a walker may meet garbage, and so checks every frame number that it reads
 
 	// The walker's side; always inlined into the policy's compiled walk. Preemption is off around all three.
 	void (*enter)(struct walk_state *w);
-	bool (*step)(struct walk_state *w, struct page *child);	// before `child` is read; false: give up
+	// Before the table of `level` that `value`, read from *entry, names is read. False: the walk ends here, or, if
+	// w->restart is set, begins anew.
+	bool (*step)(struct walk_state *w, int level, const pte_t *entry, pte_t value);
 	void (*exit)(struct walk_state *w);
 
 	// The freer's side. `tables`: FLUSHED table pages (linked by page.link), consumed. Preemption on, may sleep,
@@ -44,6 +51,9 @@ struct table_policy {
 	// Return when no walker that began before the call can still be inside: for tables that are reused without
 	// being freed.
 	void (*wait)(struct space *space);
+	// Return when all is FREE that was given to calls of `free` which have returned. NULL: it is when `free` returns.
+	// May sleep; a bounded time, whatever others free meanwhile.
+	void (*drain)(void);
 
 	// Filled in by DEFINE_TABLE_POLICY: the walk, compiled for this policy. Pins up to n pages, stores them,
 	// returns how many.
@@ -57,9 +67,16 @@ struct flush_backend {
 	// Does its completion prove that every walk with interrupts off that ran before has ended, on every CPU it
 	// targets?
 	bool proves_irqs_off_walks_ended;
+	bool spares_robbed;	// a CPU that is robbed of its processor (kernel/steal.h) is not waited for
 	// All CPUs of `targets` have flushed, or flush before their next guest instruction; the own CPU flushes too.
 	// Preemption off, IRQs on. The own CPU is not in `targets`.
 	void (*flush)(const struct flush *f, const struct cpumask *targets);
+	// NULL, or: take over g->taken, flush the own CPU, have the targets flush later, and go on by gathered_flushed() when
+	// all have. False: not this time. As `flush`; the space's lock is held.
+	bool (*defer)(struct gather *g, const struct flush *f, const struct cpumask *targets);
+	// Return when nothing waits for a flush that was posted before the call and not completed. NULL: nothing ever does.
+	// May sleep.
+	void (*drain)(void);
 };
 
 struct verdict {
@@ -68,9 +85,14 @@ struct verdict {
 };
 struct verdict pair_verdict(const struct table_policy *p, const struct flush_backend *b);
 
-// What the command line chose; a new space starts with these.
+// The union of two disciplines (policy_union.c): what a space's walkers follow while its policy changes. It frees
+// nothing and is no value of table_free=.
+extern const struct table_policy policy_union;
+
+// What a new space starts with: the command line's choice, until policy_switch_all() (switch.h) makes another.
 const struct table_policy *policy_default(void);
 const struct flush_backend *flush_default(void);
+void policy_set_default(const struct table_policy *p, const struct flush_backend *b);	// for switch.c
 const char *policy_current_name(void);
 const char *flush_current_name(void);
 const struct table_policy *policy_find(const char *name);	// NULL: unknown

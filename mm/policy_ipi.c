@@ -9,9 +9,14 @@
 //	freer:  clear the entry, full barrier, read the mask (tlb_flush)
 //
 // Either the freer sees the bit and waits for this CPU, or the walker sees the cleared entry.
+#include "kernel/mutant.h"
 #include "kernel/xcall.h"
 #include "mm/tlb.h"
 #include "mm/walk_body.h"
+
+static const struct table_policy ipi_policy;
+
+MUTANT_DEFINE(ipi_no_join);	// a remote walker is in no mask
 
 static __always_inline void ipi_enter(struct walk_state *w)
 {
@@ -19,7 +24,7 @@ static __always_inline void ipi_enter(struct walk_state *w)
 
 	w->flags = irq_save();
 	w->joined = false;
-	if (likely(tlb_space_loaded_here(w->space)))
+	if (likely(tlb_space_loaded_here(w->space)) || MUTANT(ipi_no_join))
 		return;
 	// Interrupts are off and no walk runs in an NMI today; should one nest all the same, the outer walk leaves the
 	// mask, not it.
@@ -29,7 +34,7 @@ static __always_inline void ipi_enter(struct walk_state *w)
 	}
 }
 
-static __always_inline bool ipi_step(struct walk_state *w, struct page *child) { return true; }
+static __always_inline bool ipi_step(struct walk_state *w, int level, const pte_t *entry, pte_t value) { return true; }
 
 static __always_inline void ipi_exit(struct walk_state *w)
 {
@@ -40,12 +45,12 @@ static __always_inline void ipi_exit(struct walk_state *w)
 
 static void ipi_free(struct space *space, struct list *tables)
 {
-	policy_free_now(tables, space->policy);
+	policy_free_now(tables, &ipi_policy);
 }
 
 static void ipi_wait(struct space *space) { sync_ipi(NULL); }
 
-DEFINE_TABLE_POLICY(ipi,
+DEFINE_TABLE_POLICY(ipi, "ipi",
 	.lineage = "native x86 Linux until 2025",
 	.walker = WALKER_IRQS_OFF,
 	.waits = WAIT_FLUSH);

@@ -73,7 +73,7 @@ static int split_one(struct space *s, vaddr_t va)
 	return 0;
 }
 
-static bool cuts_large_page(struct space *s, vaddr_t va)
+bool region_cuts_large_page(struct space *s, vaddr_t va)
 {
 	struct region *r = region_find(s, va);
 
@@ -84,7 +84,7 @@ int region_split_at(struct space *s, vaddr_t start, vaddr_t end)
 {
 	int err;
 
-	if (cuts_large_page(s, start) || cuts_large_page(s, end))
+	if (region_cuts_large_page(s, start) || region_cuts_large_page(s, end))
 		return -EINVAL;
 	err = split_one(s, start);
 	if (!err)
@@ -102,6 +102,26 @@ void region_remove_range(struct space *s, vaddr_t start, vaddr_t end)
 		if (r->start >= start && r->end <= end)
 			region_free(r);
 	}
+}
+
+void region_move(struct space *s, vaddr_t from, vaddr_t to, u64 len)
+{
+	struct region *next;
+	struct list moving;
+
+	list_init(&moving);
+	list_for_each_safe(it, &s->regions) {
+		struct region *r = list_entry(it, struct region, link);
+
+		if (r->start < from || r->end > from + len)
+			continue;
+		list_remove(&r->link);
+		list_push_back(&moving, &r->link);
+		r->start += to - from;
+		r->end += to - from;
+	}
+	next = region_first_from(s, to);
+	list_splice(next ? &next->link : &s->regions, &moving);		// before `next`
 }
 
 void region_merge_range(struct space *s, vaddr_t start, vaddr_t end)

@@ -6,7 +6,10 @@
 #include "kernel/errno.h"
 #include "kernel/panic.h"
 #include "kernel/thread.h"
+#include "mm/flush_lazy.h"
 #include "mm/gather.h"
+#include "mm/huge.h"
+#include "mm/pending.h"
 #include "mm/region.h"
 #include "mm/slab.h"
 #include "mm/table.h"
@@ -19,9 +22,63 @@ void space_init(void)
 	spaces = slab_create("space", sizeof(struct space), CACHE_LINE);
 	BUG_ON(!spaces);
 	region_init();
+	pending_init();
+	lazy_init();
 }
 
 u64 space_count(void) { return slab_in_use(spaces); }
+
+// All spaces. A new one takes the default pair and its place in the list in one step, so that a system-wide switch
+// either finds it in the list or has changed the default before.
+static struct spinlock all_lock = SPINLOCK_INIT("spaces", RANK_SPACE_LIST);
+static struct list all_spaces = LIST_INIT(all_spaces);
+
+static void list_space(struct space *s, const struct table_policy *p, const struct flush_backend *b)
+{
+	preempt_disable();
+	spin_lock(&all_lock);
+	s->policy = s->freer = p ? p : policy_default();
+	s->backend = b ? b : flush_default();
+	list_push_back(&all_spaces, &s->all_link);
+	spin_unlock(&all_lock);
+	preempt_enable();
+}
+
+static void unlist_space(struct space *s)
+{
+	preempt_disable();
+	spin_lock(&all_lock);
+	list_remove(&s->all_link);
+	spin_unlock(&all_lock);
+	preempt_enable();
+}
+
+static bool space_try_get(struct space *s)
+{
+	u32 users;
+
+	do {
+		users = READ_ONCE(s->users);
+		if (!users)
+			return false;	// it is being destroyed: never 0 -> 1
+	} while (!cmpxchg(&s->users, users, users + 1));
+	return true;
+}
+
+void space_take_all(struct list *taken, const struct table_policy *p, const struct flush_backend *b)
+{
+	preempt_disable();
+	spin_lock(&all_lock);
+	policy_set_default(p, b);
+	list_for_each(it, &all_spaces) {
+		struct space *s = list_entry(it, struct space, all_link);
+
+		if (space_try_get(s))
+			list_push_back(taken, &s->switch_link);
+	}
+	spin_unlock(&all_lock);
+	preempt_enable();
+}
 
 struct space *space_create_with(const struct table_policy *p, const struct flush_backend *b)
 {
@@ -35,14 +92,18 @@ struct space *space_create_with(const struct table_policy *p, const struct flush
 		slab_free(spaces, s);
 		return NULL;
 	}
-	*s = (struct space){ .root = page_to_virt(root), .root_pa = page_to_phys(root), .policy = p, .backend = b, .users = 1 };
+	*s = (struct space){ .root = page_to_virt(root), .root_pa = page_to_phys(root), .users = 1 };
 	arch_root_init(s->root);
 	mutex_init(&s->lock, "space");
 	list_init(&s->regions);
+	list_space(s, p, b);
 	return s;
 }
 
-struct space *space_create(void) { return space_create_with(policy_default(), flush_default()); }
+struct space *space_create(void) { return space_create_with(NULL, NULL); }
+
+void space_tick(void) { lazy_tick(); }
+void space_idle(void) { lazy_idle(); }
 
 void space_get(struct space *s)
 {
@@ -58,16 +119,20 @@ static void space_destroy(struct space *s)
 	struct page *root = page_of(s->root_pa);
 	struct gather g;
 
+	unlist_space(s);
 	mutex_lock(&s->lock);
 	gather_begin(&g, s);
+	g.may_defer = true;
 	tree_unmap(&g, 0, USER_END);
 	gather_flush(&g);
 	region_remove_range(s, 0, USER_END);
 	ASSERT(root->private == 0 && s->mapped == 0);
 	tlb_evict(s);
+	gather_reserve(&g);
 	gather_table(&g, root, 0);
 	gather_end(&g);
 	mutex_unlock(&s->lock);
+	lazy_wait(s);
 	slab_free(spaces, s);
 }
 
@@ -103,7 +168,7 @@ void space_detach(void)
 	space_put(s);
 }
 
-static bool range_ok(vaddr_t va, u64 len, u64 unit)
+bool space_range_ok(vaddr_t va, u64 len, u64 unit)
 {
 	return len && !((va | len) & (unit - 1)) && va < USER_END && len <= USER_END - va;
 }
@@ -112,11 +177,13 @@ static bool range_ok(vaddr_t va, u64 len, u64 unit)
 static int populate_one(struct space *s, const struct region *r, vaddr_t va)
 {
 	struct page *table, *frame;
-	pte_t *e = tree_make(s, va, r->level, &table);
+	pte_t *e;
 
+	lazy_settle(s, va, va + level_size(r->level));
+	e = tree_make(s, va, r->level, &table);
 	if (!e)
 		return -ENOMEM;
-	if (pte_present(pte_read(e)))
+	if (pte_present(pte_read(e)))	// it, or a collapsed page
 		return 0;
 	frame = page_alloc((unsigned)(r->level - 1) * PT_BITS, PAGE_ANON, PG_ZERO);
 	if (!frame)
@@ -129,11 +196,12 @@ static int populate_one(struct space *s, const struct region *r, vaddr_t va)
 }
 
 // Drop every leaf of the range, and the tables that this empties. Lock held.
-static void unmap_locked(struct space *s, vaddr_t start, vaddr_t end)
+static void unmap_locked(struct space *s, vaddr_t start, vaddr_t end, bool may_defer)
 {
 	struct gather g;
 
 	gather_begin(&g, s);
+	g.may_defer = may_defer;
 	tree_unmap(&g, start, end);
 	gather_end(&g);
 }
@@ -153,14 +221,15 @@ int space_map(struct space *s, vaddr_t va, u64 len, unsigned prot, int level, un
 {
 	int err;
 
-	if (level < 1 || level > MMU_NR_PAGE_SIZES || !arch_has_page_size(level) || !range_ok(va, len, level_size(level)))
+	if (level < 1 || level > MMU_NR_PAGE_SIZES || !arch_has_page_size(level) || !space_range_ok(va, len, level_size(level)))
 		return -EINVAL;
 	mutex_lock(&s->lock);
+	lazy_settle(s, va, va + len);	// also if nothing is populated: nobody's touch may find the old page
 	err = region_add(s, va, va + len, prot, level);
 	if (!err && (flags & MAP_POPULATE)) {
 		err = populate(s, region_find(s, va));
 		if (err) {		// half built: walkers may be in the new tables already, so undo by the full path
-			unmap_locked(s, va, va + len);
+			unmap_locked(s, va, va + len, false);
 			region_remove_range(s, va, va + len);
 		}
 	}
@@ -170,21 +239,39 @@ int space_map(struct space *s, vaddr_t va, u64 len, unsigned prot, int level, un
 	return err;
 }
 
-int space_unmap(struct space *s, vaddr_t va, u64 len)
+// Boundaries of regions and of pages at start and end.
+static int space_cut(struct space *s, vaddr_t start, vaddr_t end)
+{
+	int err = region_split_at(s, start, end);
+
+	if (err)
+		return err;
+	err = huge_cut(s, start, end);
+	if (err)
+		region_merge_range(s, start, end);
+	return err;
+}
+
+static int unmap(struct space *s, vaddr_t va, u64 len, bool sync)
 {
 	int err;
 
-	if (!range_ok(va, len, PAGE_SIZE))
+	if (!space_range_ok(va, len, PAGE_SIZE))
 		return -EINVAL;
 	mutex_lock(&s->lock);
-	err = region_split_at(s, va, va + len);
+	err = space_cut(s, va, va + len);
 	if (!err) {
 		region_remove_range(s, va, va + len);
-		unmap_locked(s, va, va + len);
+		unmap_locked(s, va, va + len, !sync);
+		if (sync)
+			lazy_settle(s, va, va + len);	// what others have unmapped there, and we did not find
 	}
 	mutex_unlock(&s->lock);
 	return err;
 }
+
+int space_unmap(struct space *s, vaddr_t va, u64 len) { return unmap(s, va, len, false); }
+int space_unmap_sync(struct space *s, vaddr_t va, u64 len) { return unmap(s, va, len, true); }
 
 static void protect_locked(struct space *s, vaddr_t start, vaddr_t end, unsigned prot)
 {
@@ -205,13 +292,13 @@ int space_protect(struct space *s, vaddr_t va, u64 len, unsigned prot)
 {
 	int err;
 
-	if (!range_ok(va, len, PAGE_SIZE))
+	if (!space_range_ok(va, len, PAGE_SIZE))
 		return -EINVAL;
 	mutex_lock(&s->lock);
 	if (!region_covers(s, va, va + len))
 		err = -ENOENT;
 	else
-		err = region_split_at(s, va, va + len);
+		err = space_cut(s, va, va + len);
 	if (!err) {
 		protect_locked(s, va, va + len, prot);
 		region_merge_range(s, va, va + len);
@@ -233,7 +320,7 @@ int space_fault(struct space *s, vaddr_t va, bool write)
 		va = ALIGN_DOWN(va, level_size(r->level));
 		err = populate_one(s, r, va);
 		if (err)		// tables that were made on the way and stay empty
-			unmap_locked(s, va, va + level_size(r->level));
+			unmap_locked(s, va, va + level_size(r->level), false);
 		else
 			count(faults);
 	}

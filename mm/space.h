@@ -23,11 +23,13 @@ struct space {
 	// Read by walkers.
 	pte_t *root;
 	paddr_t root_pa;
-	const struct table_policy *policy;
-	const struct flush_backend *backend;
+	const struct table_policy *policy;	// the selector: read with preemption off. Written by switch.c
+	const struct table_policy *turn[2];	// while it selects the union: of which two. Written by switch.c
 
 	// Written by unmappers, read by CPUs that load the space.
 	u64 gen __cacheline;		// counts flushes; see tlb.h
+	const struct table_policy *freer;	// whose `free` unmappers use: `policy`, but during a switch. Under lock
+	const struct flush_backend *backend;	// under lock
 	// Written by switches.
 	struct cpumask cpus __cacheline;	// CPUs that have the root loaded, lazily or not
 	// Written by walkers that have another space loaded, under policies that ask for it.
@@ -36,14 +38,21 @@ struct space {
 	struct mutex lock __cacheline;	// regions, and every change of the tree
 	struct list regions;
 	u32 users;
+	u64 deferred;			// flushes that wait for sweeps (flush_lazy.h). Read without the lock
 	u64 mapped;			// 4 KiB units mapped by leaves; under lock
+	struct list all_link;		// all spaces: under space.c's list lock
+	struct list switch_link;	// those that are being switched: one switch at a time
 };
 
 // A new empty space under the default policy and back-end; NULL: out of memory. The creator holds one user count.
 struct space *space_create(void);
+// NULL: the default of that axis.
 struct space *space_create_with(const struct table_policy *p, const struct flush_backend *b);
 void space_get(struct space *s);
 void space_put(struct space *s);	// the last one unmaps and frees everything. May sleep
+// For switches: from here on new spaces start with that pair; and a count of every space that there is and that still
+// has a user, linked into *taken by switch_link.
+void space_take_all(struct list *taken, const struct table_policy *p, const struct flush_backend *b);
 
 // The calling thread from now on runs in s (takes a count) or in no space (drops it; the CPU holds s lazily). May
 // sleep.
@@ -56,15 +65,37 @@ enum { MAP_POPULATE = 1 };
 // Map [va, va+len) with leaves of `level`. -EEXIST: overlaps a region. -ENOMEM: nothing was changed.
 int space_map(struct space *s, vaddr_t va, u64 len, unsigned prot, int level, unsigned flags);
 // Unmap whatever is there; holes are fine. On return no access can reach the frames and all emptied tables have passed
-// through UNLINKED and FLUSHED and were given to the policy. -ENOMEM: a region had to be split; nothing was changed.
+// through UNLINKED and FLUSHED and were given to the policy; but under a back-end that defers (tlb_flush=lazy) other CPUs
+// may for a while reach the old frames, which are not reused before. -ENOMEM: a region had to be split; -EBUSY: a boundary would
+// cut a collapsed page that cannot be split (see space_split); nothing was changed.
 int space_unmap(struct space *s, vaddr_t va, u64 len);
-// Change permissions of what is mapped or may be. -ENOENT: a hole. -ENOMEM: as above.
+// The same, and no access can reach what was there, whatever the back-end and whoever has unmapped it: for callers that
+// give the frames or the addresses to somebody at once.
+int space_unmap_sync(struct space *s, vaddr_t va, u64 len);
+// Change permissions of what is mapped or may be. -ENOENT: a hole. -ENOMEM, -EBUSY: as above.
 int space_protect(struct space *s, vaddr_t va, u64 len, unsigned prot);
 // Make the page at va present with the wanted permission: 0, -EFAULT (no region, or not permitted), -ENOMEM.
 int space_fault(struct space *s, vaddr_t va, bool write);
 int space_fault_current(vaddr_t va, bool write);	// of the space that the current thread runs in; -EFAULT if none
+// Drop the pages of the range (MADV_DONTNEED); the regions stay, so that the next touch finds zeroes; holes are fine. On
+// return no access can reach the old frames; tables that nothing has refilled meanwhile are given to the policy.
+// -EBUSY: as above.
+int space_discard(struct space *s, vaddr_t va, u64 len);
+// Move a mapping (mremap), old range and new being multiples of 2 MiB and disjoint: what was reached at old_va + x is
+// reached at new_va + x, and nothing at old_va. Whole tables move by their entries. -ENOENT: a hole in the old range;
+// -EEXIST: a region in the new one; -EINVAL: also a 1 GiB page in the range; -ENOMEM: nothing was changed.
+int space_move(struct space *s, vaddr_t old_va, vaddr_t new_va, u64 len);
+// The 512 pages of the aligned 2 MiB at va, all present in one region of small pages, become one large page with the same
+// contents. The region stays one of small pages: who later cuts the large page splits it. -ENOENT: not all are present in
+// one region; -EINVAL: a region of large pages; -EEXIST: collapsed already; -EBUSY: one of them is pinned; -ENOMEM.
+int space_collapse(struct space *s, vaddr_t va);
+// The other way, for the collapsed page around va; takes no memory. -ENOENT: none there; -EINVAL: its region is one of
+// large pages; -EBUSY: it is pinned.
+int space_split(struct space *s, vaddr_t va);
 
 // From schedule(), IRQs off: load next's space, or become lazy.
 void space_switch(struct thread *prev, struct thread *next);
+void space_tick(void);			// from the tick, IRQs off
+void space_idle(void);			// from the idle loop, IRQs off, before it stops the tick
 void space_init(void);
 u64 space_count(void);			// spaces that exist (tests)

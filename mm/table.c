@@ -3,9 +3,12 @@
 #include "mm/table.h"
 #include "kernel/counter.h"
 #include "kernel/lib.h"
+#include "kernel/mutant.h"
 #include "kernel/panic.h"
 #include "kernel/spinlock.h"
 #include "mm/oracle.h"
+#include "mm/pending.h"
+#include "mm/swmmu.h"
 #include "mm/walk_body.h"
 
 // Its bit 0 is clear: an entry of a freed table is never present, for software and hardware alike.
@@ -35,15 +38,43 @@ void table_set_state(struct page *table, enum table_state from, enum table_state
 		count(tables_unlinked);
 }
 
+void table_put_back(struct page *table)
+{
+	table_set_state(table, TABLE_QUIESCED, TABLE_LIVE);
+	count(tables_kept);
+}
+
+void table_deposit(struct page *table)
+{
+	ASSERT(READ_ONCE(table->table_state) == TABLE_QUIESCED);
+	count(tables_kept);
+}
+
+void table_reuse(struct page *table, const struct table_policy *policy)
+{
+	table_set_state(table, TABLE_QUIESCED, TABLE_LIVE);
+	if (!CHECK)
+		return;
+	WRITE_ONCE(table->birth, table->birth + 1);
+	smp_mb();	// the new birth is visible before the slots are read: pairs with oracle_publish()
+	oracle_table_reused(table, policy);
+}
+
+void table_free_deposit(struct page *table, const struct table_policy *policy)
+{
+	count_add(tables_kept, -1ull);
+	table_free(table, policy);
+}
+
 u64 tables_waiting(void)
 {
 	u64 freed = 0, unlinked = 0;
 
 	for_each_cpu(cpu)	// freed first: one that is both unlinked and freed in between must not go negative
-		freed += READ_ONCE(per_cpu(counters, cpu).tables_freed);
+		freed += READ_ONCE(per_cpu(counters, cpu).tables_freed) + READ_ONCE(per_cpu(counters, cpu).tables_kept);
 	for_each_cpu(cpu)
 		unlinked += READ_ONCE(per_cpu(counters, cpu).tables_unlinked);
-	return unlinked - freed;
+	return unlinked > freed ? unlinked - freed : 0;	// a deposit's end is counted twice, not at once
 }
 
 static void count_free(int level)
@@ -60,17 +91,17 @@ static void count_free(int level)
 // Freed tables stay poisoned for a while, so that a walker which should not be there finds poison and not somebody's
 // data.
 #define QUARANTINE_PAGES 64
+#define LEAVING_MOST 1024	// when no grace period ends for long, rather lose sight of a few than hold all memory
 static struct {
 	struct spinlock lock;
-	u32 next, count;
+	u32 next, count, leaving;
 	struct page *ring[QUARANTINE_PAGES];
 } quarantine = { .lock = SPINLOCK_INIT("quarantine", RANK_SLAB) };
 
-// A grace period after the table left the ring: a walker that has read an entry naming it, and not yet published it to
-// the oracle, still finds it FREE. (Every walker has at least preemption off, so it is a reader, whatever its policy.)
-static void quarantine_release(struct rcu_head *head)
+MUTANT_DEFINE(quarantine_no_grace_period);
+
+static void quarantine_leave(struct page *table)
 {
-	struct page *table = container_of(head, struct page, rcu);
 	const u64 *words = page_to_virt(table);
 
 	for (unsigned i = 0; i < PAGE_SIZE / sizeof(u64); i++) {
@@ -80,6 +111,22 @@ static void quarantine_release(struct rcu_head *head)
 		}
 	}
 	page_put(table);
+}
+
+static void grace_period_over(struct rcu_head *head)
+{
+	fetch_sub(&quarantine.leaving, 1);
+	quarantine_leave(container_of(head, struct page, rcu));
+}
+
+// A grace period after the table left the ring: a walker that has read an entry naming it, and not yet published it to
+// the oracle, still finds it FREE. (Every walker has at least preemption off, so it is a reader, whatever its policy.)
+static void quarantine_release(struct page *table)
+{
+	if (fetch_add(&quarantine.leaving, 1) < LEAVING_MOST && !MUTANT(quarantine_no_grace_period))
+		call_rcu(&table->rcu, grace_period_over);
+	else
+		grace_period_over(&table->rcu);
 }
 
 static void quarantine_add(struct page *table)
@@ -92,7 +139,7 @@ static void quarantine_add(struct page *table)
 	quarantine.count += !oldest;
 	spin_unlock_irqrestore(&quarantine.lock, flags);
 	if (oldest)
-		call_rcu(&oldest->rcu, quarantine_release);
+		quarantine_release(oldest);
 }
 
 void table_quarantine_drain(void)
@@ -105,7 +152,7 @@ void table_quarantine_drain(void)
 		quarantine.count -= !!table;
 		spin_unlock_irqrestore(&quarantine.lock, flags);
 		if (table)
-			call_rcu(&table->rcu, quarantine_release);
+			quarantine_release(table);
 	}
 	rcu_barrier();
 }
@@ -114,7 +161,11 @@ u64 table_quarantine_count(void) { return READ_ONCE(quarantine.count); }
 
 void table_free(struct page *table, const struct table_policy *policy)
 {
+	bool credited = table->private == TABLE_CREDITED;
+
 	count_free(table->table_level);
+	if (credited)
+		pending_put(1);
 	table_set_state(table, TABLE_QUIESCED, TABLE_FREE);
 	if (!CHECK) {
 		page_put(table);
@@ -122,7 +173,7 @@ void table_free(struct page *table, const struct table_policy *policy)
 	}
 	smp_mb();	// FREE is visible before the slots are read: pairs with oracle_publish()
 	STALL(table_freeing, NULL, 0, table->table_level);
-	bool hit = oracle_table_freed(table, policy);
+	bool hit = oracle_table_freed(table, policy) | swmmu_table_freed(table, policy);
 
 	memset(page_to_virt(table), POISON_BYTE, PAGE_SIZE);
 	if (!hit)	// one that was hit is never reused

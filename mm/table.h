@@ -2,9 +2,14 @@
 // Table pages: LIVE -> UNLINKED -> FLUSHED -> QUIESCED -> FREE (DESIGN 2). page.private counts the non-zero entries of
 // a LIVE table, under the space's lock.
 #pragma once
+#include "kernel/mutant.h"
 #include "mm/space.h"
 
 struct gather;
+
+MUTANT_DECLARE(tree_lower_entry_left);	// an entry that names a table is left as it was when its own table goes, too
+
+enum { TABLE_CREDITED = 1 };	// page.private of an unlinked table: it holds a credit (mm/pending.h)
 
 // A zeroed LIVE table, or NULL.
 struct page *table_alloc(int level);
@@ -12,6 +17,13 @@ void table_set_state(struct page *table, enum table_state from, enum table_state
 // The FREE step: QUIESCED -> FREE; the oracle looks, the page is poisoned and (checking builds) kept in quarantine for
 // a while.
 void table_free(struct page *table, const struct table_policy *policy);
+// The ways back, for a table that is not freed. QUIESCED: no walker and no hardware is inside, so it may be written to.
+void table_put_back(struct page *table);	// QUIESCED -> LIVE: the same entries at the same place. No new birth
+// Kept for later, QUIESCED all the while. It waits for nobody: its next step is table_reuse or table_free_deposit.
+void table_deposit(struct page *table);
+// QUIESCED -> LIVE, as if allocated anew: its entries are about to get another meaning. The oracle looks, as at FREE.
+void table_reuse(struct page *table, const struct table_policy *policy);
+void table_free_deposit(struct page *table, const struct table_policy *policy);
 u64 tables_waiting(void);		// unlinked and not yet FREE, all CPUs
 void table_quarantine_drain(void);	// May sleep. Give the quarantine's pages back (tests that balance frames)
 u64 table_quarantine_count(void);
@@ -19,12 +31,14 @@ u64 table_quarantine_count(void);
 // The tree, under the space's lock; level-parameterised.
 // The entry of `level` for va, or NULL if a table on the way is missing or a large leaf covers it.
 pte_t *tree_find(struct space *s, vaddr_t va, int level, struct page **table);
-// The same, creating missing tables; NULL: out of memory (tables made so far stay, empty: the caller prunes by an unmap
-// of the range).
+// The same, creating missing tables; NULL: out of memory (tables made so far stay, empty: the caller prunes the range).
+// Where a collapsed leaf covers va, its entry.
 pte_t *tree_make(struct space *s, vaddr_t va, int level, struct page **table);
 // The leaf for va, whatever its level; NULL if not present.
 pte_t *tree_find_leaf(struct space *s, vaddr_t va, int *level);
 // Clear all leaves in [start, end) and detach the tables that this leaves empty.
 void tree_unmap(struct gather *g, vaddr_t start, vaddr_t end);
+void tree_zap(struct gather *g, vaddr_t start, vaddr_t end);	// only the leaves; tables stay, empty or not
+void tree_prune(struct gather *g, vaddr_t start, vaddr_t end);	// only the tables that are empty
 // Rewrite the leaves' permissions.
 void tree_protect(struct gather *g, vaddr_t start, vaddr_t end, unsigned prot);

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: MIT
 // Which CPU has which space loaded, and the shootdown. The ordering argument stands in tlb.h.
 #include "mm/tlb.h"
+#include "mm/flush_lazy.h"
+#include "mm/inval.h"
 #include "kernel/counter.h"
+#include "kernel/mutant.h"
 #include "kernel/panic.h"
 #include "kernel/stall.h"
 #include "kernel/thread.h"
@@ -11,6 +14,10 @@ DEFINE_PER_CPU(struct cpu_tlb, cpu_tlb);
 
 STALL_DEFINE(tlb_joined);	// bit set in space->cpus, generation not yet read
 STALL_DEFINE(tlb_loaded);	// root loaded: from here on the TLB may hold something of the space
+MUTANT_DEFINE(flush_leaf_only);	// what stands above the leaves stays, though tables are freed (arm64, 2018)
+MUTANT_DEFINE(tlb_no_catch_up);	// back from lazy use without what was missed
+MUTANT_DEFINE(flush_skips_lazy);	// lazy CPUs are left out, though tables are freed (Linux, 2018)
+MUTANT_DEFINE(tlb_bit_last);		// generation read and root loaded, and only then the bit in the mask
 STALL_DEFINE(flush_gen);	// generation incremented, mask not yet read
 
 static void tlb_leave(struct cpu_tlb *t)
@@ -19,7 +26,7 @@ static void tlb_leave(struct cpu_tlb *t)
 
 	if (!old)
 		return;
-	arch_load_root(arch_kernel_root());
+	inval_load_root(arch_kernel_root());
 	t->loaded = NULL;
 	// Only now may unmappers forget this CPU: its TLB holds nothing of `old` any more.
 	cpumask_clear_atomic(&old->cpus, cpu_id());
@@ -28,33 +35,43 @@ static void tlb_leave(struct cpu_tlb *t)
 static void tlb_join(struct cpu_tlb *t, struct space *s)
 {
 	struct space *old = t->loaded;
+	enum swmmu_owes owed = swmmu_owe(SWMMU_OWES_LEAVES);
 
 	// Not lazy before the bit is set: an unmapper that sees the bit and a `lazy` left over from the old space would
 	// skip us.
 	WRITE_ONCE(t->lazy, 0);
-	cpumask_set_atomic(&s->cpus, cpu_id());		// full barrier: pairs with fetch_add(gen) in tlb_flush (A)
+	if (!MUTANT(tlb_bit_last))
+		cpumask_set_atomic(&s->cpus, cpu_id());	// full barrier: pairs with fetch_add(gen) in tlb_flush (A)
 	STALL(tlb_joined, s, 0, 0);
 	t->gen = READ_ONCE(s->gen);
-	arch_load_root(s->root_pa);
+	inval_load_root(s->root_pa);
 	STALL(tlb_loaded, s, 0, 0);
 	t->loaded = s;
+	if (MUTANT(tlb_bit_last))
+		cpumask_set_atomic(&s->cpus, cpu_id());
 	if (old)
 		cpumask_clear_atomic(&old->cpus, cpu_id());	// after the load: see tlb_leave
+	swmmu_joined(s);
+	swmmu_owe(owed);
+	swmmu_speculate_rarely();
 }
 
 // Back from lazy use: catch up with what the unmappers did not tell us.
 static void tlb_unlazy(struct cpu_tlb *t)
 {
+	enum swmmu_owes owed = swmmu_owe(SWMMU_OWES_LEAVES);
 	u64 gen;
 
 	WRITE_ONCE(t->lazy, 0);
 	smp_mb();	// pairs with fetch_add(gen) in tlb_flush: it sees lazy == 0, or we see its generation
 	gen = READ_ONCE(t->loaded->gen);
-	if (gen != t->gen) {
+	if (gen != t->gen && !MUTANT(tlb_no_catch_up)) {
 		count(flush_full);
-		arch_flush_user();
+		inval_user();
 		t->gen = gen;
 	}
+	swmmu_owe(owed);
+	swmmu_speculate_rarely();
 }
 
 void space_switch(struct thread *prev, struct thread *next)
@@ -62,6 +79,7 @@ void space_switch(struct thread *prev, struct thread *next)
 	struct cpu_tlb *t = this_cpu_ptr(&cpu_tlb);
 	struct space *s = next->space;
 
+	lazy_sweep();
 	if (!s) {
 		if (t->loaded && !t->lazy)
 			WRITE_ONCE(t->lazy, 1);	// no barrier needed: being seen as not lazy only costs an IPI
@@ -77,7 +95,7 @@ static void flush_range_here(const struct flush *f)
 	u64 step = level_size(f->level);
 
 	for (vaddr_t va = f->start; va < f->end; va += step)
-		arch_flush_page(va);
+		inval_page(va, f->freed_tables && !MUTANT(flush_leaf_only));
 }
 
 void tlb_flush_here(const struct flush *f)
@@ -100,12 +118,40 @@ void tlb_flush_here(const struct flush *f)
 	if (!f->full && t->gen + 1 == f->gen) {
 		flush_range_here(f);
 		t->gen = f->gen;
+		swmmu_speculate_rarely();
 		return;
 	}
 	gen = READ_ONCE(f->space->gen);	// before the flush: what comes later may not be covered
 	count(flush_full);
-	arch_flush_user();
+	inval_user();
 	t->gen = gen;
+}
+
+void tlb_flush_all_here(void)
+{
+	struct cpu_tlb *t = this_cpu_ptr(&cpu_tlb);
+	u64 gen;
+
+	if (!t->loaded)
+		return;
+	if (t->lazy) {
+		tlb_leave(t);
+		return;
+	}
+	gen = READ_ONCE(t->loaded->gen);	// before the flush: what comes later may not be covered
+	count(flush_local);
+	count(flush_full);
+	inval_user();
+	t->gen = gen;
+}
+
+void tlb_leave_deferring(void)
+{
+	struct cpu_tlb *t = this_cpu_ptr(&cpu_tlb);
+
+	// Loaded, and so not yet gone. A back-end that changes meanwhile costs a call at the worst.
+	if (t->lazy && t->loaded && READ_ONCE(t->loaded->backend)->defer)
+		tlb_leave(t);
 }
 
 void tlb_flush_handler(void *flush) { tlb_flush_here(flush); }
@@ -113,7 +159,7 @@ void tlb_flush_handler(void *flush) { tlb_flush_here(flush); }
 // Who must hear of it: all that have the space loaded, but the lazy ones only when tables are freed (a lazy CPU touches
 // no user address, and catches up before it does; but it walks speculatively). When tables are freed, also the walkers
 // that rely on being asked.
-static void flush_targets(const struct flush *f, struct cpumask *targets)
+static void flush_targets(struct flush *f, struct cpumask *targets)
 {
 	struct space *s = f->space;
 	unsigned self = cpu_id(), loaded;
@@ -121,7 +167,7 @@ static void flush_targets(const struct flush *f, struct cpumask *targets)
 	cpumask_copy(targets, &s->cpus);
 	smp_rmb();	// a CPU clears `lazy` before it sets its bit: pairs with tlb_join()
 	cpumask_clear(targets, self);
-	if (!f->freed_tables) {
+	if (!f->freed_tables || MUTANT(flush_skips_lazy)) {
 		for_each_cpu_in(cpu, targets) {
 			if (READ_ONCE(per_cpu(cpu_tlb, cpu).lazy)) {
 				cpumask_clear(targets, cpu);
@@ -129,14 +175,31 @@ static void flush_targets(const struct flush *f, struct cpumask *targets)
 			}
 		}
 	}
-	loaded = cpumask_weight(targets);
-	count_add(ipi_flush, loaded);
-	if (f->freed_tables && !cpumask_empty(&s->walkers)) {
-		cpumask_or(targets, &s->walkers);
+	f->loaded = loaded = cpumask_weight(targets);
+	if (f->freed_tables) {
+		// A bit that is clear: that walk's reads are done. Pairs with the policy's exit.
+		cpumask_or_acquire(targets, &s->walkers);
 		cpumask_clear(targets, self);
-		smp_rmb();	// a bit that is clear: that walk's reads are done. Pairs with the policy's exit
-		count_add(ipi_walker, cpumask_weight(targets) - loaded);
+		f->walkers = cpumask_weight(targets) - loaded;
 	}
+}
+
+static void flush_at_once(const struct flush *f, const struct cpumask *targets)
+{
+	count_add(ipi_flush, f->loaded);
+	count_add(ipi_walker, f->walkers);
+	f->space->backend->flush(f, targets);
+}
+
+// Preemption off.
+static void flush_begin(struct flush *f, struct cpumask *targets)
+{
+	f->full = (f->end - f->start) >> level_shift(f->level) > TLB_RANGE_MAX;
+	// Full barrier between the change of the entries and the reading of the masks: pairs with tlb_join(),
+	// tlb_unlazy() and, for walkers' masks, the policy's enter.
+	f->gen = fetch_add(&f->space->gen, 1) + 1;
+	STALL(flush_gen, f->space, f->start, f->level);
+	flush_targets(f, targets);
 }
 
 void tlb_flush(struct space *s, vaddr_t start, vaddr_t end, int level, bool freed_tables)
@@ -145,15 +208,27 @@ void tlb_flush(struct space *s, vaddr_t start, vaddr_t end, int level, bool free
 	struct cpumask targets;
 
 	ASSERT(irqs_enabled());
-	f.full = (end - start) >> level_shift(level) > TLB_RANGE_MAX;
 	preempt_disable();
-	// Full barrier between the change of the entries and the reading of the masks: pairs with tlb_join(),
-	// tlb_unlazy() and, for walkers' masks, the policy's enter.
-	f.gen = fetch_add(&s->gen, 1) + 1;
-	STALL(flush_gen, s, start, level);
-	flush_targets(&f, &targets);
-	s->backend->flush(&f, &targets);
+	flush_begin(&f, &targets);
+	flush_at_once(&f, &targets);
 	preempt_enable();
+}
+
+bool tlb_flush_gathered(struct gather *g)
+{
+	const struct flush_backend *b = g->space->backend;
+	struct flush f = { .space = g->space, .start = g->start, .end = g->end, .level = g->level, .freed_tables = g->freed_tables };
+	struct cpumask targets;
+	bool deferred;
+
+	ASSERT(irqs_enabled());
+	preempt_disable();
+	flush_begin(&f, &targets);
+	deferred = g->may_defer && b->defer && b->defer(g, &f, &targets);
+	if (!deferred)
+		flush_at_once(&f, &targets);
+	preempt_enable();
+	return deferred;
 }
 
 static void evict_here(void *space)

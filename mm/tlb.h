@@ -28,6 +28,7 @@ struct flush {
 	u8 level;		// smallest leaf that went: the stride is its size
 	bool full;
 	bool freed_tables;	// upper entries must go too, on lazy CPUs as well, and no generation check spares a CPU
+	unsigned loaded, walkers;	// how many targets have the space loaded, and how many are asked only for a walk's sake
 };
 
 #define TLB_RANGE_MAX 32	// more pages than this: full flush
@@ -36,6 +37,12 @@ struct flush {
 // user address (the accessors refuse when the current thread has no space) and catch up before they do, unless
 // freed_tables: then they have flushed as well. Preemption on or off, IRQs on.
 void tlb_flush(struct space *s, vaddr_t start, vaddr_t end, int level, bool freed_tables);
+// The same for what a gather has collected; true: the back-end has taken it over and will go on with it when it is flushed.
+struct gather;
+bool tlb_flush_gathered(struct gather *g);
+void flush_by_ipi(const struct flush *f, const struct cpumask *targets);	// tlb_flush=ipi, for other back-ends, too
+void tlb_flush_all_here(void);		// all of the loaded space; a CPU that holds it lazily leaves it. IRQs off
+void tlb_leave_deferring(void);		// leave a lazily held space whose flushes may be deferred. IRQs off
 void tlb_flush_here(const struct flush *f);	// this CPU's share; IRQs off. For back-ends
 void tlb_flush_handler(void *flush);		// the same as an xcall
 // No CPU has s loaded any more when this returns: those that held it lazily have moved to the kernel's root. No thread

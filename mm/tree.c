@@ -6,8 +6,13 @@
 //
 // page.private of a table counts its non-zero entries; a table that reaches 0 is detached by its parent's entry.
 #include "kernel/panic.h"
+#include "kernel/mutant.h"
 #include "mm/gather.h"
+#include "mm/huge.h"
 #include "mm/table.h"
+
+MUTANT_DEFINE(tree_lower_entry_left);
+MUTANT_DEFINE(discard_no_recheck);	// a table that was empty when its leaves were dropped is detached without a second look
 
 static struct page *table_of(pte_t *table) { return virt_to_page(table); }
 
@@ -61,7 +66,11 @@ pte_t *tree_make(struct space *s, vaddr_t va, int level, struct page **table)
 			pte_xchg(e, v);		// full barrier: the zeroed table is visible before its entry
 			table_of(t)->private++;
 		}
-		BUG_ON(l < PT_LEVELS && pte_leaf(v, l));	// regions never overlap, so no large leaf can be here
+		if (l < PT_LEVELS && pte_leaf(v, l)) {		// regions never overlap, so it is no other region's leaf
+			BUG_ON(l != 2 || level != 1);
+			*table = table_of(t);
+			return e;
+		}
 		t = phys_to_virt(pte_addr(v));
 	}
 	*table = table_of(t);
@@ -70,8 +79,10 @@ pte_t *tree_make(struct space *s, vaddr_t va, int level, struct page **table)
 
 static void unmap_entry(struct gather *g, pte_t *e, int level, vaddr_t va, struct page *table);
 
+enum { LEAVES = 1, TABLES = 2 };	// what is to go
+
 // Visit each entry of the table that [start, end) touches.
-static void unmap_table(struct gather *g, pte_t *t, int level, vaddr_t start, vaddr_t end)
+static void unmap_table(struct gather *g, pte_t *t, int level, vaddr_t start, vaddr_t end, unsigned what)
 {
 	u64 size = level_size(level);
 
@@ -84,9 +95,13 @@ static void unmap_table(struct gather *g, pte_t *t, int level, vaddr_t start, va
 		if (level == PT_LEVELS || !pte_leaf(v, level)) {
 			pte_t *child = phys_to_virt(pte_addr(v));
 
-			unmap_table(g, child, level - 1, va, next);
-			if (table_of(child)->private)
+			unmap_table(g, child, level - 1, va, next, what);
+			if (!(what & TABLES) || (table_of(child)->private && !(what == TABLES && MUTANT(discard_no_recheck))))
 				continue;
+		} else if (!(what & LEAVES)) {
+			continue;
+		} else {
+			ASSERT(next - va == size);	// whoever cuts a collapsed leaf splits it first
 		}
 		unmap_entry(g, e, level, va, table_of(t));
 	}
@@ -96,12 +111,19 @@ static void unmap_table(struct gather *g, pte_t *t, int level, vaddr_t start, va
 // the CPU masks in tlb_flush().
 static void unmap_entry(struct gather *g, pte_t *e, int level, vaddr_t va, struct page *table)
 {
-	pte_t old = pte_xchg(e, 0);
-	struct page *page = page_of(pte_addr(old));
+	bool leaf = level < PT_LEVELS && pte_leaf(pte_read(e), level);
+	struct page *page;
+	pte_t old;
 
+	if (!leaf)
+		gather_reserve(g);
+	old = !leaf && level < PT_LEVELS && MUTANT(tree_lower_entry_left) ? pte_read(e) : pte_xchg(e, 0);
+	page = page_of(pte_addr(old));
 	table->private--;
-	if (level < PT_LEVELS && pte_leaf(old, level)) {
+	if (leaf) {
 		g->space->mapped -= level_size(level) >> PAGE_SHIFT;
+		if (level == 2)
+			huge_free_deposit(g->space, page);
 		gather_leaf(g, page, va, level);
 	} else {
 		gather_table(g, page, va);
@@ -110,7 +132,17 @@ static void unmap_entry(struct gather *g, pte_t *e, int level, vaddr_t va, struc
 
 void tree_unmap(struct gather *g, vaddr_t start, vaddr_t end)
 {
-	unmap_table(g, g->space->root, PT_LEVELS, start, end);
+	unmap_table(g, g->space->root, PT_LEVELS, start, end, LEAVES | TABLES);
+}
+
+void tree_zap(struct gather *g, vaddr_t start, vaddr_t end)
+{
+	unmap_table(g, g->space->root, PT_LEVELS, start, end, LEAVES);
+}
+
+void tree_prune(struct gather *g, vaddr_t start, vaddr_t end)
+{
+	unmap_table(g, g->space->root, PT_LEVELS, start, end, TABLES);
 }
 
 // Hardware may set A and D at any time: exchange until nothing came between.

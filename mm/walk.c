@@ -10,6 +10,8 @@
 STALL_DEFINE(walk_level);
 STALL_DEFINE(walk_leaf);
 STALL_DEFINE(walk_pinned);
+MUTANT_DEFINE(walk_no_leaf_recheck);
+MUTANT_DEFINE(walk_no_parent_recheck);
 
 static __always_inline bool walk_range_ok(vaddr_t va, unsigned n)
 {
@@ -25,6 +27,10 @@ static __always_inline void walk_count(struct space *s, unsigned n)
 		count_add(walks_remote, n);
 }
 
+// Read with preemption off, so that a switch of policies can wait for its readers. Acquire: who finds the union finds of
+// which two (switch.c).
+static __always_inline const struct table_policy *selected(struct space *s) { return load_acquire(&s->policy); }
+
 unsigned walk_pin_fast(struct space *s, vaddr_t va, unsigned n, bool write, struct page **pages)
 {
 	unsigned got;
@@ -32,10 +38,9 @@ unsigned walk_pin_fast(struct space *s, vaddr_t va, unsigned n, bool write, stru
 	if (unlikely(!walk_range_ok(va, n)))
 		return 0;
 	ASSERT(!in_nmi());
-	// The selector is read with preemption off, so that a switch of policies can wait for its readers (DESIGN 8).
 	preempt_disable();
 	walk_count(s, n);
-	got = READ_ONCE(s->policy)->walk(s, va, n, write, pages);
+	got = selected(s)->walk(s, va, n, write, pages);
 	preempt_enable();
 	if (CHECK)
 		count_add(walks_fast, got);
@@ -77,7 +82,7 @@ int walk_pin(struct space *s, vaddr_t va, bool write, struct page **page)
 	ASSERT_MAY_SLEEP();
 	preempt_disable();
 	walk_count(s, 1);
-	got = READ_ONCE(s->policy)->walk_one(s, va, write, page);
+	got = selected(s)->walk_one(s, va, write, page);
 	preempt_enable();
 	if (unlikely(!got))
 		return walk_slow(s, va, write, page);

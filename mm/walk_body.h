@@ -15,6 +15,7 @@
 //     try_get took it while the mapping's own reference still stood.
 #pragma once
 #include "kernel/counter.h"
+#include "kernel/mutant.h"
 #include "kernel/stall.h"
 #include "mm/oracle.h"
 #include "mm/space.h"
@@ -24,6 +25,10 @@
 STALL_DECLARE(walk_level);	// an entry was read that names a table; the table has not been read
 STALL_DECLARE(walk_leaf);	// the leaf was read; no reference taken
 STALL_DECLARE(walk_pinned);	// reference taken; leaf and parent not yet read again
+MUTANT_DECLARE(walk_no_leaf_recheck);
+MUTANT_DECLARE(walk_no_parent_recheck);
+
+#define WALK_RESTARTS 8		// after so many that its policy asked for a walk takes the slow path
 
 struct walk_pos {
 	pte_t *entry;		// the leaf's
@@ -52,7 +57,8 @@ static __always_inline struct page *walk_take(const struct table_policy *p, stru
 	STALL(walk_pinned, s, va, pos->level);
 	// page_try_get is a LOCKed operation: these reads come after it (pairs with the gather: clear, flush, put).
 	page = pos->level == 1 ? head : head + ((va & (level_size(pos->level) - 1)) >> PAGE_SHIFT);
-	if (unlikely(!pte_same(pte_read(pos->entry), pos->value) || !pte_same(pte_read(pos->parent), pos->parent_value) ||
+	if (unlikely((!pte_same(pte_read(pos->entry), pos->value) && !MUTANT(walk_no_leaf_recheck)) ||
+		     (!pte_same(pte_read(pos->parent), pos->parent_value) && !MUTANT(walk_no_parent_recheck)) ||
 		     (pos->level > 1 && page_head(page) != head))) {
 		count(walk_restarts);
 		*drop = head;
@@ -85,12 +91,26 @@ static __always_inline bool walk_descend(const struct table_policy *p, struct wa
 		STALL(walk_level, w->space, va, level);
 		if (p->distrusts && unlikely(!page_valid(pte_addr(value))))
 			return false;
-		if (unlikely(!p->step(w, page_of(pte_addr(value)))))
+		oracle_leave(level - 1);	// of an earlier descent in this read side
+		if (unlikely(!p->step(w, level - 1, entry, value)))
 			return false;
 		oracle_publish(level - 1, page_of(pte_addr(value)));
 		table = phys_to_virt(pte_addr(value));
 	}
 	return false;
+}
+
+// The same, from the root again while the policy asks for it.
+static __always_inline bool walk_find(const struct table_policy *p, struct walk_state *w, vaddr_t va, bool write,
+				      struct walk_pos *pos)
+{
+	for (unsigned i = 0; !walk_descend(p, w, va, write, pos); i++) {
+		if (likely(!w->restart) || i == WALK_RESTARTS)
+			return false;
+		w->restart = false;
+		count(walk_restarts);
+	}
+	return true;
 }
 
 // The next page's leaf without a new descent, while it lies in the same leaf or the same table.
@@ -108,14 +128,16 @@ static __always_inline bool walk_next(struct walk_pos *pos, vaddr_t va, bool wri
 static __always_inline unsigned walk_body(const struct table_policy *p, struct space *s, vaddr_t va, unsigned n,
 					  bool write, struct page **pages)
 {
-	struct walk_state w = { .space = s };
+	struct walk_state w = { .space = s }, part[2];
 	struct walk_pos pos = { 0 };
 	struct page *drop = NULL;
 	unsigned got = 0;
 
+	if (p->combines)
+		w.part = part;
 	p->enter(&w);
 	oracle_enter(s, va, (uintptr_t)__builtin_return_address(0));
-	if (likely(walk_descend(p, &w, va, write, &pos))) {
+	if (likely(walk_find(p, &w, va, write, &pos))) {
 		for (;;) {
 			struct page *page = walk_take(p, s, &pos, va, &drop);
 
@@ -123,7 +145,7 @@ static __always_inline unsigned walk_body(const struct table_policy *p, struct s
 				break;
 			pages[got++] = page;
 			va += PAGE_SIZE;
-			if (got == n || (!walk_next(&pos, va, write) && !walk_descend(p, &w, va, write, &pos)))
+			if (got == n || (!walk_next(&pos, va, write) && !walk_find(p, &w, va, write, &pos)))
 				break;
 		}
 	}
@@ -137,21 +159,28 @@ static __always_inline unsigned walk_body(const struct table_policy *p, struct s
 // Free FLUSHED tables at once: for policies whose flush was the wait.
 void policy_free_now(struct list *tables, const struct table_policy *policy);
 
-// walk_one is aligned so that it does not straddle pages, which an emulator pays for at every jump between them.
-// Ends a policy's file: NAME_enter, _step, _exit, _free and _wait are its operations; the rest are further fields.
-#define DEFINE_TABLE_POLICY(n, ...) \
+// The walk, compiled for one policy. walk_one is aligned so that it does not straddle pages, which an emulator pays for
+// at every jump between them.
+#define DECLARE_WALK(n) \
 	static unsigned n##_walk(struct space *, vaddr_t, unsigned, bool, struct page **); \
-	static unsigned n##_walk_one(struct space *, vaddr_t, bool, struct page **); \
-	static const struct table_policy n##_policy = { .name = #n, .enter = n##_enter, .step = n##_step, .exit = n##_exit, \
-		.free = n##_free, .wait = n##_wait, .walk = n##_walk, \
-		.walk_one = n##_walk_one, __VA_ARGS__ }; \
-	REGISTER(policies, n##_policy); \
+	static unsigned n##_walk_one(struct space *, vaddr_t, bool, struct page **)
+#define DEFINE_WALK(n, policy) \
 	static unsigned n##_walk(struct space *s, vaddr_t va, unsigned count, bool write, struct page **pages) \
 	{ \
-		return walk_body(&n##_policy, s, va, count, write, pages); \
+		return walk_body(&policy, s, va, count, write, pages); \
 	} \
 	static unsigned __aligned(1024) n##_walk_one(struct space *s, vaddr_t va, bool write, struct page **page) \
 	{ \
-		return walk_body(&n##_policy, s, va, 1, write, page); \
+		return walk_body(&policy, s, va, 1, write, page); \
 	} \
 	_Static_assert(1, "")
+
+// Ends a policy's file: `n` is the name as an identifier, `name_` as table_free= spells it; n_enter, _step, _exit, _free
+// and _wait are its operations; the rest are further fields.
+#define DEFINE_TABLE_POLICY(n, name_, ...) \
+	DECLARE_WALK(n); \
+	static const struct table_policy n##_policy = { .name = name_, .enter = n##_enter, .step = n##_step, .exit = n##_exit, \
+		.free = n##_free, .wait = n##_wait, .walk = n##_walk, \
+		.walk_one = n##_walk_one, __VA_ARGS__ }; \
+	REGISTER(policies, n##_policy); \
+	DEFINE_WALK(n, n##_policy)

@@ -308,8 +308,8 @@ TEST(allocfail, rcu_falls_back, NEEDS_CHECK)
 	inject_alloc_failure(0);
 	counters_snapshot(&after);
 	counters_sub(&after, &after, &before);
-	EXPECT_EQ(after.table_fallbacks, 3);
-	EXPECT(after.ipi_sync >= 3 * (nr_cpus - 1));
+	EXPECT_EQ(after.table_fallbacks, 1);	// one wait for all three
+	EXPECT(after.ipi_sync >= nr_cpus - 1);
 	EXPECT(after.tables_freed >= 3);
 	for (int i = 0; i < 3; i++) {
 		EXPECT_EQ(mm_state(tables[i]), TABLE_FREE);

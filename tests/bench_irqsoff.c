@@ -5,12 +5,13 @@
 #include "kernel/irqsoff.h"
 #include "kernel/log.h"
 #include "kernel/panic.h"
-#include "kernel/rcu.h"
+#include "mm/slab.h"
 #include "mm/walk.h"
 #include "tests/bench_load.h"
 
 #define WALKED 0x300000000000ull
 #define CHURN 0x300000200000ull
+#define MAX_CASES 16
 
 static void slice_irqs_off(struct bench_case *c)
 {
@@ -36,26 +37,24 @@ static void slice_irqs_off(struct bench_case *c)
 		churner_stop(&churner);
 	space_detach();
 	space_put(s);
-	rcu_barrier();
+	bench_settle(c);
 }
 
 BENCHMARK(irqs_off_max, 1)
 {
-	struct bench_case cases[16];
-	unsigned n = 0;
+	struct bench_case *cases = kzalloc(MAX_CASES * sizeof(*cases));
+	struct bench_case base = { .name = "irqs_off_max", .pages = WALK_CHUNK, .walkers = nr_cpus > 1 };
+	unsigned n;
 
-	if (!CHECK) {
+	if (!CHECK)
 		log_info("irqs_off_max is measured in the checking build");
+	if (!CHECK || !cases) {
+		kfree(cases);
 		return;
 	}
-	FOR_EACH_POLICY(p) {
-		if (n == ARRAY_SIZE(cases))
-			break;
-		cases[n] = (struct bench_case){ .name = "irqs_off_max", .policy = *p, .flush = flush_default(),
-						.pages = WALK_CHUNK, .walkers = nr_cpus > 1 };
-		n += bench_case_init(&cases[n]);
-	}
+	n = bench_add_policies(cases, MAX_CASES, &base);
 	bench_interleave(cases, n, budget_ns, slice_irqs_off);
 	for (unsigned i = 0; i < n; i++)
 		bench_report(&cases[i]);
+	kfree(cases);
 }

@@ -13,6 +13,15 @@ unsigned other_cpu(unsigned k)
 	return k < self ? k : k + 1;
 }
 
+void bench_settle(const struct bench_case *c)
+{
+	if (c->flush && c->flush->drain)	// first: what waits for a flush has yet to be given to the policy
+		c->flush->drain();
+	if (c->policy && c->policy->drain)
+		c->policy->drain();
+	rcu_barrier();
+}
+
 int map_patiently(struct space *s, vaddr_t va, u64 len, int level)
 {
 	int err = space_map(s, va, len, PROT_R | PROT_W, level, MAP_POPULATE);

@@ -29,6 +29,8 @@ void churner_stop(struct churner *c);
 
 unsigned primitive_cases(struct bench_case *cases, unsigned max);	// bench_primitives.c; returns how many
 unsigned other_cpu(unsigned k);		// the k-th CPU that is not the caller's
+// All that the case's policy or its flush has put off is done: at the end of each slice.
+void bench_settle(const struct bench_case *c);
 // Map; out of memory because deferred frees are still waiting: let them run and try again.
 int map_patiently(struct space *s, vaddr_t va, u64 len, int level);
 // The numbers of other CPUs to measure with: 0, 1, … all; thinned out on large machines. Returns how many.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// What unmapping costs: by policy, by the number of other CPUs that run in the space.
+// What unmapping costs: by policy, by flush back-end, by the number of other CPUs that run in the space.
 #include "kernel/bench.h"
+#include "kernel/log.h"
 #include "kernel/panic.h"
 #include "kernel/rcu.h"
 #include "mm/slab.h"
@@ -10,7 +11,7 @@
 #include "tests/bench_load.h"
 
 #define BASE 0x100000000000ull		// alone in its 512 GiB: unmapping it frees tables of three levels
-#define MAX_CASES 64
+#define MATRIX_SAMPLES 4096		// per case: there are many
 
 static struct space *bench_space(const struct bench_case *c)
 {
@@ -41,7 +42,7 @@ static void slice_unmap(struct bench_case *c)
 	}
 	space_detach();
 	space_put(s);
-	rcu_barrier();
+	bench_settle(c);
 }
 
 static void slice_protect(struct bench_case *c)
@@ -65,55 +66,65 @@ static void slice_protect(struct bench_case *c)
 	}
 	space_detach();
 	space_put(s);
-	rcu_barrier();
+	bench_settle(c);
 }
 
-// All policies × all numbers of others, interleaved; then the lines.
-static void run_matrix(const char *name, unsigned pages, u64 budget_ns, void (*slice)(struct bench_case *))
+// All pairs × the numbers of others, interleaved; then the lines.
+static void run_matrix(const struct bench_case *base, const unsigned *others, unsigned n_others, u64 budget_ns)
 {
-	struct bench_case *cases = kzalloc(MAX_CASES * sizeof(*cases));
-	unsigned others[16], n_others = others_list(others, ARRAY_SIZE(others)), n = 0;
+	unsigned max = n_others * bench_pairs(), n = 0;
+	struct bench_case *cases = kzalloc(max * sizeof(*cases));
 
-	if (!cases)
+	if (!cases) {
+		log_error("%s: no memory for its cases", base->name);
 		return;
-	for (unsigned i = 0; i < n_others; i++) {
-		FOR_EACH_POLICY(p) {
-			if (n == MAX_CASES)
-				break;
-			cases[n] = (struct bench_case){ .name = name, .policy = *p, .flush = flush_default(), .pages = pages,
-							.others = others[i] };
-			n += bench_case_init(&cases[n]);
-		}
 	}
-	bench_interleave(cases, n, budget_ns, slice);
+	for (unsigned i = 0; i < n_others; i++) {
+		struct bench_case c = *base;
+
+		c.others = others[i];
+		n += bench_add_pairs(cases + n, max - n, &c);
+	}
+	bench_interleave(cases, n, budget_ns, NULL);
 	for (unsigned i = 0; i < n; i++)
 		bench_report(&cases[i]);
 	kfree(cases);
 }
 
-BENCHMARK(unmap_page, 4) { run_matrix("unmap_page", 1, budget_ns, slice_unmap); }
-BENCHMARK(unmap_512, 4) { run_matrix("unmap_512", 512, budget_ns, slice_unmap); }
-BENCHMARK(protect_page, 1) { run_matrix("protect_page", 1, budget_ns, slice_protect); }
-
-// One case for each policy, interleaved; then the lines.
-static void run_policies(const char *name, const char *unit, u64 budget_ns, void (*slice)(struct bench_case *))
+static void run_alone_and_all(const struct bench_case *base, u64 budget_ns)
 {
-	struct bench_case cases[16];
-	unsigned n = 0;
+	unsigned others[] = { 0, nr_cpus - 1 };
 
-	FOR_EACH_POLICY(p) {
-		if (n == ARRAY_SIZE(cases))
-			break;
-		cases[n] = (struct bench_case){ .name = name, .policy = *p, .flush = flush_default(), .pages = 1, .unit = unit };
-		n += bench_case_init(&cases[n]);
-	}
-	bench_interleave(cases, n, budget_ns, slice);
-	for (unsigned i = 0; i < n; i++)
-		bench_report(&cases[i]);
+	run_matrix(base, others, nr_cpus > 1 ? 2 : 1, budget_ns);
 }
 
+BENCHMARK(unmap_page, 6)
+{
+	static const struct bench_case base = { .name = "unmap_page", .pages = 1, .cap = MATRIX_SAMPLES, .slice = slice_unmap };
+	unsigned others[16];
+
+	run_matrix(&base, others, others_list(others, ARRAY_SIZE(others)), budget_ns);
+}
+
+BENCHMARK(unmap_512, 3)
+{
+	static const struct bench_case base = { .name = "unmap_512", .pages = 512, .cap = MATRIX_SAMPLES, .slice = slice_unmap };
+
+	run_alone_and_all(&base, budget_ns);
+}
+
+BENCHMARK(protect_page, 2)
+{
+	static const struct bench_case base = { .name = "protect_page", .pages = 1, .cap = MATRIX_SAMPLES,
+						.slice = slice_protect };
+
+	run_alone_and_all(&base, budget_ns);
+}
+
+static const unsigned nobody[] = { 0 };
+
 #define SUSTAINED_SLICE_NS (100 * NSEC_PER_MSEC)
-#define SUSTAINED_NS (2 * NSEC_PER_SEC)		// at least, for each policy
+#define SUSTAINED_NS (400 * NSEC_PER_MSEC)	// at least, for each pair
 
 // Sustained: map, touch, unmap, and all that was put off until later is waited for inside the slice's time.
 static void slice_sustained(struct bench_case *c)
@@ -138,7 +149,7 @@ static void slice_sustained(struct bench_case *c)
 		space_unmap(s, BASE, PAGE_SIZE);
 		bench_record(c, cycles() - t);
 	} while (now_ns() - start < SUSTAINED_SLICE_NS);
-	rcu_barrier();
+	bench_settle(c);
 	c->busy_ns += now_ns() - start;
 	space_detach();
 	space_put(s);
@@ -146,11 +157,10 @@ static void slice_sustained(struct bench_case *c)
 
 BENCHMARK(map_touch_unmap, 5)
 {
-	unsigned policies = 0;
+	static const struct bench_case base = { .name = "map_touch_unmap", .pages = 1, .cap = MATRIX_SAMPLES,
+						.slice = slice_sustained };
 
-	FOR_EACH_POLICY(p)
-		policies++;
-	run_policies("map_touch_unmap", NULL, MAX(budget_ns, policies * (SUSTAINED_NS + SUSTAINED_SLICE_NS)), slice_sustained);
+	run_matrix(&base, nobody, 1, MAX(budget_ns, bench_pairs() * SUSTAINED_NS));
 }
 
 // The most table pages that waited to be freed while one CPU unmaps as fast as it can for a while.
@@ -170,7 +180,13 @@ static void slice_held(struct bench_case *c)
 	bench_record_raw(c, most);
 	space_detach();
 	space_put(s);
-	rcu_barrier();
+	bench_settle(c);
 }
 
-BENCHMARK(pages_held, 1) { run_policies("pages_held", "pages", budget_ns, slice_held); }
+BENCHMARK(pages_held, 3)
+{
+	static const struct bench_case base = { .name = "pages_held", .pages = 1, .unit = "pages", .cap = MATRIX_SAMPLES,
+						.slice = slice_held };
+
+	run_matrix(&base, nobody, 1, budget_ns);
+}

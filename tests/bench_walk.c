@@ -5,7 +5,7 @@
 #include "kernel/lib.h"
 #include "kernel/log.h"
 #include "kernel/panic.h"
-#include "kernel/rcu.h"
+#include "mm/slab.h"
 #include "mm/walk.h"
 #include "tests/bench_load.h"
 
@@ -77,44 +77,49 @@ static void slice_walk(struct bench_case *c)
 	if (!c->remote)
 		space_detach();
 	space_put(s);
-	rcu_barrier();
+	bench_settle(c);
 }
 
-static void add(struct bench_case *cases, unsigned *n, unsigned max, struct bench_case c)
-{
-	if (*n == max)
-		return;
-	cases[*n] = c;
-	*n += bench_case_init(&cases[*n]);
-}
+#define MAX_CASES 32
 
-static void run_walks(const char *name, bool contended, u64 budget_ns)
+static void run_walks(const struct bench_case *bases, unsigned nr_bases, bool parts, u64 budget_ns)
 {
-	struct bench_case cases[24];
+	struct bench_case *cases = kzalloc(MAX_CASES * sizeof(*cases));
 	unsigned n = 0;
 
-	if (!contended) {
-		add(cases, &n, ARRAY_SIZE(cases), (struct bench_case){ .name = "loads4", .pages = 1, .slice = slice_loads4 });
-		n += primitive_cases(cases + n, ARRAY_SIZE(cases) - n);
+	if (!cases) {
+		log_error("%s: no memory for its cases", bases->name);
+		return;
 	}
-	FOR_EACH_POLICY(p)
-		add(cases, &n, ARRAY_SIZE(cases), (struct bench_case){ .name = name, .policy = *p, .flush = flush_default(),
-								       .pages = 1, .walkers = contended });
-	if (!contended) {
-		FOR_EACH_POLICY(p)
-			add(cases, &n, ARRAY_SIZE(cases), (struct bench_case){ .name = "walk_remote", .policy = *p,
-				.flush = flush_default(), .pages = 1, .remote = true });
+	if (parts) {
+		cases[0] = (struct bench_case){ .name = "loads4", .pages = 1, .slice = slice_loads4 };
+		n += bench_case_init(&cases[0]);
+		n += primitive_cases(cases + n, MAX_CASES - n);
 	}
+	for (unsigned i = 0; i < nr_bases; i++)
+		n += bench_add_policies(cases + n, MAX_CASES - n, &bases[i]);
 	bench_interleave(cases, n, budget_ns, slice_walk);
 	for (unsigned i = 0; i < n; i++)
 		bench_report(&cases[i]);
+	kfree(cases);
 }
 
-BENCHMARK(walk, 3) { run_walks("walk", false, budget_ns); }
+BENCHMARK(walk, 3)
+{
+	static const struct bench_case bases[] = {
+		{ .name = "walk", .pages = 1 },
+		{ .name = "walk_remote", .pages = 1, .remote = true },
+	};
+
+	run_walks(bases, ARRAY_SIZE(bases), true, budget_ns);
+}
+
 BENCHMARK(walk_contended, 2)
 {
+	static const struct bench_case base = { .name = "walk_contended", .pages = 1, .walkers = 1 };
+
 	if (nr_cpus > 1)
-		run_walks("walk_contended", true, budget_ns);
+		run_walks(&base, 1, false, budget_ns);
 	else
 		log_info("walk_contended needs 2 CPUs");
 }

@@ -275,3 +275,51 @@ TEST(lock, mutex_fast_path, NEEDS_CHECK)
 	EXPECT_EQ(cpu_id(), cpu);
 	EXPECT(spin_locks_taken() - taken < 5000);
 }
+
+// A thread that takes the mutex again as soon as it has dropped it, and never pauses, must not keep another out.
+struct hog {
+	struct mutex m;
+	u32 got;		// the other has had it often enough
+	u64 taken;		// … so often
+	u64 turns, overtook;
+};
+
+static int hog_mutex(void *arg)
+{
+	struct hog *h = arg;
+
+	while (!READ_ONCE(h->got)) {
+		u64 taken = READ_ONCE(h->taken);
+		bool starving = load_acquire(&h->m.starving);	// then it has not had it since
+
+		mutex_lock(&h->m);
+		WRITE_ONCE(h->turns, h->turns + 1);
+		h->overtook += starving && READ_ONCE(h->taken) == taken;
+		for (int i = 0; i < 1000; i++)		// whoever is woken meanwhile comes too late
+			cpu_relax();
+		mutex_unlock(&h->m);
+	}
+	return 0;
+}
+
+TEST(lock, mutex_is_not_hogged, NEEDS_CPUS2)
+{
+	struct hog h = { 0 };
+	struct thread *t;
+
+	mutex_init(&h.m, "hogged");
+	t = thread_create("hog", hog_mutex, &h, (cpu_id() + 1) % nr_cpus, PRIO_NORMAL);
+	REQUIRE(t);
+	while (!READ_ONCE(h.turns))
+		thread_yield();
+	for (int i = 0; i < 20; i++) {
+		mutex_lock(&h.m);
+		WRITE_ONCE(h.taken, h.taken + 1);
+		if (i == 19)
+			WRITE_ONCE(h.got, 1);
+		mutex_unlock(&h.m);
+	}
+	thread_join(t);
+	EXPECT_EQ(h.overtook, 0);
+	EXPECT_EQ(h.m.starving, 0);
+}

@@ -6,6 +6,7 @@
 #include "kernel/sched.h"
 #include "kernel/test.h"
 #include "kernel/time.h"
+#include "mm/pending.h"
 #include "mm/slab.h"
 #include "mm/table.h"
 #include "mm/tlb.h"
@@ -15,7 +16,16 @@
 // Free frames when nothing is deferred any more and no cache holds any.
 static u64 settle(void)
 {
+	FOR_EACH_BACKEND(b)
+		if ((*b)->drain)
+			(*b)->drain();
+	FOR_EACH_POLICY(p)
+		if ((*p)->drain)
+			(*p)->drain();
 	rcu_barrier();
+	FOR_EACH_POLICY(p)
+		if ((*p)->drain && (*p)->drain != rcu_barrier)
+			(*p)->drain();
 	table_quarantine_drain();
 	slab_shrink();
 	page_drain();
@@ -83,6 +93,7 @@ void mm_balance_end(const struct mm_balance *b)
 {
 	EXPECT_EQ(space_count(), b->spaces);
 	EXPECT_EQ(settle(), b->frames);
+	EXPECT_EQ(pending_in_use(), 0);
 }
 
 // A reference of our own tells when the thread's, which its CPU drops after it has left the stack, is gone.

@@ -3,6 +3,7 @@
 #include "kernel/errno.h"
 #include "kernel/log.h"
 #include "kernel/rcu.h"
+#include "kernel/thief.h"
 #include "kernel/thread.h"
 #include "kernel/time.h"
 #include "mm/oracle.h"
@@ -13,15 +14,17 @@
 // CPUs 0, 4, 8, … unmap and all others walk; a single CPU does both.
 static bool is_unmapper(unsigned cpu) { return cpu % 4 == 0; }
 
-static bool have_evidence(const struct counters *c, u64 violations, bool safe)
+bool mm_load_evidence(const struct counters *c)
 {
 	return c->walks >= 1000 && c->frees_l1 && c->frees_l2 && c->frees_l3 &&
-	       (!CHECK || nr_cpus == 1 || (c->frees_during_walk && (safe || violations)));
+	       (!CHECK || nr_cpus == 1 || (c->frees_during_walk && c->walks_fast * 10 >= c->walks * 9));
 }
 
-static void wait_for_evidence(const struct load *l, unsigned ms, const struct counters *before, u64 violations_before)
+static void wait_for_evidence(const struct load *l, unsigned ms, const struct counters *before, u64 violations_before,
+			      struct mm_load_result *r)
 {
-	u64 start = now_ns(), least = ms * NSEC_PER_MSEC, most = least + MIN(7 * least, 10 * NSEC_PER_SEC), passed;
+	bool convict = CHECK && nr_cpus > 1 && !l->safe;	// and then no longer than it takes
+	u64 start = now_ns(), least = ms * NSEC_PER_MSEC, most = least + MIN(40 * least, 20 * NSEC_PER_SEC), passed;
 	struct counters now;
 
 	do {
@@ -29,7 +32,11 @@ static void wait_for_evidence(const struct load *l, unsigned ms, const struct co
 		counters_snapshot(&now);
 		counters_sub(&now, &now, before);
 		passed = now_ns() - start;
-	} while (passed < least || (passed < most && !have_evidence(&now, oracle_violations() - violations_before, l->safe)));
+		if (!r->convicted_ns && oracle_violations() != violations_before)
+			r->convicted_ns = passed;
+		if (convict && r->convicted_ns && mm_load_evidence(&now))
+			break;
+	} while (passed < least || (passed < most && (convict || !mm_load_evidence(&now))));
 }
 
 static bool build_spaces(struct load *l, struct worker *first, const struct table_policy *p, const struct flush_backend *b)
@@ -47,6 +54,7 @@ static bool build_spaces(struct load *l, struct worker *first, const struct tabl
 	return true;
 }
 
+// After the n workers one more robs CPUs, if they can be robbed.
 static bool start_workers(struct load *l, struct worker *workers, unsigned n, u64 seed, struct mm_load_result *r)
 {
 	for (unsigned i = 0; i < n; i++) {
@@ -54,21 +62,25 @@ static bool start_workers(struct load *l, struct worker *workers, unsigned n, u6
 		unsigned cpu = i % nr_cpus;
 		bool unmaps = i == cpu && is_unmapper(cpu);
 
-		*w = (struct worker){ .load = l, .index = i, .seed = seed ^ (u64)(i + 1) << 32 };
+		*w = (struct worker){ .load = l, .index = i, .home = cpu, .seed = seed ^ (u64)(i + 1) << 32 };
 		if (unmaps)
 			w->at = r->unmappers++ % l->nr_spaces;
-		else
-			w->lingers = !r->walkers++;
+		else if ((w->lingers = !r->walkers++))
+			l->lingerer = cpu;
 		w->thread = mm_thread(unmaps ? "unmapper" : "walker", unmaps ? unmapper : walker, w, cpu);
 		if (!w->thread)
 			return false;
 	}
-	return true;
+	if (!thief_works())
+		return true;
+	workers[n] = (struct worker){ .load = l, .index = n, .seed = seed ^ (u64)(n + 1) << 32 };
+	workers[n].thread = mm_thread("robber", robber, &workers[n], 0);
+	return workers[n].thread;
 }
 
 static void join_workers(struct worker *workers, unsigned n, struct mm_load_result *r)
 {
-	for (unsigned i = 0; i < n; i++) {
+	for (unsigned i = 0; i <= n; i++) {
 		struct mm_load_result *f = &workers[i].found;
 
 		if (workers[i].thread)
@@ -77,11 +89,22 @@ static void join_workers(struct worker *workers, unsigned n, struct mm_load_resu
 		r->user_reads += f->user_reads;
 		r->operations += f->operations;
 		r->no_memory += f->no_memory;
+		r->reshaped += f->reshaped;
+		r->thefts += f->thefts;
 		r->bad_pins += f->bad_pins;
 		r->lost_writes += f->lost_writes;
 		r->bad_reads += f->bad_reads;
 		r->errors += f->errors;
 	}
+}
+
+static void drain(const struct load *l)
+{
+	if (l->flush->drain)		// first: what waits for a flush has yet to be given to the policy
+		l->flush->drain();
+	if (l->policy->drain)
+		l->policy->drain();
+	rcu_barrier();
 }
 
 static int run(struct load *l, struct worker *workers, unsigned n, u64 seed, unsigned ms, struct mm_load_result *r)
@@ -94,11 +117,11 @@ static int run(struct load *l, struct worker *workers, unsigned n, u64 seed, uns
 	start = now_ns();
 	ok = start_workers(l, workers, n, seed, r);
 	if (ok)
-		wait_for_evidence(l, ms, &before, violations);
+		wait_for_evidence(l, ms, &before, violations, r);
 	WRITE_ONCE(l->stop, 1);
 	join_workers(workers, n, r);
 	r->ns = now_ns() - start;
-	rcu_barrier();		// what was deferred is part of the run
+	drain(l);		// what was deferred is part of the run
 	counters_snapshot(&r->counted);
 	counters_sub(&r->counted, &r->counted, &before);
 	r->violations = oracle_violations() - violations;
@@ -108,9 +131,10 @@ static int run(struct load *l, struct worker *workers, unsigned n, u64 seed, uns
 int run_mm_load(const struct table_policy *policy, const struct flush_backend *flush, u64 seed, unsigned ms,
 		struct mm_load_result *r)
 {
-	struct load l = { .nr_spaces = MIN((nr_cpus + 3) / 4, (unsigned)MAX_SPACES), .safe = pair_verdict(policy, flush).safe };
+	struct load l = { .nr_spaces = MIN((nr_cpus + 3) / 4, (unsigned)MAX_SPACES), .policy = policy,
+			  .flush = flush, .safe = pair_verdict(policy, flush).safe };
 	unsigned n = MAX(nr_cpus, 2u);
-	struct worker *workers = kzalloc(n * sizeof(*workers)), first = { .load = &l, .seed = seed };
+	struct worker *workers = kzalloc((n + 1) * sizeof(*workers)), first = { .load = &l, .seed = seed };
 	int err = -ENOMEM;
 
 	*r = (struct mm_load_result){ .spaces = l.nr_spaces };
@@ -123,7 +147,7 @@ int run_mm_load(const struct table_policy *policy, const struct flush_backend *f
 	for (unsigned at = 0; at < l.nr_spaces; at++)
 		if (l.space[at])
 			space_put(l.space[at]);
-	rcu_barrier();
+	drain(&l);
 	if (!l.safe)
 		oracle_expect_violations(false);
 	kfree(workers);
@@ -140,9 +164,9 @@ void mm_load_print(const struct mm_load_result *r)
 	const struct counters *c = &r->counted;
 
 	log_info("%lu ms, %u walkers, %u unmappers, %u spaces: %lu walks (%lu fast, %lu remote), %lu operations; tables freed "
-		 "by level: %lu %lu %lu, %lu during walks; %lu violations",
+		 "by level: %lu %lu %lu, %lu during walks; %lu thefts; %lu violations",
 		 (u64)(r->ns / NSEC_PER_MSEC), r->walkers, r->unmappers, r->spaces, c->walks, c->walks_fast, c->walks_remote,
-		 r->operations, c->frees_l1, c->frees_l2, c->frees_l3, c->frees_during_walk, r->violations);
+		 r->operations, c->frees_l1, c->frees_l2, c->frees_l3, c->frees_during_walk, r->thefts, r->violations);
 	if (r->bad_pins || r->lost_writes || r->bad_reads || r->errors || r->no_memory)
 		log_warn("%lu pins of another's page, %lu writes lost under a pin, %lu stale reads, %lu errors, %lu times out "
 			 "of memory", r->bad_pins, r->lost_writes, r->bad_reads, r->errors, r->no_memory);

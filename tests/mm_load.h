@@ -12,7 +12,10 @@ struct mm_load_result {
 	u64 pins, user_reads;		// judged
 	u64 operations;			// of the unmappers
 	u64 no_memory;			// … that could not map again
+	u64 reshaped;			// 2 MiB collapsed, split, or moved away and back
+	u64 thefts;			// times that a CPU was robbed of its processor
 	u64 ns;
+	u64 convicted_ns;		// when the first violation was noticed, from the start; 0: there was none
 	unsigned walkers, unmappers, spaces;
 	// Judgements, each 0 unless something is broken:
 	u64 bad_pins;			// the pinned page is another's
@@ -21,10 +24,12 @@ struct mm_load_result {
 	u64 errors;			// an operation failed that must not
 };
 
-// The same seed: the same choices in each thread, under any pair. Runs at least `ms`, and longer (up to eight times, at
-// most ten seconds more) until it has evidence: tables of levels 1 to 3 freed, frees during walks and, if the pair is
-// unsafe, a violation. 0 or -ENOMEM. Preemptible context; one run at a time.
+// The same seed: the same choices in each thread, under any pair. A safe pair runs at least `ms`; any pair runs until
+// there is evidence, for as long as that takes, but at most forty times `ms` or 20 s longer: tables of levels 1 to
+// 3 freed, frees during walks, nine of ten walks fast and, if the pair is unsafe, a violation. 0 or -ENOMEM. Preemptible
+// context; one run at a time.
 int run_mm_load(const struct table_policy *policy, const struct flush_backend *flush, u64 seed, unsigned ms,
 		struct mm_load_result *result);
+bool mm_load_evidence(const struct counters *c);	// enough for a verdict, violations aside
 bool mm_load_clean(const struct mm_load_result *r);	// no violation and all judgements 0
 void mm_load_print(const struct mm_load_result *r);	// klog INFO

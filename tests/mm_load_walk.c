@@ -4,6 +4,7 @@
 // Walker 0 lingers now and then, with interrupts as the policy has them, before it reads a table of group 0; when it
 // does, the space's unmapper is likely to take that group down. So whatever lets a table go too early is found soon.
 #include "kernel/stall.h"
+#include "kernel/thief.h"
 #include "kernel/thread.h"
 #include "kernel/time.h"
 #include "mm/walk.h"
@@ -14,6 +15,7 @@
 #define FREE_NS (20 * NSEC_PER_MSEC)		// then for it to be freed, if nobody is waiting for this walk
 #define NO_FREE_NS NSEC_PER_MSEC		// or if somebody should be
 #define MOST_LINGER_NS (2 * NSEC_PER_SEC)
+#define THEFT_NS NSEC_PER_MSEC
 
 // The frame is pinned: whatever it is now, it stays.
 static void judge_pin(struct worker *w, unsigned at, vaddr_t va, struct page *page, bool write)
@@ -78,30 +80,45 @@ static struct page *next_table(const struct space *s, vaddr_t va, int level)
 	return page_of(pte_addr(v));
 }
 
-static void wait_for_state(const struct page *table, bool unlinked, u64 ns)
+// Until the table has been unlinked, or has gone further and is FREE. With interrupts off the time may be spent robbed.
+static void wait_for_state(const struct page *table, bool unlinked, u64 ns, bool robbed)
 {
 	for (u64 end = now_ns() + ns; now_ns() < end;) {
 		enum table_state state = mm_state(table);
 
 		if (unlinked ? state != TABLE_LIVE : state == TABLE_FREE)
 			return;
-		cpu_relax();
+		if (robbed)
+			thief_rob(cpu_id(), THEFT_NS);
+		else
+			cpu_relax();
 	}
+}
+
+// The pair says how to linger. A walker with interrupts on answers flushes in the middle of its walk. One with interrupts
+// off must be passed over: by a back-end that spares robbed CPUs it is if it is robbed, by the others that prove nothing
+// it is interrupted all the same. (Where a hypervisor owns the records, it robs us.) A safe pair gets a bit of both.
+static bool linger_robbed(struct worker *w)
+{
+	if (irqs_enabled() || !thief_works())
+		return false;
+	return w->load->safe ? !RANDOM(w, 4) : w->load->flush->spares_robbed;
 }
 
 static void linger(struct stall_point *p, void *arg)
 {
 	struct worker *w = arg;
 	struct page *table = next_table(p->space, p->va_lo, p->level);
+	bool robbed = linger_robbed(w);
 	// An unsafe pair is to be convicted however slow the machine is; a safe one must not be held up for so long.
 	u64 patience = w->load->safe ? 0 : MIN(8 * READ_ONCE(w->load->op_ns), MOST_LINGER_NS);
 
 	if (!table)
 		return;
 	WRITE_ONCE(w->load->lingering, w->lingers_at + 1);
-	wait_for_state(table, true, MAX(LINGER_NS, patience));
+	wait_for_state(table, true, MAX(LINGER_NS, patience), robbed);
 	if (mm_state(table) != TABLE_LIVE)
-		wait_for_state(table, false, irqs_enabled() ? MAX(FREE_NS, patience) : NO_FREE_NS);
+		wait_for_state(table, false, irqs_enabled() || !w->load->safe ? MAX(FREE_NS, patience) : NO_FREE_NS, robbed);
 	WRITE_ONCE(w->load->lingering, 0);
 }
 
@@ -146,8 +163,10 @@ int walker(void *arg)
 		struct slot s = slot_of(RANDOM(w, GROUPS), RANDOM(w, SLOTS));
 		unsigned at;
 
-		if (round % 64 == 0)
+		if (round % 64 == 0) {
 			move(w, &attached);
+			wander(w);
+		}
 		at = attached < l->nr_spaces && RANDOM(w, 4) ? attached : RANDOM(w, l->nr_spaces);
 		if (w->lingers && now_ns() >= w->next_linger)
 			pin_and_linger(w, at);

@@ -6,7 +6,7 @@
 
 TEST(policy, found_by_name, 0)
 {
-	static const char *const names[] = { "immediate", "ipi", "rcu" };
+	static const char *const names[] = { "immediate", "ipi", "rcu", "rcu-sync", "rcu-page", "targeted", "hazard" };
 
 	for (unsigned i = 0; i < ARRAY_SIZE(names); i++) {
 		const struct table_policy *p = policy_find(names[i]);
@@ -49,7 +49,8 @@ TEST(policy, verdict, 0)
 
 	FOR_EACH_BACKEND(it) {
 		EXPECT(!safe("immediate", *it));
-		EXPECT(safe("rcu", *it));
+		EXPECT(safe("rcu", *it) && safe("rcu-sync", *it) && safe("rcu-page", *it));
+		EXPECT(safe("targeted", *it) && safe("hazard", *it));
 		EXPECT_EQ(safe("ipi", *it), (*it)->proves_irqs_off_walks_ended);
 	}
 	EXPECT(safe("ipi", flush_find("ipi")));

@@ -10,6 +10,7 @@
 #include "kernel/test.h"
 #include "kernel/stall.h"
 #include "kernel/time.h"
+#include "mm/oracle.h"
 #include "mm/space.h"
 #include "mm/tlb.h"
 #include "tests/mm_help.h"
@@ -122,7 +123,8 @@ static int lazy_observer(void *arg)
 	wait_for_completion(&r->wake);
 	preempt_disable();
 	expected = r->v->keep_tables || r->control ? 0 : 2;
-	EXPECT_EQ(mm_counted_here(cr3_writes) - loads, expected);
+	if (r->control || r->s->backend == flush_find("ipi"))	// others flush it where it is
+		EXPECT_EQ(mm_counted_here(cr3_writes) - loads, expected);
 	if (look(r))
 		fetch_add(&r->stale, 1);
 	preempt_enable();
@@ -252,10 +254,14 @@ static u64 run_round(const struct variant *v, const struct flush_backend *flush,
 
 	r.s = space_create_with(policy_find("rcu"), flush);
 	r.other = space_create();
+	if (r.control)
+		oracle_expect_violations(true);	// the adversary may have cached it, too
 	if (EXPECT(r.s && r.other) && EXPECT(build(&r)))
 		observe(&r);
 	if (r.s)
 		space_put(r.s);
+	if (r.control)
+		oracle_expect_violations(false);
 	if (r.other)
 		space_put(r.other);
 	return r.stale;
@@ -265,8 +271,12 @@ static void check(const struct variant *v)
 {
 	u64 stale = 0;
 
-	for (unsigned i = 0; i < ROUNDS && !test_failed(); i++)
-		EXPECT_EQ(run_round(v, flush_find("ipi"), i), 0);
+	FOR_EACH_BACKEND(b) {
+		if ((*b)->missing() || (*b)->defer)	// deferred flushes have a suite of their own
+			continue;
+		for (unsigned i = 0; i < (*b == flush_find("ipi") ? ROUNDS : 1) && !test_failed(); i++)
+			EXPECT_EQ(run_round(v, *b, i), 0);
+	}
 	// A processor may drop an entry at any time, so once is not enough to conclude that it never keeps one.
 	for (unsigned i = 0; i < CONTROL_ROUNDS && !stale && !test_failed(); i++)
 		stale = run_round(v, &mm_flush_none, i);
@@ -281,7 +291,7 @@ static void check(const struct variant *v)
 	VARIANT(change_, observer_, level_, full_, keep_); \
 } while (0)
 #define FULL (TLB_RANGE_MAX + 4)
-#define NEEDS (NEEDS_HW | NEEDS_CPUS2)
+#define NEEDS NEEDS_CPUS2
 
 TEST(stale, unmap_4k, NEEDS) { SPANS(UNMAP, BUSY, 1, true, 8, FULL); }
 TEST(stale, unmap_4k_and_tables, NEEDS) { SPANS(UNMAP, BUSY, 1, false, 8, FULL); }

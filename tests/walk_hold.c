@@ -33,13 +33,15 @@ static void watch(struct held_walk *h, bool unmap_may_return)
 	}
 }
 
-// CPUs that flushes were for, so far.
-static u64 flush_targets(void)
+u64 walk_awaited(void)
 {
 	u64 n = 0;
 
-	for_each_cpu(cpu)
-		n += READ_ONCE(per_cpu(counters, cpu).ipi_flush) + READ_ONCE(per_cpu(counters, cpu).ipi_walker);
+	for_each_cpu(cpu) {
+		const struct counters *c = &per_cpu(counters, cpu);
+
+		n += READ_ONCE(c->ipi_flush) + READ_ONCE(c->ipi_walker) + READ_ONCE(c->ipi_sync);
+	}
 	return n;
 }
 
@@ -47,10 +49,10 @@ static u64 flush_targets(void)
 void hold_up_the_unmap(struct stall_point *p, void *arg)
 {
 	struct held_walk *h = arg;
-	u64 targets = flush_targets();
+	u64 awaited = walk_awaited();
 
 	store_release(&h->there, 1u);
-	spin_until(flush_targets() != targets || READ_ONCE(h->returned), "the unmap", -1);
+	spin_until(walk_awaited() != awaited || READ_ONCE(h->returned), "the unmap", -1);
 	watch(h, false);
 }
 
@@ -74,7 +76,9 @@ void hold_up_nobody(struct stall_point *p, void *arg)
 void hold_walk(struct held_walk *h, const char *policy, bool local, int level, bool keep_upper,
 	       void (*action)(struct stall_point *, void *))
 {
-	struct space *s = space_create_with(policy_find(policy), flush_find("ipi"));
+	const struct table_policy *p = policy_find(policy);
+	struct space *s = space_create_with(p, flush_find("ipi"));
+	bool flush_waits = local && p->walker == WALKER_IRQS_OFF;
 	struct thread *walker;
 
 	*h = (struct held_walk){ .job = { .s = s, .va = BASE, .local = local }, .hold_ns = 2 * NSEC_PER_MSEC };
@@ -91,9 +95,9 @@ void hold_walk(struct held_walk *h, const char *policy, bool local, int level, b
 	REQUIRE(walker);
 	spin_until(load_acquire(&h->there), "walker", -1);
 	EXPECT_EQ(space_unmap(s, BASE, PAGE_SIZE), 0);
-	if (!strcmp(policy, "rcu") && !local)
+	if (p->drain && !flush_waits)
 		EXPECT_EQ(mm_state(h->table), TABLE_FLUSHED);
-	if (strcmp(policy, "rcu"))
+	if (!p->drain)
 		EXPECT_EQ(mm_state(h->table), TABLE_FREE);
 	store_release(&h->returned, 1u);
 	mm_join(walker);
@@ -101,8 +105,8 @@ void hold_walk(struct held_walk *h, const char *policy, bool local, int level, b
 	stall_release(&stall_walk_level);
 	EXPECT_EQ(h->job.got, 0);
 	EXPECT_EQ(h->too_early, 0);
-	if (!strcmp(policy, "rcu"))
-		rcu_barrier();
+	if (p->drain)
+		p->drain();
 	EXPECT_EQ(mm_state(h->table), TABLE_FREE);
 	EXPECT(mm_poisoned(h->table));
 	EXPECT(cpumask_empty(&s->walkers));

@@ -21,6 +21,7 @@ struct walk_job {
 	struct page *page;
 };
 int walk_once(void *job);	// a thread's function
+u64 walk_awaited(void);		// CPUs that flushes or sync IPIs were for, so far: it grows when an unmapper begins to wait
 
 struct held_walk {
 	struct walk_job job;
@@ -31,7 +32,8 @@ struct held_walk {
 	u32 too_early;		// how often the walker, while held, saw what must not be yet
 };
 // Hold a walk under that policy at the entry of `level`; unmap; let the walk end. `action` is what the walker does
-// while it is held; keep_upper: only the L1 table goes. EXPECTs what each policy owes its tables; what the oracle says
+// while it is held; keep_upper: only the L1 table goes. Not for hazard pointers, which hold a table only once it is
+// named (tests/policy_bugs.c). EXPECTs what each policy owes its tables; what the oracle says
 // of it is the caller's business.
 void hold_walk(struct held_walk *h, const char *policy, bool local, int level, bool keep_upper,
 	       void (*action)(struct stall_point *, void *));

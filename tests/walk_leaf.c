@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Walks that are held at the leaf, before and after the pin, while the page is taken away. The walker is remote:
 // nobody's flush waits for it, whatever the policy.
+#include "kernel/mutant.h"
 #include "kernel/test.h"
 #include "kernel/time.h"
 #include "mm/table.h"
@@ -9,6 +10,9 @@
 #include "tests/walk_hold.h"
 
 #if CHECK
+MUTANT_DECLARE(walk_no_leaf_recheck);
+MUTANT_DECLARE(walk_no_parent_recheck);
+
 struct leaf_case {
 	struct walk_job job;
 	struct stall_point *point;
@@ -67,8 +71,8 @@ static bool take_frame(struct page *wanted)
 }
 
 // Somebody else's by now: the reference that the walker gets for a moment does not matter, and it does not return the
-// frame.
-static void frame_reused(const struct table_policy *p)
+// frame, unless it fails to look again.
+static void frame_reused(const struct table_policy *p, bool looks_again)
 {
 	struct leaf_case c;
 
@@ -77,7 +81,7 @@ static void frame_reused(const struct table_policy *p)
 	EXPECT_EQ(space_unmap(c.job.s, BASE, PAGE_SIZE), 0);
 	EXPECT_EQ(READ_ONCE(c.frame->refs), 0);
 	EXPECT(take_frame(c.frame));
-	leaf_end(&c, 0, 1);
+	leaf_end(&c, !looks_again, looks_again);
 	EXPECT_EQ(READ_ONCE(c.frame->refs), 1);
 	EXPECT_EQ(c.frame->kind, PAGE_KERNEL);
 	page_put(c.frame);
@@ -141,7 +145,7 @@ static void accessed_when_pinned(const struct table_policy *p)
 }
 
 // The leaf stands where it stood, but its table is no longer led to as it was.
-static void parent_changed_when_pinned(const struct table_policy *p)
+static void parent_changed_when_pinned(const struct table_policy *p, bool looks_again)
 {
 	struct leaf_case c;
 	pte_t *e, old;
@@ -156,13 +160,16 @@ static void parent_changed_when_pinned(const struct table_policy *p)
 	stall_release(c.point);
 	spin_until(READ_ONCE(c.walker->state) == THREAD_DEAD, "walker", -1);
 	pte_write(e, old);
-	leaf_end(&c, 0, 1);
+	leaf_end(&c, !looks_again, looks_again);
 }
 
 TEST(walk, frame_reused_before_the_pin, NEEDS_CPUS2 | NEEDS_CHECK)
 {
 	FOR_EACH_POLICY(p)
-		frame_reused(*p);
+		frame_reused(*p, true);
+	mutant_set(walk_no_leaf_recheck, 1);
+	frame_reused(policy_default(), false);
+	mutant_set(walk_no_leaf_recheck, 0);
 }
 
 TEST(walk, frame_freed_before_the_pin, NEEDS_CPUS2 | NEEDS_CHECK)
@@ -192,6 +199,20 @@ TEST(walk, accessed_after_the_pin, NEEDS_CPUS2 | NEEDS_CHECK)
 TEST(walk, parent_changed_after_the_pin, NEEDS_CPUS2 | NEEDS_CHECK)
 {
 	FOR_EACH_POLICY(p)
-		parent_changed_when_pinned(*p);
+		parent_changed_when_pinned(*p, true);
+	mutant_set(walk_no_parent_recheck, 1);
+	parent_changed_when_pinned(policy_default(), false);
+	mutant_set(walk_no_parent_recheck, 0);
+}
+
+TEST(walk, nothing_asked_for, 0)
+{
+	struct space *s = space_create();
+
+	REQUIRE(s);
+	EXPECT_EQ(space_map(s, BASE, PAGE_SIZE, RW, 1, MAP_POPULATE), 0);
+	EXPECT_EQ(walk_pin_fast(s, BASE, 0, false, NULL), 0);
+	EXPECT_EQ(walk_pin_range(s, BASE, 0, false, NULL), 0);
+	space_put(s);
 }
 #endif

@@ -2,6 +2,7 @@
 // Walks that are held between an entry that names a table and that table, while the table is taken away. How long it
 // then outlives its unmap hangs on the policy; when that is not long enough, the oracle must say so.
 #include "kernel/lib.h"
+#include "kernel/mutant.h"
 #include "kernel/test.h"
 #include "kernel/time.h"
 #include "kernel/xcall.h"
@@ -34,6 +35,22 @@ TEST(walk, ipi_unmap_waits_for_a_remote_walk, NEEDS_CPUS2 | NEEDS_CHECK) { safe_
 // The walker's CPU has the space loaded, so it is the flush that waits.
 TEST(walk, rcu_flush_waits_for_a_local_walk, NEEDS_CPUS2 | NEEDS_CHECK) { safe_levels("rcu", true, hold_up_the_unmap); }
 TEST(walk, rcu_table_waits_for_a_remote_walk, NEEDS_CPUS2 | NEEDS_CHECK) { safe_levels("rcu", false, hold_up_the_free); }
+// Interrupts stay on: the flush is answered in the middle of the walk, and only the grace period waits.
+TEST(walk, rcu_sync_table_waits, NEEDS_CPUS2 | NEEDS_CHECK)
+{
+	safe_levels("rcu-sync", true, hold_up_the_free);
+	safe_levels("rcu-sync", false, hold_up_the_free);
+}
+TEST(walk, rcu_page_table_waits, NEEDS_CPUS2 | NEEDS_CHECK)
+{
+	safe_levels("rcu-page", true, hold_up_the_free);
+	safe_levels("rcu-page", false, hold_up_the_free);
+}
+TEST(walk, targeted_unmap_waits, NEEDS_CPUS2 | NEEDS_CHECK)
+{
+	safe_levels("targeted", true, hold_up_the_unmap);
+	safe_levels("targeted", false, hold_up_the_unmap);
+}
 
 static void convicted(unsigned times, bool local, int level, bool keep_upper)
 {
@@ -97,6 +114,56 @@ TEST(walk, violation_seen_by_the_freer, NEEDS_CPUS2 | NEEDS_CHECK)
 	for (unsigned i = 0; i < n; i++)
 		by_freer += !strcmp(v[i].seen_by, "freer") && v[i].level >= 2 && v[i].walker_cpu == mm_other_cpu(0);
 	EXPECT_EQ(by_freer, 2);
+}
+
+MUTANT_DECLARE(quarantine_no_grace_period);
+
+// A walker is between the entry and the naming of its table to the oracle, and the table goes, and so many others after
+// it that the quarantine lets go of it. It must not have become another one when the walker names it.
+static void quarantined(bool kept)
+{
+	enum { ROUNDS = 30 };	// of three tables each: more than the quarantine holds
+	struct space *s = space_create_with(policy_find("immediate"), flush_find("ipi"));
+	struct space *other = space_create_with(policy_find("immediate"), flush_find("ipi"));
+	struct walk_job job = { .s = s, .va = BASE };
+	u64 violations = oracle_violations();
+	struct thread *walker;
+	struct page *table;
+	u32 birth;
+
+	REQUIRE(s && other);
+	EXPECT_EQ(space_map(s, BASE, PAGE_SIZE, RW, 1, MAP_POPULATE), 0);
+	EXPECT_EQ(space_map(s, BASE + level_size(2), PAGE_SIZE, RW, 1, MAP_POPULATE), 0);	// keeps the upper tables
+	table = mm_table(s, BASE, 1);
+	birth = table->birth;
+	stall_arm(&stall_walk_level, s, BASE, BASE + PAGE_SIZE, 2);
+	walker = mm_thread("walker", walk_once, &job, mm_other_cpu(0));
+	REQUIRE(walker);
+	stall_wait_parked(&stall_walk_level);
+	EXPECT_EQ(space_unmap(s, BASE, PAGE_SIZE), 0);
+	for (unsigned i = 0; i < ROUNDS; i++) {
+		EXPECT_EQ(space_map(other, BASE, PAGE_SIZE, RW, 1, MAP_POPULATE), 0);
+		EXPECT_EQ(space_unmap(other, BASE, PAGE_SIZE), 0);
+	}
+	EXPECT_EQ(mm_state(table) == TABLE_FREE && table->kind == PAGE_TABLE && table->birth == birth, kept);
+	oracle_expect_violations(true);
+	stall_release(&stall_walk_level);
+	mm_join(walker);
+	oracle_expect_violations(false);
+	if (kept)
+		EXPECT(oracle_violations() > violations);
+	if (job.got)
+		page_unpin(job.page, false);
+	space_put(other);
+	space_put(s);
+}
+
+TEST(walk, quarantine_outlasts_the_walker, NEEDS_CPUS2 | NEEDS_CHECK)
+{
+	quarantined(true);
+	mutant_set(quarantine_no_grace_period, 1);
+	quarantined(false);
+	mutant_set(quarantine_no_grace_period, 0);
 }
 
 // A walk in an interrupt, inside a walk that it interrupts.

@@ -14,8 +14,8 @@ import table
 # The two halves of the comparison: build, what it finds out, seconds that it measures for at most, seconds to boot and
 # end.
 STEPS = [
-    ("check", "verdicts: walkers against unmappers, watched by the oracle (checking build)", 30, 10),
-    ("release", "times: unmap, walk, grace periods, sustained load (release build)", 60, 10),
+    ("check", "verdicts: walkers against unmappers, watched by the oracle (checking build)", 100, 10),
+    ("release", "times: unmap, walk, stolen time, grace periods (release build)", 85, 15),
 ]
 DEFAULT_TIMEOUT = 600  # beyond the seconds= that the command line asks for
 

@@ -1,27 +1,28 @@
 # SPDX-License-Identifier: MIT
-"""What the kernel measured, for a person: the BENCH and VERDICT lines of a run's serial output become one table, followed
-by the ratios that the project promises. Usable alone: python3 tools/table.py < serial.log"""
+"""What the kernel measured, for a person: the VERDICT and BENCH lines of a run's serial output become a few tables, policies
+down and flush back-ends across, followed by the ratios that the project promises. Usable alone:
+python3 tools/table.py < serial.log"""
+import itertools
 import json
 import sys
 
-# Rows of the table: what a person calls it, the measurement's name, which of its runs, which of its numbers.
 ALONE, ONE, ALL = {"others": 0}, {"others": 1}, {"others": "most"}
-ROWS = [
+# What depends on both axes: title, the measurement's name, which of its runs, which of its numbers.
+BY_PAIR = [
     ("unmap 1 page and its tables, alone", "unmap_page", ALONE, "time"),
-    ("  with 1 other CPU in the space", "unmap_page", ONE, "time"),
-    ("  with all other CPUs in the space", "unmap_page", ALL, "time"),
-    ("  IPIs per 1,000 of these", "unmap_page", ALL, "ipis"),
-    ("unmap 512 pages, alone", "unmap_512", ALONE, "time"),
-    ("  with all other CPUs in the space", "unmap_512", ALL, "time"),
-    ("protect 1 page, all other CPUs", "protect_page", ALL, "time"),
-    ("map, touch, unmap: all costs included", "map_touch_unmap", {}, "time"),
-    ("  sustained, per second", "map_touch_unmap", {}, "rate"),
-    ("most pages waiting to be freed", "pages_held", {}, "time"),
-    ("lockless walk, undisturbed", "walk", {}, "time"),
-    ("  of a space not loaded here", "walk_remote", {}, "time"),
-    ("  against an unmapper", "walk_contended", {}, "time"),
-    ("longest time with interrupts off", "irqs_off_max", {}, "time"),
-    ("an uninvolved CPU's loss", "bystander", {}, "time"),
+    ("unmap 1 page and its tables, all other CPUs in the space", "unmap_page", ALL, "time"),
+    ("unmap 512 pages, all other CPUs in the space", "unmap_512", ALL, "time"),
+    ("protect 1 page, all other CPUs in the space", "protect_page", ALL, "time"),
+    ("map, touch, unmap, sustained, all costs included: per second", "map_touch_unmap", {}, "rate"),
+    ("most table pages waiting to be freed, meanwhile", "pages_held", {"stolen_us": 0}, "time"),
+]
+# What depends on the policy alone.
+BY_POLICY = [
+    ("lockless walk, undisturbed", "walk", {}),
+    ("  of a space not loaded here", "walk_remote", {}),
+    ("  against an unmapper", "walk_contended", {}),
+    ("longest time with interrupts off", "irqs_off_max", {}),
+    ("an uninvolved CPU's loss", "bystander", {}),
 ]
 # Measurements that concern no policy.
 COMMON = [
@@ -32,6 +33,7 @@ COMMON = [
 ]
 # Promises: what is measured over what, at most.
 UNMAP_LIMIT, RCU_LIMIT, WALK_LIMIT = 1.5, 1.1, 3.5
+EXPECTED = {"safe": "clean", "unsafe": "violated"}
 
 
 def parse(lines, kind):
@@ -50,6 +52,14 @@ def has_policy(item):
     return item.get("table_free") not in (None, "", "-")
 
 
+def axes(items, unsafe):
+    """Policies, those with the most unsafe pairs (the control) first; back-ends, those with the fewest first."""
+    policies = dict.fromkeys(i["table_free"] for i in items if has_policy(i))
+    flushes = dict.fromkeys(i["tlb_flush"] for i in items if has_policy(i))
+    return (sorted(policies, key=lambda policy: -sum(policy == p for p, _ in unsafe)),
+            sorted(flushes, key=lambda flush: sum(flush == f for _, f in unsafe)))
+
+
 def select(bench, name, want, **more):
     """The one measurement that fits; None if there is none. "most" is the most that was measured."""
     fitting = [b for b in bench if b["name"] == name and all(b.get(k) == v for k, v in more.items())]
@@ -65,8 +75,6 @@ def number(b, what="time"):
         return "-"
     if what == "rate":
         return f"{b['ops_per_sec']:,}" if b.get("ops_per_sec") else "-"
-    if what == "ipis":
-        return f"{b.get('ipi_flush_per_1000', 0) + b.get('ipi_sync_per_1000', 0) + b.get('ipi_walker_per_1000', 0):,}"
     p99 = f" / {b['p99']:,}" if b.get("p99") is not None else ""
     return f"{b['median']:,}{p99}"
 
@@ -78,34 +86,82 @@ def grid(rows):
     return [lines[0], "-" * len(lines[0])] + lines[1:]
 
 
-def verdict_rows(verdicts, pairs):
+def found_text(v):
+    """Capitals where there is something to see; a contradiction stands out."""
+    text = v["found"] if v["found"] == "clean" else v["found"].upper()
+    return f"{v['claimed']}: {text}" + ("" if v["found"] == EXPECTED[v["claimed"]] else " !")
+
+
+def verdict_rows(verdicts, unsafe):
     judged = {(v["table_free"], v["tlb_flush"]): v for v in verdicts}
-
-    def row(title, cell):
-        return [title] + [cell(judged[p]) if p in judged else "-" for p in pairs]
-
-    return [
-        row("claimed", lambda v: v["claimed"]),
-        row("found", lambda v: v["found"] if v["found"] == "clean" else v["found"].upper()),
-        row("  violations", lambda v: f"{v['violations']:,}"),
-        row("  walks, of them fast", lambda v: f"{v['walks']:,}, {100 * v['fast'] // max(1, v['walks'])} %"),
-        row("  tables freed, of them during walks",
-            lambda v: f"{v['frees_l1'] + v['frees_l2'] + v['frees_l3']:,}, {v['frees_during_walk']:,}"),
-    ] if verdicts else []
+    policies, flushes = axes(verdicts, unsafe)
+    rows = [["claimed: found"] + flushes]
+    for policy in policies:
+        rows.append([policy] + [found_text(judged[policy, f]) if (policy, f) in judged else "-" for f in flushes])
+    return rows
 
 
-def report_rows(verdicts, bench):
-    """Safe pairs last: the control is read first. A row that would repeat another or say nothing is left out."""
-    pairs = list(dict.fromkeys((i["table_free"], i["tlb_flush"]) for i in verdicts + bench if has_policy(i)))
-    rows = [["cycles: median / 99th percentile"] + [f"{p} + {f}" for p, f in pairs]] + verdict_rows(verdicts, pairs)
+def verdict_sums(verdicts):
+    """What the verdicts rest on, in one sentence for each claim."""
+    sentences = []
+    for claimed in ("unsafe", "safe"):
+        some = [v for v in verdicts if v["claimed"] == claimed]
+        total = {key: sum(v[key] for v in some) for key in ("violations", "walks", "fast", "frees_during_walk")}
+        freed = sum(v["frees_l1"] + v["frees_l2"] + v["frees_l3"] for v in some)
+        if some:
+            sentences.append(f"{len(some)} {claimed} pairs: {total['violations']:,} violations in {total['walks']:,} walks, "
+                             f"{100 * total['fast'] // max(1, total['walks'])} % fast; {freed:,} tables freed, "
+                             f"{total['frees_during_walk']:,} of them during walks")
+    return sentences
+
+
+def pair_tables(verdicts, bench, unsafe):
+    """One table for each measurement of BY_PAIR; unsafe pairs are marked, and usually not timed."""
+    policies, flushes = axes(bench + verdicts, unsafe)
     most = max((b.get("others") or 0 for b in bench), default=0)
-    for title, name, want, what in ROWS:
-        if want is ALL and (not most or most == 1 and what == "time" and any(r[1:3] == (name, ONE) for r in ROWS)):
+    for title, name, want, what in BY_PAIR:
+        if want is ALL and not most:
             continue
-        cells = [number(select(bench, name, want, table_free=p, tlb_flush=f), what) for p, f in pairs]
+
+        def cell(policy, flush):
+            text = number(select(bench, name, want, table_free=policy, tlb_flush=flush), what)
+            return text if (policy, flush) not in unsafe else "unsafe" if text == "-" else f"unsafe: {text}"
+
+        rows = [[title] + flushes] + [[policy] + [cell(policy, flush) for flush in flushes] for policy in policies]
+        if any(c not in ("-", "unsafe") for row in rows[1:] for c in row[1:]):
+            yield rows
+
+
+def policy_rows(bench, unsafe):
+    policies, _ = axes([b for b in bench if b["name"] in {name for _, name, _ in BY_POLICY}], unsafe)
+    rows = [["cycles: median / 99th percentile"] + policies]
+    for title, name, want in BY_POLICY:
+        cells = [number(select(bench, name, want, table_free=policy)) for policy in policies]
         if any(c != "-" for c in cells):
             rows.append([title] + cells)
     return rows
+
+
+def time_text(ns):
+    return f"{ns:,} ns" if ns < 1000 else f"{ns / 1e3:.0f} us" if ns < 1e6 else f"{ns / 1e6:.1f} ms"
+
+
+def stolen_rows(bench, unsafe):
+    """Latency of the first unmap (median, worst) and the most pages held, by pair and by the length of the theft."""
+    stolen = [b for b in bench if b["name"] == "unmap_stolen"]
+    lengths = sorted({b["stolen_us"] for b in stolen})
+    rows = [["a CPU of the space is robbed for"] + [time_text(us * 1000) if us else "0" for us in lengths]]
+    for policy, flush in itertools.product(*axes(stolen, unsafe)):
+        if not select(stolen, "unmap_stolen", {}, table_free=policy, tlb_flush=flush):
+            continue
+        cells = []
+        for us in lengths:
+            b = select(stolen, "unmap_stolen", {"stolen_us": us}, table_free=policy, tlb_flush=flush)
+            held = select(bench, "pages_held", {"stolen_us": us}, table_free=policy, tlb_flush=flush) if us else None
+            text = f"{time_text(b['median'])} / {time_text(b['max'])}" if b else "-"
+            cells.append(text + (f", {held['median']:>6,}" if held else ""))
+        rows.append([f"{policy} + {flush}"] + cells)
+    return rows if stolen else []
 
 
 def common_rows(bench):
@@ -119,10 +175,11 @@ def median(bench, name, want, **more):
 
 
 def ratios(bench):
-    """(what, ratio, limit) for each promise that this run can judge."""
+    """(what, ratio, limit) for each promise that this run can judge, under the shootdown IPI."""
     found = []
+    bench = [b for b in bench if b.get("tlb_flush") in ("ipi", "-")]
     call, loads = median(bench, "call_empty", {}), median(bench, "loads4", {})
-    policies = list(dict.fromkeys(b["table_free"] for b in bench if has_policy(b)))
+    policies, _ = axes(bench, [])
     for policy in policies:
         alone = median(bench, "unmap_page", ALONE, table_free=policy)
         one = median(bench, "unmap_page", ONE, table_free=policy)
@@ -132,13 +189,38 @@ def ratios(bench):
     for title, want in (("alone", ALONE), ("with 1 other CPU", ONE)):
         rcu = median(bench, "unmap_page", want, table_free="rcu")
         immediate = median(bench, "unmap_page", want, table_free="immediate")
-        if rcu and immediate:
+        if rcu and immediate:  # only where unsafe pairs were timed
             found.append((f"unmap {title} under rcu / under immediate", rcu / immediate, RCU_LIMIT))
     for policy in policies:
         walk = median(bench, "walk", {}, table_free=policy)
         if walk and loads:
             found.append((f"undisturbed walk / four dependent loads, {policy}", walk / loads, WALK_LIMIT))
     return found
+
+
+def print_grid(rows, *notes):
+    print("\n".join(grid(rows)))
+    for note in notes:
+        print(note)
+    print()
+
+
+def print_tables(verdicts, bench):
+    unsafe = [(v["table_free"], v["tlb_flush"]) for v in verdicts if v["claimed"] == "unsafe"]
+    print("Verdicts: tables freed under walkers, watched by the oracle\n")
+    print_grid(verdict_rows(verdicts, unsafe), *verdict_sums(verdicts))
+    print("Times in cycles, median / 99th percentile; policies down, flush back-ends across\n")
+    for rows in pair_tables(verdicts, bench, unsafe):
+        print_grid(rows)
+    print_grid(policy_rows(bench, unsafe))
+    if stolen := stolen_rows(bench, unsafe):
+        print("Stolen time: the first unmap while another CPU, in the middle of its walks, is robbed of its processor: "
+              "median / worst,\nand the most table pages that waited to be freed until it was back\n")
+        print_grid(stolen)
+    print_grid(common_rows(bench))
+    print("Promises")
+    for what, ratio, limit in ratios(bench):
+        print(f"  {ratio:6.2f}  {'within' if ratio <= limit else 'ABOVE '} {limit}  {what}")
 
 
 def print_report(lines):
@@ -151,19 +233,14 @@ def print_report(lines):
     if not verdicts or not bench:
         print(f"table: {len(verdicts)} VERDICT and {len(bench)} BENCH lines: nothing to compare")
         return 1
-    print("\n".join(grid(report_rows(verdicts, bench))))
-    print()
-    print("\n".join(grid(common_rows(bench))))
-    print("\nPromises")
-    for what, ratio, limit in ratios(bench):
-        print(f"  {ratio:6.2f}  {'within' if ratio <= limit else 'ABOVE '} {limit}  {what}")
+    print_tables(verdicts, bench)
     return judge(verdicts, bench)
 
 
 def judge(verdicts, bench):
     """Say which verdicts contradict their claims. With one CPU no walk meets a free: inconclusive is right then."""
     alone = max(b.get("cpus", 2) for b in bench) == 1
-    wrong = [v for v in verdicts if v["found"] != {"safe": "clean", "unsafe": "violated"}[v["claimed"]]]
+    wrong = [v for v in verdicts if v["found"] != EXPECTED[v["claimed"]]]
     print()
     for v in wrong:
         print(f"{v['table_free']} + {v['tlb_flush']} is claimed {v['claimed']} and was found {v['found']}"

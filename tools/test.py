@@ -158,6 +158,8 @@ def judge(run, outcome, on_line):
     result = qemu.run(run.config, on_line=on_line)
     if run.ktap:
         judge_report(outcome, result.lines, result.ok, result.sentence)
+        if error := matrix.counts_error(result):
+            outcome.fail(error, result.lines[-10:])
         judge_says(outcome, result.lines)
     else:
         judge_whole(outcome, result)
@@ -173,7 +175,7 @@ def execute(run, progress):
         with open(f"{FOLDER}/{run.name}.log", "w", encoding="utf-8", buffering=1) as log:
             judge(run, outcome, lambda line: (log.write(line + "\n"), progress.line(line)))
     except qemu.Unavailable as error:
-        if run.config.accel == "kvm":
+        if run.config.accel in ("kvm", "nested"):
             outcome.skipped.append((run.name, str(error)))
         else:
             outcome.fail(str(error))

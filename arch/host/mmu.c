@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: MIT
-// RAM, and a memory-management unit without a TLB: every access to user memory walks the tables of the loaded root.
+// RAM, and a memory-management unit: every access to user memory goes through the adversary's TLB (mm/swmmu.h), which is
+// the only one there is.
+#include "kernel/counter.h"
 #include "kernel/errno.h"
 #include "kernel/thread.h"
 #include "kernel/panic.h"
 #include "mm/page.h"
 #include "mm/space.h"
+#include "mm/swmmu.h"
 #include <arch/machine.h>
 #include <arch/mmu.h>
 #include <arch/percpu.h>
@@ -52,45 +55,32 @@ void arch_init_memory(void)
 bool arch_has_page_size(int level) { return level >= 1 && level <= MMU_NR_PAGE_SIZES; }
 void arch_root_init(pte_t *root) { }	// the kernel half is the process's own
 paddr_t arch_kernel_root(void) { return kernel_root; }
-void arch_load_root(paddr_t root) { this_cpu_write(loaded_root, root); }
+void arch_load_root(paddr_t root)
+{
+	count(cr3_writes);
+	this_cpu_write(loaded_root, root);
+}
+
 paddr_t arch_current_root(void)
 {
 	paddr_t root = this_cpu_read(loaded_root);
 
 	return root ? root : kernel_root;
 }
-void arch_flush_page(vaddr_t va) { }	// nothing is cached
+void arch_flush_page(vaddr_t va) { }	// mm/inval.h sees to the TLB
 void arch_flush_user(void) { }
+void arch_flush_all(void) { }
 
-// The byte at va, or NULL. Accessed and dirty bits are set by compare-and-exchange, never in an entry that has changed
-// meanwhile.
+// The byte at va, or NULL.
 static u8 *translate(vaddr_t va, bool write)
 {
-	paddr_t table = arch_current_root();
+	paddr_t pa;
 
-	if (va >= USER_END)
-		return NULL;
-	for (int level = PT_LEVELS;; level--) {
-		pte_t *e = (pte_t *)phys_to_virt(table) + pt_index(va, level);
-		pte_t v = __atomic_load_n(e, __ATOMIC_ACQUIRE), marked;
-		bool leaf;
-
-		do {
-			if (!pte_permits(v, write))
-				return NULL;
-			leaf = pte_leaf(v, level);
-			marked = v | PTE_A | (leaf && write ? PTE_D : 0);
-		} while (marked != v && !__atomic_compare_exchange_n(e, &v, marked, false, __ATOMIC_SEQ_CST, __ATOMIC_ACQUIRE));
-		if (leaf)
-			return (u8 *)phys_to_virt(pte_addr(v)) + (va & (level_size(level) - 1));
-		table = pte_addr(v);
-	}
+	return swmmu_access(va, write, &pa) ? phys_to_virt(pa) : NULL;
 }
 
-// One access, as hardware does it: between the first look at the tables and the end of the access this CPU takes no
-// interrupt (no yield point: only bare builtins), so that who waits for an answer to a flush waits for the access, too.
-// False: *fault says where it failed, and nothing was touched.
-static bool access_user(vaddr_t va, u64 *value, bool write, vaddr_t *fault)
+// False: *fault says where it failed, and nothing was touched. No interrupt, no NMI.
+static bool access_unbroken(vaddr_t va, u64 *value, bool write, vaddr_t *fault)
 {
 	vaddr_t second = ALIGN_UP(va + 1, PAGE_SIZE);	// where the next page begins, if the access reaches it
 	u8 *p = current->space ? translate(va, write) : NULL, *q = p;	// a lazily held space is not to be touched
@@ -120,6 +110,27 @@ static bool access_user(vaddr_t va, u64 *value, bool write, vaddr_t *fault)
 			((u8 *)value)[i] = __atomic_load_n(from_to, __ATOMIC_RELAXED);
 	}
 	return true;
+}
+
+// One access, as hardware does it: between the first look at the tables and the end of the access this CPU takes neither
+// interrupt nor NMI, so that who waits for an answer to a flush waits for the access, too.
+static bool access_user(vaddr_t va, u64 *value, bool write, vaddr_t *fault)
+{
+	struct host_irq *i;
+	irqflags_t flags;
+	u8 blocked;
+	bool ok;
+
+	flags = irq_save();	// first: from here on this is the CPU
+	i = host_this(host_irq);
+	blocked = i->nmi_blocked;
+	i->nmi_blocked = 1;
+	barrier();
+	ok = access_unbroken(va, value, write, fault);
+	barrier();
+	i->nmi_blocked = blocked;
+	irq_restore(flags);
+	return ok;
 }
 
 // space_fault_current() makes the page present; it may be taken away again before the second look, so look again.

@@ -1,8 +1,27 @@
 // SPDX-License-Identifier: MIT
-// Who runs us: the signature in CPUID leaf 0x40000000, valid where leaf 1 says that there is a hypervisor at all.
+// Who runs us: the signatures in CPUID leaves 0x40000000, 0x40000100 …, valid where leaf 1 says that there is a hypervisor
+// at all.
 #include "arch/x86_64/cpuid.h"
 #include "kernel/lib.h"
 #include <arch/machine.h>
+
+#define FIRST_LEAF 0x40000000u
+#define LEAF_STEP 0x100u
+#define MOST_INTERFACES 4u
+
+u32 hypervisor_leaf(const char *signature)
+{
+	if (!cpu_has_hypervisor())
+		return 0;
+	for (u32 leaf = FIRST_LEAF; leaf < FIRST_LEAF + MOST_INTERFACES * LEAF_STEP; leaf += LEAF_STEP) {
+		struct cpuid_regs r = cpuid(leaf);
+		u32 found[3] = { r.ebx, r.ecx, r.edx };
+
+		if (!memcmp(found, signature, sizeof(found)))
+			return leaf;
+	}
+	return 0;
+}
 
 const char *arch_hypervisor(void)
 {
@@ -10,26 +29,20 @@ const char *arch_hypervisor(void)
 		char signature[13];
 		const char *name;
 	} known[] = {
+		{ "KVMKVMKVM\0\0\0", "kvm" },	// first: it may pose as Hyper-V
 		{ "TCGTCGTCGTCG", "tcg" },
-		{ "KVMKVMKVM\0\0\0", "kvm" },
-		{ "Microsoft Hv", "hyperv" },	// also KVM that poses as Hyper-V
+		{ "Microsoft Hv", "hyperv" },
 		{ "VMwareVMware", "vmware" },
 		{ "XenVMMXenVMM", "xen" },
 		{ "VBoxVBoxVBox", "virtualbox" },
 		{ "bhyve bhyve ", "bhyve" },
 		{ " lrpepyh  vr", "parallels" },
 	};
-	struct cpuid_regs r;
-	u32 signature[3];
 
 	if (!cpu_has_hypervisor())
 		return "none";
-	r = cpuid(0x40000000);
-	signature[0] = r.ebx;
-	signature[1] = r.ecx;
-	signature[2] = r.edx;
 	for (unsigned i = 0; i < ARRAY_SIZE(known); i++)
-		if (!memcmp(known[i].signature, signature, sizeof(signature)))
+		if (hypervisor_leaf(known[i].signature))
 			return known[i].name;
 	return "unknown";
 }

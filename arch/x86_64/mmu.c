@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Invalidation and roots.
 #include <arch/mmu.h>
+#include "arch/x86_64/cpu.h"
 #include "arch/x86_64/cpuid.h"
 #include "kernel/counter.h"
 
@@ -30,6 +31,16 @@ void arch_flush_page(vaddr_t va) { __asm__ volatile("invlpg (%0)" :: "r"(va) : "
 
 // Not a switch of roots, and therefore not counted as one: the counter tells who reloads on its own account.
 void arch_flush_user(void) { write_cr3(read_cr3()); }
+
+// A change of CR4.PGE drops everything, whatever its value was (SDM vol. 3, 4.10.4.1).
+void arch_flush_all(void)
+{
+	u64 cr4;
+
+	__asm__ volatile("mov %%cr4, %0" : "=r"(cr4) :: "memory");
+	__asm__ volatile("mov %0, %%cr4" :: "r"(cr4 ^ CR4_PGE) : "memory");
+	__asm__ volatile("mov %0, %%cr4" :: "r"(cr4) : "memory");
+}
 
 void arch_load_root(paddr_t root)
 {

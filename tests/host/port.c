@@ -8,6 +8,7 @@
 #include "kernel/thread.h"
 #include "kernel/time.h"
 #include "mm/page.h"
+#include "mm/inval.h"
 #include "mm/space.h"
 #include <arch/ipi.h>
 #include <arch/machine.h>
@@ -170,9 +171,11 @@ static void use_tables(void)
 	EXPECT_EQ(arch_user_read64_nofault(~7ull, &v), -EFAULT);
 	// Permissions are those of the whole path.
 	pte_write(entry(3, 0), pte_read(entry(3, 0)) & ~(pte_t)PTE_W);
+	inval_user();
 	EXPECT_EQ(arch_user_write64_nofault(PAGE_SIZE, 7), -EFAULT);
 	EXPECT_EQ(arch_user_read64_nofault(PAGE_SIZE, &v), 0);
 	pte_write(entry(3, 0), pte_read(entry(3, 0)) & ~(pte_t)PTE_U);
+	inval_user();
 	EXPECT_EQ(arch_user_read64_nofault(PAGE_SIZE, &v), -EFAULT);
 }
 
@@ -184,9 +187,9 @@ TEST(host, page_walk, 0)
 		paddr_t root = arch_current_root();
 
 		current->space = &unused;
-		arch_load_root(page_to_phys(tables[NR_TABLES]));
+		inval_load_root(page_to_phys(tables[NR_TABLES]));
 		use_tables();
-		arch_load_root(root);
+		inval_load_root(root);
 		current->space = NULL;
 		irq_restore(flags);
 	}

@@ -67,6 +67,8 @@ static __always_inline pte_t pte_make_leaf(paddr_t pa, int level, unsigned prot)
 {
 	return pte_with_prot(pa | (level > 1 ? PTE_PS : 0), prot);
 }
+// v, marked accessed and dirty where `from` is.
+static __always_inline pte_t pte_with_use(pte_t v, pte_t from) { return v | (from & (PTE_A | PTE_D)); }
 static __always_inline pte_t pte_make_table(paddr_t pa) { return pa | PTE_P | PTE_W | PTE_U; }
 
 // The direct map of all RAM. (The host build has its own base.)
@@ -80,6 +82,7 @@ bool arch_has_page_size(int level);		// may a leaf stand at this level?
 // This CPU's TLB and paging-structure caches (SDM vol. 3, 4.10.4). IRQs either way, preemption off.
 void arch_flush_page(vaddr_t va);		// INVLPG: the leaf of va and all upper entries
 void arch_flush_user(void);			// all that is not global: reload of the root
+void arch_flush_all(void);			// global ones too
 void arch_load_root(paddr_t root);		// switch; flushes as above
 paddr_t arch_current_root(void);
 void arch_root_init(pte_t *root);		// a new root page, zeroed: fill in the kernel half

@@ -1,0 +1,8 @@
+// SPDX-License-Identifier: MIT
+// A Linux process is not told when its threads lose their processors.
+#include <arch/steal.h>
+#include "kernel/panic.h"
+
+const char *arch_steal_missing(void) { return "a host process has no hypervisor"; }
+const char *arch_steal_flush_missing(void) { return arch_steal_missing(); }
+void arch_steal_enable(void *record) { BUG_ON(arch_steal_missing()); }

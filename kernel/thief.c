@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: MIT
+// The thief. A theft goes through three states, per CPU:
+//
+//   thief_rob()        the CPU's NMI handler                                          NMI handler, at the end
+//   FREE ──────> ASKED ─────────────────────> ROBBED (preempted = PREEMPTED; spin) ──────────────────────────> FREE
+//                                                     (old = xchg(preempted, 0); old & FLUSH_TLB: flush)
+//
+// While a CPU spins there it takes no other NMI; one that comes is kept until the end, as it would be for a vCPU that
+// does not run. The spin touches nothing but its own words and the clock, so the CPU may hold any lock.
+#include "kernel/thief.h"
+#include "kernel/counter.h"
+#include "kernel/irqsoff.h"
+#include "kernel/mutant.h"
+#include "kernel/panic.h"
+#include "kernel/rcu.h"
+#include "kernel/stall.h"
+#include "kernel/steal.h"
+#include "kernel/time.h"
+#include "mm/inval.h"
+#include <arch/ipi.h>
+#include <arch/machine.h>
+
+enum theft_state { THEFT_FREE, THEFT_ASKED, THEFT_ROBBED };
+struct theft {
+	u32 state;	// FREE: of whoever robs next; ASKED: of the CPU's NMI handler, until it is FREE again
+	u32 released;
+	u64 ns;		// how long; 0: until released
+	u64 until;	// now_ns(); 0: no such limit. Written by the handler, and by thief_release_in()
+};
+static DEFINE_PER_CPU(struct theft, theft);
+
+STALL_DEFINE(steal_returning);		// robbed no longer; the record has been looked at, and not yet cleared
+MUTANT_DEFINE(steal_plain_store);	// CVE-2019-3016: a flag that is set between the look and the store is lost
+MUTANT_DEFINE(steal_no_flush);		// the flag is cleared and not honoured
+
+bool thief_works(void) { return steal_owner() == STEAL_THIEF; }
+
+static bool theft_over(const struct theft *t)
+{
+	u64 until = READ_ONCE(t->until);
+
+	return READ_ONCE(t->released) || panic_in_progress() || (until && now_ns() >= until);
+}
+
+// Out of RCU's sight: robbed out of idle the CPU counts as idle, robbed in a reader as that reader.
+static void be_away(const struct theft *t)
+{
+	rcu_nmi_exit();
+	spin_until(theft_over(t), "the thief's release", cpu_id());
+	if (panic_in_progress())	// the NMI that is to stop us waits for the end of this one
+		panic_stop_this_cpu();
+	rcu_nmi_enter();
+}
+
+// By one exchange. KVM once did it by a load and a store.
+static u8 clear_preempted(u8 *preempted)
+{
+	u8 seen = READ_ONCE(*preempted);
+
+	STALL(steal_returning, NULL, 0, 0);
+	if (!MUTANT(steal_plain_store))
+		return xchg(preempted, (u8)0);
+	WRITE_ONCE(*preempted, 0);
+	return seen;
+}
+
+static void account(struct steal_record *r, u64 ns)
+{
+	WRITE_ONCE(r->version, r->version + 1);		// odd: being written
+	smp_wmb();					// pairs with steal_ns()
+	WRITE_ONCE(r->ns, r->ns + ns);
+	store_release(&r->version, r->version + 1);
+}
+
+// What the hypervisor does before it lets the vCPU run again.
+static void hypervisors_half(struct steal_record *r, u64 ns)
+{
+	if (clear_preempted(&r->preempted) & STEAL_FLUSH_TLB && !MUTANT(steal_no_flush)) {
+		count(theft_flushes);
+		inval_all();
+	}
+	account(r, ns);
+}
+
+static void thief_nmi(void)
+{
+	struct theft *t = this_cpu_ptr(&theft);
+	struct steal_record *r = this_cpu_ptr(&steal_record);
+	enum swmmu_owes owed;
+	u64 start, start_cycles;
+
+	if (load_acquire(&t->state) != THEFT_ASKED)	// pairs with thief_rob(): how long is known
+		return;
+	start = now_ns();
+	start_cycles = cycles();
+	WRITE_ONCE(t->until, t->ns ? start + t->ns : 0);
+	count(thefts);
+	owed = swmmu_owe(SWMMU_OWES_ALL);
+	// A release: who sees it may take it that every access before the theft has been made.
+	store_release(&r->preempted, (u8)STEAL_PREEMPTED);
+	store_release(&t->state, (u32)THEFT_ROBBED);
+	be_away(t);
+	hypervisors_half(r, now_ns() - start);
+	swmmu_owe(owed);
+	irqsoff_forgive(cycles() - start_cycles);
+	store_release(&t->state, (u32)THEFT_FREE);
+}
+NMI_HANDLER(thief_nmi);
+
+static u32 state_of(unsigned cpu) { return load_acquire(&per_cpu(theft, cpu).state); }
+
+void thief_rob(unsigned cpu, u64 ns)
+{
+	struct theft *t = per_cpu_ptr(&theft, cpu);
+	bool self = cpu == cpu_id();
+
+	ASSERT(thief_works() && !in_nmi() && state_of(cpu) == THEFT_FREE);
+	t->ns = ns;
+	WRITE_ONCE(t->released, 0);
+	store_release(&t->state, (u32)THEFT_ASKED);
+	arch_send_ipi(cpu, IPI_NMI);
+	if (self)
+		thief_wait_back(cpu);
+}
+
+void thief_release(unsigned cpu) { WRITE_ONCE(per_cpu(theft, cpu).released, 1); }
+void thief_release_in(unsigned cpu, u64 ns) { WRITE_ONCE(per_cpu(theft, cpu).until, now_ns() + ns); }
+bool thief_robs(unsigned cpu) { return state_of(cpu) == THEFT_ROBBED; }
+void thief_wait_robbed(unsigned cpu) { spin_until(thief_robs(cpu), "the thief", cpu); }
+void thief_wait_back(unsigned cpu) { spin_until(state_of(cpu) == THEFT_FREE, "a CPU that is robbed", cpu); }
+u64 thief_stolen_ns(unsigned cpu) { return steal_ns(cpu); }

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: MIT
+// tlb_flush=hyperv: the hypervisor flushes, by one hypercall for all targets: HvCallFlushVirtualAddressSpace or …List
+// (their …Ex forms where a virtual processor's number is 64 or more). No target is interrupted. If the hypervisor refuses,
+// the targets get the shootdown IPI.
+//
+// Ordering: the change of the entries and the reading of the masks come before the hypercall (tlb.h), which is a full
+// barrier; when it returns, each target's TLB has been flushed, or is before its next instruction if it is not running.
+// A CPU that is in the middle of tlb_join() has, before it loads the root, cached nothing of the space, and after that it
+// is flushed.
+//
+// Generations: a target's cpu_tlb.gen stays behind, for the target itself runs nothing. As with `pv` (flush_pv.c) that
+// errs to the safe side: a later flush finds gen + 1 != f->gen and flushes all, a return from lazy use flushes once more.
+// A lazy CPU keeps the root, though tables are freed; it cannot reach an unlinked table from it, and tlb_evict() sends an
+// IPI before the root goes.
+//
+// Which form: the list only where no table is freed. It is promised to drop the translations of its addresses; that it
+// also drops what a processor has cached of the entries above them is said of the whole space only.
+//
+// What completion does not prove: that a walk with interrupts off has ended. The hypervisor does not ask the interrupt
+// flag.
+#include <arch/hyperv.h>
+#include "kernel/counter.h"
+#include "kernel/mutant.h"
+#include "kernel/xcall.h"
+#include "mm/swmmu.h"
+#include "mm/tlb.h"
+
+MUTANT_DEFINE(hyperv_refuses);		// in arch/: the call has a code that no hypervisor knows
+
+static bool hypervisor_flushes(const struct flush *f, const struct cpumask *targets)
+{
+	u64 pages = f->full || f->freed_tables ? 0 : (f->end - f->start) >> level_shift(f->level);
+
+	return cpumask_empty(targets) || arch_hyperv_flush(f->space->root_pa, f->start, pages, f->level, targets);
+}
+
+static void flush_hyperv(const struct flush *f, const struct cpumask *targets)
+{
+	irqflags_t flags = irq_save();		// the hypercall's input is this CPU's
+	bool done;
+
+	tlb_flush_here(f);
+	done = hypervisor_flushes(f, targets);
+	irq_restore(flags);
+	for_each_cpu_in(cpu, targets)
+		if (CHECK && done)
+			swmmu_vouch(cpu);	// nobody here has seen it
+	if (!done) {
+		count(flush_hv_fallbacks);
+		xcall_mask(targets, tlb_flush_handler, (void *)f);
+	}
+}
+
+static const struct flush_backend hyperv_backend = {
+	.name = "hyperv",
+	.missing = arch_hyperv_missing,
+	.proves_irqs_off_walks_ended = false,
+	.flush = flush_hyperv,
+};
+REGISTER(backends, hyperv_backend);

@@ -1,0 +1,345 @@
+// SPDX-License-Identifier: MIT
+// tlb_flush=lazy: no interrupt at all (LATR, Kumar et al., ASPLOS 2018). An unmap posts a record: which pages and tables
+// it has taken, and which CPUs may still use them. Each of these sweeps (flushes all that is not global) at its next tick
+// or context switch, which includes the end of its idling. When all have swept, the record goes on: its tables are
+// FLUSHED and given to the policy, its frames are put. Until then another CPU may still reach the old page, and never a
+// reused one. That is good enough for unmap and exit; all else is flushed at once, as by tlb_flush=ipi.
+//
+//	poster                                      CPU c of the record's mask, IRQs off
+//	------                                      ------------------------------------
+//	exchange the entries with 0                 due[c] set? xchg(due[c], 0)     (full barrier)
+//	space->gen++, read the masks (tlb.h)        g = posted
+//	record.gen = ++posted             <-A->     flush
+//	xchg(due[c], 1)    (full barrier)           swept[c] = g                    (release)
+//
+// A: the mark is found: then `posted` and the entries are seen as the poster left them, so the flush covers the record
+// and g says so. It is not found: it stays, for the next sweep. A record is complete when each of its CPUs has
+// swept >= record.gen, or is neither among those that have the space loaded nor among its walkers any more: to leave a
+// space flushes everything, and happens only where a sweep might. (One that has come back meanwhile is waited for in
+// vain, until it sweeps.)
+//
+// Tick and switch need interrupts on, so a sweep proves that every walk with interrupts off that began before it has
+// ended. A walk with interrupts on is swept over.
+//
+// Holdouts: a CPU that idles without tick, or keeps interrupts off for long, is called after a while. (One that stops its
+// tick leaves such a space first: lazy_idle().) Whoever is about to map something at the same address, or where a table
+// that still waits has covered it, cannot wait: lazy_settle().
+//
+// Generations: a sweep is a full flush, so tlb.gen follows. A CPU that holds the space lazily is asked only when tables
+// go, as ever, and then leaves.
+#include "mm/flush_lazy.h"
+#include "kernel/counter.h"
+#include "kernel/mutant.h"
+#include "kernel/panic.h"
+#include "kernel/spinlock.h"
+#include "kernel/stall.h"
+#include "kernel/thread.h"
+#include "kernel/time.h"
+#include "kernel/xcall.h"
+#include "mm/pending.h"
+#include "mm/slab.h"
+#include "mm/table.h"
+#include "mm/tlb.h"
+
+#define PATIENCE_TICKS 10	// so long a CPU may take to sweep by itself
+
+struct lazy_record {
+	struct list link;
+	struct space *space;
+	const struct table_policy *freer;	// as it was when the tables were unlinked
+	struct cpumask waiting;			// CPUs not seen to have swept
+	u64 gen;
+	u64 since;				// ns
+	vaddr_t start, end;			// of the pages, and of all that the tables covered
+	struct lazy_record *next_complete;	// of those that one caller finishes
+	struct gathered taken;
+};
+
+struct lazy_cpu {
+	u32 due;		// set by posters, cleared by its CPU
+	u64 swept;		// everything posted up to this generation
+	struct xcall call;
+} __cacheline;
+static DEFINE_PER_CPU(struct lazy_cpu, lazy_cpu);
+
+static struct {
+	struct spinlock lock;
+	struct list records;	// that wait for sweeps, oldest first
+	struct list finishing;	// that no longer do; under the lock like the others
+	u64 posted;		// generation of the last one; read without the lock
+	u64 nr;			// records that are not done; read without the lock
+	u64 held;		// their pages
+	u32 asleep;		// the thread is
+	struct waitq work, done;
+} lazy = { .lock = SPINLOCK_INIT("lazy flushes", RANK_SLAB), .records = LIST_INIT(lazy.records),
+	.finishing = LIST_INIT(lazy.finishing),
+	.work = WAITQ_INIT(lazy.work), .done = WAITQ_INIT(lazy.done) };
+
+STALL_DEFINE(lazy_posted);		// nobody has been told to sweep
+MUTANT_DEFINE(lazy_no_settle);		// something new is mapped where an old page can still be reached
+MUTANT_DEFINE(lazy_no_wait);		// complete before anybody has swept
+STALL_DEFINE(lazy_flushed);		// a sweep has flushed and not said so
+MUTANT_DEFINE(lazy_late_generation);	// a sweep takes credit for what was posted after its flush
+
+u64 lazy_held(void) { return READ_ONCE(lazy.held); }
+
+// ---- Sweeping -------------------------------------------------------------------------------------------------------
+
+void lazy_sweep(void)
+{
+	struct lazy_cpu *c = this_cpu_ptr(&lazy_cpu);
+	u64 posted;
+
+	if (likely(!READ_ONCE(c->due)))
+		return;
+	xchg(&c->due, 0);		// A
+	posted = load_acquire(&lazy.posted);	// also of a record whose mark is yet to come; pairs with post()
+	count(lazy_sweeps);
+	tlb_flush_all_here();
+	STALL(lazy_flushed, NULL, 0, 0);
+	if (MUTANT(lazy_late_generation))
+		posted = READ_ONCE(lazy.posted);
+	store_release(&c->swept, posted);
+}
+
+void lazy_idle(void)
+{
+	tlb_leave_deferring();
+	lazy_sweep();
+}
+
+void lazy_tick(void)
+{
+	lazy_sweep();
+	if (unlikely(READ_ONCE(lazy.nr) && READ_ONCE(lazy.asleep)))
+		waitq_wake_one(&lazy.work);
+}
+
+static void sweep_call(void *unused) { lazy_sweep(); }
+
+// ---- Completion -----------------------------------------------------------------------------------------------------
+
+static bool has_swept(const struct lazy_record *r, unsigned cpu)
+{
+	// A bit that is clear: its last use comes before what is freed. Pairs with the clearing.
+	return load_acquire(&per_cpu(lazy_cpu, cpu).swept) >= r->gen ||
+	       (!cpumask_test_acquire(&r->space->cpus, cpu) && !cpumask_test_acquire(&r->space->walkers, cpu));
+}
+
+static bool is_complete(struct lazy_record *r)
+{
+	for_each_cpu_in(cpu, &r->waiting)
+		if (has_swept(r, cpu))
+			cpumask_clear(&r->waiting, cpu);
+	return cpumask_empty(&r->waiting) || MUTANT(lazy_no_wait);
+}
+
+// Move what is complete to `finishing`. Returns the caller's share, linked by next_complete.
+static struct lazy_record *take_complete(void)
+{
+	irqflags_t flags = spin_lock_irqsave(&lazy.lock);
+	struct lazy_record *first = NULL;
+
+	list_for_each_safe(it, &lazy.records) {
+		struct lazy_record *r = list_entry(it, struct lazy_record, link);
+
+		if (is_complete(r)) {
+			list_remove(&r->link);
+			list_push_back(&lazy.finishing, &r->link);
+			r->next_complete = first;
+			first = r;
+		}
+	}
+	spin_unlock_irqrestore(&lazy.lock, flags);
+	return first;
+}
+
+static void finish(struct lazy_record *r)
+{
+	unsigned frames = r->taken.nr_frames;
+	u64 pages = frames + r->taken.nr_tables;
+	struct space *s = r->space;
+	irqflags_t flags;
+
+	gathered_flushed(&r->taken, s, r->freer);
+	pending_put(frames);
+	fetch_sub(&lazy.held, pages);
+	flags = spin_lock_irqsave(&lazy.lock);
+	list_remove(&r->link);
+	spin_unlock_irqrestore(&lazy.lock, flags);
+	kfree(r);
+	fetch_sub(&s->deferred, 1);	// lazy_wait() may return: the space is not touched any more
+	fetch_sub(&lazy.nr, 1);
+	waitq_wake_all(&lazy.done);
+}
+
+static void finish_complete(void)
+{
+	struct lazy_record *r = take_complete(), *next;
+
+	for (; r; r = next) {
+		next = r->next_complete;
+		finish(r);
+	}
+}
+
+// Call those that keep records older than `age` waiting; whether they come is seen later.
+static void call_holdouts(u64 age)
+{
+	struct cpumask holdouts = { 0 };
+	irqflags_t flags = spin_lock_irqsave(&lazy.lock);
+	u64 now = now_ns();
+
+	list_for_each(it, &lazy.records) {
+		struct lazy_record *r = list_entry(it, struct lazy_record, link);
+
+		if (now - r->since >= age)
+			cpumask_or(&holdouts, &r->waiting);
+	}
+	spin_unlock_irqrestore(&lazy.lock, flags);
+	for_each_cpu_in(cpu, &holdouts)
+		if (xcall_async(cpu, &per_cpu(lazy_cpu, cpu).call))
+			count(lazy_calls);
+}
+
+static int lazy_thread(void *unused)
+{
+	for (;;) {
+		WRITE_ONCE(lazy.asleep, 1);
+		wait_event(&lazy.work, READ_ONCE(lazy.nr));
+		WRITE_ONCE(lazy.asleep, 0);
+		finish_complete();
+		call_holdouts(PATIENCE_TICKS * tick_ns());
+		if (READ_ONCE(lazy.nr))
+			thread_sleep_ns(tick_ns());
+	}
+	return 0;
+}
+
+void lazy_init(void)
+{
+	for_each_cpu(cpu)
+		per_cpu(lazy_cpu, cpu).call.fn = sweep_call;
+	BUG_ON(!thread_create("lazy", lazy_thread, NULL, CPU_ANY, PRIO_HIGH));
+}
+
+static bool any_of(const struct list *records, u64 gen)
+{
+	list_for_each(it, records)
+		if (list_entry(it, struct lazy_record, link)->gen <= gen)
+			return true;
+	return false;
+}
+
+// Is anything not done that was posted up to `gen`?
+static bool waiting_since(u64 gen)
+{
+	irqflags_t flags = spin_lock_irqsave(&lazy.lock);
+	bool any = any_of(&lazy.records, gen) || any_of(&lazy.finishing, gen);
+
+	spin_unlock_irqrestore(&lazy.lock, flags);
+	return any;
+}
+
+// Others may go on posting: only what is there now is waited for.
+static void lazy_drain(void)
+{
+	u64 gen = READ_ONCE(lazy.posted);
+
+	while (waiting_since(gen)) {
+		call_holdouts(0);
+		finish_complete();
+		if (waiting_since(gen))
+			thread_sleep_ns(tick_ns());
+	}
+}
+
+void lazy_wait(struct space *s)
+{
+	if (!load_acquire(&s->deferred))	// pairs with finish(): who frees the space comes after its last touch
+		return;
+	finish_complete();
+	wait_event(&lazy.done, !load_acquire(&s->deferred));
+}
+
+void lazy_settle(struct space *s, vaddr_t start, vaddr_t end)
+{
+	struct cpumask holdouts = { 0 };
+	irqflags_t flags;
+
+	if (likely(!load_acquire(&s->deferred)) || MUTANT(lazy_no_settle))
+		return;
+	flags = spin_lock_irqsave(&lazy.lock);
+	list_for_each(it, &lazy.records) {
+		struct lazy_record *r = list_entry(it, struct lazy_record, link);
+
+		if (r->space == s && r->start < end && start < r->end && !is_complete(r))
+			cpumask_or(&holdouts, &r->waiting);
+	}
+	spin_unlock_irqrestore(&lazy.lock, flags);
+	if (cpumask_empty(&holdouts))
+		return;
+	count(lazy_settled);
+	xcall_mask(&holdouts, sweep_call, NULL);
+}
+
+// ---- Posting --------------------------------------------------------------------------------------------------------
+
+static bool post(struct gather *g, const struct cpumask *targets)
+{
+	struct lazy_record *r;
+	irqflags_t flags;
+
+	if (!pending_try(g->taken.nr_frames))
+		return false;		// too much waits already
+	r = kmalloc(sizeof(*r));
+	if (!r) {			// memory to free memory: it goes without
+		pending_put(g->taken.nr_frames);
+		return false;
+	}
+	*r = (struct lazy_record){ .space = g->space, .freer = g->space->freer, .since = now_ns(), .start = g->reach_start, .end = g->reach_end };
+	cpumask_copy(&r->waiting, targets);
+	gathered_move(&r->taken, &g->taken);
+	fetch_add(&g->space->deferred, 1);
+	fetch_add(&lazy.nr, 1);
+	fetch_add(&lazy.held, r->taken.nr_frames + r->taken.nr_tables);
+	flags = spin_lock_irqsave(&lazy.lock);
+	r->gen = lazy.posted + 1;
+	list_push_back(&lazy.records, &r->link);
+	store_release(&lazy.posted, r->gen);	// the entries are cleared; pairs with lazy_sweep()
+	spin_unlock_irqrestore(&lazy.lock, flags);
+	return true;
+}
+
+static bool lazy_defer(struct gather *g, const struct flush *f, const struct cpumask *targets)
+{
+	irqflags_t flags;
+
+	if (cpumask_empty(targets))
+		return false;
+	// Here at once: when the record is posted it may be completed.
+	flags = irq_save();
+	tlb_flush_here(f);
+	irq_restore(flags);
+	if (!post(g, targets)) {
+		count(lazy_refused);
+		return false;
+	}
+	count(lazy_deferred);
+	STALL(lazy_posted, f->space, f->start, f->level);
+	for_each_cpu_in(cpu, targets)
+		xchg(&per_cpu(lazy_cpu, cpu).due, 1);	// A
+	return true;
+}
+
+static const char *flush_lazy_missing(void) { return NULL; }
+
+static const struct flush_backend lazy_backend = {
+	.name = "lazy",
+	.missing = flush_lazy_missing,
+	.proves_irqs_off_walks_ended = true,
+	.flush = flush_by_ipi,
+	.defer = lazy_defer,
+	.drain = lazy_drain,
+};
+REGISTER(backends, lazy_backend);

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: MIT
+// The invalidation primitives, as mm/ uses them: the CPU's own, and beside it the adversary's. Nothing else in mm/ or
+// kernel/ calls arch_flush_*() or arch_load_root(). This CPU; preemption off, IRQs either way.
+#pragma once
+#include <arch/mmu.h>
+#include "mm/swmmu.h"
+
+// The leaf at va. freed_tables: the entries above it must go as well (x86 drops them anyway; others do not).
+static __always_inline void inval_page(vaddr_t va, bool freed_tables)
+{
+	arch_flush_page(va);
+	swmmu_flush_page(va, freed_tables);
+}
+static __always_inline void inval_user(void)	// all that is not global
+{
+	arch_flush_user();
+	swmmu_flush_user();
+}
+static __always_inline void inval_all(void)	// global entries too
+{
+	arch_flush_all();
+	swmmu_flush_all();
+}
+static __always_inline void inval_load_root(paddr_t root)
+{
+	arch_load_root(root);
+	swmmu_load_root(root);
+}

@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: MIT
+// Memory pressure: a pool of pending_max credits. Each CPU keeps a few, so that an unmapper usually writes to a line of
+// its own only; who finds the pool empty takes them from the other CPUs before it waits. So the bound is exact, at any
+// number of CPUs: the credits that are out are at least as many as the pages that wait.
+//
+// Waiting. Credits come back from whoever frees: RCU callbacks and those who complete deferred flushes. None of them
+// takes a space's mutex, so an unmapper may wait with its space locked. No wake-up is lost:
+//
+//	waiter: waiting++ (full barrier), then looks at all credits
+//	put:    credits += n (full barrier), then looks at `waiting`
+//
+// Who moves credits from one place to another has them in hand for a moment, where no waiter finds them: to lay them down
+// is a put.
+#include "mm/pending.h"
+#include "kernel/cmdline.h"
+#include "kernel/counter.h"
+#include "kernel/cpumask.h"
+#include "kernel/lib.h"
+#include "kernel/mutant.h"
+#include "kernel/mutex.h"
+#include "kernel/panic.h"
+#include "kernel/rcu.h"
+#include "kernel/stall.h"
+#include "mm/page.h"
+
+#define PENDING_LEAST 64
+#define PENDING_DEFAULT_MOST 16384
+#define MOST_LOCAL 32		// credits that a CPU keeps
+
+struct credits {
+	s64 n;
+} __cacheline;
+static DEFINE_PER_CPU(struct credits, credits);
+static struct {
+	s64 left __cacheline;	// in the pool; below 0 after the bound was lowered
+	u32 waiting;
+	u64 max;
+	s64 local;		// what a CPU keeps
+	struct waitq wq;
+} pool;
+static u64 opt_max;
+
+STALL_DEFINE(pending_in_hand);		// a CPU's credits are taken from it and not yet in the pool
+MUTANT_DEFINE(pending_no_wait);		// above the bound: go on all the same
+
+static const char *set_pending_max(const char *value)
+{
+	u64 v;
+
+	if (!parse_u64(value, &v) || v < PENDING_LEAST || v > UINT32_MAX)
+		return "not a number of pages from 64 on";
+	opt_max = v;
+	return NULL;
+}
+CMDLINE_KEY(pending_max, "64 … (pages that may wait to be freed; default: 1/16 of memory, at most 16384)", set_pending_max);
+
+static void set_max(u64 max)
+{
+	fetch_add(&pool.left, (s64)(max - pool.max));
+	pool.max = max;
+	pool.local = (s64)MIN(max / (4 * nr_cpus), (u64)MOST_LOCAL);
+}
+
+void pending_init(void)
+{
+	u64 max = MAX(MIN(page_total_count() / 16, (u64)PENDING_DEFAULT_MOST), (u64)PENDING_LEAST);
+
+	waitq_init(&pool.wq);
+	set_max(opt_max ? opt_max : max);
+}
+
+u64 pending_max(void) { return pool.max; }
+
+static bool take_from(s64 *from, s64 n)
+{
+	s64 old;
+
+	do {
+		old = READ_ONCE(*from);
+		if (old < n)
+			return false;
+	} while (!cmpxchg(from, old, old - n));
+	return true;
+}
+
+static void lay_down(s64 *to, s64 n)
+{
+	fetch_add(to, n);
+	if (unlikely(READ_ONCE(pool.waiting)))
+		waitq_wake_all(&pool.wq);
+}
+
+// The own CPU's; then the pool's, and some more to keep. Which CPU's they are does not matter, should we be moved.
+bool pending_try(unsigned n)
+{
+	s64 *own = &this_cpu_ptr(&credits)->n;
+
+	if (likely(take_from(own, n)))
+		return true;
+	if (READ_ONCE(pool.left) < (s64)pool.max / 4) {		// over the watermark: nobody waits yet, but it is time
+		count(pending_hurries);
+		rcu_hurry();
+	}
+	if (pool.local && take_from(&pool.left, n + pool.local)) {
+		lay_down(own, pool.local);
+		return true;
+	}
+	return take_from(&pool.left, n);
+}
+
+static bool take_all_the_same(unsigned n)
+{
+	for_each_cpu(cpu) {
+		s64 *its = &per_cpu(credits, cpu).n, in_hand;
+
+		if (!READ_ONCE(*its))
+			continue;
+		in_hand = xchg(its, 0);
+		STALL(pending_in_hand, NULL, 0, 0);
+		lay_down(&pool.left, in_hand);
+	}
+	return take_from(&pool.left, n);
+}
+
+void pending_take(unsigned n)
+{
+	ASSERT(n <= pool.max);
+	if (likely(pending_try(n)))
+		return;
+	if (MUTANT(pending_no_wait)) {
+		fetch_sub(&pool.left, n);
+		return;
+	}
+	fetch_add(&pool.waiting, 1);
+	if (!take_all_the_same(n)) {
+		count(pending_waits);
+		rcu_hurry();
+		wait_event(&pool.wq, take_all_the_same(n));
+	}
+	fetch_sub(&pool.waiting, 1);
+}
+
+void pending_put(unsigned n)
+{
+	s64 *own = &this_cpu_ptr(&credits)->n;
+
+	lay_down(READ_ONCE(*own) < pool.local ? own : &pool.left, n);
+}
+
+s64 pending_in_use(void)
+{
+	s64 free = READ_ONCE(pool.left);
+
+	for_each_cpu(cpu)
+		free += READ_ONCE(per_cpu(credits, cpu).n);
+	return (s64)pool.max - free;
+}
+
+u64 pending_set_max(u64 pages)
+{
+	u64 old = pool.max;
+
+	take_all_the_same(0);
+	set_max(pages);
+	return old;
+}

@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: MIT
+// table_free=hazard: hazard pointers (Michael 2004). A walker names each table of its path before it reads it; the freer
+// keeps what is named.
+//
+//	walker, per level                         freer
+//	-----------------                         -----
+//	value = *entry                            *entry = 0; flush
+//	slot[level] = the table that it names     full barrier
+//	full barrier                    <-A->     read all slots
+//	*entry still that value? else restart     named: retire, look again later; not named: free
+//	read the table, …
+//	slot[…] = NULL (release)
+//
+// A: store buffering, forbidden by the two full barriers: either the freer finds the table named, or the walker finds
+// the entry changed. The entry that is read again lies in a table that the walker has named and validated before, or in
+// the root, which the space's count holds; but that table may be detached by now. Hence the rule of mm/gather.h: inside
+// a detached subtree, too, each entry that names a table is cleared before the table is given away. Were a lower entry
+// left, a walker in the detached upper table would validate it and walk into a freed one.
+//
+// Progress. A retired table is looked at again by every later `free`, and at the latest by an RCU callback: walkers keep
+// preemption off, so those that could have read the entry before it was cleared have left after a grace period.
+#include "kernel/mutant.h"
+#include "kernel/panic.h"
+#include "kernel/spinlock.h"
+#include "kernel/stall.h"
+#include "mm/table.h"
+#include "mm/table_batch.h"
+#include "mm/walk_body.h"
+
+#define NESTINGS 3	// task, interrupt, NMI: each may walk in the middle of a walk of the one before
+struct hazards {
+	struct page *named[NESTINGS][PT_LEVELS - 1];	// by level - 1; the root needs none
+} __cacheline;
+static DEFINE_PER_CPU(struct hazards, hazards);
+
+static struct {
+	struct spinlock lock;
+	struct list tables;	// FLUSHED, named when last looked at
+	bool any;		// the list is not empty. Written under the lock, read without
+	bool armed;		// the callback is on its way
+	struct rcu_head rcu;
+	u64 waiting;		// tables given to `free` and not yet FREE
+} retired = { .lock = SPINLOCK_INIT("hazard retired", RANK_SLAB), .tables = LIST_INIT(retired.tables) };
+
+static const struct table_policy hazard_policy;
+
+STALL_DEFINE(hazard_read);		// the entry was read; the table that it names is not yet published
+MUTANT_DEFINE(hazard_no_reread);	// published, and not read again
+MUTANT_DEFINE(hazard_no_retry);		// what is retired waits for a later free
+
+static __always_inline struct page **own_hazards(void)
+{
+	return this_cpu_ptr(&hazards)->named[in_nmi() ? 2 : in_irq() ? 1 : 0];
+}
+
+static __always_inline void hazard_enter(struct walk_state *w) { }
+
+static __always_inline bool hazard_step(struct walk_state *w, int level, const pte_t *entry, pte_t value)
+{
+	STALL(hazard_read, w->space, 0, level + 1);
+	WRITE_ONCE(own_hazards()[level - 1], page_of(pte_addr(value)));
+	smp_mb();	// A: named before the entry is read again; pairs with sort_out()
+	if (likely(pte_same(pte_read(entry), value)) || MUTANT(hazard_no_reread))
+		return true;
+	w->restart = true;
+	return false;
+}
+
+static __always_inline void hazard_exit(struct walk_state *w)
+{
+	struct page **named = own_hazards();
+
+	for (unsigned i = 0; i < PT_LEVELS - 1; i++)
+		store_release(&named[i], NULL);		// after the walk's reads
+}
+
+static bool is_named(const struct page *table)
+{
+	if (table->table_level == PT_LEVELS)
+		return false;		// a root: its space has no user left
+	for_each_cpu(cpu)
+		for (unsigned n = 0; n < NESTINGS; n++)
+			if (load_acquire(&per_cpu(hazards, cpu).named[n][table->table_level - 1]) == table)
+				return true;
+	return false;
+}
+
+static void hazard_retry(struct rcu_head *head);
+
+// Move what nobody names from one list to another.
+static void sort_out(struct list *from, struct list *unnamed)
+{
+	smp_mb();	// A: the entries are cleared before the slots are read; pairs with hazard_step()
+	list_for_each_safe(it, from) {
+		if (!is_named(list_entry(it, struct page, link))) {
+			list_remove(it);
+			list_push_back(unnamed, it);
+		}
+	}
+}
+
+static void free_unnamed(struct list *tables)
+{
+	while (!list_empty(tables)) {
+		table_free_quiesced(list_entry(list_pop_front(tables), struct page, link), &hazard_policy);
+		fetch_sub(&retired.waiting, 1);
+	}
+}
+
+static void retire(struct list *named)
+{
+	irqflags_t flags = spin_lock_irqsave(&retired.lock);
+	bool arm = !retired.armed && !MUTANT(hazard_no_retry);
+
+	list_splice(&retired.tables, named);
+	WRITE_ONCE(retired.any, true);
+	retired.armed |= arm;
+	spin_unlock_irqrestore(&retired.lock, flags);
+	if (arm)
+		call_rcu(&retired.rcu, hazard_retry);
+}
+
+// Look again at all that is retired; there are no more than slots that named them since the last look. The lock is held
+// from the look to the verdict, and preemption is off until what was found free is FREE: hazard_drain() relies on both.
+// True: something is still named.
+static bool scan_retired(void)
+{
+	struct list unnamed;
+	irqflags_t flags;
+	bool left;
+
+	if (!READ_ONCE(retired.any))
+		return false;
+	list_init(&unnamed);
+	preempt_disable();
+	flags = spin_lock_irqsave(&retired.lock);
+	sort_out(&retired.tables, &unnamed);
+	left = !list_empty(&retired.tables);
+	WRITE_ONCE(retired.any, left);
+	spin_unlock_irqrestore(&retired.lock, flags);
+	free_unnamed(&unnamed);
+	preempt_enable();
+	return left;
+}
+
+static void hazard_retry(struct rcu_head *head)
+{
+	irqflags_t flags = spin_lock_irqsave(&retired.lock);
+	struct list none;
+
+	retired.armed = false;
+	spin_unlock_irqrestore(&retired.lock, flags);
+	list_init(&none);
+	if (scan_retired())
+		retire(&none);		// arms it again
+}
+
+static void assert_detached(const struct list *tables)
+{
+	if (!CHECK)
+		return;
+	list_for_each(it, tables) {
+		const struct page *table = list_entry(it, struct page, link);
+		const pte_t *e = page_to_virt(table);
+
+		unsigned n = table->table_level == 1 ? 0 : table->table_level == PT_LEVELS ? USER_ROOT_ENTRIES : PT_ENTRIES;
+
+		for (unsigned i = 0; i < n; i++)
+			ASSERT(!pte_present(pte_read(&e[i])) || MUTANT(tree_lower_entry_left));
+	}
+}
+
+static void hazard_free(struct space *space, struct list *tables)
+{
+	struct list unnamed;
+
+	assert_detached(tables);
+	list_for_each(it, tables)
+		fetch_add(&retired.waiting, 1);
+	scan_retired();
+	list_init(&unnamed);
+	sort_out(tables, &unnamed);
+	if (!list_empty(tables))
+		retire(tables);
+	free_unnamed(&unnamed);
+}
+
+// Two grace periods, whatever others give meanwhile: after the first nobody names what was retired before, so each of
+// those tables is found free by this look, or was by another CPU's; after the second that CPU is done with it, too.
+static void hazard_drain(void)
+{
+	if (!load_acquire(&retired.waiting))	// pairs with free_unnamed()
+		return;
+	synchronize_rcu();
+	scan_retired();
+	synchronize_rcu();
+}
+
+// A slot names a table, not a space: who is inside is not to be read from the slots. But every walker is an RCU reader.
+static void hazard_wait(struct space *space) { synchronize_rcu(); }
+
+DEFINE_TABLE_POLICY(hazard, "hazard",
+	.lineage = "hazard pointers, Michael 2004",
+	.walker = WALKER_PREEMPT_OFF,
+	.waits = WAIT_OWN,
+	.drain = hazard_drain);

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: MIT
+// table_free=rcu-page: every table page carries its own callback head, in its descriptor, so that deferring needs no
+// memory and there is no fallback (PT_RECLAIM). One callback per table instead of one per batch is the price. The walker
+// is an RCU reader by keeping preemption off.
+#include "kernel/mutant.h"
+#include "mm/table_batch.h"
+#include "mm/walk_body.h"
+
+static const struct table_policy rcu_page_policy;
+
+MUTANT_DEFINE(rcu_page_no_grace_period);	// freed at once
+
+static __always_inline void rcu_page_enter(struct walk_state *w) { }
+static __always_inline bool rcu_page_step(struct walk_state *w, int level, const pte_t *entry, pte_t value) { return true; }
+static __always_inline void rcu_page_exit(struct walk_state *w) { }
+
+static void page_quiesced(struct rcu_head *head)
+{
+	table_free_quiesced(container_of(head, struct page, rcu), &rcu_page_policy);
+}
+
+static void rcu_page_free(struct space *space, struct list *tables)
+{
+	while (!list_empty(tables)) {
+		struct page *table = list_entry(list_pop_front(tables), struct page, link);
+
+		if (MUTANT(rcu_page_no_grace_period))
+			page_quiesced(&table->rcu);
+		else
+			call_rcu(&table->rcu, page_quiesced);
+	}
+}
+
+static void rcu_page_wait(struct space *space) { synchronize_rcu(); }
+
+DEFINE_TABLE_POLICY(rcu_page, "rcu-page",
+	.lineage = "PT_RECLAIM, Linux 2024",
+	.walker = WALKER_PREEMPT_OFF,
+	.waits = WAIT_OWN,
+	.drain = rcu_barrier);

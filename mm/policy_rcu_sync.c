@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: MIT
+// table_free=rcu-sync: as rcu, but where no batch can be allocated the freer waits for a grace period instead of
+// interrupting every CPU (Linux, February 2026). A sync IPI waits for regions with interrupts off only; a grace period
+// waits for those with preemption off, too. So the walker may keep interrupts on (Linux keeps them off all the same).
+// The wait sleeps, so no spinlock may be held: struct table_policy demands that of every `free`.
+#include "kernel/counter.h"
+#include "kernel/mutant.h"
+#include "mm/table_batch.h"
+#include "mm/walk_body.h"
+
+static const struct table_policy rcu_sync_policy;
+
+MUTANT_DEFINE(rcu_sync_fallback_no_wait);	// no batch: free without waiting
+
+static __always_inline void rcu_sync_enter(struct walk_state *w) { }
+static __always_inline bool rcu_sync_step(struct walk_state *w, int level, const pte_t *entry, pte_t value) { return true; }
+static __always_inline void rcu_sync_exit(struct walk_state *w) { }
+
+static void rcu_sync_free(struct space *space, struct list *tables)
+{
+	while (!list_empty(tables)) {
+		if (likely(table_batch_defer(tables, &rcu_sync_policy)))
+			continue;
+		count(table_fallbacks);
+		if (!MUTANT(rcu_sync_fallback_no_wait))
+			synchronize_rcu();	// the flush has already been done by the gather
+		policy_free_now(tables, &rcu_sync_policy);	// one wait serves all that is left
+	}
+}
+
+static void rcu_sync_wait(struct space *space) { synchronize_rcu(); }
+
+DEFINE_TABLE_POLICY(rcu_sync, "rcu-sync",
+	.lineage = "Linux, February 2026",
+	.walker = WALKER_PREEMPT_OFF,
+	.waits = WAIT_OWN,
+	.drain = rcu_barrier);

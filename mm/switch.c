@@ -1,0 +1,306 @@
+// SPDX-License-Identifier: MIT
+// Switching policy and back-end while the system runs.
+//
+//	state     a walker follows   tables are freed under    left by
+//	-----     ----------------   ----------------------    -------
+//	old       old                old                       (1) selector = union of old and new
+//	joining   old or union       old                       (2) a grace period
+//	union     union              old                       (3) freer and back-end = new, under the space's lock
+//	moved     union              new; rest of old          (4) drain: the lazy flushes, then the old policy
+//	drained   union              new                       (5) selector = new
+//	leaving   union or new       new                       (6) a grace period
+//	new       new                new
+//
+// Claim: in each state every walker follows the discipline on which every free under way relies. A union walker does
+// all that both policies ask of a walker (policy_union.c), its context is the stronger of the two, so what holds for
+// either policy's own walker holds for it. switch_state_verdict() computes this for each state from the same facts as
+// pair_verdict(); a switch that would pass through an unsafe state is refused.
+//
+// Why the lines of the table are true:
+//  (1) The record turn[] is stored first, the selector after it with release; walkers read the selector with acquire.
+//      So who finds the union finds of which two it is. It copies them on entry and leaves what it has entered.
+//  (2) A walker reads the selector with preemption off and leaves with preemption still off: it is an RCU reader from
+//      before it reads until it has left, whatever the policy, on a remote CPU, in an interrupt handler or in an NMI
+//      (rcu.c: handlers are readers; from idle they leave the idle state first). So after a grace period nobody follows
+//      `old` alone. A CPU that is robbed in the middle of a walk delays this step, and nothing else: until then the
+//      freer is the old one, for which that walker is right.
+//  (3) A gather runs from begin to end under the space's lock, and reads freer and back-end there. The change takes the
+//      same lock: no gather sees one of the two old and the other new, and all that were opened under old have ended.
+//      `wait`, for tables that are reused, is called under the lock too.
+//  (4) What such gathers left behind: flushes that a lazy back-end has not settled (they end in the old policy's
+//      `free`, so they come first), and what the policy itself deferred. Strictly, a walker that begins after (5) cannot
+//      reach any of it, being unlinked before (3); but the drain spares every policy that argument: while one of its
+//      tables is not FREE, all walkers follow its discipline.
+//  (5) Nobody frees under old any more, so nobody needs its discipline.
+//  (6) The record may be overwritten only when no walker is left between its reading of the selector and that of the
+//      record: else it might combine halves of two records, and miss the policy that frees.
+//
+// What depends on a walker's own marks: the `ipi` policy's bit in the space's walker mask, a slot of `targeted` or
+// `hazard`, are set by the part's enter or step, before the union reads what they protect, exactly as without a union;
+// marks of two policies are different words. hazard's restart is the union's restart: both parts make their steps anew.
+// A policy that distrusts what it reads has the union do so.
+//
+// Spaces. One being created takes the default pair and its place in the list of all in one step (space.c): either the
+// switch of all finds it, or it has begun with the new default. One whose last user has gone is left alone: it has no
+// walker, and its destroyer goes on under the old pair, which it reads under its lock and which stays as it was. A
+// switch holds a count of each space that it changes.
+#include "mm/switch.h"
+#include "kernel/errno.h"
+#include "kernel/lib.h"
+#include "kernel/log.h"
+#include "kernel/mutant.h"
+#include "kernel/panic.h"
+#include "kernel/rcu.h"
+#include "kernel/stall.h"
+#include "mm/space.h"
+
+STALL_DEFINE(switch_joining);	// the selector says union; old walkers may be left
+STALL_DEFINE(switch_union);	// every walker follows the union; the freer is the old one
+STALL_DEFINE(switch_moved);	// the freer is the new one; old frees may be under way
+STALL_DEFINE(switch_drained);	// nothing is left of the old pair but its walkers' discipline
+STALL_DEFINE(switch_leaving);	// the selector says new
+
+MUTANT_DEFINE(switch_no_union);	// walkers go from old to new at once
+MUTANT_DEFINE(switch_no_wait);	// no grace period between the walkers' change and the freer's
+MUTANT_DEFINE(switch_no_drain);	// walkers leave the old discipline while tables are freed under it
+
+const struct switch_state switch_states[NR_SWITCH_STATES] = {
+	{ "joining", WALKS_OLD | WALKS_UNION, FREES_OLD },
+	{ "union", WALKS_UNION, FREES_OLD },
+	{ "moved", WALKS_UNION, FREES_OLD | FREES_NEW },
+	{ "drained", WALKS_UNION, FREES_NEW },
+	{ "leaving", WALKS_UNION | WALKS_NEW, FREES_NEW },
+};
+
+// ---- Is it safe? ----------------------------------------------------------------------------------------------------
+
+static const struct policy_pair *first_pair(u8 set, const struct policy_pair *old, const struct policy_pair *new)
+{
+	return set & 1 ? old : new;
+}
+
+// Is a walker of that one kind safe from that one free? It must follow the freer's discipline, in a context at least as
+// strong as its own, and then the pair decides.
+static struct verdict walk_verdict(u8 walks, const struct policy_pair *f, const struct policy_pair *old,
+				   const struct policy_pair *new)
+{
+	const struct table_policy *alone = walks == WALKS_OLD ? old->policy : new->policy;
+	struct table_policy walked = *f->policy;
+
+	if (walks == WALKS_UNION)
+		walked.walker = MAX(old->policy->walker, new->policy->walker);
+	else if (alone != f->policy)
+		return (struct verdict){ false, "a walker does not follow the discipline of the policy that frees" };
+	return pair_verdict(&walked, f->backend);
+}
+_Static_assert(WALKER_IRQS_OFF > WALKER_PREEMPT_OFF, "the stronger context is the greater one");
+
+struct verdict switch_state_verdict(const struct switch_state *st, const struct policy_pair *old,
+				    const struct policy_pair *new)
+{
+	struct verdict v = { false, "an empty state" };
+
+	for (u8 walks = WALKS_OLD; walks <= WALKS_NEW; walks <<= 1) {
+		for (u8 frees = FREES_OLD; frees <= FREES_NEW; frees <<= 1) {
+			if (!(st->walks & walks) || !(st->frees & frees))
+				continue;
+			v = walk_verdict(walks, first_pair(frees, old, new), old, new);
+			if (!v.safe)
+				return v;
+		}
+	}
+	return v;
+}
+
+static int check_states(const struct policy_pair *old, const struct policy_pair *new)
+{
+	bool leaving_unsafe = !pair_verdict(old->policy, old->backend).safe;
+
+	for (int i = 0; i < NR_SWITCH_STATES; i++) {
+		struct verdict v = switch_state_verdict(&switch_states[i], old, new);
+
+		log_debug("switch %s+%s to %s+%s: %s: %s: %s", old->policy->name, old->backend->name, new->policy->name,
+			  new->backend->name, switch_states[i].name, v.safe ? "safe" : "unsafe", v.reason);
+		if (!v.safe && !leaving_unsafe && !allow_unsafe())
+			return -EPERM;
+	}
+	return 0;
+}
+
+static int check_target(const struct policy_pair *new)
+{
+	struct verdict v = pair_verdict(new->policy, new->backend);
+
+	if (new->backend->missing())
+		return -ENODEV;
+	if (v.safe || allow_unsafe())
+		return 0;
+	log_info("a switch to table_free=%s with tlb_flush=%s is refused: unsafe, since %s", new->policy->name,
+		 new->backend->name, v.reason);
+	return -EPERM;
+}
+
+// ---- The protocol ---------------------------------------------------------------------------------------------------
+
+// One at a time: turn[] and switch_link belong to the holder. Lives for ever, so its initialisation can wait for it.
+static struct mutex switching = MUTEX_INIT(switching, "switch");
+
+struct change {
+	struct policy_pair to;
+	struct list spaces;		// by switch_link, a count held of each
+	const struct space *only;	// for the stall points; NULL: all
+	bool walkers;			// some space's policy changes, not only its back-end
+};
+
+#define for_each_changed(s, c) \
+	list_for_each(_it, &(c)->spaces) \
+		for (struct space *s = list_entry(_it, struct space, switch_link), *_once = s; _once; _once = NULL)
+
+// (1), (2)
+static void walkers_to_union(struct change *c)
+{
+	for_each_changed(s, c) {
+		WRITE_ONCE(s->turn[0], s->policy);
+		WRITE_ONCE(s->turn[1], c->to.policy);
+		if (s->policy == c->to.policy)
+			continue;	// the back-end alone: no walker is concerned
+		c->walkers = true;
+		if (MUTANT(switch_no_union))
+			store_release(&s->policy, c->to.policy);
+		else
+			store_release(&s->policy, &policy_union);	// pairs with selected() in walk.c
+	}
+	STALL(switch_joining, c->only, 0, 0);
+	if (c->walkers && !MUTANT(switch_no_wait))
+		synchronize_rcu();
+	STALL(switch_union, c->only, 0, 0);
+}
+
+// (3)
+static void freers_to_new(struct change *c)
+{
+	for_each_changed(s, c) {
+		mutex_lock(&s->lock);
+		WRITE_ONCE(s->freer, c->to.policy);
+		WRITE_ONCE(s->backend, c->to.backend);
+		mutex_unlock(&s->lock);
+	}
+	STALL(switch_moved, c->only, 0, 0);
+}
+
+static bool was_policy_of_some(const struct change *c, const struct table_policy *p)
+{
+	for_each_changed(s, c)
+		if (s->turn[0] == p)
+			return true;
+	return false;
+}
+
+// (4)
+static void drain_old(struct change *c)
+{
+	if (MUTANT(switch_no_drain))
+		return;
+	FOR_EACH_BACKEND(b)
+		if ((*b)->drain)
+			(*b)->drain();
+	FOR_EACH_POLICY(p)
+		if ((*p)->drain && was_policy_of_some(c, *p))
+			(*p)->drain();
+	STALL(switch_drained, c->only, 0, 0);
+}
+
+// (5), (6)
+static void walkers_to_new(struct change *c)
+{
+	for_each_changed(s, c)
+		store_release(&s->policy, c->to.policy);
+	STALL(switch_leaving, c->only, 0, 0);
+	if (c->walkers)
+		synchronize_rcu();
+}
+
+static int check_all(const struct change *c)
+{
+	int err = 0;
+
+	for_each_changed(s, c)
+		if (!err)
+			err = check_states(&(struct policy_pair){ s->policy, s->backend }, &c->to);
+	return err;
+}
+
+static int change_pair(struct change *c)
+{
+	int err = check_all(c);
+
+	if (err)
+		return err;
+	walkers_to_union(c);
+	freers_to_new(c);
+	drain_old(c);
+	walkers_to_new(c);
+	return 0;
+}
+
+static void let_go(struct change *c)
+{
+	struct list *it;
+
+	while ((it = list_pop_front(&c->spaces)))
+		space_put(list_entry(it, struct space, switch_link));
+}
+
+int space_switch_pair(struct space *s, const struct table_policy *p, const struct flush_backend *b)
+{
+	struct change c = { .to = { p, b }, .only = s };
+	int err = check_target(&c.to);
+
+	ASSERT_MAY_SLEEP();
+	if (err)
+		return err;
+	list_init(&c.spaces);
+	mutex_lock(&switching);
+	space_get(s);
+	list_push_back(&c.spaces, &s->switch_link);
+	err = change_pair(&c);
+	let_go(&c);
+	mutex_unlock(&switching);
+	return err;
+}
+
+int policy_switch_all(const struct table_policy *p, const struct flush_backend *b)
+{
+	struct change c = { .to = { p, b } };
+	struct policy_pair before;
+	int err = check_target(&c.to);
+
+	ASSERT_MAY_SLEEP();
+	if (err)
+		return err;
+	list_init(&c.spaces);
+	mutex_lock(&switching);
+	before = (struct policy_pair){ policy_default(), flush_default() };
+	space_take_all(&c.spaces, p, b);
+	err = change_pair(&c);
+	if (err)		// a space that was created meanwhile keeps the pair: it is safe by itself
+		policy_set_default(before.policy, before.backend);
+	let_go(&c);
+	mutex_unlock(&switching);
+	return err;
+}
+
+int policy_switch_random(u64 *seed)
+{
+	unsigned n = 0, pick;
+
+	FOR_EACH_POLICY(p)
+		FOR_EACH_BACKEND(b)
+			n += !(*b)->missing() && pair_verdict(*p, *b).safe;
+	pick = (unsigned)(rand_next(seed) % n);
+	FOR_EACH_POLICY(p)
+		FOR_EACH_BACKEND(b)
+			if (!(*b)->missing() && pair_verdict(*p, *b).safe && !pick--)
+				return policy_switch_all(*p, *b);
+	return -ENODEV;
+}

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: MIT
+// The adversary (DESIGN 5): a software MMU per CPU, as greedy as the manuals allow (Intel SDM vol. 3, 4.10; AMD APM
+// vol. 2, 5.5), that caches leaves and table pointers of the user half and drops only what its CPU's own invalidations
+// cover. The freeing of a table and the reuse of a data page assert that no CPU's software MMU names the page.
+// Checking builds only. On the host build it is the only TLB there is. The protocol stands in swmmu.c.
+#pragma once
+#include "mm/page.h"
+
+struct space;
+struct table_policy;
+
+// How much one invalidation of an address drops beside the leaf.
+enum swmmu_mode {
+	SWMMU_X86,		// all table pointers of the loaded root (INVLPG)
+	SWMMU_WEAKEST,		// those above the address, and only if the flush says freed_tables (arm64; INVLPGB final-only)
+};
+// What this CPU will drop anyway before it touches user memory again. A check that finds such an entry meanwhile marks
+// it; whatever is marked must be gone when the CPU says that it owes nothing any more.
+enum swmmu_owes { SWMMU_OWES_NOTHING, SWMMU_OWES_LEAVES, SWMMU_OWES_ALL };
+
+#if CHECK
+// This CPU's invalidations: mm/inval.h calls them after the hardware's. IRQs either way, NMIs included, preemption off.
+void swmmu_flush_page(vaddr_t va, bool freed_tables);
+void swmmu_flush_user(void);
+void swmmu_flush_all(void);
+void swmmu_load_root(paddr_t root);
+void swmmu_joined(const struct space *s);	// s is loaded: its names, for the records
+
+// This CPU, IRQs off or in an NMI. Returns what was said before, which the caller says again in the end: they nest.
+enum swmmu_owes swmmu_owe(enum swmmu_owes what);
+// Another CPU, or this one, has flushed by means that this kernel cannot see (a hypervisor did it for it): what its
+// software MMU cached before counts as dropped, and is before that is used again. After the flush; any context.
+void swmmu_vouch(unsigned cpu);
+
+// Cache something, at random, along the loaded root's tables; bounded. IRQs off, or in an NMI.
+void swmmu_speculate(void);
+void swmmu_speculate_rarely(void);	// one time in eight
+
+bool swmmu_table_freed(const struct page *table, const struct table_policy *p);	// true: some CPU may still walk it
+void swmmu_page_freed(const struct page *head, unsigned order);	// a PAGE_ANON block: no CPU may still have a leaf of it
+
+// One access to user memory by way of this TLB, accessed and dirty bits as hardware sets them: for machines that have
+// no other. False: a page fault. No interrupt and no NMI may come between this and the access itself.
+bool swmmu_access(vaddr_t va, bool write, paddr_t *pa);
+#else
+static __always_inline void swmmu_flush_page(vaddr_t va, bool freed_tables) { }
+static __always_inline void swmmu_flush_user(void) { }
+static __always_inline void swmmu_flush_all(void) { }
+static __always_inline void swmmu_load_root(paddr_t root) { }
+static __always_inline void swmmu_joined(const struct space *s) { }
+static __always_inline enum swmmu_owes swmmu_owe(enum swmmu_owes what) { return what; }
+static __always_inline void swmmu_vouch(unsigned cpu) { }
+static __always_inline void swmmu_speculate(void) { }
+static __always_inline void swmmu_speculate_rarely(void) { }
+static __always_inline bool swmmu_table_freed(const struct page *table, const struct table_policy *p) { return false; }
+static __always_inline void swmmu_page_freed(const struct page *head, unsigned order) { }
+#endif
+
+// For tests. Those of checking builds only:
+// That CPU walks to va as its hardware would, by what it has cached, even if memory has changed since, and caches all it
+// sees. Random filling does not push it out. True: down to a leaf. By a cross-CPU call (IRQs on), or at once if it is
+// the own CPU (any context).
+bool swmmu_prime(unsigned cpu, vaddr_t va);
+bool swmmu_has_leaf(unsigned cpu, vaddr_t va);
+bool swmmu_has_table(unsigned cpu, vaddr_t va, int level);	// a pointer to the table of `level` through which va goes
+void swmmu_set_mode(enum swmmu_mode mode);			// all CPUs; a test restores SWMMU_X86
+void swmmu_quiet(bool on);	// nesting: no filling at random meanwhile, on any CPU, so that only what is primed is there
+u64 swmmu_violations(void);	// of all that the oracle counts: those that the software MMU found. Since boot or the last reset

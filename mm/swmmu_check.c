@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: MIT
+// What the software MMUs must not name: the scans at the freeing of a table and of a data page. See swmmu.c.
+#include "mm/swmmu_internal.h"
+#include "kernel/counter.h"
+#include "kernel/cpumask.h"
+#include "kernel/panic.h"
+#include "mm/oracle.h"
+#include "mm/tlb.h"
+
+#if CHECK
+static void report(const char *what, const struct swmmu *m, unsigned cpu, unsigned slot, u64 word, const struct table_policy *p)
+{
+	struct violation v = { .kind = word & SWMMU_LEAF ? VIOLATION_STALE_LEAF : VIOLATION_STALE_TABLE, .seen_by = what };
+	const char *policy = READ_ONCE(m->policy), *flush = READ_ONCE(m->flush);
+
+	v.policy = p ? p->name : policy ? policy : "none";
+	v.flush = flush ? flush : "none";
+	v.table = swmmu_frame(word);
+	v.level = swmmu_level(word);
+	v.walker_cpu = cpu;
+	v.va = READ_ONCE(m->va[slot]);
+	oracle_report(&v);
+}
+
+// Is this CPU on its way to drop the entry? Then it is marked. The order of the looks matters: a CPU that pays its debt
+// says so in `owes` before it takes the first sign of it back, and until it has dropped all; so when none of the signs is
+// seen any more and the word is still there, it has been kept.
+static bool owed(struct swmmu *m, unsigned cpu, unsigned slot, u64 word)
+{
+	bool lazy = READ_ONCE(per_cpu(cpu_tlb, cpu).lazy);
+	u32 owes;
+
+	smp_rmb();	// pairs with swmmu_owe()
+	owes = load_acquire(&m->owes);
+	if (owes != SWMMU_OWES_ALL && !((word & SWMMU_LEAF) && (lazy || owes == SWMMU_OWES_LEAVES)))
+		return false;
+	if (cmpxchg(&m->word[slot], word, word | SWMMU_OWED))
+		WRITE_ONCE(m->marked, 1);
+	return true;
+}
+
+static bool excused(struct swmmu *m, unsigned cpu, unsigned slot, u64 word)
+{
+	u64 debt = READ_ONCE(m->debt) << SWMMU_DEBT_SHIFT;
+
+	return word >> SWMMU_DEBT_SHIFT << SWMMU_DEBT_SHIFT != debt || owed(m, cpu, slot, word) ||
+	       (READ_ONCE(m->word[slot]) & ~SWMMU_OWED) != (word & ~SWMMU_OWED);
+}
+
+struct range {
+	paddr_t start, end;
+	bool leaf;			// leaves that map any of it, or pointers to the table
+};
+
+static bool names(u64 word, const struct range *r)
+{
+	paddr_t start = swmmu_frame(word);
+
+	if (!(word & SWMMU_VALID) || (word & SWMMU_PENDING) || !!(word & SWMMU_LEAF) != r->leaf)
+		return false;
+	return start < r->end && start + (r->leaf ? level_size(swmmu_level(word)) : PAGE_SIZE) > r->start;
+}
+
+static bool scan_cpu(unsigned cpu, const struct range *r, const struct table_policy *p)
+{
+	struct swmmu *m = per_cpu_ptr(&swmmu, cpu);
+	bool hit = false;
+
+	for (u64 left = READ_ONCE(m->used); left; left &= left - 1) {
+		unsigned slot = (unsigned)__builtin_ctzll(left);
+		u64 word = load_acquire(&m->word[slot]);
+
+		if (names(word, r) && !excused(m, cpu, slot, word)) {
+			report("adversary", m, cpu, slot, word, p);
+			hit = true;
+		}
+	}
+	return hit;
+}
+
+static bool scan(const struct range *r, const struct table_policy *p)
+{
+	bool hit = false;
+
+	smp_mb();	// what was unlinked before is unlinked for every walk whose word is not seen here
+	count(swmmu_checks);
+	for_each_cpu_in(cpu, &swmmu_filled)
+		hit |= scan_cpu(cpu, r, p);
+	return hit;
+}
+
+static bool root_is_loaded(paddr_t root, const struct table_policy *p)
+{
+	bool hit = false;
+
+	for_each_cpu(cpu) {
+		struct swmmu *m = per_cpu_ptr(&swmmu, cpu);
+
+		if (READ_ONCE(m->root) != root)
+			continue;
+		report("adversary", m, cpu, 0, (u64)PT_LEVELS << SWMMU_LEVEL_SHIFT | root >> PAGE_SHIFT, p);
+		hit = true;
+	}
+	return hit;
+}
+
+bool swmmu_table_freed(const struct page *table, const struct table_policy *p)
+{
+	paddr_t pa = page_to_phys(table);
+	const struct range r = { .start = pa, .end = pa + PAGE_SIZE };
+
+	return scan(&r, p) | (table->table_level == PT_LEVELS && root_is_loaded(pa, p));
+}
+
+void swmmu_page_freed(const struct page *head, unsigned order)
+{
+	paddr_t pa = page_to_phys(head);
+	const struct range r = { .start = pa, .end = pa + (PAGE_SIZE << order), .leaf = true };
+
+	scan(&r, NULL);
+}
+
+void swmmu_settle_marks(void)
+{
+	struct swmmu *m = this_cpu_ptr(&swmmu);
+
+	if (likely(!READ_ONCE(m->marked)))
+		return;
+	WRITE_ONCE(m->marked, 0);
+	for (u64 left = READ_ONCE(m->used); left; left &= left - 1) {
+		unsigned slot = (unsigned)__builtin_ctzll(left);
+		u64 word = READ_ONCE(m->word[slot]);
+
+		if (!(word & SWMMU_OWED))
+			continue;
+		if ((word & SWMMU_LEAF) && READ_ONCE(this_cpu_ptr(&cpu_tlb)->lazy)) {	// owed still
+			WRITE_ONCE(m->marked, 1);
+			continue;
+		}
+		report("adversary, after its CPU had caught up", m, cpu_id(), slot, word, NULL);
+		WRITE_ONCE(m->word[slot], word & ~SWMMU_OWED);
+	}
+}
+
+enum swmmu_owes swmmu_owe(enum swmmu_owes what)
+{
+	struct swmmu *m = this_cpu_ptr(&swmmu);
+	enum swmmu_owes before = READ_ONCE(m->owes);
+
+	if (what == SWMMU_OWES_NOTHING)
+		swmmu_settle_marks();
+	store_release(&m->owes, (u32)what);
+	smp_mb();	// said before the first sign of the debt goes: pairs with owed()
+	return before;
+}
+
+static const struct swmmu *of(unsigned cpu) { return per_cpu_ptr(&swmmu, cpu); }
+
+static bool has(unsigned cpu, vaddr_t va, u64 leaf, int level)
+{
+	const struct swmmu *m = of(cpu);
+
+	for (unsigned slot = 0; slot < SWMMU_SLOTS; slot++) {
+		u64 word = READ_ONCE(m->word[slot]);
+
+		if ((word & (SWMMU_VALID | SWMMU_PENDING | SWMMU_LEAF)) == (SWMMU_VALID | leaf) &&
+		    (leaf || swmmu_level(word) == level) && swmmu_covers(word, READ_ONCE(m->va[slot]), va))
+			return true;
+	}
+	return false;
+}
+
+bool swmmu_has_leaf(unsigned cpu, vaddr_t va) { return has(cpu, va, SWMMU_LEAF, 0); }
+bool swmmu_has_table(unsigned cpu, vaddr_t va, int level) { return has(cpu, va, 0, level); }
+#endif

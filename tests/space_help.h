@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: MIT
+// What the suites of collapse, split, discard and move share: pages with stamps, and every pair that they run under.
+#pragma once
+#include "mm/space.h"
+
+#define BASE 0x10000000000ull		// the start of an L3 table
+#define RW (PROT_R | PROT_W)
+#define HUGE_SIZE level_size(2)
+
+// First and last word of each page, by user accesses: the calling thread runs in the space. `seed` tells stamps apart.
+void stamp_pages(vaddr_t va, unsigned pages, u64 seed);
+unsigned stamped_pages(vaddr_t va, unsigned pages, u64 seed);	// how many hold their stamps
+unsigned zero_pages(vaddr_t va, unsigned pages);
+// Run the scene under each policy with back-end ipi, and under each back-end that this machine has with policy rcu.
+void under_each_pair(void (*scene)(const struct table_policy *p, const struct flush_backend *b));
+// The frame at va without a pin that stays; NULL: none. The level of its leaf, 0: none.
+struct page *frame_at(struct space *s, vaddr_t va);
+int leaf_level(struct space *s, vaddr_t va);

@@ -1,0 +1,37 @@
+#!/bin/busybox sh
+# SPDX-License-Identifier: MIT
+# Init of L1 (tools/nested.py): load KVM, count what its tracepoints see, run /l2 on the second serial port, and report
+# on the first one: "nested: status N" and "nested: EVENT KEY=VALUE COUNT".
+/bin/busybox --install -s /bin
+export PATH=/bin:/usr/bin
+mount -t proc proc /proc
+mount -t sysfs sysfs /sys
+mount -t devtmpfs devtmpfs /dev
+mount -t tmpfs tmpfs /tmp
+mount -t tracefs tracefs /sys/kernel/tracing
+for module in irqbypass kvm kvm-amd; do
+	insmod /modules/$module.ko || echo "nested: error: $module.ko cannot be loaded"
+done
+[ -c /dev/kvm ] || echo "nested: error: L1 has no /dev/kvm"
+
+# A histogram of an event over one of its fields: counted in the kernel, so that none is lost.
+events=/sys/kernel/tracing/events/kvm
+traced="kvm_pv_tlb_flush:need_flush_tlb kvm_hv_flush_tlb:flags kvm_hv_flush_tlb_ex:flags kvm_hv_hypercall:code"
+for each in $traced; do
+	echo "hist:keys=${each#*:}" >$events/${each%:*}/trigger
+done
+
+stty -F /dev/ttyS1 raw -echo 115200
+echo "nested: begin"
+sh /l2 </dev/ttyS1 >/dev/ttyS1 2>/tmp/errors
+status=$?
+# QEMU's own words only where it failed: it also warns of more vCPUs than CPUs, which is what is wanted here.
+case $status in
+1 | 1[3-9]?) cat /tmp/errors >/dev/ttyS1 ;;
+esac
+for each in $traced; do
+	sed -n "s/^{ *\([a-z_]*\): *\([0-9]*\) *} *hitcount: *\([0-9]*\).*/nested: ${each%:*} \1=\2 \3/p" $events/${each%:*}/hist
+done
+echo "nested: status $status"
+sleep 0.3	# the serial ports drain
+echo b >/proc/sysrq-trigger	# at once, without taking CPUs and devices down; -no-reboot makes it the end

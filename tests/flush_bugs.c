@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: MIT
+// Flushes that were left out or came in the wrong order, in this kernel's history and in others': each scene is played
+// twice, intact and with a step taken out, before the eyes of the adversary (mm/swmmu.h), which has cached all that it may.
+#include "kernel/errno.h"
+#include "kernel/inject.h"
+#include "kernel/mutant.h"
+#include "kernel/test.h"
+#include "kernel/time.h"
+#include "mm/inval.h"
+#include "mm/oracle.h"
+#include "mm/swmmu.h"
+#include "mm/tlb.h"
+#include "tests/mm_help.h"
+#include "tests/walk_hold.h"
+
+#if CHECK
+STALL_DECLARE(discard_between);
+STALL_DECLARE(tlb_loaded);
+MUTANT_DECLARE(no_flush_without_leaf);
+MUTANT_DECLARE(flush_skips_lazy);
+MUTANT_DECLARE(tlb_bit_last);
+
+static void intact_and_mutated(struct mutant *m, u64 (*play)(void))
+{
+	struct mm_balance b;
+
+	swmmu_quiet(true);	// what is cached is what the scene primes
+	mm_balance_begin(&b);
+	EXPECT_EQ(play(), 0);
+	mm_balance_end(&b);
+	oracle_expect_violations(true);
+	WRITE_ONCE(m->on, 1);
+	EXPECT(play() > 0);
+	WRITE_ONCE(m->on, 0);
+	oracle_expect_violations(false);
+	swmmu_quiet(false);
+}
+
+static struct space *one_page(const char *policy, const char *flush)
+{
+	struct space *s = space_create_with(policy_find(policy), flush_find(flush));
+
+	if (EXPECT(s))
+		EXPECT_EQ(space_map(s, BASE, PAGE_SIZE, RW, 1, MAP_POPULATE), 0);
+	return s;
+}
+
+// A thread that runs in the space, on another CPU, until it is told to leave.
+struct resident {
+	struct space *s;
+	u32 there, go;
+};
+
+static int reside(void *arg)
+{
+	struct resident *r = arg;
+
+	space_attach(r->s);
+	store_release(&r->there, 1u);
+	while (!load_acquire(&r->go))
+		thread_yield();
+	space_detach();
+	return 0;
+}
+
+// ---- Tables go, and no leaf was there (Linux, 2018: the path on which no batch could be allocated) ---------------------
+
+static void prime_and_fail_batches(struct stall_point *p, void *arg)
+{
+	swmmu_prime(mm_other_cpu(0), BASE);		// down to the empty table
+	EXPECT(swmmu_has_table(mm_other_cpu(0), BASE, 1));
+	inject_alloc_failures_from(1);
+}
+
+static u64 discard_with_empty_tables_cached(void)
+{
+	struct resident r = { .s = one_page("rcu", "ipi") };
+	u64 violations = swmmu_violations();
+	struct thread *t;
+
+	if (!r.s || !(t = mm_thread("resident", reside, &r, mm_other_cpu(0))))
+		return 0;
+	spin_until(load_acquire(&r.there), "resident", -1);
+	stall_discard_between.action = prime_and_fail_batches;
+	stall_arm(&stall_discard_between, r.s, 0, 0, 0);
+	EXPECT_EQ(space_discard(r.s, BASE, PAGE_SIZE), 0);
+	EXPECT(inject_fired());
+	inject_alloc_failure(0);
+	EXPECT_EQ(stall_discard_between.hits, 1);
+	stall_release(&stall_discard_between);
+	store_release(&r.go, 1u);
+	mm_join(t);
+	space_put(r.s);
+	return swmmu_violations() - violations;
+}
+
+TEST(history, no_leaf_present_and_no_batch, NEEDS_CPUS2)
+{
+	intact_and_mutated(&mutant_no_flush_without_leaf, discard_with_empty_tables_cached);
+}
+
+// ---- Lazy CPUs left out although tables are freed (Linux, 2018) ----------------------------------------------------------
+
+static u64 unmap_while_held_lazily(void)
+{
+	struct resident r = { .s = one_page("ipi", "ipi"), .go = 1 };
+	u64 violations = swmmu_violations();
+
+	if (!r.s)
+		return 0;
+	mm_join(mm_thread("resident", reside, &r, mm_other_cpu(0)));
+	EXPECT(cpumask_test(&r.s->cpus, mm_other_cpu(0)));	// its CPU idles and has left the root where it is
+	EXPECT(swmmu_prime(mm_other_cpu(0), BASE));
+	EXPECT_EQ(space_unmap(r.s, BASE, PAGE_SIZE), 0);
+	space_put(r.s);
+	return swmmu_violations() - violations;
+}
+
+TEST(history, lazy_cpus_walk_too, NEEDS_CPUS2) { intact_and_mutated(&mutant_flush_skips_lazy, unmap_while_held_lazily); }
+
+// ---- The bit in the CPU mask set last ------------------------------------------------------------------------------------
+
+struct joining {
+	struct resident r;
+	u32 primed, returned;
+};
+
+// The CPU has the root and has cached what it could, interrupts off; the unmapper has to wait for it, or does not.
+static void prime_while_joining(struct stall_point *p, void *arg)
+{
+	struct joining *j = arg;
+	u64 awaited = walk_awaited();
+
+	EXPECT(swmmu_prime(cpu_id(), BASE));
+	store_release(&j->primed, 1u);
+	spin_until(walk_awaited() != awaited || load_acquire(&j->returned), "the unmapper", -1);
+}
+
+static u64 unmap_while_joining(void)
+{
+	struct joining j = { .r = { .s = one_page("ipi", "ipi"), .go = 1 } };
+	u64 violations = swmmu_violations();
+	struct thread *t;
+
+	if (!j.r.s)
+		return 0;
+	stall_tlb_loaded.action = prime_while_joining;
+	stall_tlb_loaded.arg = &j;
+	stall_arm(&stall_tlb_loaded, j.r.s, 0, 0, 0);
+	t = mm_thread("resident", reside, &j.r, mm_other_cpu(0));
+	if (!t)
+		return 0;
+	spin_until(load_acquire(&j.primed), "resident", -1);
+	EXPECT_EQ(space_unmap(j.r.s, BASE, PAGE_SIZE), 0);
+	store_release(&j.returned, 1u);
+	mm_join(t);
+	stall_release(&stall_tlb_loaded);
+	space_put(j.r.s);
+	return swmmu_violations() - violations;
+}
+
+TEST(history, mask_bit_set_last, NEEDS_CPUS2) { intact_and_mutated(&mutant_tlb_bit_last, unmap_while_joining); }
+
+// ---- What else the adversary rests on ----------------------------------------------------------------------------------------
+
+// A CPU that holds a space lazily is skipped by flushes of leaves: so it must not touch user memory.
+TEST(history, lazy_cpu_touches_no_user_memory, 0)
+{
+	struct space *s = one_page("rcu", "ipi");
+	u64 v = 0;
+
+	REQUIRE(s);
+	preempt_disable();
+	space_attach(s);
+	EXPECT_EQ(arch_user_read64_nofault(BASE, &v), 0);
+	current->space = NULL;			// as a kernel thread that the CPU turns to: the root stays
+	space_switch(current, current);
+	EXPECT(this_cpu_read(cpu_tlb.loaded) == s);
+	EXPECT_EQ(arch_user_read64_nofault(BASE, &v), -EFAULT);
+	EXPECT_EQ(arch_user_write64_nofault(BASE, 1), -EFAULT);
+	current->space = s;
+	space_switch(current, current);
+	preempt_enable();
+	space_detach();
+	space_put(s);
+}
+
+static u64 fills(void)
+{
+	struct counters c;
+
+	counters_snapshot(&c);
+	return c.swmmu_fills;
+}
+
+// Without anybody's priming: what an invalidation has dropped comes back at ticks.
+TEST(adversary, fills_at_random, 0)
+{
+	struct space *s = one_page("rcu", "ipi");
+	u64 before;
+
+	REQUIRE(s);
+	space_attach(s);
+	preempt_disable();
+	inval_user();
+	preempt_enable();
+	before = fills();
+	for (u64 end = now_ns() + 10 * NSEC_PER_SEC; fills() == before && now_ns() < end;)
+		cpu_relax();
+	EXPECT(fills() > before);
+	space_detach();
+	space_put(s);
+}
+#endif

@@ -1,0 +1,487 @@
+// SPDX-License-Identifier: MIT
+// tlb_flush=lazy: what other CPUs may see until they sweep, who waits for whom, and what cannot wait. A CPU that is held
+// with interrupts off neither ticks nor switches: it has not swept before it is let go.
+#include "kernel/inject.h"
+#include "kernel/mutant.h"
+#include "kernel/test.h"
+#include "kernel/time.h"
+#include "mm/flush_lazy.h"
+#include "mm/oracle.h"
+#include "mm/walk.h"
+#include "tests/mm_help.h"
+#include "tests/walk_hold.h"
+
+#if CHECK
+MUTANT_DECLARE(lazy_no_settle);
+MUTANT_DECLARE(lazy_no_wait);
+MUTANT_DECLARE(lazy_late_generation);
+STALL_DECLARE(lazy_flushed);
+
+enum { OLD = 0x1111, NEW = 0x2222 };
+
+static const struct flush_backend *lazy_flush(void) { return flush_find("lazy"); }
+
+// How often somebody has begun to wait for other CPUs' flushes.
+static u64 counted_waits(void)
+{
+	struct counters c;
+
+	counters_snapshot(&c);
+	return c.lazy_settled + c.ipi_flush;
+}
+
+// A thread of another CPU runs in the space and keeps interrupts off from its first read of the page until it is told to
+// go on, or somebody waits for its CPU to flush. It reads once more then, and once more when it has swept.
+struct reader {
+	struct space *s;
+	vaddr_t va;
+	u32 there, go;
+	u32 no_sweep;			// none will come: nothing is put off
+	u32 done;			// what the test does meanwhile has returned
+	bool held_reads, held_again;	// could BASE be read: at first, and just before interrupts go on
+	bool done_before;		// … was the other done when it was read again
+	u64 held_value;
+	bool after_reads;		// … after a sweep
+};
+
+static int read_with_interrupts_off(void *arg)
+{
+	u64 v, sweeps, waits = counted_waits();
+	struct reader *r = arg;
+	irqflags_t flags;
+
+	space_attach(r->s);
+	flags = irq_save();
+	r->held_reads = !arch_user_read64_nofault(r->va, &v) && v == OLD;
+	store_release(&r->there, 1u);
+	spin_until(load_acquire(&r->go) || counted_waits() != waits, "the unmapper", -1);
+	r->done_before = load_acquire(&r->done);
+	r->held_again = !arch_user_read64_nofault(r->va, &r->held_value);
+	sweeps = mm_counted_here(lazy_sweeps);
+	irq_restore(flags);
+	spin_until(READ_ONCE(r->no_sweep) || mm_counted_here(lazy_sweeps) != sweeps, "the own sweep", -1);
+	r->after_reads = !arch_user_read64_nofault(r->va, &v) && v == OLD;
+	space_detach();
+	return 0;
+}
+
+// Each round takes another address: a TLB with few sets may not keep the entry.
+#define ROUNDS 16
+static struct thread *begin(struct reader *r, const char *policy, unsigned round)
+{
+	struct space *s = space_create_with(policy_find(policy), lazy_flush());
+	struct thread *t;
+
+	*r = (struct reader){ .s = s, .va = BASE + 7 * round * PAGE_SIZE };
+	if (!EXPECT(s))
+		return NULL;
+	EXPECT_EQ(space_map(s, r->va, PAGE_SIZE, RW, 1, MAP_POPULATE), 0);
+	space_attach(s);
+	EXPECT_EQ(arch_user_write64(r->va, OLD), 0);
+	space_detach();
+	t = mm_thread("reader", read_with_interrupts_off, r, mm_other_cpu(0));
+	if (t)
+		spin_until(load_acquire(&r->there), "reader", -1);
+	return t;
+}
+
+// The old page for as long as the CPU has not swept, and never another's: the frame and the tables are held. And nobody
+// was interrupted for it.
+static bool old_page_seen(unsigned round)
+{
+	struct counters before, after;
+	struct page *table;
+	struct reader r;
+	struct thread *t = begin(&r, "rcu", round);
+
+	if (!t)
+		return false;
+	table = mm_table(r.s, r.va, 1);
+	counters_snapshot(&before);
+	EXPECT_EQ(space_unmap(r.s, r.va, PAGE_SIZE), 0);
+	counters_snapshot(&after);
+	EXPECT_EQ(after.lazy_deferred - before.lazy_deferred, 1);
+	EXPECT_EQ(after.ipi_flush - before.ipi_flush, 0);
+	EXPECT_EQ(lazy_held(), PT_LEVELS);		// one frame and the tables below the root
+	EXPECT_EQ(mm_state(table), TABLE_UNLINKED);
+	store_release(&r.go, 1u);
+	mm_join(t);
+	EXPECT(r.held_reads && !r.after_reads);
+	if (r.held_again)
+		EXPECT_EQ(r.held_value, OLD);
+	lazy_flush()->drain();
+	EXPECT_EQ(lazy_held(), 0);
+	space_put(r.s);
+	return r.held_again;
+}
+
+TEST(flush_lazy, old_page_until_the_sweep, NEEDS_CPUS2)
+{
+	struct mm_balance b;
+	bool seen = false;
+
+	mm_balance_begin(&b);
+	for (unsigned i = 0; i < ROUNDS && !seen && !test_failed(); i++)
+		seen = old_page_seen(i);
+	EXPECT(seen);
+	mm_balance_end(&b);
+}
+
+static void map_anew(const struct reader *r)
+{
+	EXPECT_EQ(space_map(r->s, r->va, PAGE_SIZE, RW, 1, MAP_POPULATE), 0);
+	space_attach(r->s);
+	EXPECT_EQ(arch_user_write64(r->va, NEW), 0);
+	space_detach();
+}
+
+static void map_only(const struct reader *r) { EXPECT_EQ(space_map(r->s, r->va, PAGE_SIZE, RW, 1, 0), 0); }
+
+static void map_neighbour(const struct reader *r)
+{
+	EXPECT_EQ(space_map(r->s, r->va + PAGE_SIZE, PAGE_SIZE, RW, 1, MAP_POPULATE), 0);
+}
+
+static void move_there(const struct reader *r)
+{
+	vaddr_t far = BASE - level_size(4);	// under tables of its own, which nothing waits for
+
+	EXPECT_EQ(space_map(r->s, far, level_size(2), RW, 1, 0), 0);
+	EXPECT_EQ(space_move(r->s, far, ALIGN_DOWN(r->va, level_size(2)), level_size(2)), 0);
+}
+
+static void unmap_again(const struct reader *r) { EXPECT_EQ(space_unmap_sync(r->s, r->va, PAGE_SIZE), 0); }
+
+// Unmap, then something that must not leave the old page in reach. Was it, when that had returned?
+static bool reachable_after(void (*what)(const struct reader *), unsigned round)
+{
+	struct thread *t;
+	struct reader r;
+
+	t = begin(&r, "rcu", round);
+	if (!t)
+		return false;
+	EXPECT_EQ(space_unmap(r.s, r.va, PAGE_SIZE), 0);
+	what(&r);
+	store_release(&r.done, 1u);
+	store_release(&r.go, 1u);
+	mm_join(t);
+	EXPECT(r.held_reads);
+	space_put(r.s);
+	return r.done_before && r.held_again && r.held_value == OLD;
+}
+
+static void needs_settling(void (*what)(const struct reader *))
+{
+	bool reached = false;
+
+	for (unsigned i = 0; i < 2; i++)
+		EXPECT(!reachable_after(what, i));
+	mutant_set(lazy_no_settle, 1);
+	for (unsigned i = 0; i < ROUNDS && !reached && !test_failed(); i++)
+		reached = reachable_after(what, i);
+	mutant_set(lazy_no_settle, 0);
+	EXPECT(reached);
+}
+
+// Something new at the same address: the old page would be seen through the new mapping.
+TEST(flush_lazy, same_address_settles_first, NEEDS_CPUS2) { needs_settling(map_anew); }
+// Also if it is only reserved: the first touch must fault and find zeroes.
+TEST(flush_lazy, reserving_settles_first, NEEDS_CPUS2) { needs_settling(map_only); }
+TEST(flush_lazy, moving_there_settles_first, NEEDS_CPUS2) { needs_settling(move_there); }
+// Another page under the table that waits: a CPU that still has the old table cached would not find it.
+TEST(flush_lazy, under_a_waiting_table_settles_first, NEEDS_CPUS2) { needs_settling(map_neighbour); }
+
+// An unmap that promises, finds nothing (another has cleared the entry and not flushed), and must flush all the same.
+TEST(history, cleared_by_another_and_not_flushed, NEEDS_CPUS2) { needs_settling(unmap_again); }
+
+// Without memory for the record the flush is not put off: the unmap waits for the reader.
+TEST(flush_lazy, no_memory_for_the_record, NEEDS_CPUS2)
+{
+	struct counters before, after;
+	struct mm_balance b;
+	struct reader r;
+	struct thread *t;
+
+	mm_balance_begin(&b);
+	t = begin(&r, "ipi", 0);
+	REQUIRE(t);
+	WRITE_ONCE(r.no_sweep, 1);
+	counters_snapshot(&before);
+	inject_alloc_failure(1);
+	EXPECT_EQ(space_unmap(r.s, r.va, PAGE_SIZE), 0);
+	EXPECT(inject_fired());
+	inject_alloc_failure(0);
+	store_release(&r.done, 1u);
+	counters_snapshot(&after);
+	EXPECT_EQ(after.lazy_refused - before.lazy_refused, 1);
+	EXPECT_EQ(after.lazy_deferred - before.lazy_deferred, 0);
+	EXPECT_EQ(lazy_held(), 0);
+	store_release(&r.go, 1u);
+	mm_join(t);
+	EXPECT(!r.done_before);
+	space_put(r.s);
+	mm_balance_end(&b);
+}
+
+// Completes what is complete, calls the others, waits. The kernel's own thread for that may have its place on the CPU that
+// a test holds.
+static int drainer(void *unused)
+{
+	lazy_flush()->drain();
+	return 0;
+}
+
+// A CPU that sweeps may only claim what was posted before its flush: it caches a page after that flush, the page is
+// unmapped, and the frame must wait for the next sweep.
+struct late {
+	struct space *s;
+	vaddr_t va;		// two pages
+	u32 there, first, flushed, second, swept, go;
+	bool stale;
+};
+
+static bool reads_old(vaddr_t va)
+{
+	u64 v;
+
+	return !arch_user_read64_nofault(va, &v) && v == OLD;
+}
+
+static void between_flush_and_claim(struct stall_point *p, void *arg)
+{
+	struct late *l = arg;
+
+	reads_old(l->va + PAGE_SIZE);
+	store_release(&l->flushed, 1u);
+	spin_until(load_acquire(&l->second), "the second unmap", -1);
+}
+
+static int sweep_in_between(void *arg)
+{
+	struct late *l = arg;
+	irqflags_t flags;
+
+	space_attach(l->s);
+	flags = irq_save();
+	store_release(&l->there, 1u);
+	spin_until(load_acquire(&l->first), "the first unmap", -1);
+	lazy_sweep();
+	store_release(&l->swept, 1u);
+	spin_until(load_acquire(&l->go), "the test", -1);
+	l->stale = reads_old(l->va + PAGE_SIZE);
+	irq_restore(flags);
+	space_detach();
+	return 0;
+}
+
+// Is the second page freed while it can be read?
+static bool freed_under_a_reader(unsigned round, bool intact)
+{
+	struct late l = { .s = space_create_with(policy_find("rcu"), lazy_flush()), .va = BASE + 7 * round * PAGE_SIZE };
+	struct thread *t, *d;
+	bool freed;
+
+	if (!EXPECT(l.s))
+		return false;
+	EXPECT_EQ(space_map(l.s, l.va, 2 * PAGE_SIZE, RW, 1, MAP_POPULATE), 0);
+	space_attach(l.s);
+	EXPECT_EQ(arch_user_write64(l.va + PAGE_SIZE, OLD), 0);
+	space_detach();
+	t = mm_thread("sweeper", sweep_in_between, &l, mm_other_cpu(0));
+	if (!t)
+		return false;
+	spin_until(load_acquire(&l.there), "sweeper", -1);
+	stall_lazy_flushed.action = between_flush_and_claim;
+	stall_lazy_flushed.arg = &l;
+	stall_lazy_flushed.cpu = (int)mm_other_cpu(0);
+	stall_arm(&stall_lazy_flushed, NULL, 0, 0, 0);
+	EXPECT_EQ(space_unmap(l.s, l.va, PAGE_SIZE), 0);
+	store_release(&l.first, 1u);
+	spin_until(load_acquire(&l.flushed), "the sweep", -1);
+	EXPECT_EQ(space_unmap(l.s, l.va + PAGE_SIZE, PAGE_SIZE), 0);
+	store_release(&l.second, 1u);
+	spin_until(load_acquire(&l.swept), "the sweep", -1);
+	d = mm_thread("drainer", drainer, NULL, cpu_id());
+	for (int i = 0; i < 3 || (!intact && lazy_held()); i++)
+		thread_sleep_ns(tick_ns());
+	freed = !lazy_held();
+	store_release(&l.go, 1u);
+	mm_join(t);
+	mm_join(d);
+	stall_release(&stall_lazy_flushed);
+	space_put(l.s);
+	return freed && l.stale;
+}
+
+TEST(flush_lazy, claims_what_came_before_the_flush, NEEDS_CPUS2)
+{
+	bool freed = false;
+
+	for (unsigned i = 0; i < 2; i++)
+		EXPECT(!freed_under_a_reader(i, true));
+	oracle_expect_violations(true);	// the adversary's, at the frame
+	mutant_set(lazy_late_generation, 1);
+	for (unsigned i = 0; i < ROUNDS && !freed && !test_failed(); i++)
+		freed = freed_under_a_reader(i, false);
+	mutant_set(lazy_late_generation, 0);
+	oracle_expect_violations(false);
+	EXPECT(freed);
+}
+
+// A walk of another CPU, whose thread runs in the space, held before it reads a table.
+enum until { UNMAPPED, SWEPT, FREED };		// when the walker goes on; a sweep needs its interrupts on
+struct lazy_walk {
+	struct walk_job job;
+	struct page *table;
+	u32 there, returned;
+	enum until until;
+};
+
+static void hold_walker(struct stall_point *p, void *arg)
+{
+	struct lazy_walk *w = arg;
+	u64 sweeps = mm_counted_here(lazy_sweeps);
+
+	store_release(&w->there, 1u);
+	spin_until(load_acquire(&w->returned), "the unmapper", -1);
+	if (w->until >= SWEPT)
+		spin_until(mm_counted_here(lazy_sweeps) != sweeps, "the own sweep", -1);
+	if (w->until >= FREED)
+		spin_until(mm_state(w->table) == TABLE_FREE, "the table", -1);
+}
+
+static u64 unmap_under_walk(const struct table_policy *policy, enum until until)
+{
+	u64 violations = oracle_violations();
+	struct lazy_walk w = { .until = until };
+	struct space *s = space_create_with(policy, lazy_flush());
+	struct thread *walker;
+
+	if (!EXPECT(s))
+		return 0;
+	w.job = (struct walk_job){ .s = s, .va = BASE, .local = true };
+	EXPECT_EQ(space_map(s, BASE, PAGE_SIZE, RW, 1, MAP_POPULATE), 0);
+	w.table = mm_table(s, BASE, 1);
+	stall_walk_level.action = hold_walker;
+	stall_walk_level.arg = &w;
+	stall_arm(&stall_walk_level, s, BASE, BASE + PAGE_SIZE, 2);
+	walker = mm_thread("walker", walk_once, &w.job, mm_other_cpu(0));
+	if (!EXPECT(walker))
+		return 0;
+	spin_until(load_acquire(&w.there), "walker", -1);
+	EXPECT_EQ(space_unmap(s, BASE, PAGE_SIZE), 0);		// it does not wait
+	if (policy->walker == WALKER_IRQS_OFF && !MUTANT(lazy_no_wait))
+		EXPECT_EQ(mm_state(w.table), TABLE_UNLINKED);
+	if (MUTANT(lazy_no_wait))
+		lazy_flush()->drain();
+	store_release(&w.returned, 1u);
+	if (until == FREED)
+		lazy_flush()->drain();		// the thread that completes may have its place on the walker's CPU
+	mm_join(walker);
+	stall_release(&stall_walk_level);
+	EXPECT_EQ(w.job.got, 0);
+	lazy_flush()->drain();
+	if (policy->drain)
+		policy->drain();
+	EXPECT_EQ(mm_state(w.table), TABLE_FREE);
+	space_put(s);
+	return oracle_violations() - violations;
+}
+
+// A sweep cannot happen inside a walk with interrupts off: the table is held until the walker has left.
+TEST(flush_lazy, table_held_for_an_interrupts_off_walk, NEEDS_CPUS2)
+{
+	for (int i = 0; i < 10; i++)
+		EXPECT_EQ(unmap_under_walk(policy_find("ipi"), UNMAPPED), 0);
+	oracle_expect_violations(true);
+	mutant_set(lazy_no_wait, 1);
+	EXPECT(unmap_under_walk(policy_find("ipi"), UNMAPPED) > 0);
+	mutant_set(lazy_no_wait, 0);
+	oracle_expect_violations(false);
+}
+
+// With interrupts on it is swept over.
+TEST(flush_lazy, immediate_is_swept_over, NEEDS_CPUS2)
+{
+	oracle_expect_violations(true);
+	for (int i = 0; i < 10; i++)
+		EXPECT(unmap_under_walk(policy_find("immediate"), FREED) > 0);
+	oracle_expect_violations(false);
+}
+
+TEST(flush_lazy, safe_policies_are_clean, NEEDS_CPUS2)
+{
+	FOR_EACH_POLICY(p) {
+		enum until until = (*p)->walker == WALKER_IRQS_OFF ? UNMAPPED : SWEPT;
+
+		if (pair_verdict(*p, lazy_flush()).safe && unmap_under_walk(*p, until))
+			test_fail(__FILE__, __LINE__, "table_free=%s", (*p)->name);
+	}
+}
+
+static u64 counted_calls(void)
+{
+	struct counters c;
+
+	counters_snapshot(&c);
+	return c.lazy_calls;
+}
+
+// A CPU that does not come by itself is called, and what waits for it goes on.
+TEST(flush_lazy, holdout_is_called, NEEDS_CPUS2)
+{
+	u64 calls = counted_calls();
+	struct reader r;
+	struct thread *t = begin(&r, "rcu", 0), *d;
+
+	REQUIRE(t);
+	EXPECT_EQ(space_unmap(r.s, r.va, PAGE_SIZE), 0);
+	d = mm_thread("drainer", drainer, NULL, cpu_id());
+	while (counted_calls() == calls)
+		thread_sleep_ns(tick_ns());
+	EXPECT(lazy_held() > 0);
+	store_release(&r.go, 1u);
+	mm_join(t);
+	mm_join(d);
+	EXPECT_EQ(lazy_held(), 0);
+	space_put(r.s);
+}
+
+// A CPU that stops its tick leaves the space that it holds lazily: later unmaps need not wait for it.
+TEST(flush_lazy, idle_cpu_leaves, NEEDS_CPUS2)
+{
+	struct space *s = space_create_with(policy_find("ipi"), lazy_flush());
+	struct walk_job job = { .s = s, .va = BASE, .local = true };
+
+	REQUIRE(s);
+	EXPECT_EQ(space_map(s, BASE, PAGE_SIZE, RW, 1, MAP_POPULATE), 0);
+	mm_join(mm_thread("walker", walk_once, &job, mm_other_cpu(0)));		// its CPU now holds the space lazily
+	if (EXPECT_EQ(job.got, 1))
+		page_unpin(job.page, false);
+	while (cpumask_test(&s->cpus, mm_other_cpu(0)))
+		thread_sleep_ns(tick_ns());
+	EXPECT_EQ(space_unmap(s, BASE, PAGE_SIZE), 0);
+	EXPECT_EQ(lazy_held(), 0);
+	space_put(s);
+}
+
+// What waits when the space goes holds nobody up, and nothing is lost.
+TEST(flush_lazy, exit_with_flushes_waiting, NEEDS_CPUS2)
+{
+	struct mm_balance b;
+	struct reader r;
+	struct thread *t;
+
+	mm_balance_begin(&b);
+	FOR_EACH_POLICY(p) {
+		t = begin(&r, (*p)->name, 0);
+		REQUIRE(t);
+		EXPECT_EQ(space_unmap(r.s, r.va, PAGE_SIZE), 0);
+		store_release(&r.go, 1u);
+		space_put(r.s);		// the reader's is the last count, or this is
+		mm_join(t);
+	}
+	mm_balance_end(&b);
+}
+#endif

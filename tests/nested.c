@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: MIT
+// The bug of 2012 for real: a hypervisor takes the processor from walkers in the middle of their walks, because it has
+// fewer processors than this machine (ACCEL=nested SMP=4: docs/nested.md). The load is that of mode=torture. The last
+// test prints what the runner compares with the hypervisor's own counts.
+#include <arch/hyperv.h>
+#include "kernel/mutant.h"
+#include "kernel/steal.h"
+#include "kernel/test.h"
+#include "kernel/time.h"
+#include "mm/oracle.h"
+#include "mm/space.h"
+#include "tests/mm_help.h"
+#include "tests/mm_load.h"
+
+#define CONVICT_NS (60 * NSEC_PER_SEC)
+#define SAFE_MS 1000
+#define BASE 0x10000000000ull
+#define RW (PROT_R | PROT_W)
+
+static const char *kvm_missing(void)
+{
+	return steal_owner() == STEAL_KVM ? steal_missing() : "needs a hypervisor that keeps steal-time records";
+}
+
+static const char *hyperv_missing(void)
+{
+	return arch_hyperv_missing() ? "needs Hyper-V's flush hypercalls" : NULL;
+}
+
+#if CHECK
+static void convict(const struct table_policy *p, const struct flush_backend *b)
+{
+	u64 start = now_ns(), violations = 0;
+	struct mm_load_result r;
+
+	for (u64 seed = test_seed(); !violations && now_ns() - start < CONVICT_NS; seed++) {
+		REQUIRE(!run_mm_load(p, b, seed, SAFE_MS, &r));
+		violations = r.violations;
+	}
+	log_info("%s+%s: %lu violations after %lu ms", p->name, b->name, violations, (u64)((now_ns() - start) / NSEC_PER_MSEC));
+	EXPECT(violations);
+}
+
+static void acquit(const struct table_policy *p, const struct flush_backend *b, struct counters *sum)
+{
+	struct mm_load_result r;
+
+	REQUIRE(!run_mm_load(p, b, test_seed(), SAFE_MS, &r));
+	log_info("%s+%s", p->name, b->name);
+	mm_load_print(&r);
+	EXPECT(mm_load_clean(&r));
+	EXPECT(mm_load_evidence(&r.counted));
+	sum->flush_pv_flagged += r.counted.flush_pv_flagged;
+	sum->flush_hv_calls += r.counted.flush_hv_calls;
+	sum->flush_hv_fallbacks += r.counted.flush_hv_fallbacks;
+	sum->ipi_flush += r.counted.ipi_flush;
+}
+
+// The verdict that is computed is what is found.
+static void judge_all(const char *flush, bool safe, struct counters *sum)
+{
+	const struct flush_backend *b = flush_find(flush);
+
+	FOR_EACH_POLICY(p) {
+		if (pair_verdict(*p, b).safe != safe)
+			continue;
+		if (safe)
+			acquit(*p, b, sum);
+		else
+			convict(*p, b);
+	}
+}
+
+TEST(nested, pv_unsafe, NEEDS_CHECK | NEEDS_CPUS4)
+{
+	if (kvm_missing())
+		SKIP(kvm_missing());
+	judge_all("pv", false, NULL);
+}
+
+TEST(nested, pv_safe, NEEDS_CHECK | NEEDS_CPUS4)
+{
+	struct counters sum = { 0 };
+
+	if (kvm_missing())
+		SKIP(kvm_missing());
+	judge_all("pv", true, &sum);
+	log_info("of %lu shootdowns %lu were left to the hypervisor", sum.ipi_flush, sum.flush_pv_flagged);
+	EXPECT(sum.flush_pv_flagged);			// by the flag
+	EXPECT(sum.ipi_flush > sum.flush_pv_flagged);	// and by IPI
+}
+
+TEST(nested, hyperv_unsafe, NEEDS_CHECK | NEEDS_CPUS4)
+{
+	if (hyperv_missing())
+		SKIP(hyperv_missing());
+	judge_all("hyperv", false, NULL);
+}
+
+TEST(nested, hyperv_safe, NEEDS_CHECK | NEEDS_CPUS4)
+{
+	struct counters sum = { 0 };
+
+	if (hyperv_missing())
+		SKIP(hyperv_missing());
+	judge_all("hyperv", true, &sum);
+	log_info("%lu flush hypercalls", sum.flush_hv_calls);
+	EXPECT(sum.flush_hv_calls);
+	EXPECT_EQ(sum.flush_hv_fallbacks, 0);
+}
+
+MUTANT_DECLARE(hyperv_refuses);
+#endif
+
+struct form_scene {
+	struct space *s;
+	u32 attached, stop;
+};
+
+static int resident(void *arg)
+{
+	struct form_scene *f = arg;
+
+	space_attach(f->s);
+	preempt_disable();
+	store_release(&f->attached, 1u);
+	while (!load_acquire(&f->stop))		// pairs with the test's store
+		cpu_relax();
+	preempt_enable();
+	space_detach();
+	return 0;
+}
+
+// One protect (no table goes: the list) and one unmap (the table goes: the whole space).
+static struct counters one_of_each(void)
+{
+	struct form_scene f = { .s = space_create_with(policy_find("rcu"), flush_find("hyperv")) };
+	struct counters before, after = { 0 };
+	struct thread *t;
+
+	if (!EXPECT(f.s))
+		return after;
+	EXPECT_EQ(space_map(f.s, BASE, 4 * PAGE_SIZE, RW, 1, MAP_POPULATE), 0);
+	t = mm_thread("resident", resident, &f, mm_other_cpu(0));
+	while (!load_acquire(&f.attached))
+		thread_yield();
+	counters_snapshot(&before);
+	EXPECT_EQ(space_protect(f.s, BASE, 4 * PAGE_SIZE, PROT_R), 0);
+	EXPECT_EQ(space_unmap(f.s, BASE, 4 * PAGE_SIZE), 0);
+	counters_snapshot(&after);
+	counters_sub(&after, &after, &before);
+	store_release(&f.stop, 1u);
+	mm_join(t);
+	space_put(f.s);
+	return after;
+}
+
+static void expect_calls(struct counters c, u64 calls, u64 lists, u64 extended, u64 fallbacks)
+{
+	EXPECT_EQ(c.flush_hv_calls, calls);
+	EXPECT_EQ(c.flush_hv_lists, lists);
+	EXPECT_EQ(c.flush_hv_extended, extended);
+	EXPECT_EQ(c.flush_hv_fallbacks, fallbacks);
+}
+
+TEST(nested, hyperv_forms, NEEDS_CPUS2)
+{
+	if (hyperv_missing())
+		SKIP(hyperv_missing());
+	expect_calls(one_of_each(), 2, 1, 0, 0);
+	arch_hyperv_extend(true);
+	expect_calls(one_of_each(), 2, 1, 2, 0);
+	arch_hyperv_extend(false);
+}
+
+#if CHECK
+// The hypervisor refuses the call: the targets hear of it by IPI.
+TEST(nested, hyperv_fallback, NEEDS_CHECK | NEEDS_CPUS2)
+{
+	struct counters c;
+
+	if (hyperv_missing())
+		SKIP(hyperv_missing());
+	mutant_set(hyperv_refuses, 1);
+	c = one_of_each();
+	mutant_set(hyperv_refuses, 0);
+	expect_calls(c, 2, 0, 0, 2);
+	EXPECT(c.ipi_xcall >= 2);
+}
+#endif
+
+// Since the start, for the comparison with the hypervisor's own counts.
+TEST(nested, totals, 0)
+{
+	struct counters c;
+
+	counters_snapshot(&c);
+	if (kvm_missing() && hyperv_missing())
+		SKIP(kvm_missing());
+	kprintf("# nested: guest flush_pv_flagged=%llu flush_hv_calls=%llu flush_hv_fallbacks=%llu\n",
+		(unsigned long long)c.flush_pv_flagged, (unsigned long long)c.flush_hv_calls,
+		(unsigned long long)c.flush_hv_fallbacks);
+}

@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: MIT
+// Memory pressure: one CPU is robbed in the middle of a walk, so that no grace period can end, while another unmaps as
+// fast as it can. What piles up stays within pending_max, under every policy; below it nobody waits.
+#include "kernel/log.h"
+#include "kernel/mutant.h"
+#include "kernel/test.h"
+#include "kernel/thief.h"
+#include "kernel/time.h"
+#include "mm/pending.h"
+#include "mm/table.h"
+#include "mm/walk.h"
+#include "tests/mm_help.h"
+#include "tests/rcu_readers.h"
+#include "tests/walk_hold.h"
+
+#if CHECK
+MUTANT_DECLARE(pending_no_wait);
+STALL_DECLARE(pending_in_hand);
+
+#define BOUND 128
+struct pressure {
+	u64 ns;			// how long the walker is robbed
+	u64 operations, most, waits, longest_ns;	// of the unmapper meanwhile
+	u32 robbed, back;
+};
+
+static void be_robbed(struct stall_point *p, void *arg)
+{
+	struct pressure *pr = arg;
+
+	store_release(&pr->robbed, 1u);
+	thief_rob(cpu_id(), pr->ns);
+	store_release(&pr->back, 1u);
+}
+
+static u64 pending_waits(void)
+{
+	struct counters c;
+
+	counters_snapshot(&c);
+	return c.pending_waits;
+}
+
+// Map and unmap a page, with tables of all levels of its own, until the other CPU is back.
+static void unmap_meanwhile(struct space *s, struct pressure *pr)
+{
+	u64 waits = pending_waits();
+
+	for (u64 i = 0; !load_acquire(&pr->back) && pr->most < 4 * BOUND; i++) {
+		vaddr_t va = BASE + i % 64 * level_size(4);
+		u64 start;
+
+		EXPECT_EQ(space_map(s, va, PAGE_SIZE, RW, 1, MAP_POPULATE), 0);
+		start = now_ns();
+		EXPECT_EQ(space_unmap(s, va, PAGE_SIZE), 0);
+		pr->longest_ns = MAX(pr->longest_ns, now_ns() - start);
+		pr->most = MAX(pr->most, tables_waiting());
+		pr->operations++;
+	}
+	pr->waits = pending_waits() - waits;
+}
+
+static void press(const struct table_policy *p, struct pressure *pr)
+{
+	struct space *s = space_create_with(p, flush_find("ipi")), *walked = space_create_with(p, flush_find("ipi"));
+	struct walk_job job = { .s = walked, .va = BASE };
+	struct thread *walker;
+
+	REQUIRE(s && walked);
+	EXPECT_EQ(space_map(walked, BASE, PAGE_SIZE, RW, 1, MAP_POPULATE), 0);
+	stall_walk_level.action = be_robbed;
+	stall_walk_level.arg = pr;
+	stall_arm(&stall_walk_level, walked, BASE, BASE + PAGE_SIZE, 2);
+	walker = mm_thread("walker", walk_once, &job, mm_other_cpu(0));
+	REQUIRE(walker);
+	spin_until(load_acquire(&pr->robbed), "walker", -1);
+	unmap_meanwhile(s, pr);
+	mm_join(walker);
+	stall_release(&stall_walk_level);
+	if (job.got)
+		page_unpin(job.page, false);
+	space_put(s);
+	space_put(walked);
+	log_info("%s, a CPU stolen for %lu ms: %lu unmaps, at most %lu tables waited, %lu waits, longest unmap %lu us", p->name,
+		 (u64)(pr->ns / NSEC_PER_MSEC), pr->operations, pr->most, pr->waits, (u64)(pr->longest_ns / NSEC_PER_USEC));
+}
+
+static bool no_thief(void)
+{
+	if (!thief_works())
+		test_skip("the thief does not own the steal-time records");
+	return !thief_works();
+}
+
+static void each_policy(u64 ns)
+{
+	u64 old = pending_set_max(BOUND);
+	struct mm_balance b;
+
+	mm_balance_begin(&b);
+	FOR_EACH_POLICY(p) {
+		struct pressure pr = { .ns = ns };
+
+		press(*p, &pr);
+		EXPECT(pr.most <= BOUND);
+		EXPECT(pr.operations > 0);
+		if (!(*p)->drain)		// nothing is put off: nothing to wait for
+			EXPECT_EQ(pr.waits, 0);
+	}
+	mm_balance_end(&b);
+	pending_set_max(old);
+}
+
+TEST(pending, bounded_while_a_cpu_is_stolen, NEEDS_CPUS2)
+{
+	if (!no_thief())
+		each_policy(20 * NSEC_PER_MSEC);
+}
+
+TEST(pending, bounded_for_500_ms, NEEDS_CPUS2 | NEEDS_SLOW_OK)
+{
+	if (!no_thief())
+		each_policy(500 * NSEC_PER_MSEC);
+}
+
+// Without the wait the bound does not hold.
+TEST(pending, the_wait_is_needed, NEEDS_CPUS2)
+{
+	struct pressure pr = { .ns = 200 * NSEC_PER_MSEC };
+	u64 old;
+
+	if (no_thief())
+		return;
+	old = pending_set_max(BOUND);
+	mutant_set(pending_no_wait, 1);
+	press(policy_find("rcu-page"), &pr);
+	mutant_set(pending_no_wait, 0);
+	EXPECT(pr.most > BOUND);
+	EXPECT_EQ(pr.waits, 0);
+	rcu_barrier();
+	pending_set_max(old);
+}
+
+// Nobody is robbed, and the bound is far away.
+TEST(pending, nobody_waits_below, 0)
+{
+	struct space *s = space_create();
+	u64 waits = pending_waits();
+
+	REQUIRE(s);
+	for (unsigned i = 0; i < 16; i++) {
+		EXPECT_EQ(space_map(s, BASE, PAGE_SIZE, RW, 1, MAP_POPULATE), 0);
+		EXPECT_EQ(space_unmap(s, BASE, PAGE_SIZE), 0);
+	}
+	space_put(s);
+	EXPECT_EQ(pending_waits() - waits, 0);
+	EXPECT(pending_max() >= 64);
+}
+
+// One takes all that a CPU keeps in order to put it into the pool; another looks meanwhile, finds nothing, and goes to
+// sleep. It is woken when the first lays down what it had in hand, not only when somebody frees.
+struct in_hand {
+	struct thread *sleeper;
+	u32 there, done;
+};
+
+static void until_the_other_sleeps(struct stall_point *p, void *arg)
+{
+	struct in_hand *h = arg;
+
+	store_release(&h->there, 1u);
+	spin_until(load_acquire(&h->sleeper) && READ_ONCE(h->sleeper->state) == THREAD_SLEEPING && !load_acquire(&h->sleeper->on_cpu),
+		   "the other", -1);
+}
+
+static int take_one(void *unused)
+{
+	pending_take(1);
+	return 0;
+}
+
+static int take_one_and_say(void *arg)
+{
+	struct in_hand *h = arg;
+
+	pending_take(1);
+	store_release(&h->done, 1u);
+	return 0;
+}
+
+TEST(pending, no_wake_up_is_lost_to_credits_in_hand, NEEDS_CPUS2)
+{
+	u64 max = 32 * nr_cpus, kept = 8, old = pending_set_max(max);	// what a CPU keeps: a quarter of all, shared
+	struct mm_balance b;
+	struct in_hand h = { 0 };
+	struct thread *taker, *sleeper;
+	bool taken;
+
+	mm_balance_begin(&b);
+	EXPECT_EQ(pending_set_max(max), max);		// all of them are in the pool
+	taken = pending_try((unsigned)(max - kept));	// the rest is kept by this CPU
+	stall_pending_in_hand.action = until_the_other_sleeps;
+	stall_pending_in_hand.arg = &h;
+	stall_pending_in_hand.cpu = (int)mm_other_cpu(0);
+	stall_arm(&stall_pending_in_hand, NULL, 0, 0, 0);
+	taker = mm_thread("taker", take_one, NULL, mm_other_cpu(0));
+	spin_until(load_acquire(&h.there), "taker", -1);
+	sleeper = mm_thread("sleeper", take_one_and_say, &h, cpu_id());
+	store_release(&h.sleeper, sleeper);
+	mm_join(taker);
+	EXPECT(EVENTUALLY(load_acquire(&h.done), 2000));
+	stall_release(&stall_pending_in_hand);
+	pending_put((unsigned)(max - kept));
+	EXPECT(taken);
+	mm_join(sleeper);
+	pending_put(2);
+	pending_set_max(old);
+	mm_balance_end(&b);
+}
+#endif

@@ -36,6 +36,8 @@ static int main_thread(void *unused)
 {
 	const struct mode_entry *mode = opt_mode ? opt_mode : mode_find(MODE_DEFAULT);
 
+	if (!policy_check_options())		// once more: of the back-end's means some are only known by now
+		kernel_exit(EXIT_BAD_INPUT);
 	if (!mode) {
 		log_error("this build has no mode=" MODE_DEFAULT "; name another with mode=");
 		kernel_exit(EXIT_BAD_INPUT);

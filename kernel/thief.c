@@ -113,6 +113,7 @@ void thief_rob(unsigned cpu, u64 ns)
 {
 	struct theft *t = per_cpu_ptr(&theft, cpu);
 	bool self = cpu == cpu_id();
+	irqflags_t flags = irq_save();		// the own CPU: here, and not in an interrupt handler that holds a lock
 
 	ASSERT(thief_works() && !in_nmi() && state_of(cpu) == THEFT_FREE);
 	t->ns = ns;
@@ -121,6 +122,7 @@ void thief_rob(unsigned cpu, u64 ns)
 	arch_send_ipi(cpu, IPI_NMI);
 	if (self)
 		thief_wait_back(cpu);
+	irq_restore(flags);
 }
 
 void thief_release(unsigned cpu) { WRITE_ONCE(per_cpu(theft, cpu).released, 1); }

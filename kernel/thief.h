@@ -7,7 +7,8 @@
 bool thief_works(void);			// is the thief the owner of the steal-time records?
 // Freeze a CPU for so long (0: until thief_release()). For the own CPU the theft happens before the call returns, and so
 // exactly there; for another one soon. Not while that CPU is robbed already or about to be. Any context but NMI. A CPU
-// must not rob itself for longer than somebody else is there to release it.
+// must not rob itself for longer than somebody else is there to release it; and who releases must not, meanwhile, need a
+// lock that the robbed CPU may hold: rob for a limited time, or one that keeps interrupts off, or keep them off oneself.
 void thief_rob(unsigned cpu, u64 ns);
 void thief_release(unsigned cpu);	// let it go on now. Any context
 void thief_release_in(unsigned cpu, u64 ns);	// … or so much later, counted from now. It is robbed until released

@@ -36,12 +36,12 @@ static bool hypervisor_flushes(const struct flush *f, const struct cpumask *targ
 
 static void flush_hyperv(const struct flush *f, const struct cpumask *targets)
 {
-	irqflags_t flags = irq_save();		// the hypercall's input is this CPU's
+	irqflags_t flags = irq_save();
 	bool done;
 
 	tlb_flush_here(f);
-	done = hypervisor_flushes(f, targets);
 	irq_restore(flags);
+	done = hypervisor_flushes(f, targets);
 	for_each_cpu_in(cpu, targets)
 		if (CHECK && done)
 			swmmu_vouch(cpu);	// nobody here has seen it

@@ -216,6 +216,12 @@ static int lazy_thread(void *unused)
 	return 0;
 }
 
+void lazy_hurry(void)
+{
+	if (READ_ONCE(lazy.nr))
+		call_holdouts(0);
+}
+
 void lazy_init(void)
 {
 	for_each_cpu(cpu)

@@ -15,5 +15,6 @@ void lazy_tick(void);			// from the tick, IRQs off: sweep, and see that somebody
 // No CPU reaches by an address in [start, end) what was unmapped there before: needed before anything new appears there.
 // One read when nothing waits. Under the space's lock; may wait for CPUs as tlb_flush() does.
 void lazy_settle(struct space *s, vaddr_t start, vaddr_t end);
+void lazy_hurry(void);			// call all that others wait for. Process context, IRQs on
 void lazy_wait(struct space *s);	// until nothing of s waits. Its CPUs have left it. May sleep
 u64 lazy_held(void);			// pages that wait for sweeps

@@ -104,7 +104,8 @@ void gather_reserve(struct gather *g)
 {
 	if (likely(pending_try(1)))
 		return;
-	gather_flush(g);	// what we have collected ourselves may be what we are to wait for
+	g->may_defer = false;	// what we have collected ourselves may be what we are to wait for
+	gather_flush(g);
 	pending_take(1);
 }
 

@@ -82,12 +82,12 @@ void oracle_report(const struct violation *v)
 
 #if CHECK
 struct oracle_slot {
-	u32 active;			// written last on entry, first on exit
+	u32 active;			// written last, on entry and on exit
 	const struct table_policy *policy;	// copies: the space may be gone when a freer reports
 	const char *flush;
 	vaddr_t va;
 	uintptr_t caller;
-	struct page *path[PT_LEVELS];	// by level - 1; NULL: not there yet. The root is held by the space's count
+	struct page *path[PT_LEVELS];	// by level - 1; NULL: not there yet. The root, which the space's count holds, is there from the start
 	u32 birth[PT_LEVELS];
 };
 #define NR_SLOTS 3
@@ -120,11 +120,13 @@ void oracle_enter(struct space *s, vaddr_t va, uintptr_t caller)
 void oracle_publish(int level, struct page *table)
 {
 	struct oracle_slot *slot = own_slot();
+	u8 state;
 
 	WRITE_ONCE(slot->path[level - 1], table);
 	smp_mb();	// published before the state is read: pairs with table_free()
 	slot->birth[level - 1] = READ_ONCE(table->birth);
-	if (READ_ONCE(table->table_state) == TABLE_FREE || READ_ONCE(table->kind) != PAGE_TABLE)
+	state = READ_ONCE(table->table_state);
+	if (state == TABLE_QUIESCED || state == TABLE_FREE || READ_ONCE(table->kind) != PAGE_TABLE)
 		report("walker", slot->policy, slot, cpu_id(), table);
 }
 

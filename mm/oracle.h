@@ -7,9 +7,12 @@
 //   slot.path[level] = table                 state = FREE
 //   full barrier                     <-->    full barrier
 //   state must not be FREE                   no slot may name the table
+//   (nor QUIESCED: a table that is kept)     (the same when it is kept, or reused)
 //
 // One of the two sees the other. Between the reading of an entry and the publishing of what it names the table must not
-// come back as another one: it leaves the quarantine only after a grace period, and every walker is an RCU reader.
+// come back as another one: it leaves the quarantine only after a grace period, and every walker is an RCU reader. (A table
+// that is reused without having been FREE passes no quarantine: a walker in that gap publishes it under its new birth
+// number and is not convicted. Tests of `wait` hold their walker after it.)
 #pragma once
 #include "mm/policy.h"
 

@@ -23,7 +23,7 @@ struct page {
 	u8 order;		// of the block whose head this is
 	u8 table_state;		// enum table_state (DESIGN 2)
 	u8 table_level;
-	u32 birth;		// grows with each allocation of this frame
+	u32 birth;		// grows with each allocation of this frame, and when a table is reused
 	u32 head_off;		// PAGE_TAIL: distance to the head, in frames
 	u64 private;		// the owner's
 	struct list link;	// the owner's; free lists while free

@@ -21,6 +21,7 @@
 #include "kernel/panic.h"
 #include "kernel/rcu.h"
 #include "kernel/stall.h"
+#include "mm/flush_lazy.h"
 #include "mm/page.h"
 
 #define PENDING_LEAST 64
@@ -135,6 +136,7 @@ void pending_take(unsigned n)
 	if (!take_all_the_same(n)) {
 		count(pending_waits);
 		rcu_hurry();
+		lazy_hurry();
 		wait_event(&pool.wq, take_all_the_same(n));
 	}
 	fetch_sub(&pool.waiting, 1);
@@ -144,7 +146,7 @@ void pending_put(unsigned n)
 {
 	s64 *own = &this_cpu_ptr(&credits)->n;
 
-	lay_down(READ_ONCE(*own) < pool.local ? own : &pool.left, n);
+	lay_down(READ_ONCE(*own) + (s64)n <= pool.local ? own : &pool.left, n);
 }
 
 s64 pending_in_use(void)

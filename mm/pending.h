@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: MIT
-// Memory pressure: how many pages may be unlinked and not yet free at a time (pending_max=). One credit a page, taken
-// before the page is unlinked and put back when it is FREE. As long as there are credits nobody waits for anything.
+// Memory pressure: how many pages may be unlinked and not yet free at a time (pending_max=). One credit a page: for a table
+// it is taken before the unlinking, for a frame before its flush is deferred (without credit it is flushed at once); it is
+// put back when the page is FREE. As long as there are credits nobody waits for anything. (Beyond the bound: the records of
+// deferred flushes themselves, and the quarantine of checking builds, mm/table.c.)
 #pragma once
 #include "kernel/types.h"
 
 void pending_init(void);
-bool pending_try(unsigned n);		// take n credits or none. Never waits; any context but NMI
+bool pending_try(unsigned n);		// take n credits or none. Never waits; not in an NMI, no spinlock above RANK_MUTEX held
 // Take n (at most pending_max()) credits; without enough of them, hurry those who hold them up and sleep until they come.
 // May sleep; a mutex may be held that no one needs in order to free.
 void pending_take(unsigned n);
-void pending_put(unsigned n);		// any context but NMI
+void pending_put(unsigned n);		// as pending_try()
 s64 pending_in_use(void);		// credits that are out; a snapshot
 u64 pending_max(void);
 u64 pending_set_max(u64 pages);		// tests; returns the old one. May sleep

@@ -92,7 +92,7 @@ extern const struct table_policy policy_union;
 // What a new space starts with: the command line's choice, until policy_switch_all() (switch.h) makes another.
 const struct table_policy *policy_default(void);
 const struct flush_backend *flush_default(void);
-void policy_set_default(const struct table_policy *p, const struct flush_backend *b);	// for switch.c
+void policy_set_default(const struct table_policy *p, const struct flush_backend *b);	// for space.c, under its lock
 const char *policy_current_name(void);
 const char *flush_current_name(void);
 const struct table_policy *policy_find(const char *name);	// NULL: unknown

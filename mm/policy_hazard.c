@@ -58,7 +58,8 @@ static __always_inline void hazard_enter(struct walk_state *w) { }
 static __always_inline bool hazard_step(struct walk_state *w, int level, const pte_t *entry, pte_t value)
 {
 	STALL(hazard_read, w->space, 0, level + 1);
-	WRITE_ONCE(own_hazards()[level - 1], page_of(pte_addr(value)));
+	// Release: what the slot named before (a restart, the next of a range) has been read.
+	store_release(&own_hazards()[level - 1], page_of(pte_addr(value)));
 	smp_mb();	// A: named before the entry is read again; pairs with sort_out()
 	if (likely(pte_same(pte_read(entry), value)) || MUTANT(hazard_no_reread))
 		return true;

@@ -65,6 +65,15 @@ static bool space_try_get(struct space *s)
 	return true;
 }
 
+void space_set_default(const struct table_policy *p, const struct flush_backend *b)
+{
+	preempt_disable();
+	spin_lock(&all_lock);
+	policy_set_default(p, b);
+	spin_unlock(&all_lock);
+	preempt_enable();
+}
+
 void space_take_all(struct list *taken, const struct table_policy *p, const struct flush_backend *b)
 {
 	preempt_disable();
@@ -173,13 +182,12 @@ bool space_range_ok(vaddr_t va, u64 len, u64 unit)
 	return len && !((va | len) & (unit - 1)) && va < USER_END && len <= USER_END - va;
 }
 
-// Back the page at va by a zeroed frame. Lock held.
+// Back the page at va by a zeroed frame. Lock held; nothing that was there before is in anybody's reach (lazy_settle).
 static int populate_one(struct space *s, const struct region *r, vaddr_t va)
 {
 	struct page *table, *frame;
 	pte_t *e;
 
-	lazy_settle(s, va, va + level_size(r->level));
 	e = tree_make(s, va, r->level, &table);
 	if (!e)
 		return -ENOMEM;
@@ -318,6 +326,7 @@ int space_fault(struct space *s, vaddr_t va, bool write)
 		err = -EFAULT;
 	} else {
 		va = ALIGN_DOWN(va, level_size(r->level));
+		lazy_settle(s, va, va + level_size(r->level));	// a table of a neighbour's that waits may have covered it
 		err = populate_one(s, r, va);
 		if (err)		// tables that were made on the way and stay empty
 			unmap_locked(s, va, va + level_size(r->level), false);

@@ -52,6 +52,7 @@ void space_get(struct space *s);
 void space_put(struct space *s);	// the last one unmaps and frees everything. May sleep
 // For switches: from here on new spaces start with that pair; and a count of every space that there is and that still
 // has a user, linked into *taken by switch_link.
+void space_set_default(const struct table_policy *p, const struct flush_backend *b);	// the first half alone
 void space_take_all(struct list *taken, const struct table_policy *p, const struct flush_backend *b);
 
 // The calling thread from now on runs in s (takes a count) or in no space (drops it; the CPU holds s lazily). May
@@ -65,8 +66,8 @@ enum { MAP_POPULATE = 1 };
 // Map [va, va+len) with leaves of `level`. -EEXIST: overlaps a region. -ENOMEM: nothing was changed.
 int space_map(struct space *s, vaddr_t va, u64 len, unsigned prot, int level, unsigned flags);
 // Unmap whatever is there; holes are fine. On return no access can reach the frames and all emptied tables have passed
-// through UNLINKED and FLUSHED and were given to the policy; but under a back-end that defers (tlb_flush=lazy) other CPUs
-// may for a while reach the old frames, which are not reused before. -ENOMEM: a region had to be split; -EBUSY: a boundary would
+// through UNLINKED and FLUSHED and were given to the policy; but under a back-end that defers (tlb_flush=lazy) the tables
+// are only UNLINKED, and other CPUs may for a while reach the old frames, which are not reused before. -ENOMEM: a region had to be split; -EBUSY: a boundary would
 // cut a collapsed page that cannot be split (see space_split); nothing was changed.
 int space_unmap(struct space *s, vaddr_t va, u64 len);
 // The same, and no access can reach what was there, whatever the back-end and whoever has unmapped it: for callers that
@@ -90,7 +91,7 @@ int space_move(struct space *s, vaddr_t old_va, vaddr_t new_va, u64 len);
 // one region; -EINVAL: a region of large pages; -EEXIST: collapsed already; -EBUSY: one of them is pinned; -ENOMEM.
 int space_collapse(struct space *s, vaddr_t va);
 // The other way, for the collapsed page around va; takes no memory. -ENOENT: none there; -EINVAL: its region is one of
-// large pages; -EBUSY: it is pinned.
+// 2 MiB pages; -EBUSY: it is pinned.
 int space_split(struct space *s, vaddr_t va);
 
 // From schedule(), IRQs off: load next's space, or become lazy.

@@ -111,7 +111,7 @@ static int collapse(struct space *s, vaddr_t va, pte_t *e, struct page *head, un
 		return -EBUSY;
 	}
 	leaf = copy_pages(head, leaves, prot);
-	table_deposit(table);
+	table_deposit(table, s->freer);
 	fetch_or(&head->private, (u64)(uintptr_t)table);
 	pte_xchg(e, leaf);		// full barrier: filled before it is seen
 	for (unsigned i = 0; i < PT_ENTRIES; i++)

@@ -188,10 +188,11 @@ static void freers_to_new(struct change *c)
 	STALL(switch_moved, c->only, 0, 0);
 }
 
+// … and is it no more? What stays under the same policy need not be waited for.
 static bool was_policy_of_some(const struct change *c, const struct table_policy *p)
 {
 	for_each_changed(s, c)
-		if (s->turn[0] == p)
+		if (s->turn[0] == p && p != c->to.policy)
 			return true;
 	return false;
 }
@@ -284,7 +285,7 @@ int policy_switch_all(const struct table_policy *p, const struct flush_backend *
 	space_take_all(&c.spaces, p, b);
 	err = change_pair(&c);
 	if (err)		// a space that was created meanwhile keeps the pair: it is safe by itself
-		policy_set_default(before.policy, before.backend);
+		space_set_default(before.policy, before.backend);
 	let_go(&c);
 	mutex_unlock(&switching);
 	return err;

@@ -29,7 +29,8 @@ void swmmu_joined(const struct space *s);	// s is loaded: its names, for the rec
 // This CPU, IRQs off or in an NMI. Returns what was said before, which the caller says again in the end: they nest.
 enum swmmu_owes swmmu_owe(enum swmmu_owes what);
 // Another CPU, or this one, has flushed by means that this kernel cannot see (a hypervisor did it for it): what its
-// software MMU cached before counts as dropped, and is before that is used again. After the flush; any context.
+// software MMU cached before counts as dropped, all of it, whatever the flush was asked for, and is before that is used
+// again. So a hypercall for too few pages goes unseen here. After the flush; any context.
 void swmmu_vouch(unsigned cpu);
 
 // Cache something, at random, along the loaded root's tables; bounded. IRQs off, or in an NMI.

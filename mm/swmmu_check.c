@@ -98,7 +98,7 @@ static bool root_is_loaded(paddr_t root, const struct table_policy *p)
 
 		if (READ_ONCE(m->root) != root)
 			continue;
-		report("adversary", m, cpu, 0, (u64)PT_LEVELS << SWMMU_LEVEL_SHIFT | root >> PAGE_SHIFT, p);
+		report("adversary", m, cpu, 0, (u64)PT_LEVELS << SWMMU_LEVEL_SHIFT | root >> PAGE_SHIFT, p);	// va: any will do
 		hit = true;
 	}
 	return hit;
@@ -138,7 +138,7 @@ void swmmu_settle_marks(void)
 			continue;
 		}
 		report("adversary, after its CPU had caught up", m, cpu_id(), slot, word, NULL);
-		WRITE_ONCE(m->word[slot], word & ~SWMMU_OWED);
+		cmpxchg(&m->word[slot], word, word & ~SWMMU_OWED);	// an NMI may have dropped it meanwhile
 	}
 }
 

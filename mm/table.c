@@ -44,10 +44,16 @@ void table_put_back(struct page *table)
 	count(tables_kept);
 }
 
-void table_deposit(struct page *table)
+void table_deposit(struct page *table, const struct table_policy *policy)
 {
 	ASSERT(READ_ONCE(table->table_state) == TABLE_QUIESCED);
+	ASSERT(table->private == PT_ENTRIES);	// full, and so not TABLE_CREDITED
 	count(tables_kept);
+	if (!CHECK)
+		return;
+	smp_mb();	// QUIESCED is visible before the slots are read: pairs with oracle_publish()
+	oracle_table_reused(table, policy);
+	swmmu_table_freed(table, policy);
 }
 
 void table_reuse(struct page *table, const struct table_policy *policy)
@@ -159,25 +165,33 @@ void table_quarantine_drain(void)
 
 u64 table_quarantine_count(void) { return READ_ONCE(quarantine.count); }
 
-void table_free(struct page *table, const struct table_policy *policy)
+// FREE it is: does anybody still read it?
+static void inspect(struct page *table, const struct table_policy *policy)
 {
-	bool credited = table->private == TABLE_CREDITED;
+	bool hit;
 
-	count_free(table->table_level);
-	if (credited)
-		pending_put(1);
-	table_set_state(table, TABLE_QUIESCED, TABLE_FREE);
-	if (!CHECK) {
-		page_put(table);
-		return;
-	}
 	smp_mb();	// FREE is visible before the slots are read: pairs with oracle_publish()
 	STALL(table_freeing, NULL, 0, table->table_level);
-	bool hit = oracle_table_freed(table, policy) | swmmu_table_freed(table, policy);
+	hit = oracle_table_freed(table, policy) | swmmu_table_freed(table, policy);
 
 	memset(page_to_virt(table), POISON_BYTE, PAGE_SIZE);
 	if (!hit)	// one that was hit is never reused
 		quarantine_add(table);
+}
+
+void table_free(struct page *table, const struct table_policy *policy)
+{
+	bool credited = table->private == TABLE_CREDITED;
+	int level = table->table_level;
+
+	table_set_state(table, TABLE_QUIESCED, TABLE_FREE);
+	if (CHECK)
+		inspect(table, policy);
+	else
+		page_put(table);
+	count_free(level);	// the descriptor may be another's by now
+	if (credited)
+		pending_put(1);		// last: who gets the credit may unlink another page at once
 }
 
 void policy_free_now(struct list *tables, const struct table_policy *policy)

@@ -9,7 +9,7 @@ struct gather;
 
 MUTANT_DECLARE(tree_lower_entry_left);	// an entry that names a table is left as it was when its own table goes, too
 
-enum { TABLE_CREDITED = 1 };	// page.private of an unlinked table: it holds a credit (mm/pending.h)
+enum { TABLE_CREDITED = 1 };	// page.private of a table that was unlinked to be freed: it holds a credit (mm/pending.h)
 
 // A zeroed LIVE table, or NULL.
 struct page *table_alloc(int level);
@@ -20,7 +20,8 @@ void table_free(struct page *table, const struct table_policy *policy);
 // The ways back, for a table that is not freed. QUIESCED: no walker and no hardware is inside, so it may be written to.
 void table_put_back(struct page *table);	// QUIESCED -> LIVE: the same entries at the same place. No new birth
 // Kept for later, QUIESCED all the while. It waits for nobody: its next step is table_reuse or table_free_deposit.
-void table_deposit(struct page *table);
+// The oracle and the adversary look, as at FREE.
+void table_deposit(struct page *table, const struct table_policy *policy);
 // QUIESCED -> LIVE, as if allocated anew: its entries are about to get another meaning. The oracle looks, as at FREE.
 void table_reuse(struct page *table, const struct table_policy *policy);
 void table_free_deposit(struct page *table, const struct table_policy *policy);

@@ -137,6 +137,7 @@ static __always_inline unsigned walk_body(const struct table_policy *p, struct s
 		w.part = part;
 	p->enter(&w);
 	oracle_enter(s, va, (uintptr_t)__builtin_return_address(0));
+	oracle_publish(PT_LEVELS, page_of(s->root_pa));
 	if (likely(walk_find(p, &w, va, write, &pos))) {
 		for (;;) {
 			struct page *page = walk_take(p, s, &pos, va, &drop);

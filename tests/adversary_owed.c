@@ -77,14 +77,15 @@ static void unmap_owed(struct scene *sc)
 static int stay(void *arg)
 {
 	struct scene *sc = arg;
+	irqflags_t flags;
 
 	space_attach(sc->s);
-	preempt_disable();
+	flags = irq_save();	// pv and nmi do not ask; and a theft catches no interrupt handler with its locks
 	EXPECT(swmmu_prime(cpu_id(), BASE));
 	store_release(&sc->ready, 1u);
 	spin_until(load_acquire(&sc->returned), "the unmap", -1);
 	sc->left = swmmu_has_leaf(cpu_id(), BASE);
-	preempt_enable();
+	irq_restore(flags);
 	space_detach();
 	return 0;
 }

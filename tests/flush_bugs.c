@@ -118,6 +118,28 @@ static u64 unmap_while_held_lazily(void)
 
 TEST(history, lazy_cpus_walk_too, NEEDS_CPUS2) { intact_and_mutated(&mutant_flush_skips_lazy, unmap_while_held_lazily); }
 
+// The same for a table that is not freed but kept, to be reused: the collapse itself must be caught.
+static u64 collapse_while_held_lazily(void)
+{
+	struct resident r = { .s = space_create_with(policy_find("rcu"), flush_find("ipi")), .go = 1 };
+	u64 violations = swmmu_violations();
+
+	if (!EXPECT(r.s) || !EXPECT_EQ(space_map(r.s, BASE, level_size(2), RW, 1, MAP_POPULATE), 0))
+		return 0;
+	mm_join(mm_thread("resident", reside, &r, mm_other_cpu(0)));
+	EXPECT(cpumask_test(&r.s->cpus, mm_other_cpu(0)));
+	EXPECT(swmmu_prime(mm_other_cpu(0), BASE));
+	EXPECT_EQ(space_collapse(r.s, BASE), 0);
+	violations = swmmu_violations() - violations;
+	space_put(r.s);
+	return violations;
+}
+
+TEST(history, lazy_cpus_walk_too_when_a_table_is_kept, NEEDS_CPUS2)
+{
+	intact_and_mutated(&mutant_flush_skips_lazy, collapse_while_held_lazily);
+}
+
 // ---- The bit in the CPU mask set last ------------------------------------------------------------------------------------
 
 struct joining {

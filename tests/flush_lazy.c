@@ -150,6 +150,7 @@ static void move_there(const struct reader *r)
 	EXPECT_EQ(space_move(r->s, far, ALIGN_DOWN(r->va, level_size(2)), level_size(2)), 0);
 }
 
+static void discard_it(const struct reader *r) { EXPECT_EQ(space_discard(r->s, r->va, PAGE_SIZE), 0); }
 static void unmap_again(const struct reader *r) { EXPECT_EQ(space_unmap_sync(r->s, r->va, PAGE_SIZE), 0); }
 
 // Unmap, then something that must not leave the old page in reach. Was it, when that had returned?
@@ -194,6 +195,7 @@ TEST(flush_lazy, under_a_waiting_table_settles_first, NEEDS_CPUS2) { needs_settl
 
 // An unmap that promises, finds nothing (another has cleared the entry and not flushed), and must flush all the same.
 TEST(history, cleared_by_another_and_not_flushed, NEEDS_CPUS2) { needs_settling(unmap_again); }
+TEST(flush_lazy, discard_settles_what_it_does_not_find, NEEDS_CPUS2) { needs_settling(discard_it); }
 
 // Without memory for the record the flush is not put off: the unmap waits for the reader.
 TEST(flush_lazy, no_memory_for_the_record, NEEDS_CPUS2)

@@ -29,6 +29,7 @@ TEST(steal, record, NEEDS_CPUS2)
 	EXPECT_EQ(READ_ONCE(*preempted), 0);
 	counters_snapshot(&before);
 	for (int flags = 0; flags < 3; flags++) {
+		irqflags_t irqs = irq_save();	// a tick here may need a lock that the robbed CPU holds
 		u64 ns = steal_ns(cpu);
 
 		thief_rob(cpu, 0);
@@ -43,6 +44,7 @@ TEST(steal, record, NEEDS_CPUS2)
 		thief_wait_back(cpu);
 		EXPECT(!thief_robs(cpu) && !steal_flush_later(cpu));
 		EXPECT_EQ(READ_ONCE(*preempted), 0);
+		irq_restore(irqs);
 		EXPECT(steal_ns(cpu) > ns && even_version(cpu));
 	}
 	counters_snapshot(&after);
@@ -140,13 +142,18 @@ TEST(steal, irqs_off_time_is_not_stolen_time, 0)
 
 static bool rob_idle(unsigned cpu)
 {
+	irqflags_t flags = irq_save();	// until it is known that it idles, and so holds no lock
+	bool idle;
+
 	thief_rob(cpu, 0);
 	thief_wait_robbed(cpu);
-	if (rcu_sample_idle(rcu_idle_sample(cpu)))
-		return true;
-	thief_release(cpu);
-	thief_wait_back(cpu);
-	return false;
+	idle = rcu_sample_idle(rcu_idle_sample(cpu));
+	if (!idle) {
+		thief_release(cpu);
+		thief_wait_back(cpu);
+	}
+	irq_restore(flags);
+	return idle;
 }
 
 // A CPU that was robbed while it idled is as quiescent as one that idles: the grace period ends without it.
@@ -211,6 +218,8 @@ TEST(steal, everybody, NEEDS_CPUS2)
 	self = cpu_id();
 	counters_snapshot(&before);
 	for (int round = 0; round < 10; round++) {
+		irqflags_t flags = irq_save();	// a tick here may need a lock that a robbed CPU holds
+
 		for_each_cpu(cpu)
 			if (cpu != self)
 				thief_rob(cpu, 0);
@@ -222,6 +231,7 @@ TEST(steal, everybody, NEEDS_CPUS2)
 		}
 		for_each_cpu(cpu)
 			thief_wait_back(cpu);
+		irq_restore(flags);
 	}
 	counters_snapshot(&after);
 	preempt_enable();

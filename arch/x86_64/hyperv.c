@@ -9,9 +9,9 @@
 #include "arch/x86_64/kmap.h"
 #include "kernel/counter.h"
 #include "kernel/lib.h"
-#include "kernel/log.h"
 #include "kernel/mutant.h"
 #include "kernel/panic.h"
+#include "kernel/preempt.h"
 
 #define SIGNATURE "Microsoft Hv"
 #define INTERFACE_HV1 0x31237648u	// "Hv#1"
@@ -26,7 +26,7 @@ enum { MSR_OS_ID = 0x40000000, MSR_HYPERCALL = 0x40000001, MSR_VP_INDEX = 0x4000
 #define BAD_CALL_CODE 0xffffull		// no hypercall
 
 extern const char hyperv_page[];
-static bool enabled, has_ex, always_ex;
+static bool enabled, refused, has_ex, always_ex;
 static DEFINE_PER_CPU(u32, vp_index);
 // Twice what is needed, for a part that crosses no page: per-CPU data is aligned to 64 bytes only.
 static DEFINE_PER_CPU(u64, input_words[2 * HV_INPUT_WORDS]);
@@ -44,7 +44,9 @@ const char *arch_hyperv_missing(void)
 	may = cpuid(base + LEAF_PRIVILEGES).eax;
 	if (!(may & MAY_HYPERCALL) || !(may & MAY_VP_INDEX))
 		return "this hypervisor grants its guest no hypercalls";
-	return cpuid(base + LEAF_RECOMMENDED).eax & REMOTE_FLUSH ? NULL : "this hypervisor recommends no flush by hypercall";
+	if (!(cpuid(base + LEAF_RECOMMENDED).eax & REMOTE_FLUSH))
+		return "this hypervisor recommends no flush by hypercall";
+	return refused ? "the hypervisor has locked its hypercall page elsewhere" : NULL;
 }
 
 void arch_hyperv_init_cpu(void)
@@ -62,8 +64,7 @@ void arch_hyperv_init_cpu(void)
 	wrmsr(MSR_HYPERCALL, page | (rdmsr(MSR_HYPERCALL) & HYPERCALL_RESERVED));
 	// Firmware may have locked the page where it had it: then ours holds no code.
 	enabled = (rdmsr(MSR_HYPERCALL) & ~HYPERCALL_RESERVED) == page;
-	if (!enabled)
-		log_warn("hyperv: the hypercall page cannot be put here; flushes go by IPI");
+	refused = !enabled;
 }
 
 void arch_hyperv_extend(bool always) { WRITE_ONCE(always_ex, always && has_ex); }
@@ -108,7 +109,7 @@ bool arch_hyperv_flush(paddr_t root, vaddr_t start, u64 pages, int level, const 
 	u64 control;
 	bool ex, ok;
 
-	ASSERT(!irqs_enabled());
+	ASSERT(this_cpu_read(preempt_count));	// the input is this CPU's, and no interrupt handler flushes
 	if (!enabled)
 		return false;
 	vps.banks = 0;

@@ -3,6 +3,8 @@
 #pragma once
 #include "kernel/types.h"
 #include "kernel/log.h"
+#include "kernel/thread.h"
+#include "kernel/time.h"
 
 struct test {
 	const char *suite, *name;
@@ -46,3 +48,11 @@ bool test_failed(void);		// has the running test failed already?
 // Run all tests whose "suite.name" or "suite" matches the glob list; the number of failures; -1 when none matched.
 int tests_run(const char *glob);
 u64 test_seed(void);		// derived from seed= and the test's name: the same in each run
+
+#define WAIT_MS 60000	// long enough for 64 CPUs on two cores that others use too
+// Wait, asleep, until cond holds; false after `ms`.
+#define EVENTUALLY(cond, ms) ({ \
+	u64 _end = now_ns() + (ms) * NSEC_PER_MSEC; \
+	while (!(cond) && now_ns() < _end) \
+		thread_sleep_ns(NSEC_PER_MSEC); \
+	!!(cond); })

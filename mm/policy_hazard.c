@@ -46,11 +46,14 @@ static const struct table_policy hazard_policy;
 
 STALL_DEFINE(hazard_read);		// the entry was read; the table that it names is not yet published
 MUTANT_DEFINE(hazard_no_reread);	// published, and not read again
+MUTANT_DEFINE(hazard_one_level);	// a walk in an NMI takes the slots of the one that it has interrupted
 MUTANT_DEFINE(hazard_no_retry);		// what is retired waits for a later free
 
 static __always_inline struct page **own_hazards(void)
 {
-	return this_cpu_ptr(&hazards)->named[in_nmi() ? 2 : in_irq() ? 1 : 0];
+	unsigned nesting = in_nmi() ? 2 : in_irq() ? 1 : 0;
+
+	return this_cpu_ptr(&hazards)->named[MUTANT(hazard_one_level) ? 0 : nesting];
 }
 
 static __always_inline void hazard_enter(struct walk_state *w) { }

@@ -62,11 +62,7 @@ static int judge_pair(const struct table_policy *p, const struct flush_backend *
 	enum found f;
 	int err;
 
-	if (!safe)
-		oracle_expect_violations(true);
 	err = run_mm_load(p, b, opt_seed, ms, &r);
-	if (!safe)
-		oracle_expect_violations(false);
 	if (err) {
 		log_error("no memory to judge table_free=%s with tlb_flush=%s", p->name, b->name);
 		return EXIT_INCONCLUSIVE;

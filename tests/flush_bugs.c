@@ -19,6 +19,9 @@ STALL_DECLARE(tlb_loaded);
 MUTANT_DECLARE(no_flush_without_leaf);
 MUTANT_DECLARE(flush_skips_lazy);
 MUTANT_DECLARE(tlb_bit_last);
+MUTANT_DECLARE(collapse_one_invlpg);
+MUTANT_DECLARE(move_flush_after_unlock);
+STALL_DECLARE(move_unlocked);
 
 static void intact_and_mutated(struct mutant *m, u64 (*play)(void))
 {
@@ -56,9 +59,10 @@ static int reside(void *arg)
 	struct resident *r = arg;
 
 	space_attach(r->s);
+	preempt_disable();		// no other thread: the CPU does not become lazy
 	store_release(&r->there, 1u);
-	while (!load_acquire(&r->go))
-		thread_yield();
+	spin_until(load_acquire(&r->go), "the operation", -1);
+	preempt_enable();
 	space_detach();
 	return 0;
 }
@@ -138,6 +142,70 @@ static u64 collapse_while_held_lazily(void)
 TEST(history, lazy_cpus_walk_too_when_a_table_is_kept, NEEDS_CPUS2)
 {
 	intact_and_mutated(&mutant_flush_skips_lazy, collapse_while_held_lazily);
+}
+
+// ---- What has another CPU cached of the pages, when they have gone to another place --------------------------------------
+
+#define PRIMED 4
+static vaddr_t primed_va(unsigned i) { return BASE + (3 + i * 97) * PAGE_SIZE; }
+
+// 512 small pages, of which a CPU that runs in the space has cached some. While `operation` runs there.
+static u64 change_under_a_resident(int (*operation)(struct space *))
+{
+	struct resident r = { .s = space_create_with(policy_find("ipi"), flush_find("ipi")) };
+	u64 violations = swmmu_violations();
+	struct thread *t;
+
+	if (!EXPECT(r.s) || !EXPECT_EQ(space_map(r.s, BASE, level_size(2), RW, 1, MAP_POPULATE), 0) ||
+	    !(t = mm_thread("resident", reside, &r, mm_other_cpu(0))))
+		return 0;
+	spin_until(load_acquire(&r.there), "resident", -1);
+	for (unsigned i = 0; i < PRIMED; i++)
+		EXPECT(swmmu_prime(mm_other_cpu(0), primed_va(i)));
+	EXPECT_EQ(operation(r.s), 0);
+	violations = swmmu_violations() - violations;
+	store_release(&r.go, 1u);
+	mm_join(t);
+	space_put(r.s);
+	return violations;
+}
+
+static int collapse_it(struct space *s) { return space_collapse(s, BASE); }
+static u64 collapse_under_a_resident(void) { return change_under_a_resident(collapse_it); }
+
+// FreeBSD: after a promotion one INVLPG, which leaves 511 small translations of pages that are given back.
+TEST(history, collapse_leaves_no_small_leaf, NEEDS_CPUS2)
+{
+	intact_and_mutated(&mutant_collapse_one_invlpg, collapse_under_a_resident);
+}
+
+#define FAR (BASE + level_size(4))
+
+// The mover has dropped the lock: somebody unmaps a page at the new place, whose flush says nothing of the old one.
+static void unmap_the_new_place(struct stall_point *p, void *space)
+{
+	EXPECT_EQ(space_unmap(space, FAR + primed_va(0) - BASE, PAGE_SIZE), 0);
+}
+
+static int move_it(struct space *s)
+{
+	int err;
+
+	stall_move_unlocked.action = unmap_the_new_place;
+	stall_move_unlocked.arg = s;
+	stall_arm(&stall_move_unlocked, s, 0, 0, 0);
+	err = space_move(s, BASE, FAR, level_size(2));
+	EXPECT_EQ(stall_move_unlocked.hits, 1);
+	stall_release(&stall_move_unlocked);
+	return err;
+}
+
+static u64 move_under_a_resident(void) { return change_under_a_resident(move_it); }
+
+// CVE-2018-18281.
+TEST(history, move_leaves_no_old_leaf, NEEDS_CPUS2)
+{
+	intact_and_mutated(&mutant_move_flush_after_unlock, move_under_a_resident);
 }
 
 // ---- The bit in the CPU mask set last ------------------------------------------------------------------------------------

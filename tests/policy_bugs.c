@@ -20,6 +20,8 @@ MUTANT_DECLARE(targeted_no_publish);
 MUTANT_DECLARE(targeted_one_slot);
 MUTANT_DECLARE(hazard_no_reread);
 MUTANT_DECLARE(hazard_no_retry);
+MUTANT_DECLARE(hazard_one_level);
+STALL_DECLARE(targeted_entered);
 MUTANT_DECLARE(batch_no_grace_period);
 MUTANT_DECLARE(rcu_fallback_no_sync);
 MUTANT_DECLARE(rcu_sync_fallback_no_wait);
@@ -205,9 +207,18 @@ TEST(history, fallback_that_does_not_wait, NEEDS_CPUS2)
 TEST(history, targeted_dekker, NEEDS_CPUS2)
 {
 	struct scene sc = { .policy = "targeted", .point = &stall_walk_level, .level = 4 };
+	struct scene entered = { .policy = "targeted", .point = &stall_targeted_entered };
 
 	expect_clean(&sc);
+	expect_clean(&entered);		// published, nothing read
 	WITH(targeted_no_publish, expect_convicted(&sc));
+}
+
+static void begin_inner(const char *policy)
+{
+	inner.s = space_create_with(policy_find(policy), flush_find("ipi"));
+	REQUIRE(inner.s);
+	EXPECT_EQ(space_map(inner.s, BASE, PAGE_SIZE, RW, 1, MAP_POPULATE), 0);
 }
 
 // The walk in the NMI ends; the one that it has interrupted goes on, and must still be seen.
@@ -215,9 +226,7 @@ TEST(history, targeted_nmi_nesting, NEEDS_CPUS2)
 {
 	struct scene sc = { .policy = "targeted", .point = &stall_walk_level, .level = 2, .nested = true };
 
-	inner.s = space_create_with(policy_find("targeted"), flush_find("ipi"));
-	REQUIRE(inner.s);
-	EXPECT_EQ(space_map(inner.s, BASE, PAGE_SIZE, RW, 1, MAP_POPULATE), 0);
+	begin_inner("targeted");
 	expect_clean(&sc);
 	EXPECT_EQ(inner.got, 1);
 	WITH(targeted_one_slot, expect_convicted(&sc));
@@ -236,12 +245,25 @@ TEST(history, hazard_dekker, NEEDS_CPUS2)
 	WITH(hazard_no_reread, expect_convicted(&sc));
 }
 
+// As targeted_nmi_nesting: the inner walk withdraws its own names, not those of the walk that it has interrupted.
+TEST(history, hazard_nmi_nesting, NEEDS_CPUS2)
+{
+	struct scene sc = { .policy = "hazard", .point = &stall_walk_level, .level = 2, .nested = true };
+
+	begin_inner("hazard");
+	expect_clean(&sc);
+	EXPECT_EQ(inner.got, 1);
+	WITH(hazard_one_level, expect_convicted(&sc));
+	space_put(inner.s);
+}
+
 // Held with the upper tables named: those wait, while the one below, which is not named, is freed. The walker must not
 // find its way to it: the upper table's entry was cleared, although the upper table itself was going.
 TEST(history, hazard_detached_subtree, NEEDS_CPUS2)
 {
 	struct scene sc = { .policy = "hazard", .point = &stall_hazard_read, .level = 2 };
 
+	expect_clean(&sc);
 	WITH(tree_lower_entry_left, expect_convicted(&sc));
 }
 

@@ -10,14 +10,6 @@ void move_anywhere(void);
 void spin_ns(u64 ns);
 bool settled(unsigned cpu);	// is it left alone, idle and tickless? Takes 20 ticks
 
-#define WAIT_MS 60000	// long enough for 64 CPUs on two cores that others use too
-// Wait, asleep, until cond holds; false after `ms`.
-#define EVENTUALLY(cond, ms) ({ \
-	u64 _end = now_ns() + (ms) * NSEC_PER_MSEC; \
-	while (!(cond) && now_ns() < _end) \
-		thread_sleep_ns(NSEC_PER_MSEC); \
-	!!(cond); })
-
 enum reader_kind { READ_PREEMPT_OFF, READ_IRQS_OFF, READ_INTERRUPT, READ_NMI, NR_READERS };
 extern const char *const reader_name[];
 

@@ -160,12 +160,12 @@ static bool rob_idle(unsigned cpu)
 TEST(steal, out_of_idle_delays_no_grace_period, NEEDS_CPUS2)
 {
 	unsigned cpu = last_cpu();
+	bool idle = false;
 
 	NEEDS_THE_THIEF();
 	move_to(0);
 	rcu_barrier();
-	while (!rob_idle(cpu))		// it may be busy once in a while
-		thread_sleep_ns(NSEC_PER_MSEC);
+	REQUIRE(EVENTUALLY(idle || (idle = rob_idle(cpu)), WAIT_MS));	// it may be busy once in a while
 	synchronize_rcu();
 	EXPECT(thief_robs(cpu));
 	EXPECT(rcu_sample_idle(rcu_idle_sample(cpu)));

@@ -50,6 +50,7 @@
 	X(pending_hurries)	/* … hurried grace periods, without waiting */ \
 	X(tables_kept)		/* unlinked and not on the way to FREE: put back, or deposited */ \
 	X(rcu_qs)		/* quiescent states reported up the tree */ \
+	X(rcu_waits)		/* threads that began to wait for a grace period, expedited or not */ \
 	X(rcu_callbacks)	/* callbacks invoked */ \
 	X(swmmu_fills)		/* entries that the software MMU cached */ \
 	X(swmmu_checks)		/* tables and pages freed under its eyes */ \

@@ -11,6 +11,7 @@
 //      A reader before that is over, ordered before our seeing the count 0; one after it sees what preceded 1.
 //   3. If the previous call is still in flight to a CPU (it reported by a context switch first) it is not sent again;
 //      it will find the new flag, because its full barrier follows the release of `busy` and ours precedes the try.
+#include "kernel/counter.h"
 #include "kernel/panic.h"
 #include "kernel/rcu_internal.h"
 #include "kernel/thread.h"
@@ -104,6 +105,7 @@ void synchronize_rcu_expedited(void)
 	bool mine = false;
 
 	ASSERT_MAY_SLEEP();
+	count(rcu_waits);
 	smp_mb();	// 1.
 	u64 wanted = rcu_seq_next(READ_ONCE(ex.seq));
 

@@ -197,6 +197,7 @@ void synchronize_rcu(void)
 	struct waitq *q = &rcu.node[cpu_id() / RCU_FANOUT].done_wq;	// any would do: a near one
 	u64 gp = rcu_snapshot();
 
+	count(rcu_waits);
 	rcu_request(gp, true);
 	wait_event(q, rcu_elapsed(gp));
 }

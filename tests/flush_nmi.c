@@ -23,23 +23,14 @@ struct scene {
 	bool outlived;		// the walker, while held, saw it return
 };
 
-static u64 sync_ipis(void)
-{
-	u64 n = 0;
-
-	for_each_cpu(cpu)
-		n += READ_ONCE(per_cpu(counters, cpu).ipi_sync);
-	return n;
-}
-
 // Until the unmapper is back, or waits by other means than the flush.
 static void hold(struct stall_point *p, void *arg)
 {
 	struct scene *sc = arg;
-	u64 syncs = sync_ipis();
+	u64 waits = policy_waits();
 
 	store_release(&sc->there, 1u);
-	spin_until(load_acquire(&sc->returned) || sync_ipis() != syncs, "the unmap", -1);
+	spin_until(load_acquire(&sc->returned) || policy_waits() != waits, "the unmap", -1);
 	sc->outlived = READ_ONCE(sc->returned);
 }
 

@@ -33,15 +33,21 @@ static void watch(struct held_walk *h, bool unmap_may_return)
 	}
 }
 
-u64 walk_awaited(void)
+u64 policy_waits(void)
 {
 	u64 n = 0;
 
-	for_each_cpu(cpu) {
-		const struct counters *c = &per_cpu(counters, cpu);
+	for_each_cpu(cpu)
+		n += READ_ONCE(per_cpu(counters, cpu).ipi_sync) + READ_ONCE(per_cpu(counters, cpu).rcu_waits);
+	return n;
+}
 
-		n += READ_ONCE(c->ipi_flush) + READ_ONCE(c->ipi_walker) + READ_ONCE(c->ipi_sync);
-	}
+u64 walk_awaited(void)
+{
+	u64 n = policy_waits();
+
+	for_each_cpu(cpu)
+		n += READ_ONCE(per_cpu(counters, cpu).ipi_flush) + READ_ONCE(per_cpu(counters, cpu).ipi_walker);
 	return n;
 }
 

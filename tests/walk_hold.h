@@ -21,7 +21,9 @@ struct walk_job {
 	struct page *page;
 };
 int walk_once(void *job);	// a thread's function
-u64 walk_awaited(void);		// CPUs that flushes or sync IPIs were for, so far: it grows when an unmapper begins to wait
+// They grow when an unmapper begins to wait: by its policy's own means (a sync IPI, a grace period); or for the flush, too.
+u64 policy_waits(void);
+u64 walk_awaited(void);
 
 struct held_walk {
 	struct walk_job job;

@@ -28,7 +28,21 @@ SRC_C := $(wildcard boot/*.c arch/x86_64/*.c kernel/*.c mm/*.c tests/*.c)
 SRC_ASM := $(wildcard boot/*.asm arch/x86_64/*.asm)
 objs = $(SRC_C:%.c=build/$(1)/%.o) $(SRC_ASM:%.asm=build/$(1)/%.asm.o) build/$(1)/version.o
 
+# `make MUTANT=name`: the checking build once more, with that mutant on for good. One object differs.
+MUTANT ?=
+export MUTANT
+MUTANTS = $(sort $(shell sed -n 's/^MUTANT_DEFINE(\([a-z0-9_]*\)).*/\1/p' $(SRC_C)))
+ifeq ($(MUTANT),)
 all: build/quiesce.iso build/quiesce-check.iso
+else
+$(if $(filter $(MUTANT),$(MUTANTS)),,$(error MUTANT=$(MUTANT) is unknown; valid: $(MUTANTS)))
+M := build/mutant-$(MUTANT)
+all: $M/quiesce-check.iso
+$M/quiesce-check.elf: $(filter-out build/check/kernel/mutant.o,$(call objs,check)) $M/mutant.o linker.ld tools/ksyms.py
+$M/mutant.o: kernel/mutant.c Makefile
+	@mkdir -p $(@D)
+	@$(CC) $(KFLAGS) -DCHECK=1 -DBUILD_NAME='"check"' -DMUTANT_NAME='"$(MUTANT)"' -c $< -o $@
+endif
 
 build/release/%.o: KFLAGS += -DCHECK=0 -DBUILD_NAME='"release"'
 build/check/%.o: KFLAGS += -DCHECK=1 -DBUILD_NAME='"check"'

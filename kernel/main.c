@@ -4,6 +4,7 @@
 #include "kernel/cmdline.h"
 #include "kernel/log.h"
 #include "kernel/mode.h"
+#include "kernel/mutant.h"
 #include "kernel/panic.h"
 #include "kernel/steal.h"
 #include "kernel/thread.h"
@@ -14,15 +15,27 @@
 #include <arch/hyperv.h>
 #include <arch/machine.h>
 
-static void read_command_line(void)
+static _Noreturn void refuse(void)
 {
-	bool ok = cmdline_parse_all(arch_cmdline_boot(), arch_cmdline_override()) && policy_check_options();
 	char line[512];
 
-	if (ok)
-		return;
 	log_open(banner(line, sizeof(line), false));
 	kernel_exit(EXIT_BAD_INPUT);
+}
+
+static void choose_mutant(void)
+{
+	if (mutant_init())
+		return;
+	log_error("MUTANT=%s is unknown; valid:", mutant_name());
+	mutant_print_all();
+	refuse();
+}
+
+static void read_command_line(void)
+{
+	if (!cmdline_parse_all(arch_cmdline_boot(), arch_cmdline_override()) || !policy_check_options())
+		refuse();
 }
 
 static void print_banner(void)
@@ -58,6 +71,7 @@ static void init_this_cpu(void)
 
 _Noreturn void kernel_main(void)		// arch_init_early() is done: console, descriptors, traps
 {
+	choose_mutant();			// make MUTANT=name: what is broken on purpose
 	read_command_line();			// all that follows may depend on it
 	page_init();				// page frames
 	slab_init();				// small objects

@@ -4,6 +4,7 @@
 // threads meet.
 #include "kernel/banner.h"
 #include "kernel/lib.h"
+#include "kernel/mutant.h"
 #include "kernel/test.h"
 #include "kernel/thread.h"
 #include "kernel/time.h"
@@ -136,15 +137,17 @@ TEST(smoke, clock, 0)
 
 TEST(smoke, banner, 0)
 {
-	static const char *const keys[] = { "quiesce ", " build=", " commit=", " mutant=none ", " mem=", "M firmware=",
+	static const char *const keys[] = { "quiesce ", " build=", " commit=", " mutant=", " mem=", "M firmware=",
 		" hypervisor=", " apic=", " clock=", " paging=4-level ", " table_free=", " tlb_flush=" };
-	char line[512], cpus[24];
+	char line[512], cpus[24], mutant[48];
 
 	banner(line, sizeof(line), true);
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
 		EXPECT(contains(line, keys[i]));
 	ksnprintf(cpus, sizeof(cpus), " cpus=%u ", nr_cpus);
 	EXPECT(contains(line, cpus));
+	ksnprintf(mutant, sizeof(mutant), " mutant=%s ", mutant_name());
+	EXPECT(contains(line, mutant));
 	EXPECT(!contains(line, "unknown") && !contains(line, "(null)") && !contains(line, "= "));
 	EXPECT(strchr(line, '\n') && !strchr(line, '\n')[1]);
 }

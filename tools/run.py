@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """make run, make debug, make bench: boot Quiesce in QEMU as the environment says (SMP, MEM, ACCEL, FIRMWARE, MACHINE,
-CPU, BUILD, CMDLINE, TIMEOUT). With CMDLINE one boot; without it the main job: the verdicts from the checking build, the
-times from the release build, one table. The exit status is 0 only when the kernel ended with success."""
+CPU, BUILD, MUTANT, CMDLINE, TIMEOUT). With CMDLINE one boot; without it the main job: the verdicts from the checking
+build, the times from the release build, one table. The exit status is 0 only when the kernel ended with success."""
 import os
 import re
 import shlex
@@ -26,11 +26,15 @@ def say(text):
 
 def config_from_environment():
     get = os.environ.get
+    mutant = get("MUTANT")
+    if mutant and get("BUILD") == "release":
+        raise qemu.Unavailable("MUTANT=: release builds have no mutants")
     try:
         return qemu.Config(smp=int(get("SMP") or 4), mem=get("MEM") or "512M", accel=get("ACCEL") or "tcg",
                            firmware=get("FIRMWARE") or "bios", machine=get("MACHINE") or "q35", cpu=get("CPU") or "",
                            build=get("BUILD") or "check", cmdline=get("CMDLINE") or "",
-                           timeout=float(get("TIMEOUT") or 0))
+                           timeout=float(get("TIMEOUT") or 0),
+                           iso=f"build/mutant-{mutant}/quiesce-check.iso" if mutant else "")
     except ValueError as error:
         raise qemu.Unavailable(f"SMP= and TIMEOUT= are numbers: {error}") from None
 
@@ -70,7 +74,8 @@ def compare(config):
 
 def debug(config):
     config.extra = ("-gdb", "tcp:127.0.0.1:1234", "-S")
-    symbols = "build/quiesce.elf" if config.build == "release" else "build/quiesce-check.elf"
+    iso = config.iso or ("build/quiesce.iso" if config.build == "release" else "build/quiesce-check.iso")
+    symbols = iso.replace(".iso", ".elf")
     os.makedirs("build/debug", exist_ok=True)
     arguments = qemu.command(config, "build/debug")
     say(f"QEMU waits. In another terminal:  gdb {symbols} -ex 'target remote :1234'\n{shlex.join(arguments)}")
@@ -83,6 +88,8 @@ def main():
         if sys.argv[1:] == ["debug"]:
             return debug(config)
         if sys.argv[1:] == ["compare"] or not config.cmdline:
+            if config.iso:
+                raise qemu.Unavailable("MUTANT= runs with CMDLINE=, for example CMDLINE=mode=test")
             return compare(config)
         return 0 if boot_once(config).ok else 1
     except qemu.Unavailable as error:

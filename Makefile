@@ -7,7 +7,7 @@ ACCEL ?= tcg
 FIRMWARE ?= bios
 MACHINE ?= q35
 BUILD ?= check
-export SMP MEM ACCEL FIRMWARE MACHINE CPU BUILD CMDLINE TIMEOUT
+export SMP MEM ACCEL FIRMWARE MACHINE CPU BUILD CMDLINE EXTRA TIMEOUT
 
 # The default toolchain: a bare-metal one, else the distribution's, else the native one used freestanding.
 CROSS_COMPILE ?= $(firstword $(foreach p,x86_64-elf- x86_64-linux-gnu-,$(if $(shell command -v $(p)gcc),$(p))))
@@ -94,6 +94,9 @@ bench:
 torture-all:
 	$(build_all)
 	@SECONDS="$(SECONDS)" $(PYTHON) tools/torture.py $(foreach p,$(PAIRS),'$(p)')
+mutants:
+	$(build_all)
+	@$(PYTHON) tools/mutants.py $(foreach m,$(MUTANT_NAMES),'$(m)')
 debug:
 	$(build_all)
 	@$(PYTHON) tools/run.py debug
@@ -110,4 +113,4 @@ help:
 
 -include tests/host/host.mk
 -include $(shell find build -name '*.d' -type f 2>/dev/null)
-.PHONY: all run bench torture-all debug test deps clean help FORCE
+.PHONY: all run bench torture-all mutants debug test deps clean help FORCE

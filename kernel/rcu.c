@@ -53,10 +53,13 @@
 // Locks: node locks are never nested; the thread is woken with none held. Nodes, CPUs' structures and threads live for
 // ever.
 #include "kernel/counter.h"
+#include "kernel/mutant.h"
 #include "kernel/panic.h"
 #include "kernel/rcu_internal.h"
 #include "kernel/thread.h"
 #include "kernel/time.h"
+
+MUTANT_DEFINE(rcu_reader_is_quiescent);	// a tick that interrupts a reader reports, too
 
 struct rcu_state rcu = {
 	.pressure = 10000,
@@ -148,7 +151,7 @@ void rcu_tick(bool quiescent)
 
 	if (unlikely(!rc->leaf))
 		return;
-	if (quiescent)
+	if (quiescent || MUTANT(rcu_reader_is_quiescent))
 		rcu_quiescent(rc);
 	else if (rcu_waits_for(rc) || READ_ONCE(rc->exp_need))
 		this_cpu_write(need_resched, true);	// have the reader's end report: ticks might always hit readers

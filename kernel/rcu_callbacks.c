@@ -9,9 +9,13 @@
 // thread when the oldest callback is ready, the grace-period thread when it has not begun what they wait for. So none
 // starves.
 #include "kernel/counter.h"
+#include "kernel/mutant.h"
 #include "kernel/panic.h"
 #include "kernel/rcu_internal.h"
 #include "kernel/thread.h"
+
+MUTANT_DEFINE(rcu_segment_early);	// callbacks are ready one grace period early
+MUTANT_DEFINE(rcu_barrier_misses_a_cpu);
 
 // ---- The list (its lock is held) ------------------------------------------------------------------------------------
 
@@ -56,7 +60,7 @@ static void set_ready(struct rcu_cblist *l)
 
 static void advance(struct rcu_cblist *l, u64 completed)
 {
-	while (l->seg[RCU_WAIT].head && l->gp[RCU_WAIT] <= completed) {
+	while (l->seg[RCU_WAIT].head && l->gp[RCU_WAIT] <= completed + MUTANT(rcu_segment_early)) {
 		fifo_splice(&l->seg[RCU_DONE], &l->seg[RCU_WAIT]);
 		fifo_splice(&l->seg[RCU_WAIT], &l->seg[RCU_NEXT]);
 		l->gp[RCU_WAIT] = l->gp[RCU_NEXT];
@@ -270,7 +274,8 @@ void rcu_barrier(void)
 	mutex_lock(&bar.mutex);
 	WRITE_ONCE(bar.left, 1);	// ours, so that it does not reach 0 before all CPUs have been visited
 	for_each_cpu(cpu)
-		barrier_entrain(&per_cpu(rcu_cpu, cpu));
+		if (!MUTANT(rcu_barrier_misses_a_cpu) || cpu != nr_cpus - 1)
+			barrier_entrain(&per_cpu(rcu_cpu, cpu));
 	rcu_request(READ_ONCE(rcu.requested), true);	// what call_rcu() left to the tick begins now
 	if (fetch_sub(&bar.left, 1) != 1)
 		wait_event(&bar.wq, load_acquire(&bar.left) == 0);

@@ -12,10 +12,13 @@
 //   3. If the previous call is still in flight to a CPU (it reported by a context switch first) it is not sent again;
 //      it will find the new flag, because its full barrier follows the release of `busy` and ours precedes the try.
 #include "kernel/counter.h"
+#include "kernel/mutant.h"
 #include "kernel/panic.h"
 #include "kernel/rcu_internal.h"
 #include "kernel/thread.h"
 #include "kernel/time.h"
+
+MUTANT_DEFINE(rcu_exp_unasked);	// what was interrupted counts as quiescent, whatever it was
 
 static struct {
 	struct waitq turn_wq;
@@ -44,7 +47,7 @@ static void exp_interrupt(void *arg)
 	smp_mb();	// 3.
 	if (!READ_ONCE(rc->exp_need))
 		return;
-	if (rcu_interrupted_quiescent())
+	if (rcu_interrupted_quiescent() || MUTANT(rcu_exp_unasked))
 		rcu_quiescent(rc);
 	else
 		this_cpu_write(need_resched, true);

@@ -9,10 +9,13 @@
 // Properties and proof: rcu.c.
 #include <arch/ipi.h>
 #include "kernel/counter.h"
+#include "kernel/mutant.h"
 #include "kernel/panic.h"
 #include "kernel/rcu_internal.h"
 #include "kernel/thread.h"
 #include "kernel/time.h"
+
+MUTANT_DEFINE(rcu_busy_is_idle);	// every CPU counts as one that has idled
 
 // The thread has a doorbell, so that many CPUs with the same wish do not queue up for the lock of its wait queue. Who
 // finds it rung may go: the thread answers, by a full barrier, before it looks at what it waits for. Preemption is
@@ -99,7 +102,7 @@ static bool has_idled(struct rcu_cpu *rc, unsigned cpu, u64 gp)
 		rc->sample_gp = gp;
 		rc->sample = s;
 	}
-	return rcu_sample_idle(s) || s != rc->sample;
+	return rcu_sample_idle(s) || s != rc->sample || MUTANT(rcu_busy_is_idle);
 }
 
 static void scan_leaf(struct rcu_node *leaf, unsigned first_cpu, u64 gp, struct cpumask *holdouts)

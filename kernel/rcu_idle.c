@@ -9,10 +9,13 @@
 //
 //	idle │ depth 1: even → odd, bit 1 │ NMI, depth 2: odd, no bit │ exit 2 │ exit 1: bit 1, odd → even │ idle
 //	idle │ depth 1: tests even ┆ NMI, depth 2: even → odd, bit 2 … exit: → even ┆ makes it odd, bit 1 │ …
+#include "kernel/mutant.h"
 #include "kernel/panic.h"
 #include "kernel/rcu_internal.h"
 
 DEFINE_PER_CPU(struct rcu_cpu, rcu_cpu);
+
+MUTANT_DEFINE(rcu_entry_unseen);	// an interrupt out of idle does not leave the idle state
 
 u64 rcu_idle_sample(unsigned cpu)
 {
@@ -29,7 +32,7 @@ static __always_inline void entry(void)
 
 	WRITE_ONCE(rc->depth, depth);
 	barrier();
-	if (rcu_sample_idle(READ_ONCE(rc->idle_seq))) {
+	if (rcu_sample_idle(READ_ONCE(rc->idle_seq)) && !MUTANT(rcu_entry_unseen)) {
 		fetch_add(&rc->idle_seq, 1);
 		WRITE_ONCE(rc->left_idle, READ_ONCE(rc->left_idle) | 1ull << depth);
 	}

@@ -8,6 +8,9 @@
 #include "mm/table.h"
 #include "mm/tlb.h"
 
+MUTANT_DEFINE(gather_no_flush);		// nothing is ever flushed
+MUTANT_DEFINE(gather_flush_last);	// given away, and flushed only then
+MUTANT_DEFINE(gather_forgets_level);	// a table of level 2 is unlinked and never given away
 MUTANT_DEFINE(no_flush_without_leaf);	// tables go, and nothing is flushed since no leaf was there (Linux, 2018)
 STALL_DEFINE(gather_unlinked);	// everything is unlinked, nothing flushed
 STALL_DEFINE(gather_flushed);	// flushed; neither tables nor frames given away
@@ -112,6 +115,8 @@ void gather_reserve(struct gather *g)
 void gather_table(struct gather *g, struct page *table, vaddr_t va)
 {
 	table_set_state(table, TABLE_LIVE, TABLE_UNLINKED);
+	if (MUTANT(gather_forgets_level) && table->table_level == 2)
+		return;
 	table->private = TABLE_CREDITED;
 	// The paging-structure caches may hold the entry even if no leaf was ever present: any address under it will do.
 	gather_range(g, va, 1);
@@ -157,7 +162,9 @@ void gather_flush(struct gather *g)
 	if (!g->flush)
 		return;
 	STALL(gather_unlinked, g->space, g->start, g->level);
-	if ((MUTANT(no_flush_without_leaf) && !g->taken.nr_frames) || !tlb_flush_gathered(g)) {
+	if (MUTANT(gather_flush_last))
+		gathered_flushed(&g->taken, g->space, g->space->freer);
+	if (MUTANT(gather_no_flush) || (MUTANT(no_flush_without_leaf) && !g->taken.nr_frames) || !tlb_flush_gathered(g)) {
 		STALL(gather_flushed, g->space, g->start, g->level);
 		gathered_flushed(&g->taken, g->space, g->space->freer);
 	}

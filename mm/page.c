@@ -15,6 +15,8 @@
 #include "kernel/lib.h"
 #include "kernel/panic.h"
 
+MUTANT_DEFINE(page_get_resurrects);
+
 void (*alloc_error_hook)(const char *what, const void *object);
 
 void alloc_error(const char *what, const void *object)

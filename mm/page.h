@@ -6,6 +6,7 @@
 // kind of frame tolerates extra references and counts are never plainly stored.
 #pragma once
 #include "kernel/list.h"
+#include "kernel/mutant.h"
 #include "kernel/rcu.h"
 #include <arch/mmu.h>
 
@@ -58,13 +59,14 @@ struct page *page_alloc(unsigned order, enum page_kind kind, unsigned flags);
 void page_get(struct page *p);			// the caller already holds a reference
 // False: the count was 0 (a free frame, or a tail). Any context. Nothing keeps the frame's contents alive here, nor
 // need it: descriptors are never freed.
+MUTANT_DECLARE(page_get_resurrects);	// 0 -> 1: a frame that is free, or somebody else's by now
 static __always_inline bool page_try_get(struct page *head)
 {
 	u32 old;
 
 	do {
 		old = READ_ONCE(head->refs);
-		if (unlikely(!old))
+		if (unlikely(!old) && !MUTANT(page_get_resurrects))
 			return false;
 	} while (unlikely(!cmpxchg(&head->refs, old, old + 1)));
 	return true;

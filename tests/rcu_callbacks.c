@@ -129,15 +129,22 @@ static void slow_callback(struct rcu_head *head)
 	store_release(&slow_ended, 1);
 }
 
+// Also one of another CPU, the last one that the barrier visits.
 TEST(rcu, barrier_waits_for_running_callback, 0)
 {
-	struct rcu_head head = { 0 };
+	for (unsigned cpu = 0; cpu < nr_cpus; cpu += MAX(1u, nr_cpus - 1)) {
+		struct rcu_head head = { 0 };
 
-	slow_began = slow_ended = 0;
-	call_rcu(&head, slow_callback);
-	REQUIRE(EVENTUALLY(READ_ONCE(slow_began), WAIT_MS));
-	rcu_barrier();
-	EXPECT(load_acquire(&slow_ended));
+		slow_began = slow_ended = 0;
+		move_to(cpu);
+		call_rcu(&head, slow_callback);
+		move_to(0);
+		REQUIRE(EVENTUALLY(READ_ONCE(slow_began), WAIT_MS));
+		rcu_barrier();
+		EXPECT(load_acquire(&slow_ended));
+		EXPECT(EVENTUALLY(load_acquire(&slow_ended), WAIT_MS));	// the head is ours
+	}
+	move_anywhere();
 }
 
 static struct rcu_head many[4];

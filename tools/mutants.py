@@ -1,0 +1,227 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""make mutants: each named breakage (MUTANT_DEFINE, kernel/mutant.h) in a kernel of its own, before the tests that should
+notice it. A mutant is killed when one of them fails by a named assertion, for each of three seeds, while the same tests
+pass unmutated. A panic, a hang, or a run without a failed assertion does not count. Arguments: globs of mutants' names;
+--quick: one seed, and of each part of the kernel one mutant; --ktap: report as tests."""
+import concurrent.futures
+import dataclasses
+import fnmatch
+import os
+import re
+import subprocess
+import sys
+import threading
+import time
+
+import ktap
+import qemu
+
+SEEDS = (1, 2, 3)
+JOBS = 2  # boots at a time
+TIMEOUT = 300
+DEFINED = re.compile(r"^MUTANT_DEFINE\((\w+)\);", re.MULTILINE)
+ASSERTION = re.compile(r"# ERROR: (?:WARNING: )?(\w+/\S+?:\d+): (.*)")
+HYPERV = {"accel": "nested", "cpu": "hyperv"}
+
+# Which tests should notice. A mutant that is missing here, or one too many, is an error.
+TESTS = {
+    # The gather and the flush
+    "gather_no_flush": "history.collapse*,adversary.*,stale.unmap_4k*",
+    "gather_flush_last": "history.lazy_cpus_walk_too,adversary.*",
+    "gather_forgets_level": "space.t*,space_end.*",
+    "no_flush_without_leaf": "history.no_leaf*",
+    "flush_leaf_only": "history.leaf_only*",
+    "flush_skips_lazy": "history.lazy_cpus*",
+    "tlb_no_catch_up": "adversary.lazy_cpu*",
+    "tlb_bit_last": "history.mask_bit*",
+    "tree_lower_entry_left": "history.hazard_detached*",
+    # Back-ends
+    "nmi_no_flush": "flush_nmi.*root_is_loaded",
+    "nmi_late_ticket": "adversary.request_while*",
+    "lazy_no_settle": "flush_lazy.*settles*",
+    "lazy_no_wait": "flush_lazy.*",
+    "lazy_late_generation": "flush_lazy.claims*",
+    "steal_no_flag": "adversary.robbed*,stolen.flag_is*",
+    "steal_plain_store": "adversary.flag_lost*",
+    "steal_no_flush": "adversary.robbed*",
+    "hyperv_refuses": "nested.hyperv_forms",
+    # Policies
+    "ipi_no_join": "history.remote_walker*",
+    "batch_no_grace_period": "history.batch*",
+    "rcu_page_no_grace_period": "history.table_freed*",
+    "rcu_fallback_no_sync": "history.fallback*",
+    "rcu_sync_fallback_no_wait": "history.fallback*",
+    "targeted_no_publish": "history.targeted_dekker",
+    "targeted_one_slot": "history.targeted_nmi*",
+    "hazard_no_reread": "history.hazard_dekker",
+    "hazard_one_level": "history.hazard_nmi*",
+    "hazard_no_retry": "walk.hazard_retired*",
+    # The walk
+    "walk_no_leaf_recheck": "walk.*pin",
+    "walk_no_parent_recheck": "walk.*pin,history.walker_in*",
+    "page_get_resurrects": "page.references",
+    # Whatever reuses tables
+    "collapse_one_invlpg": "history.collapse_leaves*",
+    "collapse_no_wait": "history.collapse_waits*,history.reuse_waits*",
+    "move_flush_after_unlock": "history.move_leaves*",
+    "discard_no_recheck": "space_discard.*",
+    "switch_no_union": "switch.union*",
+    "switch_no_wait": "switch.grace*",
+    "switch_no_drain": "switch.drain*",
+    "pending_no_wait": "pending.bounded_for*",
+    # RCU
+    "rcu_reader_is_quiescent": "rcu.waits_for*,rcu.reader*",
+    "rcu_entry_unseen": "rcu.reader_on_idle*,rcu.entry*",
+    "rcu_busy_is_idle": "rcu.waits_for*",
+    "rcu_segment_early": "rcu.*,rcu_torture.*",
+    "rcu_barrier_misses_a_cpu": "rcu.*barrier*,rcu_torture.*",
+    "rcu_exp_unasked": "rcu.expedited*",
+    # The detectors themselves
+    "quarantine_no_grace_period": "walk.quarantine*",
+    "swmmu_no_reread": "adversary.nmi_in*",
+}
+QUICK = ("gather_flush_last", "flush_skips_lazy", "steal_plain_store", "hazard_no_reread", "walk_no_leaf_recheck", "collapse_no_wait",
+         "switch_no_union", "rcu_busy_is_idle")
+OPTIONS = {"hyperv_refuses": HYPERV}
+
+
+@dataclasses.dataclass
+class Outcome:
+    killed_by: str = ""  # "" : alive
+    problem: str = ""
+    seconds: float = 0.0
+
+
+def defined():
+    found = []
+    for folder in ("arch", "kernel", "mm"):
+        for where, _, names in os.walk(folder):
+            for name in sorted(names):
+                if name.endswith(".c"):
+                    with open(os.path.join(where, name), encoding="utf-8") as f:
+                        found += DEFINED.findall(f.read())
+    return found
+
+
+def check_table(mutants):
+    missing, left = set(mutants) - set(TESTS), set(TESTS) - set(mutants)
+    if missing or left:
+        raise SystemExit(f"mutants: tools/mutants.py and the code differ: {', '.join(sorted(missing | left))}")
+
+
+def boot(mutant, tests, seed):
+    config = qemu.Config(smp=4, cmdline=f"mode=test test={tests} seed={seed}", timeout=TIMEOUT, **OPTIONS.get(mutant, {}))
+    name = mutant or "none"
+    if mutant:
+        config.iso = f"build/mutant-{mutant}/quiesce-check.iso"
+    result = qemu.run(config)
+    with open(f"build/mutants/{name}-{seed}.log", "w", encoding="utf-8") as f:
+        f.write("\n".join(result.lines) + "\n")
+    return result
+
+
+def judge(result):
+    """Which assertion of which test has failed; and what else is wrong with the run."""
+    report = ktap.parse(result.lines)
+    for name, diagnostics in report.failed:
+        for line in diagnostics:
+            if match := ASSERTION.match(line):
+                return f"{name}: {match[1]}: {match[2]}", ""
+    if result.ok:
+        return "", "alive: every test passed"
+    return "", f"no assertion failed, but: {result.sentence}"
+
+
+BUILDING = threading.Lock()
+
+
+def build(mutant):
+    with BUILDING:
+        done = subprocess.run(["make", "--no-print-directory", "-j2", f"MUTANT={mutant}", "all"], stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if done.returncode:
+        raise SystemExit(f"mutants: {mutant} does not build:\n{done.stdout}")
+
+
+UNMUTATED = {}
+
+
+def passes_unmutated(mutant, tests, seed):
+    """The same tests without the mutant, once for all mutants that they serve. "" or what is wrong."""
+    key = (tests, seed)
+    if key not in UNMUTATED:
+        result = boot("", tests, seed) if mutant not in OPTIONS else qemu.run(
+            qemu.Config(smp=4, cmdline=f"mode=test test={tests} seed={seed}", timeout=TIMEOUT, **OPTIONS[mutant]))
+        UNMUTATED[key] = "" if result.ok else f"fails without the mutant: {judge(result)[0] or result.sentence}"
+    return UNMUTATED[key]
+
+
+def examine(mutant, seeds):
+    start, outcome = time.monotonic(), Outcome()
+    try:
+        qemu.check_available(qemu.Config(**OPTIONS.get(mutant, {})))
+    except qemu.Unavailable as error:
+        outcome.problem = f"SKIP {error}"
+        return outcome
+    build(mutant)
+    for seed in seeds:
+        outcome.problem = passes_unmutated(mutant, TESTS[mutant], seed)
+        if outcome.problem:
+            break
+        killed, outcome.problem = judge(boot(mutant, TESTS[mutant], seed))
+        outcome.killed_by = outcome.killed_by or killed
+        if not killed:
+            outcome.problem = f"seed {seed}: {outcome.problem}"
+            break
+    outcome.seconds = time.monotonic() - start
+    return outcome
+
+
+def line_of(mutant, outcome):
+    if outcome.problem.startswith("SKIP"):
+        return f"skipped  {mutant}: {outcome.problem[5:]}"
+    if outcome.problem:
+        return f"FAILED   {mutant}: {outcome.problem}"
+    return f"killed   {mutant}: by {outcome.killed_by} ({outcome.seconds:.0f} s)"
+
+
+def say(text):
+    print(text, flush=True)
+
+
+def report_ktap(number, mutant, outcome):
+    say(f"# {line_of(mutant, outcome)}")
+    skip = f" # SKIP {outcome.problem[5:]}" if outcome.problem.startswith("SKIP") else ""
+    say(f"{'not ok' if outcome.problem and not skip else 'ok'} {number} mutants.{mutant}{skip}")
+
+
+def main():
+    options = {a for a in sys.argv[1:] if a.startswith("--")}
+    patterns = [a for a in sys.argv[1:] if not a.startswith("--")] or (list(QUICK) if "--quick" in options else ["*"])
+    check_table(defined())
+    mutants = [m for m in TESTS if any(fnmatch.fnmatch(m, p) for p in patterns)]
+    if not mutants:
+        raise SystemExit(f"mutants: none matches; there are: {', '.join(TESTS)}")
+    seeds = SEEDS[:1] if "--quick" in options else SEEDS
+    os.makedirs("build/mutants", exist_ok=True)
+    if "--ktap" in options:
+        say(f"KTAP version 1\n1..{len(mutants)}")
+    failed, start = 0, time.monotonic()
+    with concurrent.futures.ThreadPoolExecutor(JOBS) as pool:
+        runs = [(m, pool.submit(examine, m, seeds)) for m in mutants]
+        for number, (mutant, run) in enumerate(runs, 1):
+            outcome = run.result()
+            failed += bool(outcome.problem) and not outcome.problem.startswith("SKIP")
+            if "--ktap" in options:
+                report_ktap(number, mutant, outcome)
+            else:
+                say(f"[{number} of {len(mutants)}] {line_of(mutant, outcome)}")
+    if "--ktap" not in options:
+        say(f"{len(mutants)} mutants, {len(seeds)} seeds each, {time.monotonic() - start:.0f} s; serial logs in build/mutants/")
+        say(f"{len(mutants) - failed} passed, {failed} failed")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

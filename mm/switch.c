@@ -62,6 +62,7 @@ STALL_DEFINE(switch_leaving);	// the selector says new
 
 MUTANT_DEFINE(switch_no_union);	// walkers go from old to new at once
 MUTANT_DEFINE(switch_no_wait);	// no grace period between the walkers' change and the freer's
+MUTANT_DEFINE(switch_no_last_wait);	// the record may be overwritten under a walker that reads it
 MUTANT_DEFINE(switch_no_drain);	// walkers leave the old discipline while tables are freed under it
 
 const struct switch_state switch_states[NR_SWITCH_STATES] = {
@@ -217,7 +218,7 @@ static void walkers_to_new(struct change *c)
 	for_each_changed(s, c)
 		store_release(&s->policy, c->to.policy);
 	STALL(switch_leaving, c->only, 0, 0);
-	if (c->walkers)
+	if (c->walkers && !MUTANT(switch_no_last_wait))
 		synchronize_rcu();
 }
 

@@ -69,6 +69,7 @@ TESTS = {
     "switch_no_union": "switch.union*",
     "switch_no_wait": "switch.grace*",
     "switch_no_drain": "switch.drain*",
+    "switch_no_last_wait": "switch.record*",
     "pending_no_wait": "pending.bounded_for*",
     # RCU
     "rcu_reader_is_quiescent": "rcu.waits_for*,rcu.reader*",

@@ -2,11 +2,18 @@
 // Between the files of the host port.
 #pragma once
 #include "kernel/types.h"
+#include <arch/thread.h>
 
 void host_raise(unsigned cpu, u32 bit);		// HOST_*: set it pending and wake the CPU; any pthread
 void host_percpu_boot(void);			// CPU 0's copy; the calling pthread becomes CPU 0
 void host_become_cpu(unsigned cpu);		// the calling pthread is this CPU from now on
 void host_timer_init(void);
+// Raise the timers that are due; the earliest deadline that is left. A period that was missed as a whole is not made up
+// for.
+u64 host_timers_run(u64 now);
 void host_symbols_init(void);
 void host_ram_init(u64 bytes);
-extern unsigned host_cpus_wanted;		// cpus= of the program's arguments
+// Save the caller's context, continue next's; returns when somebody does that for prev, with who did as value.
+struct arch_context *host_switch(struct arch_context *prev, struct arch_context *next);
+// Its first switch-in calls entry() on that stack of KSTACK_SIZE.
+void host_context_init(struct arch_context *c, void *stack, void (*entry)(void));

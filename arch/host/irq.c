@@ -17,6 +17,7 @@
 #include <arch/machine.h>
 #include "arch/host/host.h"
 #include "arch/host/os.h"
+#include "arch/host/steps.h"
 
 #define RELAX_YIELD 32	// let another pthread run after so many: there are often fewer processors than CPUs
 
@@ -34,7 +35,9 @@ void host_raise(unsigned cpu, u32 bit)
 	struct host_irq *i = per_cpu_ptr(&host_irq, cpu);
 
 	__atomic_fetch_or(&i->pending, bit, __ATOMIC_SEQ_CST);
-	if (__atomic_load_n(&i->halted, __ATOMIC_SEQ_CST))
+	if (steps_on)
+		steps_wake(cpu);
+	else if (__atomic_load_n(&i->halted, __ATOMIC_SEQ_CST))
 		os_futex_wake(&i->pending);
 }
 
@@ -113,8 +116,8 @@ static __noinline bool take_pending(bool halting)
 
 		if (p & HOST_NMI && !i->nmi_blocked) {
 			take_nmi(i);
-		} else if (p & ~(u32)HOST_NMI && i->enabled) {
-			p &= ~(u32)HOST_NMI;
+		} else if (p & ~(u32)(HOST_NMI | HOST_STEP) && i->enabled) {
+			p &= ~(u32)(HOST_NMI | HOST_STEP);
 			take_interrupt(i, p & -p, halting);
 			halting = false;	// irq_preempt() may have run other threads since
 		} else {
@@ -124,15 +127,22 @@ static __noinline bool take_pending(bool halting)
 	}
 }
 
-void host_poll(void) { take_pending(false); }
+void host_poll(void)
+{
+	if (steps_on)
+		steps_point(false);
+	take_pending(false);
+}
 
 void host_relax(void)
 {
 	struct host_irq *i = host_this(host_irq);
 
-	if (++i->relaxed % RELAX_YIELD == 0)
+	if (steps_on)
+		steps_point(true);
+	else if (++i->relaxed % RELAX_YIELD == 0)
 		os_yield();
-	arch_yield_point();
+	take_pending(false);
 }
 
 void irq_enable_and_halt(void)
@@ -141,6 +151,10 @@ void irq_enable_and_halt(void)
 
 	i->enabled = 1;
 	while (!take_pending(true)) {
+		if (steps_on) {
+			steps_halt();
+			continue;
+		}
 		__atomic_store_n(&i->halted, 1, __ATOMIC_SEQ_CST);
 		os_futex_wait(&i->pending, 0);
 		__atomic_store_n(&i->halted, 0, __ATOMIC_RELAXED);

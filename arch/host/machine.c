@@ -1,18 +1,21 @@
 // SPDX-License-Identifier: MIT
 // The machine as a whole: the program's arguments, console, exit; and main().
 //
-//   quiesce-host [cpus=N] [mem=MiB] [KEY=VALUE …]
+//   quiesce-host [mem=MiB] [sched=random|pct] [depth=N] [mutant=NAME] [KEY=VALUE …]
 //
-// mem= is the host's own; the rest is the kernel's command line, and the kernel judges it.
+// mem= is the host's own, and so are sched= and depth= (steps.h; seed= counts there too) and mutant=, which takes that step
+// out for the whole run. The rest is the kernel's command line, and the kernel judges it.
 #include "kernel/cmdline.h"
 #include "kernel/cpumask.h"
 #include "kernel/lib.h"
 #include "kernel/log.h"
+#include "kernel/mutant.h"
 #include "kernel/panic.h"
 #include <arch/irq.h>
 #include <arch/machine.h>
 #include "arch/host/host.h"
 #include "arch/host/os.h"
+#include "arch/host/steps.h"
 
 #define CPUS_DEFAULT 4
 #define MEM_DEFAULT 512
@@ -23,7 +26,13 @@ static char line[1024];
 
 void arch_console_write(const char *s, size_t n) { os_write(s, n); }
 int arch_console_getc(void) { return os_getc(); }
-void arch_exit(int status) { os_exit(status); }
+
+void arch_exit(int status)
+{
+	if (steps_on)
+		steps_report();
+	os_exit(status);
+}
 
 void arch_halt_forever(void)
 {
@@ -59,22 +68,56 @@ static void fault(int sig, uintptr_t pc, uintptr_t addr, uintptr_t fp)
 	panic("signal %d at %s+0x%llx, address 0x%llx", sig, name, (unsigned long long)offset, (unsigned long long)addr);
 }
 
+static void set_mutant(const char *arg)
+{
+	bool found = false;
+
+	FOR_EACH_REGISTERED(mutants, struct mutant, m) {
+		if (!strcmp((*m)->name, arg + strlen("mutant="))) {
+			(*m)->on = 1;
+			found = true;
+		}
+	}
+	if (!found)
+		usage("no such mutant", arg);
+}
+
+// One of the program's own; false: it is for the kernel.
+static bool own_argument(const char *arg, u64 *mem)
+{
+	const char *wrong;
+
+	if (!strncmp(arg, "mem=", 4)) {
+		if (!parse_u64(arg + 4, mem) || *mem < MEM_MIN || *mem > MEM_MAX)
+			usage("mem= is 32 … 65536 MiB", arg);
+		return true;
+	}
+	if (!strncmp(arg, "mutant=", 7)) {
+		set_mutant(arg);
+		return true;
+	}
+	if (!steps_argument(arg, &wrong))
+		return false;
+	if (wrong)
+		usage(wrong, arg);
+	return true;
+}
+
 int main(int argc, char **argv)
 {
 	u64 mem = MEM_DEFAULT;
 	size_t len = 0;
 
 	for (int i = 1; i < argc; i++) {
-		if (!strncmp(argv[i], "mem=", 4)) {
-			if (!parse_u64(argv[i] + 4, &mem) || mem < MEM_MIN || mem > MEM_MAX)
-				usage("mem= is 32 … 65536 MiB", argv[i]);
+		if (own_argument(argv[i], &mem))
 			continue;
-		}
 		if (len + strlen(argv[i]) + 2 > sizeof(line))
 			usage("too long", argv[i]);
 		len += (size_t)ksnprintf(line + len, sizeof(line) - len, "%s%s", len ? " " : "", argv[i]);
 	}
 	host_percpu_boot();
+	if (steps_on)
+		steps_init();
 	host_ram_init(mem << 20);
 	host_symbols_init();
 	host_timer_init();

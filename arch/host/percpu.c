@@ -8,6 +8,7 @@
 #include <arch/percpu.h>
 #include "arch/host/host.h"
 #include "arch/host/os.h"
+#include "arch/host/steps.h"
 
 __thread uintptr_t host_cpu_offset;
 uintptr_t percpu_offset[NR_CPUS];
@@ -60,8 +61,12 @@ static void run_cpu(void *arg)
 
 void arch_start_cpus(void)
 {
-	for (unsigned cpu = 1; cpu < nr_cpus; cpu++)
-		os_thread(run_cpu, (void *)(uintptr_t)cpu);
+	for (unsigned cpu = 1; cpu < nr_cpus; cpu++) {
+		if (steps_on)
+			steps_add_cpu(cpu, cpu_main);
+		else
+			os_thread(run_cpu, (void *)(uintptr_t)cpu);
+	}
 	spin_until(cpumask_weight(&cpus_online) == nr_cpus, "CPUs to start", -1);
 	for (unsigned i = 0; i < CPUMASK_WORDS; i++)
 		load_acquire(&cpus_online.w[i]);	// what they set up before they came online is ours to use

@@ -1,19 +1,21 @@
 // SPDX-License-Identifier: MIT
-// Kernel threads: a stack each, and a switch that the pthread beneath does not notice.
+// Kernel threads: a stack each, and a switch that the pthread beneath does not notice. (The deterministic scheduler
+// switches CPUs by the same means.)
 #include "kernel/spinlock.h"
 #include "kernel/thread.h"
 #include <arch/thread.h>
+#include "arch/host/host.h"
 #include "arch/host/os.h"
 #include "arch/host/sanitizer.h"
 
-_Static_assert(offsetof(struct thread, ctx) == 0, "host_switch takes a thread for its context");
+_Static_assert(offsetof(struct arch_context, sp) == 0, "host_switch stores the stack pointer there");
 
 static DEFINE_PER_CPU(struct thread *, host_switched_from);
 
 // The callee-saved registers of the x86-64 ABI; prev comes out as the value.
-struct thread *host_switch(struct thread *prev, struct thread *next);
 __asm__(
 	".text\n"
+	".globl host_switch\n"
 	".type host_switch, @function\n"
 	"host_switch:\n"
 	"	pushq %rbp\n	pushq %rbx\n	pushq %r12\n	pushq %r13\n	pushq %r14\n	pushq %r15\n"
@@ -29,7 +31,7 @@ struct thread *arch_switch(struct thread *prev, struct thread *next)
 {
 	this_cpu_write(host_switched_from, prev);
 	sanitizer_leave(&prev->ctx, &next->ctx);
-	prev = host_switch(prev, next);
+	prev = container_of(host_switch(&prev->ctx, &next->ctx), struct thread, ctx);
 	sanitizer_arrive(&current->ctx, &prev->ctx);
 	return prev;
 }
@@ -41,17 +43,19 @@ static void first_entry(void)
 	thread_entry();
 }
 
-void arch_thread_init(struct thread *t)
+void host_context_init(struct arch_context *c, void *stack, void (*entry)(void))
 {
-	u64 *sp = (u64 *)((char *)t->stack + KSTACK_SIZE) - SANITIZER_WORDS;
+	u64 *sp = (u64 *)((char *)stack + KSTACK_SIZE) - SANITIZER_WORDS;
 
-	sanitizer_new(&t->ctx, t->stack);
-	*--sp = 0;	// first_entry's return address: ends backtraces, and aligns the stack as a call would
-	*--sp = (u64)(uintptr_t)first_entry;
+	sanitizer_new(c, stack);
+	*--sp = 0;	// entry's return address: ends backtraces, and aligns the stack as a call would
+	*--sp = (u64)(uintptr_t)entry;
 	for (int i = 0; i < SWITCH_REGISTERS; i++)
 		*--sp = 0;
-	t->ctx.sp = (u64)(uintptr_t)sp;
+	c->sp = (u64)(uintptr_t)sp;
 }
+
+void arch_thread_init(struct thread *t) { host_context_init(&t->ctx, t->stack, first_entry); }
 
 // Free stacks, linked through their first word.
 static struct spinlock stacks_lock = SPINLOCK_INIT("host stacks", RANK_KMAP);

@@ -11,6 +11,7 @@
 #include <arch/machine.h>
 #include "arch/host/host.h"
 #include "arch/host/os.h"
+#include "arch/host/steps.h"
 
 #define NEVER (~0ull)
 
@@ -21,10 +22,10 @@ static struct timer {
 static u64 wake_at;
 static u32 alarm;
 
-u64 arch_ns(void) { return os_ns(); }
+u64 arch_ns(void) { return steps_on ? steps_ns() : os_ns(); }
 u64 arch_cycles_hz(void) { return NSEC_PER_SEC; }
 u64 arch_cycles_to_ns(u64 c) { return c; }
-const char *arch_clock_name(void) { return "clock_monotonic"; }
+const char *arch_clock_name(void) { return steps_on ? "steps" : "clock_monotonic"; }
 
 static void arm(u64 deadline, u64 period)
 {
@@ -32,6 +33,10 @@ static void arm(u64 deadline, u64 period)
 
 	__atomic_store_n(&t->period, period, __ATOMIC_RELAXED);
 	__atomic_store_n(&t->deadline, deadline, __ATOMIC_SEQ_CST);
+	if (steps_on) {
+		steps_timer(deadline);
+		return;
+	}
 	arch_fence();
 	if (deadline < __atomic_load_n(&wake_at, __ATOMIC_SEQ_CST)) {
 		__atomic_fetch_add(&alarm, 1, __ATOMIC_SEQ_CST);
@@ -39,20 +44,19 @@ static void arm(u64 deadline, u64 period)
 	}
 }
 
-void arch_timer_periodic(void) { arm(os_ns() + tick_ns(), tick_ns()); }
-void arch_timer_oneshot(u64 ns) { arm(os_ns() + ns, 0); }
+void arch_timer_periodic(void) { arm(arch_ns() + tick_ns(), tick_ns()); }
+void arch_timer_oneshot(u64 ns) { arm(arch_ns() + ns, 0); }
 void arch_timer_stop(void) { arm(NEVER, 0); }
 
 void arch_udelay(u32 us)
 {
-	u64 end = os_ns() + us * NSEC_PER_USEC;
+	u64 end = arch_ns() + us * NSEC_PER_USEC;
 
-	while (os_ns() < end)
+	while (arch_ns() < end)
 		cpu_relax();
 }
 
-// Raise what is due; the earliest deadline that is left. A period that was missed as a whole is not made up for.
-static u64 run_due(u64 now)
+u64 host_timers_run(u64 now)
 {
 	u64 earliest = NEVER;
 
@@ -79,11 +83,11 @@ static void timer_thread(void *arg)
 {
 	for (;;) {
 		u32 seen = __atomic_load_n(&alarm, __ATOMIC_SEQ_CST);
-		u64 next = run_due(os_ns());
+		u64 next = host_timers_run(os_ns());
 
 		__atomic_store_n(&wake_at, next, __ATOMIC_SEQ_CST);
 		arch_fence();
-		if (run_due(os_ns()) < next)
+		if (host_timers_run(os_ns()) < next)
 			continue;
 		if (next == NEVER)
 			os_futex_wait(&alarm, seen);
@@ -96,5 +100,6 @@ void host_timer_init(void)
 {
 	for (unsigned cpu = 0; cpu < NR_CPUS; cpu++)
 		timers[cpu].deadline = NEVER;
-	os_thread(timer_thread, NULL);
+	if (!steps_on)
+		os_thread(timer_thread, NULL);
 }

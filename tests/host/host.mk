@@ -7,7 +7,7 @@ HOST_DIR := build/host$(if $(HOST_SAN),-$(HOST_SAN))
 HOST_ARGS ?= mode=test
 HOST_TIMEOUT ?= 600
 # -Wno-tsan: fences of one direction, which ThreadSanitizer does not see.
-HOST_SANFLAGS := $(if $(HOST_SAN),-fsanitize=$(HOST_SAN)) $(if $(filter thread,$(HOST_SAN)),-Wno-tsan)
+HOST_SANFLAGS := $(if $(HOST_SAN),-fsanitize=$(HOST_SAN) -fno-sanitize-recover=all) $(if $(filter thread,$(HOST_SAN)),-Wno-tsan)
 HOST_FLAGS := -std=gnu11 -O1 -g -fno-omit-frame-pointer -fno-optimize-sibling-calls -fno-strict-aliasing -fno-builtin \
 	-pthread -I. -Iarch/host/include $(WARN) -DCHECK=1 -DBUILD_NAME='"check"' -MMD -MP $(HOST_SANFLAGS)
 # The parsers of what firmware says touch no hardware: their tests run here too, under the sanitizers as well.

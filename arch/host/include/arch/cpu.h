@@ -18,7 +18,8 @@ static __always_inline uintptr_t host_offset(void)
 #define host_this(v) ((__typeof__(v) *)((uintptr_t)&(v) + host_offset()))
 
 // Interrupts of one CPU; a per-CPU variable.
-enum { HOST_NMI = 1 << 0, HOST_XCALL = 1 << 1, HOST_RESCHED = 1 << 2, HOST_TIMER = 1 << 3 };
+enum { HOST_NMI = 1 << 0, HOST_XCALL = 1 << 1, HOST_RESCHED = 1 << 2, HOST_TIMER = 1 << 3,
+       HOST_STEP = 1 << 4 };	// no interrupt: always set under the deterministic scheduler, so that each yield point polls
 struct host_irq {
 	u32 pending;		// HOST_* bits, set by anyone; also the futex on which the CPU halts
 	u32 halted;		// senders must wake the futex

@@ -16,7 +16,7 @@
 //           of a length whose order of magnitude is drawn; each begins with priorities in random order, and at `depth`
 //           steps in it, drawn too, the running CPU falls below all others. A race that needs few preemptions at the right
 //           places is found that way with a probability that does not sink with the number of ways to interleave.
-//           A CPU that spins (cpu_relax) falls below all others, or it would wait for ever.
+//           A CPU that spins (cpu_relax) would wait for ever: it is passed over for some steps, but keeps its priority.
 #include "arch/host/steps.h"
 #include "kernel/cmdline.h"
 #include "kernel/lib.h"
@@ -33,6 +33,7 @@
 #define TURN_BITS 10		// random: turns of up to 2^10 steps
 #define WINDOW_BITS_MIN 7	// pct: windows of 2^7 …
 #define WINDOW_BITS_MAX 13	// … to 2^13 steps
+#define RELAX_BITS 9		// pct: who spins is passed over for up to 2^9 steps
 #define DEPTH_MAX 32
 
 bool steps_on;
@@ -48,6 +49,7 @@ static struct vcpu {
 	bool started, halted;
 	void (*fn)(void);
 	s64 priority;		// pct
+	u64 passed_over;	// … until this step, unless nobody else is left
 } vcpus[NR_CPUS];
 static unsigned nr_vcpus;	// they are started in order
 
@@ -126,7 +128,7 @@ static void begin_window(void)
 	u64 length = 1ull << (WINDOW_BITS_MIN + below(WINDOW_BITS_MAX - WINDOW_BITS_MIN + 1));
 
 	for (unsigned cpu = 0; cpu < NR_CPUS; cpu++)
-		vcpus[cpu].priority = (s64)(rand_next(&rng) >> 1);
+		vcpus[cpu].priority = (s64)(rand_next(&rng) >> 2);
 	lowest = 0;
 	window_end = step + length;
 	changes_left = (unsigned)depth;
@@ -143,21 +145,29 @@ static void begin_window(void)
 static unsigned choose_by_priority(bool relaxing)
 {
 	unsigned best = running;
-	bool any = false;
+	u64 back = ~0ull;	// when the first of those that are passed over comes back
+	s64 highest = INT64_MIN;
 
 	if (step >= window_end)
 		begin_window();
 	for (; changes_left && change[changes_left - 1] <= step; changes_left--)
 		vcpus[running].priority = --lowest;
 	if (relaxing)
-		vcpus[running].priority = --lowest;
+		vcpus[running].passed_over = step + 1 + below(1ull << below(RELAX_BITS + 1));
 	for (unsigned cpu = 0; cpu < nr_vcpus; cpu++) {
-		if (can_run(cpu) && (!any || vcpus[cpu].priority > vcpus[best].priority)) {
+		const struct vcpu *v = &vcpus[cpu];
+		s64 p = v->passed_over > step ? v->priority / 2 + INT64_MIN / 2 : v->priority;	// below all that are not
+
+		if (!can_run(cpu))
+			continue;
+		if (v->passed_over > step)
+			back = MIN(back, v->passed_over);
+		if (p > highest) {
 			best = cpu;
-			any = true;
+			highest = p;
 		}
 	}
-	next_decision = changes_left ? MIN(change[changes_left - 1], window_end) : window_end;
+	next_decision = MIN(changes_left ? MIN(change[changes_left - 1], window_end) : window_end, back);
 	return best;
 }
 
@@ -230,7 +240,7 @@ void steps_add_cpu(unsigned cpu, void (*fn)(void))
 	host_context_init(&v->ctx, stack, first_entry);
 	per_cpu(host_irq, cpu).pending |= HOST_STEP;
 	v->fn = fn;
-	v->priority = (s64)(rand_next(&rng) >> 1);
+	v->priority = (s64)(rand_next(&rng) >> 2);
 	v->started = true;
 	nr_vcpus = MAX(nr_vcpus, cpu + 1);
 }

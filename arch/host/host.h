@@ -13,6 +13,7 @@ void host_timer_init(void);
 u64 host_timers_run(u64 now);
 void host_symbols_init(void);
 void host_ram_init(u64 bytes);
+extern enum host_map { MAP_PLAIN, MAP_ABSURD, MAP_PIECES } host_map;	// how arch_for_each_ram() tells of the RAM
 // Save the caller's context, continue next's; returns when somebody does that for prev, with who did as value.
 struct arch_context *host_switch(struct arch_context *prev, struct arch_context *next);
 // Its first switch-in calls entry() on that stack of KSTACK_SIZE.

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 // The machine as a whole: the program's arguments, console, exit; and main().
 //
-//   quiesce-host [mem=MiB] [sched=random|pct] [depth=N] [mutant=NAME] [KEY=VALUE …]
+//   quiesce-host [mem=MiB] [map=absurd|pieces] [sched=random|pct] [depth=N] [mutant=NAME] [KEY=VALUE …]
 //
-// mem= is the host's own, and so are sched= and depth= (steps.h; seed= counts there too) and mutant=, which takes that step
+// mem= and map= are the host's own, and so are sched= and depth= (steps.h; seed= counts there too) and mutant=, which takes that step
 // out for the whole run. The rest is the kernel's command line, and the kernel judges it.
 #include "kernel/cmdline.h"
 #include "kernel/cpumask.h"
@@ -90,6 +90,12 @@ static bool own_argument(const char *arg, u64 *mem)
 	if (!strncmp(arg, "mem=", 4)) {
 		if (!parse_u64(arg + 4, mem) || *mem < MEM_MIN || *mem > MEM_MAX)
 			usage("mem= is 32 … 65536 MiB", arg);
+		return true;
+	}
+	if (!strncmp(arg, "map=", 4)) {
+		host_map = !strcmp(arg + 4, "absurd") ? MAP_ABSURD : !strcmp(arg + 4, "pieces") ? MAP_PIECES : MAP_PLAIN;
+		if (host_map == MAP_PLAIN)
+			usage("map= is absurd or pieces", arg);
 		return true;
 	}
 	if (!strncmp(arg, "mutant=", 7)) {

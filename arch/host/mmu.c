@@ -20,6 +20,7 @@
 
 uintptr_t host_ram;
 pte_t pte_nx_mask = PTE_NX;
+enum host_map host_map;
 static u64 ram_end;
 static paddr_t kernel_root;
 static DEFINE_PER_CPU(paddr_t, loaded_root);
@@ -32,11 +33,39 @@ void host_ram_init(u64 bytes)
 		os_exit(1);
 }
 
+// As a broken firmware might put it: pieces of less than a page, a range that ends before it begins, one twice, and memory
+// at an address that is absurd.
+static void for_each_absurd(void (*fn)(paddr_t start, paddr_t end))
+{
+	fn(16, PAGE_SIZE - 16);
+	fn(RAM_START, HOLE_START / 2 + 123);
+	fn(RAM_START + PAGE_SIZE, HOLE_START / 2);
+	fn(HOLE_START, HOLE_START - PAGE_SIZE);
+	fn(HOLE_END, ram_end);
+	fn(1ull << 50, (1ull << 50) + PAGE_SIZE);
+}
+
+// More pieces than anybody would note.
+static void for_each_piece(void (*fn)(paddr_t start, paddr_t end))
+{
+	u64 pieces = 400;
+
+	fn(HOLE_END, ram_end - 2 * pieces * PAGE_SIZE);
+	for (u64 i = 0; i < pieces; i++)
+		fn(ram_end - (2 * (pieces - i) - 1) * PAGE_SIZE, ram_end - 2 * (pieces - i - 1) * PAGE_SIZE);
+}
+
 void arch_for_each_ram(void (*fn)(paddr_t start, paddr_t end))
 {
-	fn(RAM_START, MIN(HOLE_START, ram_end));
-	if (ram_end > HOLE_END)
-		fn(HOLE_END, ram_end);
+	if (host_map == MAP_ABSURD) {
+		for_each_absurd(fn);
+	} else if (host_map == MAP_PIECES) {
+		for_each_piece(fn);
+	} else {
+		fn(RAM_START, MIN(HOLE_START, ram_end));
+		if (ram_end > HOLE_END)
+			fn(HOLE_END, ram_end);
+	}
 }
 
 paddr_t arch_ram_end(void) { return ram_end; }

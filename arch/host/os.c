@@ -132,8 +132,19 @@ int os_getc(void)
 	return poll(&p, 1, 0) == 1 && read(STDIN_FILENO, &c, 1) == 1 ? c : -1;
 }
 
+#ifdef HOST_COVERAGE
+void __gcov_dump(void);
+static void dump_coverage(void) { __gcov_dump(); }
+#else
+static void dump_coverage(void) { }
+#endif
+
 // Other pthreads go on running meanwhile: no destructor of theirs, or of libc's, may get in their way.
-void os_exit(int status) { _exit(status); }
+void os_exit(int status)
+{
+	dump_coverage();
+	_exit(status);
+}
 
 static void on_fault(int sig, siginfo_t *info, void *context)
 {

@@ -1,13 +1,20 @@
 # SPDX-License-Identifier: MIT
 # The kernel as a Linux process: kernel/, mm/ and tests/ unchanged, arch/host beneath. `make host`, `make host-test`;
-# HOST_SAN=thread|address|undefined builds with that sanitizer, in a directory of its own.
+# HOST_SAN=thread|address|undefined|address,undefined builds with those sanitizers, HOST_SAN=coverage for gcov, each in a
+# directory of its own. `make hosted`: all of them, and the deterministic scheduler (docs/hosted.md).
 HOST_SAN ?=
 HOST_CC ?= gcc
 HOST_DIR := build/host$(if $(HOST_SAN),-$(HOST_SAN))
 HOST_ARGS ?= mode=test
 HOST_TIMEOUT ?= 600
 # -Wno-tsan: fences of one direction, which ThreadSanitizer does not see.
-HOST_SANFLAGS := $(if $(HOST_SAN),-fsanitize=$(HOST_SAN) -fno-sanitize-recover=all) $(if $(filter thread,$(HOST_SAN)),-Wno-tsan)
+ifeq ($(HOST_SAN),coverage)
+HOST_SANFLAGS := --coverage -O0 -fprofile-update=atomic -DHOST_COVERAGE
+HOST_SANLINK := --coverage
+else ifneq ($(HOST_SAN),)
+HOST_SANFLAGS := -fsanitize=$(HOST_SAN) -fno-sanitize-recover=all $(if $(filter thread,$(HOST_SAN)),-Wno-tsan)
+HOST_SANLINK := -fsanitize=$(HOST_SAN)
+endif
 HOST_FLAGS := -std=gnu11 -O1 -g -fno-omit-frame-pointer -fno-optimize-sibling-calls -fno-strict-aliasing -fno-builtin \
 	-pthread -I. -Iarch/host/include $(WARN) -DCHECK=1 -DBUILD_NAME='"check"' -MMD -MP $(HOST_SANFLAGS)
 # The parsers of what firmware says touch no hardware: their tests run here too, under the sanitizers as well.
@@ -15,14 +22,19 @@ HOST_SRC := $(wildcard arch/host/*.c arch/*/*_parse.c mm/*.c tests/*.c tests/hos
 	$(filter-out kernel/string.c,$(wildcard kernel/*.c))
 HOST_OBJ := $(HOST_SRC:%.c=$(HOST_DIR)/%.o) $(HOST_DIR)/version.o
 
-.PHONY: host host-test
+.PHONY: host host-test hosted coverage
 host: $(HOST_DIR)/quiesce-host
 host-test: host
 	TSAN_OPTIONS=suppressions=tests/host/tsan.supp timeout $(HOST_TIMEOUT) $(HOST_DIR)/quiesce-host $(HOST_ARGS)
 
+hosted:
+	@$(PYTHON) tools/hosted.py full
+coverage:
+	@$(PYTHON) tools/hosted.py full coverage
+
 $(HOST_DIR)/quiesce-host: $(HOST_OBJ)
 	@echo "LD $@"
-	@$(HOST_CC) -pthread $(if $(HOST_SAN),-fsanitize=$(HOST_SAN)) -o $@ $^
+	@$(HOST_CC) -pthread $(HOST_SANLINK) -o $@ $^
 $(HOST_DIR)/version.o: build/version.c
 	@mkdir -p $(@D)
 	@$(HOST_CC) $(HOST_FLAGS) -c $< -o $@

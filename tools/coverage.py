@@ -1,0 +1,107 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""make coverage: which lines and branches of mm/ and kernel/rcu* the runs of the coverage build have reached, per file,
+out of gcov's counts. Fails below the bound. Argument: the build directory; --missing names the lines."""
+import collections
+import fnmatch
+import json
+import os
+import subprocess
+import sys
+
+WANTED = ("mm/*", "kernel/rcu*")
+LEAST = 95.0                       # percent of lines
+# Not for the host, by name. (Nothing else is left out: what the totals count is every other line.)
+LEFT_OUT = {
+    "mm/flush_hyperv.c": "a process has no hypervisor: runs in the configuration nested-hyperv",
+}
+
+
+class File:
+    def __init__(self):
+        self.lines = collections.Counter()
+        self.branches = collections.defaultdict(list)  # line: counts; a header's are added up over its users
+
+    def add(self, line):
+        number = line["line_number"]
+        self.lines[number] += line["count"]
+        counts = [branch["count"] for branch in line["branches"]]
+        have = self.branches[number]
+        if len(counts) > len(have):
+            counts, self.branches[number] = have, counts
+            have = self.branches[number]
+        for i, count in enumerate(counts):
+            have[i] += count
+
+    def line_counts(self):
+        return sum(1 for n in self.lines.values() if n), len(self.lines)
+
+    def branch_counts(self):
+        every = [n for counts in self.branches.values() for n in counts]
+        return sum(1 for n in every if n), len(every)
+
+    def missing(self):
+        """Lines that were never reached, as ranges."""
+        ranges = []
+        for number in sorted(self.lines):
+            if self.lines[number]:
+                continue
+            if ranges and not any(ranges[-1][1] < other < number for other in self.lines):
+                ranges[-1][1] = number
+            else:
+                ranges.append([number, number])
+        return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in ranges)
+
+
+def counts(build):
+    """Of each file of the project that is wanted, by its path in the tree."""
+    data = [os.path.join(folder, name) for folder, _, names in os.walk(build) for name in names if name.endswith(".gcda")]
+    if not data:
+        sys.exit(f"coverage: no counts in {build}: run the coverage build first")
+    files = collections.defaultdict(File)
+    output = subprocess.run(["gcov", "--json-format", "--stdout", "--branch-probabilities", *sorted(data)], check=True,
+                            capture_output=True, text=True).stdout
+    for text in output.splitlines():
+        for file in json.loads(text)["files"]:
+            path = os.path.relpath(file["file"])
+            if any(fnmatch.fnmatch(path, pattern) for pattern in WANTED):
+                for line in file["lines"]:
+                    files[path].add(line)
+    return files
+
+
+def percent(have, of):
+    return 100.0 * have / of if of else 100.0
+
+
+def row(name, lines, branches, note=""):
+    print(f"{name:28} {lines[0]:5} of {lines[1]:5} {percent(*lines):6.1f} % {branches[0]:6} of {branches[1]:5} "
+          f"{percent(*branches):6.1f} %{note}")
+
+
+def main():
+    show = "--missing" in sys.argv
+    files = counts(next((a for a in sys.argv[1:] if not a.startswith("--")), "build/host-coverage"))
+    print(f"{'':28} {'lines':>23} {'branches':>24}")
+    total = {pattern: [[0, 0], [0, 0]] for pattern in WANTED}
+    for path, file in sorted(files.items()):
+        lines, branches = file.line_counts(), file.branch_counts()
+        if path in LEFT_OUT:
+            row(path, lines, branches, f"  not counted: {LEFT_OUT[path]}")
+            continue
+        row(path, lines, branches, f"  never: {file.missing()}" if show and lines[0] < lines[1] else "")
+        sums = total[next(p for p in WANTED if fnmatch.fnmatch(path, p))]
+        for have, more in zip(sums, (lines, branches)):
+            have[0] += more[0]
+            have[1] += more[1]
+    low = []
+    for pattern, (lines, branches) in total.items():
+        row(f"{pattern}, all", lines, branches)
+        if percent(*lines) < LEAST or not lines[1]:
+            low.append(pattern)
+    if low:
+        sys.exit(f"coverage: below {LEAST:.0f} % of lines: {', '.join(low)}")
+
+
+if __name__ == "__main__":
+    main()

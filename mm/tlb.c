@@ -241,9 +241,10 @@ static void evict_here(void *space)
 
 void tlb_evict(struct space *s)
 {
-	struct cpumask cpus;
+	struct cpumask cpus = { 0 };
 
-	cpumask_copy(&cpus, &s->cpus);
+	// A CPU that has left by itself: its last use of the root, and of s, comes before they are freed. Pairs with tlb_leave().
+	cpumask_or_acquire(&cpus, &s->cpus);
 	if (!cpumask_empty(&cpus))
 		xcall_mask(&cpus, evict_here, s);
 	ASSERT(cpumask_empty(&s->cpus));

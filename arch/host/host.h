@@ -16,5 +16,9 @@ void host_ram_init(u64 bytes);
 extern enum host_map { MAP_PLAIN, MAP_ABSURD, MAP_PIECES } host_map;	// how arch_for_each_ram() tells of the RAM
 // Save the caller's context, continue next's; returns when somebody does that for prev, with who did as value.
 struct arch_context *host_switch(struct arch_context *prev, struct arch_context *next);
+// The same for the contexts of two CPUs, where ThreadSanitizer may infer no order from the switch; and the second half of
+// it, in the context that goes on.
+void host_switch_cpu(struct arch_context *from, struct arch_context *to);
+void host_arrive_cpu(struct arch_context *at, struct arch_context *from);
 // Its first switch-in calls entry() on that stack of KSTACK_SIZE.
 void host_context_init(struct arch_context *c, void *stack, void (*entry)(void));

@@ -3,8 +3,8 @@
 //
 //   quiesce-host [mem=MiB] [map=absurd|pieces] [sched=random|pct] [depth=N] [mutant=NAME] [KEY=VALUE …]
 //
-// mem= and map= are the host's own, and so are sched= and depth= (steps.h; seed= counts there too) and mutant=, which takes that step
-// out for the whole run. The rest is the kernel's command line, and the kernel judges it.
+// mem= and map= are the host's own, and so are sched= and depth= (steps.h; seed= counts there too) and mutant=, which takes
+// that step out for the whole run. The rest is the kernel's command line, and the kernel judges it.
 #include "kernel/cmdline.h"
 #include "kernel/cpumask.h"
 #include "kernel/lib.h"

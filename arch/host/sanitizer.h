@@ -20,9 +20,16 @@ static inline void sanitizer_leave(struct arch_context *from, struct arch_contex
 	from->fiber = __tsan_get_current_fiber();
 	__tsan_switch_to_fiber(to->fiber, 0);
 }
+// … but that of the deterministic scheduler to another CPU orders nothing.
+__attribute__((no_sanitize("thread"))) static inline void sanitizer_leave_cpu(struct arch_context *from, struct arch_context *to)
+{
+	from->fiber = __tsan_get_current_fiber();
+	__tsan_switch_to_fiber(to->fiber, __tsan_switch_to_fiber_no_sync);
+}
 static inline void sanitizer_arrive(struct arch_context *at, struct arch_context *from) { }
 
-#elif defined(__SANITIZE_ADDRESS__)
+#else
+#ifdef __SANITIZE_ADDRESS__
 #include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
 
@@ -48,4 +55,6 @@ static inline void sanitizer_new(struct arch_context *c, void *stack) { }
 static inline void sanitizer_forget(void *stack) { }
 static inline void sanitizer_leave(struct arch_context *from, struct arch_context *to) { }
 static inline void sanitizer_arrive(struct arch_context *at, struct arch_context *from) { }
+#endif
+static inline void sanitizer_leave_cpu(struct arch_context *from, struct arch_context *to) { sanitizer_leave(from, to); }
 #endif

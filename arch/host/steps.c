@@ -27,7 +27,6 @@
 #include <arch/thread.h>
 #include "arch/host/host.h"
 #include "arch/host/os.h"
-#include "arch/host/sanitizer.h"
 
 #define STEP_NS 200		// 4 CPUs: 5000 steps of each between two of its ticks at 250 Hz
 #define TURN_BITS 10		// random: turns of up to 2^10 steps
@@ -57,7 +56,18 @@ static s64 lowest;		// pct: below all priorities that there are
 static u64 window_end, change[DEPTH_MAX];
 static unsigned changes_left;
 
-static u64 below(u64 n) { return rand_next(&rng) % n; }
+// SplitMix64. Not rand_next(): under ThreadSanitizer nothing that is instrumented may touch this file's variables, which
+// belong to whichever CPU runs.
+static u64 draw(void)
+{
+	u64 x = rng += 0x9e3779b97f4a7c15ull;
+
+	x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9ull;
+	x = (x ^ x >> 27) * 0x94d049bb133111ebull;
+	return x ^ x >> 31;
+}
+
+static u64 below(u64 n) { return draw() % n; }
 
 bool steps_argument(const char *arg, const char **wrong)
 {
@@ -128,7 +138,7 @@ static void begin_window(void)
 	u64 length = 1ull << (WINDOW_BITS_MIN + below(WINDOW_BITS_MAX - WINDOW_BITS_MIN + 1));
 
 	for (unsigned cpu = 0; cpu < NR_CPUS; cpu++)
-		vcpus[cpu].priority = (s64)(rand_next(&rng) >> 2);
+		vcpus[cpu].priority = (s64)(draw() >> 2);
 	lowest = 0;
 	window_end = step + length;
 	changes_left = (unsigned)depth;
@@ -182,9 +192,8 @@ static void switch_to(unsigned next)
 	came_from = self;
 	running = next;
 	host_cpu_offset = percpu_offset[next];
-	sanitizer_leave(&vcpus[self].ctx, &vcpus[next].ctx);
-	host_switch(&vcpus[self].ctx, &vcpus[next].ctx);
-	sanitizer_arrive(&vcpus[self].ctx, &vcpus[came_from].ctx);
+	host_switch_cpu(&vcpus[self].ctx, &vcpus[next].ctx);
+	host_arrive_cpu(&vcpus[self].ctx, &vcpus[came_from].ctx);
 }
 
 static void decide(bool relaxing)
@@ -226,7 +235,7 @@ void steps_timer(u64 deadline) { next_timer = MIN(next_timer, deadline); }
 
 static void first_entry(void)
 {
-	sanitizer_arrive(&vcpus[running].ctx, &vcpus[came_from].ctx);
+	host_arrive_cpu(&vcpus[running].ctx, &vcpus[came_from].ctx);
 	vcpus[running].fn();
 }
 
@@ -240,7 +249,7 @@ void steps_add_cpu(unsigned cpu, void (*fn)(void))
 	host_context_init(&v->ctx, stack, first_entry);
 	per_cpu(host_irq, cpu).pending |= HOST_STEP;
 	v->fn = fn;
-	v->priority = (s64)(rand_next(&rng) >> 2);
+	v->priority = (s64)(draw() >> 2);
 	v->started = true;
 	nr_vcpus = MAX(nr_vcpus, cpu + 1);
 }

@@ -36,6 +36,15 @@ struct thread *arch_switch(struct thread *prev, struct thread *next)
 	return prev;
 }
 
+// The contexts belong to the scheduler (steps.c), like it in ThreadSanitizer's blind spot.
+__attribute__((no_sanitize("thread"))) void host_switch_cpu(struct arch_context *from, struct arch_context *to)
+{
+	sanitizer_leave_cpu(from, to);
+	host_switch(from, to);
+}
+
+void host_arrive_cpu(struct arch_context *at, struct arch_context *from) { sanitizer_arrive(at, from); }
+
 // A new thread's first switch-in does not return from arch_switch().
 static void first_entry(void)
 {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The mutant that a build of its own has on for good (make MUTANT=name).
+// The mutant that is on for good: of a build of its own (make MUTANT=name), or the host program's mutant=.
 #include "kernel/mutant.h"
 #include "kernel/lib.h"
 #include "kernel/log.h"
@@ -8,7 +8,15 @@
 #define MUTANT_NAME "none"
 #endif
 
-const char *mutant_name(void) { return MUTANT_NAME; }
+const char *mutant_name(void)
+{
+#if CHECK
+	FOR_EACH_REGISTERED(mutants, struct mutant, m)
+		if ((*m)->always)
+			return (*m)->name;
+#endif
+	return MUTANT_NAME;
+}
 
 #if CHECK
 // Before anything that a mutant may break. False: there is no mutant of that name.

@@ -14,7 +14,7 @@ struct mutant {
 	u32 always;	// this build's: never off
 };
 
-const char *mutant_name(void);	// of the one that this build has on for good, or "none"
+const char *mutant_name(void);	// of the one that is on for good, or "none"
 
 #if CHECK
 bool mutant_init(void);		// switches it on; false: nobody defines it

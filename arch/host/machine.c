@@ -74,7 +74,7 @@ static void set_mutant(const char *arg)
 
 	FOR_EACH_REGISTERED(mutants, struct mutant, m) {
 		if (!strcmp((*m)->name, arg + strlen("mutant="))) {
-			(*m)->on = 1;
+			(*m)->on = (*m)->always = 1;
 			found = true;
 		}
 	}

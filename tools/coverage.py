@@ -55,12 +55,13 @@ class File:
 
 def counts(build):
     """Of each file of the project that is wanted, by its path in the tree."""
-    data = [os.path.join(folder, name) for folder, _, names in os.walk(build) for name in names if name.endswith(".gcda")]
+    data = [os.path.join(folder, name) for folder, _, names in os.walk(build) for name in names
+            if name.endswith(".gcda")]
     if not data:
         sys.exit(f"coverage: no counts in {build}: run the coverage build first")
     files = collections.defaultdict(File)
-    output = subprocess.run(["gcov", "--json-format", "--stdout", "--branch-probabilities", *sorted(data)], check=True,
-                            capture_output=True, text=True).stdout
+    output = subprocess.run(["gcov", "--json-format", "--stdout", "--branch-probabilities", *sorted(data)],
+                            check=True, capture_output=True, text=True).stdout
     for text in output.splitlines():
         for file in json.loads(text)["files"]:
             path = os.path.relpath(file["file"])

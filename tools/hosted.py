@@ -259,6 +259,8 @@ def checks():
 def main():
     os.makedirs(FOLDER, exist_ok=True)
     some, failed = checks(), 0
+    if not some:
+        sys.exit("hosted: no check has such a name")
     print(f"KTAP version 1\n1..{len(some)}")
     for k, (name, check) in enumerate(some, 1):
         print(f"# [{k}/{len(some)}] hosted.{name}", flush=True)

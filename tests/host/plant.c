@@ -10,10 +10,11 @@
 #include "kernel/thread.h"
 
 static volatile unsigned beyond = 10, too_far = 40;
-static u32 array[8], behind[8];
+static u32 array[8];
+static u32 *volatile from = array;	// behind a pointer: that is AddressSanitizer's
 static u64 unlocked;
 
-static void overrun(void) { array[beyond] = behind[0]; }
+static void overrun(void) { from[beyond] = 1; }
 static void shift(void) { log_info("%d", 1 << too_far); }
 
 static int add(void *unused)

@@ -12,7 +12,6 @@
 #include "tests/mm_help.h"
 #include "tests/space_help.h"
 
-#define STAMP 0x57a3ull		// upper bits of what is ever written
 #define MOST_PINNED 96		// pages of one walk
 
 struct range {
@@ -87,6 +86,8 @@ static bool do_map_giant(struct steps *st, const struct range *r)
 {
 	vaddr_t va = ALIGN_DOWN(r->va, level_size(3));
 
+	if (!st->giants)
+		return false;
 	if (r->a & 1) {
 		int err = space_map(st->s, va, level_size(3), RW, 3, MAP_POPULATE);
 
@@ -196,7 +197,7 @@ static vaddr_t word_va(vaddr_t va, unsigned word) { return ALIGN_DOWN(va, PAGE_S
 // Its only error is -EFAULT, also when memory was lacking.
 static bool access(struct steps *st, vaddr_t va, unsigned word, bool write)
 {
-	u64 v = STAMP << 48 | (st->stamps + 1);
+	u64 v = STEP_STAMP << 48 | (st->stamps + 1);
 	int err, index = model_index(va);
 	bool fired;
 
@@ -209,7 +210,7 @@ static bool access(struct steps *st, vaddr_t va, unsigned word, bool write)
 	if (err || !EXPECT(index >= 0))
 		return false;
 	if (write)
-		st->m->page[index].word[word] = STAMP << 48 | ++st->stamps;
+		st->m->page[index].word[word] = STEP_STAMP << 48 | ++st->stamps;
 	else
 		EXPECT_EQ(v, st->m->page[index].word[word]);
 	return true;
@@ -294,13 +295,17 @@ static bool do_unpin(struct steps *st, const struct range *r)
 static bool do_write_pin(struct steps *st, const struct range *r)
 {
 	struct model_pin *pin = &st->m->pin[r->a % MODEL_PINS];
-	u64 v = STAMP << 48 | (st->stamps + 1);
+	u64 v = STEP_STAMP << 48 | (st->stamps + 1);
 
 	if (!pin->page || !pin->write)
 		return false;
 	st->stamps++;
 	*(u64 *)page_to_virt(pin->page) = v;
-	*(pin->index >= 0 ? &st->m->page[pin->index].word[0] : &pin->word[0]) = v;
+	if (pin->index >= 0)
+		st->m->page[pin->index].word[0] = v;
+	for (unsigned i = 0; i < MODEL_PINS; i++)	// of a page that is gone each pin remembers what it holds
+		if (st->m->pin[i].page == pin->page)
+			st->m->pin[i].word[0] = v;
 	return true;
 }
 
@@ -367,25 +372,39 @@ static bool do_prime(struct steps *st, const struct range *r) { return CHECK && 
 static const struct operation {
 	const char *name;
 	step_fn *fn;
-} operations[] = {
-	{ "map", do_map }, { "populate", do_populate }, { "map_large", do_map_large }, { "map_giant", do_map_giant },
-	{ "unmap", do_unmap }, { "unmap_sync", do_unmap_sync }, { "protect", do_protect }, { "discard", do_discard },
-	{ "move", do_move }, { "collapse", do_collapse }, { "split", do_split }, { "fault", do_fault },
-	{ "write", do_write }, { "read", do_read }, { "touch", do_touch }, { "pin", do_pin }, { "pin_range", do_pin_range },
-	{ "unpin", do_unpin }, { "write_pin", do_write_pin }, { "switch", do_switch }, { "fail", do_fail },
-	{ "sleep", do_sleep }, { "prime", do_prime }, { "discard_around", do_discard_around },
+} operations[STEP_OPS] = {
+	[STEP_MAP] = { "map", do_map },
+	[STEP_POPULATE] = { "populate", do_populate },
+	[STEP_MAP_LARGE] = { "map_large", do_map_large },
+	[STEP_MAP_GIANT] = { "map_giant", do_map_giant },
+	[STEP_UNMAP] = { "unmap", do_unmap },
+	[STEP_UNMAP_SYNC] = { "unmap_sync", do_unmap_sync },
+	[STEP_PROTECT] = { "protect", do_protect },
+	[STEP_DISCARD] = { "discard", do_discard },
+	[STEP_MOVE] = { "move", do_move },
+	[STEP_COLLAPSE] = { "collapse", do_collapse },
+	[STEP_SPLIT] = { "split", do_split },
+	[STEP_FAULT] = { "fault", do_fault },
+	[STEP_WRITE] = { "write", do_write },
+	[STEP_READ] = { "read", do_read },
+	[STEP_TOUCH] = { "touch", do_touch },
+	[STEP_PIN] = { "pin", do_pin },
+	[STEP_PIN_RANGE] = { "pin_range", do_pin_range },
+	[STEP_UNPIN] = { "unpin", do_unpin },
+	[STEP_WRITE_PIN] = { "write_pin", do_write_pin },
+	[STEP_SWITCH] = { "switch", do_switch },
+	[STEP_FAIL] = { "fail", do_fail },
+	[STEP_SLEEP] = { "sleep", do_sleep },
+	[STEP_PRIME] = { "prime", do_prime },
+	[STEP_DISCARD_AROUND] = { "discard_around", do_discard_around },
 };
-_Static_assert(ARRAY_SIZE(operations) <= ARRAY_SIZE(((struct steps *)0)->done), "counted");
 
-const char *steps_name(unsigned op) { return op < ARRAY_SIZE(operations) ? operations[op].name : NULL; }
+const char *steps_name(enum step_op op) { return operations[op].name; }
 
-static bool maps(const struct operation *op)
-{
-	return op->fn == do_map || op->fn == do_populate || op->fn == do_map_large;
-}
+static bool maps(unsigned op) { return op == STEP_MAP || op == STEP_POPULATE || op == STEP_MAP_LARGE; }
 
-// The second byte: which slot, and the range's shape. What is mapped stays where the model has pages.
-static struct range range_of(const struct operation *op, const u8 *bytes)
+// What is mapped stays where the model has pages.
+static struct range range_of(unsigned op, const u8 *bytes)
 {
 	struct range r = { .slot = bytes[1] % MODEL_SLOTS, .a = bytes[2], .b = bytes[3] };
 	unsigned shape = bytes[1] / MODEL_SLOTS % 4, left = model_slots_from(r.slot);
@@ -393,15 +412,15 @@ static struct range range_of(const struct operation *op, const u8 *bytes)
 
 	r.va = model_slot_va(r.slot);
 	r.len = SLOT_SIZE;
-	if (shape == 1) {			// some pages from a-th pair on
+	if (shape == STEP_SOME_PAGES) {			// some pages from a-th pair on
 		r.va += (2 * r.a + (r.b >> 6 & 1)) * PAGE_SIZE;
 		r.len = MIN((1u + r.b % 40) * PAGE_SIZE, room - (r.va - model_slot_va(r.slot)));
-	} else if (shape == 2) {		// some slots
+	} else if (shape == STEP_SOME_SLOTS) {		// some slots
 		r.len = MIN(1u + r.b % 4, left) * SLOT_SIZE;
-	} else if (shape == 3 && r.a < 0x20) {	// what nobody should ask for
+	} else if (shape == STEP_ODD && r.a < 0x20) {	// what nobody should ask for
 		r.va += r.a & 1 ? 8 : r.a & 2 ? USER_END : 0;
 		r.len = r.a & 4 ? 0 : r.a & 8 ? 100 : ~0ull - PAGE_SIZE + 1;
-	} else if (shape == 3) {		// across holes: up to the end, or all there is
+	} else if (shape == STEP_ODD) {		// across holes: up to the end, or all there is
 		r.va = r.a & 1 ? 0 : r.va + 2 * r.a * PAGE_SIZE;
 		r.len = maps(op) ? PAGE_SIZE : USER_END - r.va;
 	}
@@ -429,13 +448,13 @@ static void learn_collapsed(struct steps *st)
 
 static bool run_one(struct steps *st, const u8 *bytes, struct range *r)
 {
-	unsigned which = bytes[0] % ARRAY_SIZE(operations);
+	unsigned which = bytes[0] % STEP_OPS;
 	const struct operation *op = &operations[which];
 	bool done;
 
-	*r = range_of(op, bytes);
+	*r = range_of(which, bytes);
 	done = op->fn(st, r);
-	if (op->fn != do_fail)
+	if (which != STEP_FAIL)
 		st->fail_nth = 0;
 	st->done[which] += done;
 	if (test_failed())

@@ -5,19 +5,29 @@
 #include "tests/space_model.h"
 
 #define STEP_BYTES 4
+#define STEP_STAMP 0x57a3ull		// upper bits of all that is ever written
+enum step_op {			// the first byte, modulo STEP_OPS; the corpora of tests/fuzz hang on the order
+	STEP_MAP, STEP_POPULATE, STEP_MAP_LARGE, STEP_MAP_GIANT, STEP_UNMAP, STEP_UNMAP_SYNC, STEP_PROTECT, STEP_DISCARD,
+	STEP_MOVE, STEP_COLLAPSE, STEP_SPLIT, STEP_FAULT, STEP_WRITE, STEP_READ, STEP_TOUCH, STEP_PIN, STEP_PIN_RANGE,
+	STEP_UNPIN, STEP_WRITE_PIN, STEP_SWITCH, STEP_FAIL, STEP_SLEEP, STEP_PRIME, STEP_DISCARD_AROUND, STEP_OPS,
+};
+// The second byte: a slot, and the shape of the range: all of the slot, some pages of it, some slots, something odd.
+enum { STEP_SLOT, STEP_SOME_PAGES, STEP_SOME_SLOTS, STEP_ODD };
+#define STEP_WHERE(slot, shape) ((u8)((shape) * MODEL_SLOTS + (slot)))
 
 struct steps {
 	struct space *s;	// the current thread runs in it
 	struct model *m;
 	bool walkers;		// others walk meanwhile: their passing references may lead to -EBUSY, and counts vary
 	bool failures;		// allocations may fail on purpose
+	bool giants;		// 1 GiB mappings: no frame of that size must be free
 	u64 fail_nth;		// of the next operation's allocations that one fails; 0: none
 	bool fail_on;		// and all that follow
 	const u8 *next;		// the step that follows, until it has been done
 	u64 stamps;
-	u64 done[32];		// how often each operation had its effect
+	u64 done[STEP_OPS];	// how often each operation had its effect
 };
-const char *steps_name(unsigned op);		// NULL: none of that number
+const char *steps_name(enum step_op op);
 const struct table_policy *steps_policy(u8 which);	// one of all; of all that this machine has
 const struct flush_backend *steps_backend(u8 which);
 

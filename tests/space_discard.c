@@ -164,7 +164,8 @@ TEST(space_discard, no_recheck_is_seen, NEEDS_CHECK)
 	page_put(t.frame);	// no TLB knows it any more
 }
 
-// Unmapped, or moved away, between the phases: nothing is there to be detached any more, and no empty table is kept elsewhere.
+// Unmapped, or moved away, between the phases: nothing is there to be detached any more, and no empty table is kept
+// elsewhere.
 TEST(space_discard, gone_between_the_phases, NEEDS_CHECK)
 {
 	struct between t;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// A space as a reader of space.h imagines it: a sorted list of mappings, and what their pages hold. No tables, no locks, no
-// other CPU. Each operation does to the model what the header promises and returns what the real one must return, as long
-// as memory lasts.
+// A space as a reader of space.h imagines it: a sorted list of mappings, and what their pages hold. No tables, no locks,
+// no other CPU. Each operation does to the model what the header promises and returns what the real one must return, as
+// long as memory lasts.
 //
 // The addresses in use are a few places where tables begin and end: MODEL_SLOTS pieces of 2 MiB.
 #pragma once

@@ -11,7 +11,7 @@
 #include "tests/space_help.h"
 #include "tests/space_steps.h"
 
-#define STEPS 60
+#define STEPS 40
 
 struct sequence {
 	struct steps st;
@@ -30,7 +30,7 @@ static void draw(u8 *bytes, u64 *rng)
 		{ STEP_UNMAP, STEP_POPULATE, STEP_COLLAPSE }, { STEP_POPULATE, STEP_COLLAPSE, STEP_SPLIT },
 		{ STEP_POPULATE, STEP_MOVE, STEP_DISCARD_AROUND }, { STEP_UNMAP, STEP_MAP_LARGE, STEP_TOUCH },
 		{ STEP_POPULATE, STEP_COLLAPSE, STEP_WRITE }, { STEP_POPULATE, STEP_PIN, STEP_WRITE_PIN },
-		{ STEP_UNMAP, STEP_MAP, STEP_PROTECT },
+		{ STEP_UNMAP, STEP_MAP, STEP_PROTECT }, { STEP_POPULATE, STEP_MOVE, STEP_READ },
 	};
 	unsigned chain = 0, at = ARRAY_SIZE(chains[0]), slot = 0, shape = 0;
 
@@ -94,7 +94,8 @@ static void sequence(const struct table_policy *p, const struct flush_backend *b
 	struct mm_balance balance;
 
 	mm_balance_begin(&balance);
-	q = (struct sequence){ .st = { .s = space_create_with(p, b), .m = &m, .walkers = walkers, .failures = CHECK && !walkers } };
+	q = (struct sequence){ .st = { .m = &m, .walkers = walkers, .failures = CHECK && !walkers } };
+	q.st.s = space_create_with(p, b);
 	REQUIRE(q.st.s);
 	model_reset(&m);
 	draw(q.bytes, &rng);

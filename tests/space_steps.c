@@ -367,7 +367,10 @@ static bool do_sleep(struct steps *st, const struct range *r)
 }
 
 // This CPU's software MMU caches what leads to the page, as hardware may at any time.
-static bool do_prime(struct steps *st, const struct range *r) { return CHECK && r->va < USER_END && swmmu_prime(cpu_id(), r->va); }
+static bool do_prime(struct steps *st, const struct range *r)
+{
+	return CHECK && r->va < USER_END && swmmu_prime(cpu_id(), r->va);
+}
 
 static const struct operation {
 	const char *name;

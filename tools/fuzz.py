@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """make fuzz: each target of build/fuzz/ for its share of SECONDS, on two cores; starts from tests/fuzz/corpus/ and what
-earlier runs have added in build/fuzz/corpus/. Arguments: targets; --ktap: the short run of `make test`, which also breaks
-the kernel on purpose, to see that the kept inputs notice."""
+earlier runs have added in build/fuzz/corpus/. Arguments: targets; --ktap: the short run of `make test`, which also
+breaks the kernel on purpose, to see that the kept inputs notice."""
 import concurrent.futures
 import glob
 import os

@@ -3,19 +3,22 @@
 FUZZ_CC ?= clang
 FUZZ_DIR := build/fuzz
 FUZZ_SAN := address,undefined
-# clang does not know all of gcc's warnings and pragmas. __SANITIZE_ADDRESS__: what gcc defines, for arch/host/sanitizer.h.
+# clang knows not all of gcc's pragmas. __SANITIZE_ADDRESS__: what gcc defines, for arch/host/sanitizer.h.
 FUZZ_FLAGS = -std=gnu11 -O1 -g -fno-omit-frame-pointer -fno-optimize-sibling-calls -fno-strict-aliasing -fno-builtin \
-	-pthread -I. -Iarch/host/include $(WARN) -Wno-unknown-pragmas -Wno-bitwise-instead-of-logical -DCHECK=1 -DBUILD_NAME='"check"' -MMD -MP \
+	-pthread -I. -Iarch/host/include $(WARN) -Wno-unknown-pragmas -Wno-bitwise-instead-of-logical \
+	-DCHECK=1 -DBUILD_NAME='"check"' -MMD -MP \
 	-D__SANITIZE_ADDRESS__ -fsanitize=$(FUZZ_SAN) -fno-sanitize-recover=all $(FUZZ_COV)
-# What libFuzzer is guided by: the edges of the code under test; where bytes are compared with constants, what they lacked,
-# too (half the speed, were it everywhere); nothing of what compares the space with its model.
+# What libFuzzer is guided by: the edges of the code under test; where bytes are compared with constants, what they
+# lacked, too (half the speed, were it everywhere); nothing of what compares the space with its model.
 FUZZ_COV = -fsanitize-coverage=inline-8bit-counters,pc-table
-$(addprefix $(FUZZ_DIR)/,arch/x86_64/%.o tests/fuzz/%.o kernel/cmdline.o kernel/options.o kernel/lib.o): FUZZ_COV = -fsanitize=fuzzer-no-link
+FUZZ_PARSERS := arch/x86_64/%.o tests/fuzz/%.o kernel/cmdline.o kernel/options.o kernel/lib.o
+$(addprefix $(FUZZ_DIR)/,$(FUZZ_PARSERS)): FUZZ_COV = -fsanitize=fuzzer-no-link
 $(FUZZ_DIR)/tests/space_check.o: FUZZ_COV =
 FUZZ_TARGETS := $(patsubst tests/fuzz/target_%.c,%,$(wildcard tests/fuzz/target_*.c))
 # The kernel as a Linux process (tests/host/host.mk), but for its clock and its main().
-FUZZ_SRC := $(filter-out arch/host/machine.c arch/host/timer.c,$(wildcard arch/host/*.c)) $(wildcard arch/*/*_parse.c mm/*.c) \
-	$(filter-out kernel/string.c,$(wildcard kernel/*.c)) tests/mm_help.c tests/space_help.c tests/space_model.c tests/space_check.c tests/space_steps.c \
+FUZZ_SRC := $(filter-out arch/host/machine.c arch/host/timer.c,$(wildcard arch/host/*.c)) \
+	$(wildcard arch/*/*_parse.c mm/*.c) $(filter-out kernel/string.c,$(wildcard kernel/*.c)) \
+	tests/mm_help.c tests/space_help.c tests/space_model.c tests/space_check.c tests/space_steps.c \
 	$(filter-out tests/fuzz/target_%,$(wildcard tests/fuzz/*.c))
 FUZZ_OBJ := $(FUZZ_SRC:%.c=$(FUZZ_DIR)/%.o) $(FUZZ_DIR)/version.o
 

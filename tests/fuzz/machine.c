@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The machine under a fuzzer, in place of arch/host/machine.c: libFuzzer owns main(). What the kernel prints is kept back
-// and shown when it gives up, which is a crash for libFuzzer.
+// The machine under a fuzzer, in place of arch/host/machine.c: libFuzzer owns main(). What the kernel prints is kept
+// back and shown when it gives up, which is a crash for libFuzzer.
 #include <stdio.h>
 #include <stdlib.h>
 #include "kernel/cmdline.h"
@@ -15,7 +15,7 @@
 
 #define FUZZ_MEM (256ull << 20)
 
-static const char *line = "";
+static const char *line = "";	// the command line
 static char said[16384];
 static size_t said_len;
 

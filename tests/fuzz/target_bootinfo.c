@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Boot information: the first 16 bytes say where the processor's physical space ends and where the kernel's image lies,
-// the rest is what the boot loader would have left. What the parser accepts must be what the specification says, and the
-// map made of it must hold exactly the frames that a slow look at every entry leaves.
+// the rest is what the boot loader would have left. The map that is made of it must hold exactly the frames that a slow
+// look at every entry leaves.
 #include <stdlib.h>
 #include "arch/x86_64/bootinfo.h"
 #include "kernel/lib.h"

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The command line: two lines, separated by a zero (GRUB's, and fw_cfg's that overrides it). Whatever they hold, parsing
-// ends, and either accepts all without a word or refuses with errors that can be printed.
+// The command line: two lines, separated by a zero (GRUB's, and fw_cfg's that overrides it). Whatever they hold,
+// parsing ends, and either accepts all without a word or refuses with errors that can be printed.
 #include <stdlib.h>
 #include "kernel/cmdline.h"
 #include "kernel/lib.h"

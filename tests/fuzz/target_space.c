@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Sequences of space operations (tests/space_steps.h) on the kernel, which was booted once, with one CPU. The first two
-// bytes choose policy and back-end. libFuzzer's thread hands each input to a kernel thread and waits: between two inputs
+// Sequences of space operations (tests/space_steps.h) on the kernel, which was booted once, with one CPU. The first
+// two bytes choose policy and back-end. libFuzzer's thread hands each input to a kernel thread and waits: between two inputs
 // the machine stands still.
 #include <semaphore.h>
 #include <stdio.h>

@@ -16,7 +16,8 @@ LD := $(CROSS_COMPILE)ld
 NM := $(CROSS_COMPILE)nm
 NASM := nasm
 PYTHON := PYTHONDONTWRITEBYTECODE=1 python3 -u
-DEPS := git gcc binutils make nasm python3 qemu-system-x86 grub-common grub-pc-bin grub-efi-amd64-bin xorriso mtools ovmf gdb
+DEPS := git gcc binutils make nasm python3 qemu-system-x86 grub-common grub-pc-bin grub-efi-amd64-bin xorriso mtools ovmf gdb \
+	clang libclang-rt-14-dev
 
 WARN := -Wall -Wextra -Werror -Wmissing-prototypes -Wno-unused-parameter
 KFLAGS := -std=gnu11 -O2 -g -ffreestanding -fno-pic -fno-pie -fno-omit-frame-pointer -fno-asynchronous-unwind-tables \
@@ -84,7 +85,7 @@ build/%.iso: build/%.elf grub.cfg
 
 # A make of its own builds, so that `make deps run` sees the tools that deps has just installed, and builds in parallel.
 build_all = @+$(MAKE) --no-print-directory -j$$(nproc) all
-run bench debug test torture-all: | $(filter deps,$(MAKECMDGOALS))
+run bench debug test torture-all fuzz: | $(filter deps,$(MAKECMDGOALS))
 run:
 	$(build_all)
 	@$(PYTHON) tools/run.py
@@ -111,6 +112,6 @@ clean:
 help:
 	@sed 1d tools/help.txt
 
--include tests/host/host.mk
+-include tests/host/host.mk tests/fuzz/fuzz.mk
 -include $(shell find build -name '*.d' -type f 2>/dev/null)
 .PHONY: all run bench torture-all mutants debug test deps clean help FORCE

@@ -24,13 +24,20 @@ STALL_DEFINE(move_moved);		// the entries stand at the new place; nothing flushe
 STALL_DEFINE(move_unlocked);		// the lock has been dropped
 MUTANT_DEFINE(move_flush_after_unlock);
 
-// The first present entry of level 2 from *va on, below end; *va becomes the address that it maps. NULL: none.
+// Does the entry of level 2 lead to a page? A discard that has dropped the lock leaves an empty table for its second
+// phase, which would not find it at the new place: it stays, and goes when the old range is pruned.
+static bool worth_moving(pte_t v)
+{
+	return pte_present(v) && (pte_leaf(v, 2) || page_of(pte_addr(v))->private);
+}
+
+// The first such entry from *va on, below end; *va becomes the address that it maps. NULL: none.
 static pte_t *next_entry(struct space *s, vaddr_t *va, vaddr_t end, struct page **table)
 {
 	while (*va < end) {
 		pte_t *e = tree_find(s, *va, 2, table);
 
-		if (e && pte_present(pte_read(e)))
+		if (e && worth_moving(pte_read(e)))
 			return e;
 		*va = e ? *va + level_size(2) : ALIGN_DOWN(*va, level_size(3)) + level_size(3);
 	}

@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: MIT
+# Fuzzing on the host: libFuzzer with AddressSanitizer and UndefinedBehaviorSanitizer. `make fuzz SECONDS=60`.
+FUZZ_CC ?= clang
+FUZZ_DIR := build/fuzz
+FUZZ_SAN := address,undefined
+# clang knows not all of gcc's pragmas. __SANITIZE_ADDRESS__: what gcc defines, for arch/host/sanitizer.h.
+FUZZ_FLAGS = -std=gnu11 -O1 -g -fno-omit-frame-pointer -fno-optimize-sibling-calls -fno-strict-aliasing -fno-builtin \
+	-pthread -I. -Iarch/host/include $(WARN) -Wno-unknown-pragmas -Wno-bitwise-instead-of-logical \
+	-DCHECK=1 -DBUILD_NAME='"check"' -MMD -MP \
+	-D__SANITIZE_ADDRESS__ -fsanitize=$(FUZZ_SAN) -fno-sanitize-recover=all $(FUZZ_COV)
+# What libFuzzer is guided by: the edges of the code under test; where bytes are compared with constants, what they
+# lacked, too (half the speed, were it everywhere); nothing of what compares the space with its model.
+FUZZ_COV = -fsanitize-coverage=inline-8bit-counters,pc-table
+FUZZ_PARSERS := arch/x86_64/%.o tests/fuzz/%.o kernel/cmdline.o kernel/options.o kernel/lib.o
+$(addprefix $(FUZZ_DIR)/,$(FUZZ_PARSERS)): FUZZ_COV = -fsanitize=fuzzer-no-link
+$(FUZZ_DIR)/tests/space_check.o: FUZZ_COV =
+FUZZ_TARGETS := $(patsubst tests/fuzz/target_%.c,%,$(wildcard tests/fuzz/target_*.c))
+# The kernel as a Linux process (tests/host/host.mk), but for its clock and its main().
+FUZZ_SRC := $(filter-out arch/host/machine.c arch/host/timer.c,$(wildcard arch/host/*.c)) \
+	$(wildcard arch/*/*_parse.c mm/*.c) $(filter-out kernel/string.c,$(wildcard kernel/*.c)) \
+	tests/mm_help.c tests/space_help.c tests/space_model.c tests/space_check.c tests/space_steps.c \
+	$(filter-out tests/fuzz/target_%,$(wildcard tests/fuzz/*.c))
+FUZZ_OBJ := $(FUZZ_SRC:%.c=$(FUZZ_DIR)/%.o) $(FUZZ_DIR)/version.o
+
+.PHONY: fuzz fuzz-build fuzz-test
+fuzz-build: $(FUZZ_TARGETS:%=$(FUZZ_DIR)/%)
+fuzz:
+	@+$(MAKE) --no-print-directory -j$$(nproc) fuzz-build
+	@SECONDS="$(SECONDS)" $(PYTHON) tools/fuzz.py $(TARGETS)
+# The short run, as KTAP.
+fuzz-test:
+	@+! command -v $(FUZZ_CC) >/dev/null || $(MAKE) --no-print-directory -j$$(nproc) fuzz-build
+	@FUZZ_CC="$(FUZZ_CC)" $(PYTHON) tools/fuzz.py --ktap
+
+$(FUZZ_TARGETS:%=$(FUZZ_DIR)/%): $(FUZZ_DIR)/%: $(FUZZ_DIR)/tests/fuzz/target_%.o $(FUZZ_OBJ)
+	@echo "LD $@"
+	@$(FUZZ_CC) -pthread -fsanitize=fuzzer,$(FUZZ_SAN) -Wl,--wrap=os_yield,--wrap=os_futex_wait -o $@ $^
+$(FUZZ_DIR)/version.o: build/version.c
+	@mkdir -p $(@D)
+	@$(FUZZ_CC) $(FUZZ_FLAGS) -c $< -o $@
+$(FUZZ_DIR)/%.o: %.c
+	@mkdir -p $(@D)
+	@echo "CC [fuzz] $<"
+	@$(FUZZ_CC) $(FUZZ_FLAGS) -c $< -o $@

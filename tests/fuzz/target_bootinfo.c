@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: MIT
+// Boot information: the first 16 bytes say where the processor's physical space ends and where the kernel's image lies,
+// the rest is what the boot loader would have left. The map that is made of it must hold exactly the frames that a slow
+// look at every entry leaves.
+#include <stdlib.h>
+#include "arch/x86_64/bootinfo.h"
+#include "kernel/lib.h"
+#include "arch/host/host.h"
+#include <arch/mmu.h>
+#include "tests/fuzz/fuzz.h"
+
+#define LIMIT_MAX (64ull << 40)		// the direct map's (arch/x86_64/kmap.h)
+#define MOST_FRAMES_TRIED 128		// edges of entries: the slow look costs entries * edges
+
+struct head {
+	u32 limit_pages, image_page;
+	u64 image_len;
+};
+
+static struct boot_info info;
+static struct ram_map map;
+
+static void judge_info(size_t size)
+{
+	FUZZ_REQUIRE(info.nr_memory && info.nr_memory <= BOOT_MEMORY_MAX);
+	FUZZ_REQUIRE(strnlen(info.cmdline, sizeof(info.cmdline)) < MIN(sizeof(info.cmdline), size));
+	FUZZ_REQUIRE(info.rsdp_len == 0 || info.rsdp_len == 20 || info.rsdp_len == 36);
+	for (unsigned i = 0; i < info.nr_memory; i++)
+		FUZZ_REQUIRE(info.memory[i].start <= info.memory[i].end);	// equal: at the very end of all addresses
+}
+
+static bool in_map(paddr_t pa)
+{
+	for (unsigned i = 0; i < map.n; i++)
+		if (map.r[i].start <= pa && pa < map.r[i].end)
+			return true;
+	return false;
+}
+
+// Is the frame at pa ours? Some usable entry holds all of it, and no other one any of it.
+static bool usable(paddr_t pa, paddr_t limit)
+{
+	bool found = false;
+
+	if (pa >= limit)
+		return false;
+	for (unsigned i = 0; i < info.nr_memory; i++) {
+		const struct memory_range *e = &info.memory[i];
+		bool whole = e->start <= pa && pa + PAGE_SIZE <= e->end;
+
+		if (!e->usable && e->start < pa + PAGE_SIZE && pa < e->end)
+			return false;
+		found |= e->usable && whole;
+	}
+	return found;
+}
+
+static void judge_order(paddr_t limit)
+{
+	for (unsigned i = 0; i < map.n; i++) {
+		const struct memory_range *r = &map.r[i];
+
+		FUZZ_REQUIRE(r->start < r->end && r->end <= limit && !((r->start | r->end) % PAGE_SIZE));
+		FUZZ_REQUIRE(!i || map.r[i - 1].end < r->start);
+	}
+}
+
+// The frames around each edge, before and after [gone, gone_end) is taken out.
+static void judge_frames(paddr_t limit, paddr_t gone, paddr_t gone_end)
+{
+	for (unsigned i = 0; i < MIN(info.nr_memory, MOST_FRAMES_TRIED / 2u); i++) {
+		for (int k = -1; k <= 1; k++) {
+			paddr_t a = ALIGN_DOWN(info.memory[i].start, PAGE_SIZE) + (u64)k * PAGE_SIZE;
+			paddr_t b = ALIGN_DOWN(info.memory[i].end, PAGE_SIZE) + (u64)k * PAGE_SIZE;
+
+			FUZZ_REQUIRE(in_map(a) == (usable(a, limit) && !(gone <= a && a < gone_end)));
+			FUZZ_REQUIRE(in_map(b) == (usable(b, limit) && !(gone <= b && b < gone_end)));
+		}
+	}
+}
+
+int LLVMFuzzerInitialize(int *argc, char ***argv)
+{
+	host_percpu_boot();
+	return 0;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct head h;
+	paddr_t limit, image, image_end;
+	void *buf;
+
+	if (size < sizeof(h))
+		return -1;
+	memcpy(&h, data, sizeof(h));
+	limit = MIN((u64)h.limit_pages << PAGE_SHIFT, LIMIT_MAX);
+	image = (u64)h.image_page << PAGE_SHIFT;
+	image_end = image + ALIGN_DOWN(h.image_len % (1ull << 40), PAGE_SIZE);
+	buf = fuzz_exact(data + sizeof(h), size - sizeof(h));
+	if (!multiboot2_parse(buf, size - sizeof(h), &info)) {
+		judge_info(size);
+		if (ram_map_build(&map, info.memory, info.nr_memory, limit)) {
+			judge_order(limit);
+			judge_frames(limit, 0, 0);
+			if (ram_map_remove(&map, image, image_end)) {
+				judge_order(limit);
+				judge_frames(limit, image, image_end);
+			}
+		}
+	}
+	free(buf);
+	return 0;
+}
+
+// The length in the header, which a mutation of the size breaks: most inputs are given the right one again.
+size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max, unsigned seed)
+{
+	u32 total;
+
+	size = LLVMFuzzerMutate(data, size, max);
+	total = (u32)(size - sizeof(struct head));
+	if (size >= sizeof(struct head) + sizeof(total) && seed % 4)
+		memcpy(data + sizeof(struct head), &total, sizeof(total));
+	return size;
+}

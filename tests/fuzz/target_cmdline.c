@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: MIT
+// The command line: two lines, separated by a zero (GRUB's, and fw_cfg's that overrides it). Whatever they hold,
+// parsing ends, and either accepts all without a word or refuses with errors that can be printed.
+#include <stdlib.h>
+#include "kernel/cmdline.h"
+#include "kernel/lib.h"
+#include "kernel/time.h"
+#include "arch/host/host.h"
+#include "tests/fuzz/fuzz.h"
+
+#define MOST_REPORTS 9		// eight, and how many more there are
+#define MOST_LENGTH 511
+
+static unsigned reports;
+
+static void judge_report(const char *error)
+{
+	size_t n = strlen(error);
+
+	FUZZ_REQUIRE(++reports <= MOST_REPORTS);
+	FUZZ_REQUIRE(n && n <= MOST_LENGTH);
+	for (size_t i = 0; i < n; i++)		// a line of garbage must not reprogram the terminal ("…" stands in some hints)
+		FUZZ_REQUIRE((error[i] >= ' ' && error[i] <= '~') || (error[i] & 0x80));
+}
+
+static bool parse(const char *line)
+{
+	bool ok;
+
+	reports = 0;
+	ok = cmdline_parse_to("fuzz", line, judge_report);
+	FUZZ_REQUIRE(ok == !reports);
+	return ok;
+}
+
+static void judge_values(void)
+{
+	FUZZ_REQUIRE(opt_cpus < NR_CPUS && opt_seconds <= 604800 && tick_hz >= 100 && tick_hz <= 1000);
+	FUZZ_REQUIRE(strnlen(opt_test, sizeof(opt_test)) < sizeof(opt_test));
+	FUZZ_REQUIRE(strnlen(opt_bench, sizeof(opt_bench)) < sizeof(opt_bench));
+}
+
+// Spaces around it change nothing, as long as the line does not become too long.
+static bool parse_padded(const char *line)
+{
+	char padded[CMDLINE_MAX + 8];
+
+	ksnprintf(padded, sizeof(padded), "  %s  ", line);
+	return parse(padded);
+}
+
+int LLVMFuzzerInitialize(int *argc, char ***argv)
+{
+	host_percpu_boot();
+	return 0;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	char *both = malloc(size + 2), *first, *second;
+	size_t n;
+	bool ok;
+
+	memcpy(both, data, size);
+	both[size] = both[size + 1] = '\0';
+	n = strlen(both);
+	first = fuzz_exact(both, n + 1);
+	second = n < size ? fuzz_exact(both + n + 1, strlen(both + n + 1) + 1) : fuzz_exact("", 1);
+	ok = parse(first);
+	judge_values();
+	FUZZ_REQUIRE(parse(first) == ok);
+	if (n + 4 <= CMDLINE_MAX)
+		FUZZ_REQUIRE(parse_padded(first) == ok);
+	ok &= parse(second);
+	FUZZ_REQUIRE(cmdline_parse_all(first, second) == ok);
+	judge_values();
+	fuzz_forget_console();
+	free(first);
+	free(second);
+	free(both);
+	return 0;
+}

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: MIT
+// A space as a reader of space.h imagines it: a sorted list of mappings, and what their pages hold. No tables, no locks,
+// no other CPU. Each operation does to the model what the header promises and returns what the real one must return, as
+// long as memory lasts.
+//
+// The addresses in use are a few places where tables begin and end: MODEL_SLOTS pieces of 2 MiB.
+#pragma once
+#include "mm/space.h"
+
+#define MODEL_SLOTS 12
+#define MODEL_PAGES (MODEL_SLOTS * PT_ENTRIES)
+#define MODEL_MAPPINGS 512
+#define MODEL_PINS 8
+#define SLOT_SIZE (PT_ENTRIES * PAGE_SIZE)
+
+struct mapping {		// as struct region
+	vaddr_t start, end;
+	u8 prot, level;
+};
+
+struct model_page {
+	u64 word[2];		// the first and the last of the page
+	bool present;
+};
+
+struct model_pin {
+	struct page *page;	// NULL: free
+	int index;		// of the page that it was taken from and that still stands somewhere; -1: it is gone
+	bool write;
+	u64 word[2];		// what a page that is gone holds
+};
+
+struct model {
+	unsigned nr_mappings;
+	struct mapping list[MODEL_MAPPINGS];	// sorted, disjoint, equal neighbours joined
+	struct model_page page[MODEL_PAGES];
+	bool collapsed[MODEL_SLOTS];		// one leaf of level 2 in a mapping of level 1
+	u64 present;				// pages
+	struct model_pin pin[MODEL_PINS];
+};
+
+void model_reset(struct model *m);
+vaddr_t model_slot_va(unsigned slot);
+unsigned model_slots_from(unsigned slot);	// how many follow each other without a gap, the slot itself counted
+int model_index(vaddr_t va);			// of the page at va; -1: not one of ours
+vaddr_t model_va(unsigned index);
+
+const struct mapping *model_find(const struct model *m, vaddr_t va);	// NULL: none
+bool model_permits(const struct model *m, vaddr_t va, bool write);
+int model_leaf_level(const struct model *m, unsigned index);		// 0: not present
+unsigned model_slot_pins(const struct model *m, unsigned slot);		// pins of pages that stand in it
+
+int model_map(struct model *m, vaddr_t va, u64 len, unsigned prot, int level, bool populate);
+int model_unmap(struct model *m, vaddr_t va, u64 len);
+int model_protect(struct model *m, vaddr_t va, u64 len, unsigned prot);
+int model_discard(struct model *m, vaddr_t va, u64 len);
+int model_fault(struct model *m, vaddr_t va, bool write);
+int model_move(struct model *m, vaddr_t from, vaddr_t to, u64 len);
+int model_collapse(struct model *m, vaddr_t va);
+int model_split(struct model *m, vaddr_t va);

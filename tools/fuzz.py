@@ -1,0 +1,152 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""make fuzz: each target of build/fuzz/ for its share of SECONDS, on two cores; starts from tests/fuzz/corpus/ and what
+earlier runs have added in build/fuzz/corpus/. Arguments: targets; --ktap: the short run of `make test`, which also
+breaks the kernel on purpose, to see that the kept inputs notice."""
+import concurrent.futures
+import glob
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+
+BUILD, KEPT = "build/fuzz", "tests/fuzz/corpus"
+TARGETS = ("space", "acpi", "bootinfo", "cmdline")
+SHARES = {"space": 3}               # it is slower and has more to find; the others: 1
+MAX_LENGTH = {"space": 402, "cmdline": 2600, "acpi": 8192, "bootinfo": 16384}
+MUTANTS = ("discard_no_recheck", "no_flush_without_leaf", "tree_lower_entry_left", "collapse_one_invlpg")
+SHORT_SECONDS = 16
+INPUT_SECONDS = 60                  # one input takes milliseconds: what takes longer hangs
+FIRST_OF_A_FAILURE = re.compile(r"# PANIC|# ERROR: tests/|runtime error|ERROR: AddressSanitizer|ERROR: libFuzzer")
+
+
+class Result:
+    def __init__(self, target, status, text, seconds):
+        self.target, self.status, self.seconds = target, status, seconds
+        self.lines = text.splitlines()
+        progress = re.findall(r"cov: (\d+) ft: \d+ corp: (\d+)/", text)
+        self.edges, self.corpus = progress[-1] if progress else ("0", "0")
+        self.executions = int((re.findall(r"number_of_executed_units: (\d+)", text) or [0])[-1])
+        self.reproducer = (re.findall(r"Test unit written to (\S+)", text) or [None])[-1]
+
+    def sentence(self):
+        return (f"{self.executions:,} executions, {self.executions / max(1, self.seconds):,.0f}/s, {self.edges} edges, "
+                f"{self.corpus} inputs in the corpus")
+
+    def failure(self):
+        """What a person wants to see of one that has failed."""
+        start = next((i for i, line in enumerate(self.lines) if FIRST_OF_A_FAILURE.search(line)), len(self.lines) - 15)
+        lines = [line for line in self.lines[max(0, start):start + 25]]
+        if self.reproducer:
+            lines += [f"reproducer: {self.reproducer}", f"repeat:     {BUILD}/{self.target} {self.reproducer}"]
+        return lines
+
+
+def run(target, options, folders, limit, env=None):
+    """One run of a target; its whole log is kept."""
+    prefix = f"{BUILD}/crashes/{target}-"
+    os.makedirs(f"{BUILD}/crashes", exist_ok=True)
+    command = [f"{BUILD}/{target}", f"-artifact_prefix={prefix}", f"-timeout={INPUT_SECONDS}", "-print_final_stats=1",
+               f"-max_len={MAX_LENGTH[target]}", *options, *folders]
+    start = time.monotonic()
+    try:
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                              timeout=limit, env={**os.environ, **(env or {})}, check=False)
+        status, text = done.returncode, done.stdout.decode(errors="replace")
+    except subprocess.TimeoutExpired as error:
+        status, text = None, (error.stdout or b"").decode(errors="replace") + f"\nstill running after {limit} s"
+    with open(f"{BUILD}/{target}{'-' + env['FUZZ_MUTANT'] if env else ''}.log", "w", encoding="utf-8") as log:
+        log.write(" ".join(command) + "\n" + text)
+    return Result(target, status, text, time.monotonic() - start)
+
+
+def fuzz(target, seconds, more=()):
+    own, kept, words = f"{BUILD}/corpus/{target}", f"{KEPT}/{target}", f"tests/fuzz/dict/{target}.dict"
+    os.makedirs(own, exist_ok=True)
+    options = [f"-max_total_time={max(1, round(seconds))}", *more]
+    if os.path.exists(words):
+        options.append(f"-dict={words}")
+    return run(target, options, (own, kept), seconds + 10 * INPUT_SECONDS)
+
+
+def fuzz_all(targets, seconds, report, more=()):
+    """Each target for its share, the longest first."""
+    workers = min(2, os.cpu_count(), len(targets))
+    parts = sum(SHARES.get(t, 1) for t in targets)
+    with concurrent.futures.ThreadPoolExecutor(workers) as pool:
+        jobs = [pool.submit(fuzz, t, seconds * workers * SHARES.get(t, 1) / parts, more)
+                for t in sorted(targets, key=lambda t: -SHARES.get(t, 1))]
+        for job in concurrent.futures.as_completed(jobs):
+            report(job.result())
+
+
+def say(text):
+    print(text, flush=True)
+
+
+def long_run(targets, seconds):
+    failed = []
+
+    def report(result):
+        say(f"{result.target:9} {result.sentence()}{'' if result.status == 0 else '; FAILED'}")
+        if result.status != 0:
+            failed.append(result.target)
+            for line in result.failure():
+                say(f"    {line}")
+
+    say(f"fuzz: {', '.join(targets)} for {seconds} s in all; logs and new inputs in {BUILD}/")
+    fuzz_all(targets, seconds, report)
+    if failed:
+        say(f"fuzz: {', '.join(failed)} failed")
+    return 1 if failed else 0
+
+
+def ktap(number, name, ok, lines):
+    for line in lines:
+        say(f"# {line}")
+    say(f"{'ok' if ok else 'not ok'} {number} fuzz.{name}")
+    return ok
+
+
+def short_run():
+    say("KTAP version 1")
+    if not shutil.which(os.environ.get("FUZZ_CC", "clang")):
+        say("1..1\nok 1 fuzz # SKIP clang is not installed")
+        return 0
+    say(f"1..{len(TARGETS) + len(MUTANTS)}")
+    shutil.rmtree(f"{BUILD}/corpus", ignore_errors=True)       # from the kept inputs alone, so that it repeats
+    ok = []
+
+    def report(result):
+        kept = len(glob.glob(f"{KEPT}/{result.target}/*"))
+        lines = [f"{result.target}: {kept} kept inputs; {result.sentence()}"]
+        good = result.status == 0 and result.executions >= kept > 0
+        ok.append(ktap(len(ok) + 1, result.target, good, lines if good else lines + result.failure()))
+
+    fuzz_all(TARGETS, SHORT_SECONDS, report, ("-seed=1",))
+    for mutant in MUTANTS:
+        result = run("space", ("-runs=0",), (f"{KEPT}/space",), 5 * INPUT_SECONDS, {"FUZZ_MUTANT": mutant})
+        why = next((line for line in result.lines if FIRST_OF_A_FAILURE.search(line)), "nothing")
+        ok.append(ktap(len(ok) + 1, f"space_notices_{mutant}", result.reproducer is not None, [f"found: {why}"]))
+    return 0 if all(ok) else 1
+
+
+def main():
+    if sys.argv[1:] == ["--ktap"]:
+        return short_run()
+    targets = sys.argv[1:] or list(TARGETS)
+    seconds = os.environ.get("SECONDS") or "60"
+    unknown = [t for t in targets if t not in TARGETS]
+    if unknown or not seconds.isdigit() or int(seconds) < 1:
+        say(f"fuzz: TARGETS are some of {' '.join(TARGETS)}; SECONDS is a number of seconds")
+        return 2
+    return long_run(targets, int(seconds))
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 
 import ktap
+import machine
 import matrix
 import qemu
 import table
@@ -141,7 +142,7 @@ def ktap_defects_are_errors():
 
 @test
 def unexpected_skips_are_told_from_expected_ones():
-    one, four = (matrix.Run("x", 1, qemu.Config(smp=n)) for n in (1, 4))
+    one, four = (matrix.Run("x", 1, machine.Config(smp=n)) for n in (1, 4))
     right = matrix.skip_is_expected(one, "needs 2 CPUs") and not matrix.skip_is_expected(four, "needs 2 CPUs")
     return [] if right and not matrix.skip_is_expected(one, "") else ["skip_is_expected"]
 

@@ -4,14 +4,14 @@ import dataclasses
 import os
 
 import acpitables
-import qemu
+import machine
 
 
 @dataclasses.dataclass
 class Run:
     name: str
     seconds: int                   # about; only the estimate of the time left hangs on it
-    config: qemu.Config = None     # None: `command`, which prints KTAP on the host
+    config: machine.Config = None     # None: `command`, which prints KTAP on the host
     command: tuple = ()
     acpi: str = ""                 # boots with these tables (acpitables.CASES)
     status: int = 0                # the kernel's exit status that is right
@@ -24,21 +24,21 @@ class Run:
 
 
 def boot(name, seconds, tests="*", keys="", timeout=0, **options):
-    return Run(name, seconds, qemu.Config(cmdline=f"mode=test test={tests}{keys}", **options), timeout=timeout)
+    return Run(name, seconds, machine.Config(cmdline=f"mode=test test={tests}{keys}", **options), timeout=timeout)
 
 
 def refused(name, cmdline, *says):
     """A command line that must end the run with status 2 and a named error."""
-    return Run(name, 2, qemu.Config(smp=2, cmdline=cmdline), status=2, ktap=False, says=says, timeout=60)
+    return Run(name, 2, machine.Config(smp=2, cmdline=cmdline), status=2, ktap=False, says=says, timeout=60)
 
 
 def whole(name, seconds, cmdline, *says, status=0, **options):
     """A run without KTAP that must end with that status and say so."""
-    return Run(name, seconds, qemu.Config(cmdline=cmdline, **options), status=status, ktap=False, says=says)
+    return Run(name, seconds, machine.Config(cmdline=cmdline, **options), status=status, ktap=False, says=says)
 
 
 def broken_acpi(case, cpus, *says, firmware="bios"):
-    config = qemu.Config(smp=4, machine="q35,acpi=off", firmware=firmware, cmdline="mode=test test=smoke")
+    config = machine.Config(smp=4, machine="q35,acpi=off", firmware=firmware, cmdline="mode=test test=smoke")
     return Run(f"acpi-{case}", 6, config, acpi=case, says=(f" cpus={cpus} ",) + says, timeout=120)
 
 

@@ -87,7 +87,7 @@ build/%.iso: build/%.elf grub.cfg
 
 # A make of its own builds, so that `make deps run` sees the tools that deps has just installed, and builds in parallel.
 build_all = @+$(MAKE) --no-print-directory -j$$(nproc) all
-run bench debug test torture-all: | $(filter deps,$(MAKECMDGOALS))
+run bench debug test torture-all scale: | $(filter deps,$(MAKECMDGOALS))
 run:
 	$(build_all)
 	@$(PYTHON) tools/run.py
@@ -100,6 +100,9 @@ torture-all:
 mutants:
 	$(build_all)
 	@$(PYTHON) tools/mutants.py $(foreach m,$(MUTANT_NAMES),'$(m)')
+scale:
+	$(build_all)
+	@CPUS="$(CPUS)" $(PYTHON) tools/scale.py
 debug:
 	$(build_all)
 	@$(PYTHON) tools/run.py debug
@@ -116,4 +119,4 @@ help:
 
 -include tests/host/host.mk
 -include $(shell find build -name '*.d' -type f 2>/dev/null)
-.PHONY: all run bench torture-all mutants debug test deps clean help FORCE
+.PHONY: all run bench torture-all mutants scale debug test deps clean help FORCE

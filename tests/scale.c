@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// What must not grow with the number of CPUs, counted: IPIs of an unmap by how many CPUs have the space loaded, reports of
-// quiescent states and disturbances of idle CPUs by grace periods. One line per quantity, "scale: NAME TOTAL / EVENTS", for
-// tools/scale.py, which puts the runs with 2 to 255 CPUs side by side.
+// What must not grow with the number of CPUs, counted: IPIs of an unmap by how many CPUs have the space loaded, reports
+// of quiescent states and disturbances of idle CPUs by grace periods. One line per quantity, "scale: NAME TOTAL / EVENTS",
+// for tools/scale.py, which puts the runs with 2 to 255 CPUs side by side.
 #include <arch/irq.h>
 #include "kernel/rcu.h"
 #include "kernel/test.h"
@@ -16,8 +16,8 @@
 #define GRACE_PERIODS 20
 #define GRACE_PERIODS_BUSY 5
 
-// Threads on other CPUs that run in the space and do nothing there but take interrupts: halted, or a host with two cores
-// would have to let 254 of them spin for each shootdown. To the kernel their CPUs are busy.
+// Threads on other CPUs that run in the space and do nothing there but take interrupts: halted, or a host with two
+// cores would have to let 254 of them spin for each shootdown. To the kernel their CPUs are busy.
 static struct {
 	struct space *space;
 	u32 stop, running;

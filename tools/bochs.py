@@ -2,9 +2,10 @@
 """One run of Quiesce in Bochs (Debian's packages bochs, bochs-term, bochsbios, vgabios).
 
 Bochs has neither QEMU's fw_cfg nor isa-debug-exit. The command line travels on a second disk, whose quiesce.cfg is
-sourced by the same ISO's grub.cfg; the verdict is the serial port's last line, after which the kernel powers the machine
-off. Bochs ends itself then ("soft power off" is a panic of Bochs, and its exit status says nothing). Debian's build
-stops in its debugger unless commands are given, and its text display wants a terminal: it gets a pseudo-terminal."""
+sourced by the same ISO's grub.cfg; the verdict is the serial port's last line, after which the kernel powers the
+machine off. Bochs ends itself then ("soft power off" is a panic of Bochs, and its exit status says nothing). Debian's
+build stops in its debugger unless commands are given, and its text display wants a terminal: it gets a
+pseudo-terminal."""
 import os
 import pty
 import re
@@ -18,14 +19,15 @@ import time
 import machine
 from machine import Result, Unavailable
 
-# x2APIC, TSC deadline, INVPCID; and no SMAP: with it, Bochs walks the tables anew at each access of the kernel to a user
-# page (2.7: such an entry of its TLB grants nothing to the supervisor), so that no stale translation can be seen there.
+# x2APIC, TSC deadline, INVPCID; and no SMAP: with it, Bochs 2.7 walks the tables anew at each access of the kernel to a
+# user page, so that no stale translation can be seen there.
 CPU_MODEL = "corei7_haswell_4770"
 # Instructions in an emulated second, all CPUs together, and the TSC's frequency: not far from what a host manages, so
 # that what waits for time to pass does not take for ever. The kernel wants at least 10 MHz of a TSC.
 IPS = 20_000_000
 BIOS, VGA_BIOS = "/usr/share/bochs/BIOS-bochs-latest", "/usr/share/vgabios/vgabios.bin"
 MEMORY_MAX = 2048  # MiB
+SMP_MAX = 4
 POWER_OFF_SECONDS = 10  # from the last line to the end of Bochs
 POLL_SECONDS = 0.05
 LAST_LINE = re.compile(r"^quiesce: exit (\d+)$")
@@ -70,9 +72,9 @@ def check_available(config):
     if config.accel != "tcg" or config.firmware != "bios" or config.extra:
         raise Unavailable("EMULATOR=bochs: neither ACCEL= nor FIRMWARE=uefi, nor QEMU's arguments")
     if not all(" " <= c <= "~" and c not in "'\"\\" for c in config.cmdline):
-        raise Unavailable("EMULATOR=bochs: GRUB would change this command line: no quotes, backslashes, control characters")
-    if not 1 <= config.smp <= 8:
-        raise Unavailable(f"EMULATOR=bochs SMP={config.smp}: valid are 1 to 8")
+        raise Unavailable("EMULATOR=bochs: GRUB would change this line: no quotes, backslashes, control characters")
+    if not 1 <= config.smp <= SMP_MAX:
+        raise Unavailable(f"EMULATOR=bochs SMP={config.smp}: valid are 1 to {SMP_MAX}; more would be too slow")
     megabytes(config.mem)
 
 
@@ -90,8 +92,8 @@ def write_command_line(config, folder):
 def command(config, folder):
     write_command_line(config, folder)
     with open(f"{folder}/settings", "w", encoding="ascii") as f:
-        f.write(SETTINGS.format(model=config.cpu if config.cpu not in ("", "max") else CPU_MODEL, smp=config.smp, ips=IPS,
-                                mem=megabytes(config.mem), bios=BIOS, vga_bios=VGA_BIOS,
+        f.write(SETTINGS.format(model=config.cpu if config.cpu not in ("", "max") else CPU_MODEL, smp=config.smp,
+                                ips=IPS, mem=megabytes(config.mem), bios=BIOS, vga_bios=VGA_BIOS,
                                 iso=os.path.abspath(machine.iso_of(config)), folder=folder))
     with open(f"{folder}/debugger", "w", encoding="ascii") as f:
         f.write("continue\nquit\n")

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""make scale: boot with 2 to 255 CPUs, run the suite `scale` (tests/scale.c) on each, print what it counts side by side,
-and fail if anything grows that must not. CPUS="2 8 64" for other numbers."""
+"""make scale: boot with 2 to 255 CPUs, run the suite `scale` (tests/scale.c) on each, print what it counts side by
+side, and fail if anything grows that must not. CPUS="2 8 64" for other numbers."""
 import os
 import re
 import sys
@@ -78,8 +78,9 @@ def table(boots):
 
 def main():
     boots = [measure(cpus) for cpus in [int(n) for n in (os.environ.get("CPUS") or "").split()] or CPUS]
-    run.say("\nPer unmap: IPIs, alone in the space, with one other CPU in it, with all. Per grace period: reports of quiescent\n"
-            "states, all others idle and all busy; wake-ups of idle CPUs; microseconds.\n\n" + "\n".join(table(boots)))
+    run.say("\nPer unmap: IPIs, alone in the space, with one other CPU in it, with all. Per grace period: reports of\n"
+            "quiescent states, all others idle and all busy; wake-ups of idle CPUs; microseconds.\n\n"
+            + "\n".join(table(boots)))
     failed = sum(bool(boot.wrong) for boot in boots)
     run.say(f"{len(boots) - failed} passed, {failed} failed")
     return 1 if failed else 0

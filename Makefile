@@ -1,23 +1,25 @@
 # SPDX-License-Identifier: MIT
 # Quiesce. `make help` lists the targets and the variables.
 VERSION := 0.1
+EMULATOR ?= qemu
 SMP ?= 4
 MEM ?= 512M
 ACCEL ?= tcg
 FIRMWARE ?= bios
 MACHINE ?= q35
 BUILD ?= check
-export SMP MEM ACCEL FIRMWARE MACHINE CPU BUILD CMDLINE EXTRA TIMEOUT
+export EMULATOR SMP MEM ACCEL FIRMWARE MACHINE CPU BUILD CMDLINE EXTRA TIMEOUT
 
 # The default toolchain: a bare-metal one, else the distribution's, else the native one used freestanding.
 CROSS_COMPILE ?= $(firstword $(foreach p,x86_64-elf- x86_64-linux-gnu-,$(if $(shell command -v $(p)gcc),$(p))))
 CC := $(CROSS_COMPILE)gcc
 LD := $(CROSS_COMPILE)ld
 NM := $(CROSS_COMPILE)nm
+STRIP := $(CROSS_COMPILE)strip
 NASM := nasm
 PYTHON := PYTHONDONTWRITEBYTECODE=1 python3 -u
 DEPS := git gcc binutils make nasm python3 qemu-system-x86 grub-common grub-pc-bin grub-efi-amd64-bin xorriso mtools ovmf gdb \
-	clang libclang-rt-14-dev
+	clang libclang-rt-14-dev bochs bochs-term bochsbios vgabios
 
 WARN := -Wall -Wextra -Werror -Wmissing-prototypes -Wno-unused-parameter
 KFLAGS := -std=gnu11 -O2 -g -ffreestanding -fno-pic -fno-pie -fno-omit-frame-pointer -fno-asynchronous-unwind-tables \
@@ -80,12 +82,12 @@ build/%.elf:
 
 build/%.iso: build/%.elf grub.cfg
 	@echo "ISO $@"
-	@rm -rf $@.d && mkdir -p $@.d/boot/grub && cp grub.cfg $@.d/boot/grub/ && cp $< $@.d/boot/quiesce.elf
+	@rm -rf $@.d && mkdir -p $@.d/boot/grub && cp grub.cfg $@.d/boot/grub/ && $(STRIP) -o $@.d/boot/quiesce.elf $<
 	@grub-mkrescue -o $@ $@.d >$@.log 2>&1 || { cat $@.log; exit 1; }
 
 # A make of its own builds, so that `make deps run` sees the tools that deps has just installed, and builds in parallel.
 build_all = @+$(MAKE) --no-print-directory -j$$(nproc) all
-run bench debug test torture-all fuzz: | $(filter deps,$(MAKECMDGOALS))
+run bench debug test torture-all mutants scale fuzz: | $(filter deps,$(MAKECMDGOALS))
 run:
 	$(build_all)
 	@$(PYTHON) tools/run.py
@@ -98,6 +100,9 @@ torture-all:
 mutants:
 	$(build_all)
 	@$(PYTHON) tools/mutants.py $(foreach m,$(MUTANT_NAMES),'$(m)')
+scale:
+	$(build_all)
+	@CPUS="$(CPUS)" $(PYTHON) tools/scale.py
 debug:
 	$(build_all)
 	@$(PYTHON) tools/run.py debug
@@ -114,4 +119,4 @@ help:
 
 -include tests/host/host.mk tests/fuzz/fuzz.mk
 -include $(shell find build -name '*.d' -type f 2>/dev/null)
-.PHONY: all run bench torture-all mutants debug test deps clean help FORCE
+.PHONY: all run bench torture-all mutants scale debug test deps clean help FORCE

@@ -8,7 +8,9 @@ import re
 import subprocess
 import sys
 
+import bochs
 import ktap
+import machine
 import matrix
 import qemu
 import table
@@ -141,7 +143,7 @@ def ktap_defects_are_errors():
 
 @test
 def unexpected_skips_are_told_from_expected_ones():
-    one, four = (matrix.Run("x", 1, qemu.Config(smp=n)) for n in (1, 4))
+    one, four = (matrix.Run("x", 1, machine.Config(smp=n)) for n in (1, 4))
     right = matrix.skip_is_expected(one, "needs 2 CPUs") and not matrix.skip_is_expected(four, "needs 2 CPUs")
     return [] if right and not matrix.skip_is_expected(one, "") else ["skip_is_expected"]
 
@@ -157,6 +159,21 @@ def exits_are_told_apart():
         sentence = qemu.sentence_of(status, lines, 10)
         if part not in sentence:
             wrong.append(f"{status}: {sentence}")
+    return wrong
+
+
+@test
+def ends_of_bochs_are_told_apart():
+    wrong = []
+    for exit_status, in_time, lines, panic, screen, part in (
+        (0, True, ["quiesce: exit 0"], "", "", "success"), (3, True, ["quiesce: exit 3"], "", "", "panic"),
+        (None, False, ["x"], "", "", "time-out"), (None, True, ["x"], "", "", "powered off"),
+        (None, True, ["x"], "exception(): 3rd (13) exception with no resolution", "", "3rd (13)"),
+        (None, True, [], "", "unknown CPU model", "unknown CPU model"),
+    ):
+        sentence = bochs.sentence_of(exit_status, in_time, lines, 10, panic, screen)
+        if part not in sentence:
+            wrong.append(f"{exit_status}, {in_time}, {lines}: {sentence}")
     return wrong
 
 

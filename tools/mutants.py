@@ -15,7 +15,7 @@ import threading
 import time
 
 import ktap
-import qemu
+import machine
 
 SEEDS = (1, 2, 3)
 JOBS = 2  # boots at a time
@@ -112,11 +112,11 @@ def check_table(mutants):
 
 
 def boot(mutant, tests, seed):
-    config = qemu.Config(smp=4, cmdline=f"mode=test test={tests} seed={seed}", timeout=TIMEOUT, **OPTIONS.get(mutant, {}))
+    config = machine.Config(smp=4, cmdline=f"mode=test test={tests} seed={seed}", timeout=TIMEOUT, **OPTIONS.get(mutant, {}))
     name = mutant or "none"
     if mutant:
         config.iso = f"build/mutant-{mutant}/quiesce-check.iso"
-    result = qemu.run(config)
+    result = machine.run(config)
     with open(f"build/mutants/{name}-{seed}.log", "w", encoding="utf-8") as f:
         f.write("\n".join(result.lines) + "\n")
     return result
@@ -152,8 +152,8 @@ def passes_unmutated(mutant, tests, seed):
     """The same tests without the mutant, once for all mutants that they serve. "" or what is wrong."""
     key = (tests, seed)
     if key not in UNMUTATED:
-        result = boot("", tests, seed) if mutant not in OPTIONS else qemu.run(
-            qemu.Config(smp=4, cmdline=f"mode=test test={tests} seed={seed}", timeout=TIMEOUT, **OPTIONS[mutant]))
+        result = boot("", tests, seed) if mutant not in OPTIONS else machine.run(
+            machine.Config(smp=4, cmdline=f"mode=test test={tests} seed={seed}", timeout=TIMEOUT, **OPTIONS[mutant]))
         UNMUTATED[key] = "" if result.ok else f"fails without the mutant: {judge(result)[0] or result.sentence}"
     return UNMUTATED[key]
 
@@ -161,8 +161,8 @@ def passes_unmutated(mutant, tests, seed):
 def examine(mutant, seeds):
     start, outcome = time.monotonic(), Outcome()
     try:
-        qemu.check_available(qemu.Config(**OPTIONS.get(mutant, {})))
-    except qemu.Unavailable as error:
+        machine.check_available(machine.Config(**OPTIONS.get(mutant, {})))
+    except machine.Unavailable as error:
         outcome.problem = f"SKIP {error}"
         return outcome
     build(mutant)

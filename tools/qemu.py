@@ -1,54 +1,20 @@
 # SPDX-License-Identifier: MIT
 """One run of Quiesce in QEMU: the command line, the run with a time limit, and a plain sentence of how it ended."""
-import dataclasses
 import os
-import re
 import shutil
 import subprocess
 import tempfile
 import threading
 import time
 
+import machine
 import nested
+from machine import Result, Unavailable
 
 SUCCESS = 33  # isa-debug-exit yields 2 * (0x10 + N) + 1 for the kernel's exit N
-ESCAPES = re.compile(r"\x1b\[[0-9;=?]*[A-Za-z]")  # the firmware and GRUB paint their screens
-EXIT_NAMES = {1: "tests failed", 2: "bad input", 3: "panic", 4: "inconclusive"}
 OVMF = [("OVMF_CODE_4M.fd", "OVMF_VARS_4M.fd"), ("OVMF_CODE.fd", "OVMF_VARS.fd")]
 OVMF_FOLDERS = ["/usr/share/OVMF", "/usr/share/edk2/ovmf", "/usr/share/edk2/x64"]
 HYPERV = ("hv-relaxed", "hv-vpindex", "hv-time", "hv-synic", "hv-tlbflush", "hv-ipi", "hv-vapic", "hv-runtime")
-
-
-class Unavailable(Exception):
-    """This machine cannot run that configuration; the text says why."""
-
-
-@dataclasses.dataclass
-class Config:
-    smp: int = 4
-    mem: str = "512M"
-    accel: str = "tcg"
-    firmware: str = "bios"
-    machine: str = "q35"
-    cpu: str = ""
-    build: str = "check"
-    cmdline: str = ""
-    timeout: float = 0  # seconds; 0: none
-    extra: tuple = ()  # more arguments for QEMU
-    iso: str = ""  # default: of the build
-
-
-@dataclasses.dataclass
-class Result:
-    status: int  # QEMU's; None: timed out
-    sentence: str  # how it ended
-    lines: list
-    seconds: float
-    counts: dict = dataclasses.field(default_factory=dict)  # ACCEL=nested: what L1 has counted (nested.Outcome)
-
-    @property
-    def ok(self):
-        return self.status == SUCCESS
 
 
 def cpu_model(config):
@@ -65,14 +31,8 @@ def cpu_model(config):
 def check_available(config):
     if not shutil.which("qemu-system-x86_64"):
         raise Unavailable("qemu-system-x86_64 is not installed: make deps")
-    for name, value, valid in (
-        ("ACCEL", config.accel, ("tcg", "kvm", "nested")),
-        ("FIRMWARE", config.firmware, ("bios", "uefi")),
-        ("MACHINE", config.machine.split(",")[0], ("q35", "pc")),
-        ("BUILD", config.build, ("check", "release")),
-    ):
-        if value not in valid:
-            raise Unavailable(f"{name}={value} is unknown; valid: {', '.join(valid)}")
+    if config.machine.split(",")[0] not in ("q35", "pc"):
+        raise Unavailable(f"MACHINE={config.machine} is unknown; valid: q35, pc")
     if config.accel == "tcg" and config.cpu == "hyperv":
         raise Unavailable("CPU=hyperv: QEMU poses as Hyper-V only with ACCEL=nested or ACCEL=kvm")
     if config.accel == "kvm" and not os.access("/dev/kvm", os.R_OK | os.W_OK):
@@ -101,10 +61,7 @@ def firmware_files(config):
 
 def command(config, folder):
     """QEMU's arguments; `folder` is private to this run."""
-    check_available(config)
-    iso = config.iso or ("build/quiesce.iso" if config.build == "release" else "build/quiesce-check.iso")
-    if not os.path.exists(iso):
-        raise Unavailable(f"{iso} does not exist: make")
+    iso = machine.iso_of(config)
     # The files that the machine uses: by their names here, and in L1, which has the copies for itself.
     l2 = config.accel == "nested"
     files = {"/quiesce.iso": iso}
@@ -138,16 +95,18 @@ def command(config, folder):
         raise Unavailable(f"ACCEL=nested: {error}") from None
 
 
+def exit_of(status):
+    """The kernel's exit status in QEMU's; None: it is not one."""
+    return (status - SUCCESS) // 2 if status is not None and status >= SUCCESS and status % 2 else None
+
+
 def sentence_of(status, lines, timeout):
     said = next((line for line in reversed(lines) if line.startswith("quiesce: exit ")), None)
-    last = next((line for line in reversed(lines) if line.strip()), "nothing at all")
+    last = machine.last_said(lines)
     if status is None:
-        return f"time-out: still running after {timeout:g} s; it last said: {last}"
-    if status == SUCCESS:
-        return "success"
-    if status > SUCCESS and status % 2:
-        number = (status - SUCCESS) // 2
-        return f"the kernel ended with status {number} ({EXIT_NAMES.get(number, 'unknown')})"
+        return machine.timed_out(lines, timeout)
+    if exit_of(status) is not None:
+        return machine.ended_with(exit_of(status))
     if status == 0 and said:
         return f"the machine powered off after \"{said}\", without isa-debug-exit"
     if status == 0:
@@ -174,7 +133,7 @@ def run_once(config, on_line, interactive):
             timer.start()
         try:
             for raw in process.stdout or ():
-                line = ESCAPES.sub("", raw.decode("utf-8", "replace")).rstrip("\r\n").replace("\r", "")
+                line = machine.clean(raw)
                 if not line and not lines:
                     continue
                 lines.append(line)
@@ -199,13 +158,12 @@ def run_once(config, on_line, interactive):
                 sentence = sentence_of(status, lines, config.timeout)
                 if on_line:
                     on_line(l1.line())
-        return Result(status, sentence, lines, time.monotonic() - start, counts)
+        return Result(exit_of(status), sentence, lines, time.monotonic() - start, counts)
 
 
 def run(config, on_line=None, interactive=False):
-    """Boot once. `on_line(line)` sees each line of the serial port; interactive: the terminal is the serial port.
-    QEMU's emulation of AMD's virtualisation has an assertion that fails now and then for reasons of its own; such a run
-    says nothing about the guest, and only such a run is made again, once."""
+    """Boot once (machine.run()). QEMU's emulation of AMD's virtualisation has an assertion that fails now and then for
+    reasons of its own; such a run says nothing about the guest, and only such a run is made again, once."""
     result = run_once(config, on_line, interactive)
     broken = next((line for line in result.lines if nested.ASSERTION.search(line)), None)
     if config.accel == "nested" and not result.ok and broken:

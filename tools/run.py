@@ -1,13 +1,15 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""make run, make debug, make bench: boot Quiesce in QEMU as the environment says (SMP, MEM, ACCEL, FIRMWARE, MACHINE,
-CPU, BUILD, MUTANT, CMDLINE, TIMEOUT). With CMDLINE one boot; without it the main job: the verdicts from the checking
-build, the times from the release build, one table. The exit status is 0 only when the kernel ended with success."""
+"""make run, make debug, make bench: boot Quiesce in an emulator as the environment says (EMULATOR, SMP, MEM, ACCEL,
+FIRMWARE, MACHINE, CPU, BUILD, MUTANT, CMDLINE, TIMEOUT). With CMDLINE one boot; without it the main job: the verdicts
+from the checking build, the times from the release build, one table. The exit status is 0 only when the kernel ended
+with success."""
 import os
 import re
 import shlex
 import sys
 
+import machine
 import qemu
 import table
 
@@ -28,15 +30,15 @@ def config_from_environment():
     get = os.environ.get
     mutant = get("MUTANT")
     if mutant and get("BUILD") == "release":
-        raise qemu.Unavailable("MUTANT=: release builds have no mutants")
+        raise machine.Unavailable("MUTANT=: release builds have no mutants")
     try:
-        return qemu.Config(smp=int(get("SMP") or 4), mem=get("MEM") or "512M", accel=get("ACCEL") or "tcg",
-                           firmware=get("FIRMWARE") or "bios", machine=get("MACHINE") or "q35", cpu=get("CPU") or "",
-                           build=get("BUILD") or "check", cmdline=get("CMDLINE") or "",
-                           timeout=float(get("TIMEOUT") or 0),
-                           iso=f"build/mutant-{mutant}/quiesce-check.iso" if mutant else "")
+        return machine.Config(smp=int(get("SMP") or 4), mem=get("MEM") or "512M", accel=get("ACCEL") or "tcg",
+                              firmware=get("FIRMWARE") or "bios", machine=get("MACHINE") or "q35", cpu=get("CPU") or "",
+                              build=get("BUILD") or "check", cmdline=get("CMDLINE") or "",
+                              timeout=float(get("TIMEOUT") or 0), emulator=get("EMULATOR") or "qemu",
+                              iso=f"build/mutant-{mutant}/quiesce-check.iso" if mutant else "")
     except ValueError as error:
-        raise qemu.Unavailable(f"SMP= and TIMEOUT= are numbers: {error}") from None
+        raise machine.Unavailable(f"SMP= and TIMEOUT= are numbers: {error}") from None
 
 
 def timeout_of(config):
@@ -49,7 +51,7 @@ def timeout_of(config):
 
 def boot_once(config):
     config.timeout = timeout_of(config)
-    result = qemu.run(config, on_line=say, interactive="mode=monitor" in config.cmdline)
+    result = machine.run(config, on_line=say, interactive="mode=monitor" in config.cmdline)
     if not result.ok:
         say(f"run: {result.sentence}")
     return result
@@ -73,6 +75,9 @@ def compare(config):
 
 
 def debug(config):
+    if config.emulator != "qemu":
+        raise machine.Unavailable(f"make debug: EMULATOR={config.emulator} has no gdb stub; use qemu")
+    machine.check_available(config)
     config.extra = ("-gdb", "tcp:127.0.0.1:1234", "-S")
     iso = config.iso or ("build/quiesce.iso" if config.build == "release" else "build/quiesce-check.iso")
     symbols = iso.replace(".iso", ".elf")
@@ -89,10 +94,10 @@ def main():
             return debug(config)
         if sys.argv[1:] == ["compare"] or not config.cmdline:
             if config.iso:
-                raise qemu.Unavailable("MUTANT= runs with CMDLINE=, for example CMDLINE=mode=test")
+                raise machine.Unavailable("MUTANT= runs with CMDLINE=, for example CMDLINE=mode=test")
             return compare(config)
         return 0 if boot_once(config).ok else 1
-    except qemu.Unavailable as error:
+    except machine.Unavailable as error:
         say(f"run: {error}")
         return 1
     except KeyboardInterrupt:

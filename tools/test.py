@@ -12,8 +12,8 @@ import threading
 import time
 
 import ktap
+import machine
 import matrix
-import qemu
 
 FOLDER = "build/test"
 TERMINAL = sys.stdout.isatty()
@@ -139,8 +139,7 @@ def judge_says(outcome, lines):
 
 def judge_whole(outcome, result):
     """A run that is one test: it must end with the right status and say what it must."""
-    want = qemu.SUCCESS + 2 * outcome.run.status
-    if result.status != want:
+    if result.exit != outcome.run.status:
         outcome.fail(f"expected exit status {outcome.run.status}, but: {result.sentence}", around_failure(result.lines))
     elif f"quiesce: exit {outcome.run.status}" != result.lines[-1]:
         outcome.fail(f"the last line is not \"quiesce: exit {outcome.run.status}\"", result.lines[-3:])
@@ -155,7 +154,7 @@ def judge(run, outcome, on_line):
         judge_report(outcome, lines, status == 0, sentence)
         return
     run.config.timeout = run.limit()
-    result = qemu.run(run.config, on_line=on_line)
+    result = machine.run(run.config, on_line=on_line)
     if run.ktap:
         judge_report(outcome, result.lines, result.ok, result.sentence)
         if error := matrix.counts_error(result):
@@ -171,10 +170,10 @@ def execute(run, progress):
     try:
         matrix.prepare(run, f"{FOLDER}/{run.name}")
         if run.config:
-            qemu.check_available(run.config)
+            machine.check_available(run.config)
         with open(f"{FOLDER}/{run.name}.log", "w", encoding="utf-8", buffering=1) as log:
             judge(run, outcome, lambda line: (log.write(line + "\n"), progress.line(line)))
-    except qemu.Unavailable as error:
+    except machine.Unavailable as error:
         if run.config.accel in ("kvm", "nested"):
             outcome.skipped.append((run.name, str(error)))
         else:

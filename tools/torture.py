@@ -8,7 +8,7 @@ import os
 import re
 import sys
 
-import qemu
+import machine
 import run
 
 CONVICT_SECONDS = 10
@@ -17,7 +17,7 @@ PAIR = re.compile(r"table_free=(\S+) tlb_flush=(\S+): (safe|unsafe): ")
 
 def boot(config, keys, seconds):
     config.cmdline, config.timeout = f"mode=torture seconds={seconds} {keys}", 6 * seconds + 120
-    return qemu.run(config)
+    return machine.run(config)
 
 
 def last_word(result):
@@ -49,7 +49,7 @@ def main():
 if __name__ == "__main__":
     try:
         sys.exit(main())
-    except qemu.Unavailable as error:
+    except machine.Unavailable as error:
         run.say(f"torture: {error}")
         sys.exit(1)
     except KeyboardInterrupt:

@@ -6,6 +6,8 @@
 #include "arch/x86_64/stack.h"
 #include "kernel/test.h"
 #include "kernel/thread.h"
+#include "mm/page.h"
+#include <arch/irq.h>
 #include <arch/machine.h>
 
 extern char __text_start[], __rodata_start[], __data_start[], __image_end[];
@@ -112,6 +114,51 @@ TEST(kmap, new_roots_share_the_kernel_half, 0)
 	for (unsigned i = 0; i < PT_ENTRIES; i++)
 		EXPECT(root[i] == (i < USER_ROOT_ENTRIES ? 0 : pte_read(&kernel[i])));
 	EXPECT(root[pt_index(WINDOWS_BASE, PT_LEVELS)] && root[pt_index(STACKS_BASE, PT_LEVELS)]);
+}
+
+// The leaf of a small page of the kernel half, to be changed.
+static pte_t *leaf_entry(uintptr_t va)
+{
+	pte_t *table = phys_to_virt(arch_kernel_root());
+
+	for (int l = PT_LEVELS; l > 1; l--)
+		table = phys_to_virt(pte_addr(pte_read(&table[pt_index(va, l)])));
+	return &table[pt_index(va, 1)];
+}
+
+static u64 read_twice(const u64 *p)	// the second time from the TLB
+{
+	(void)READ_ONCE(*p);
+	return READ_ONCE(*p);
+}
+
+// A global translation outlives the reload of the root, where the processor keeps such (TCG does not), and no
+// translation outlives arch_flush_all(), which is all that a hypervisor's flush has here. Interrupts off: no switch.
+TEST(kmap, flush_all_drops_global_translations, NEEDS_HW)
+{
+	struct page *old = page_alloc(0, PAGE_KERNEL, 0), *new = page_alloc(0, PAGE_KERNEL, 0);
+	u64 *window, after_root, after_all;
+	irqflags_t flags;
+
+	REQUIRE(old && new);
+	*(u64 *)phys_to_virt(page_to_phys(old)) = 1;
+	*(u64 *)phys_to_virt(page_to_phys(new)) = 2;
+	window = arch_map_firmware(page_to_phys(old), sizeof(u64));
+	REQUIRE(window && maps(window, PTE_G, PTE_W));
+	flags = irq_save();
+	EXPECT_EQ(read_twice(window), 1);
+	pte_write(leaf_entry((uintptr_t)window), page_to_phys(new) | PTE_P | PTE_G | pte_nx_mask);
+	arch_flush_user();
+	after_root = READ_ONCE(*window);
+	arch_flush_all();
+	after_all = READ_ONCE(*window);
+	pte_write(leaf_entry((uintptr_t)window), 0);
+	arch_flush_all();
+	irq_restore(flags);
+	log_info("global translations %s a reload of the root", after_root == 1 ? "outlive" : "do not outlive");
+	EXPECT_EQ(after_all, 2);
+	page_put(old);
+	page_put(new);
 }
 
 static int check_protections(void *unused)

@@ -1,0 +1,217 @@
+# SPDX-License-Identifier: MIT
+"""One run of Quiesce in Bochs (Debian's packages bochs, bochs-term, bochsbios, vgabios).
+
+Bochs has neither QEMU's fw_cfg nor isa-debug-exit. The command line travels on a second disk, whose quiesce.cfg is
+sourced by the same ISO's grub.cfg; the verdict is the serial port's last line, after which the kernel powers the
+machine off. Bochs ends itself then ("soft power off" is a panic of Bochs, and its exit status says nothing). Debian's
+build stops in its debugger unless commands are given, and its text display wants a terminal: it gets a
+pseudo-terminal."""
+import os
+import pty
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+
+import machine
+from machine import Result, Unavailable
+
+# x2APIC, TSC deadline, INVPCID; and no SMAP: with it, Bochs 2.7 walks the tables anew at each access of the kernel to a
+# user page, so that no stale translation can be seen there.
+CPU_MODEL = "corei7_haswell_4770"
+# Instructions in an emulated second, all CPUs together, and the TSC's frequency: not far from what a host manages, so
+# that what waits for time to pass does not take for ever. The kernel wants at least 10 MHz of a TSC.
+IPS = 20_000_000
+BIOS, VGA_BIOS = "/usr/share/bochs/BIOS-bochs-latest", "/usr/share/vgabios/vgabios.bin"
+MEMORY_MAX = 2048  # MiB
+SMP_MAX = 4
+POWER_OFF_SECONDS = 10  # from the last line to the end of Bochs
+POLL_SECONDS = 0.05
+LAST_LINE = re.compile(r"^quiesce: exit (\d+)$")
+PANIC = re.compile(r">>PANIC<< (.*)")
+POWERED_OFF = "ACPI control: soft power off"
+
+SETTINGS = """\
+config_interface: textconfig
+display_library: term
+cpu: model={model}, count={smp}, ips={ips}, reset_on_triple_fault=0
+memory: guest={mem}, host={mem}
+romimage: file={bios}, options=fastboot
+vgaromimage: file={vga_bios}
+vga: extension=vbe, update_freq=1
+pci: enabled=1, chipset=i440fx
+clock: sync=none, time0=utc
+ata0-master: type=cdrom, path={iso}, status=inserted
+ata0-slave: type=disk, mode=flat, path={folder}/cmdline.img
+boot: cdrom
+com1: enabled=1, mode=file, dev={folder}/serial
+sound: driver=default, waveoutdrv=dummy, waveindrv=dummy, midioutdrv=dummy
+speaker: enabled=0
+log: {folder}/log
+panic: action=fatal
+error: action=report
+info: action=report
+debug: action=ignore
+"""
+
+
+def megabytes(mem):
+    match = re.fullmatch(r"(\d+)([MG])", mem)
+    size = int(match[1]) * (1024 if match[2] == "G" else 1) if match else 0
+    if not 32 <= size <= MEMORY_MAX:
+        raise Unavailable(f"EMULATOR=bochs MEM={mem}: valid are 32M to {MEMORY_MAX}M")
+    return size
+
+
+def check_available(config):
+    if not shutil.which("bochs-bin") or not os.path.exists(BIOS) or not os.path.exists(VGA_BIOS):
+        raise Unavailable("Bochs is not installed: make deps")
+    if config.accel != "tcg" or config.firmware != "bios" or config.extra:
+        raise Unavailable("EMULATOR=bochs: neither ACCEL= nor FIRMWARE=uefi, nor QEMU's arguments")
+    if not all(" " <= c <= "~" and c not in "'\"\\" for c in config.cmdline):
+        raise Unavailable("EMULATOR=bochs: GRUB would change this line: no quotes, backslashes, control characters")
+    if not 1 <= config.smp <= SMP_MAX:
+        raise Unavailable(f"EMULATOR=bochs SMP={config.smp}: valid are 1 to {SMP_MAX}; more would be too slow")
+    megabytes(config.mem)
+
+
+def write_command_line(config, folder):
+    """The second disk. GRUB looks for no key before it boots: on the serial line Bochs makes it take seconds."""
+    os.mkdir(f"{folder}/disk")
+    with open(f"{folder}/disk/quiesce.cfg", "w", encoding="ascii") as f:
+        f.write(f"set timeout_style=menu\nset quiesce_cmdline='{config.cmdline}'\n")
+    made = subprocess.run(["xorriso", "-as", "mkisofs", "-quiet", "-o", f"{folder}/cmdline.img", f"{folder}/disk"],
+                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if made.returncode:
+        raise Unavailable(f"EMULATOR=bochs: xorriso failed: {made.stdout}")
+
+
+def command(config, folder):
+    write_command_line(config, folder)
+    with open(f"{folder}/settings", "w", encoding="ascii") as f:
+        f.write(SETTINGS.format(model=config.cpu if config.cpu not in ("", "max") else CPU_MODEL, smp=config.smp,
+                                ips=IPS, mem=megabytes(config.mem), bios=BIOS, vga_bios=VGA_BIOS,
+                                iso=os.path.abspath(machine.iso_of(config)), folder=folder))
+    with open(f"{folder}/debugger", "w", encoding="ascii") as f:
+        f.write("continue\nquit\n")
+    return ["bochs-bin", "-q", "-f", f"{folder}/settings", "-rc", f"{folder}/debugger"]
+
+
+class Screen:
+    """The pseudo-terminal that Bochs draws on: read, or Bochs would block, and kept in case Bochs says why it fails."""
+
+    def __init__(self):
+        self.ours, self.bochs = pty.openpty()
+        self.shown = b""
+        self.thread = threading.Thread(target=self.drain, daemon=True)
+
+    def drain(self):
+        try:
+            while data := os.read(self.ours, 65536):
+                self.shown = (self.shown + data)[-2000:]
+        except OSError:  # Bochs has gone, and so has the terminal's other end
+            pass
+
+    def attach(self):
+        os.close(self.bochs)
+        self.thread.start()
+
+    def close(self):
+        self.thread.join(5)
+        os.close(self.ours)
+
+    def last(self):
+        return machine.last_said([machine.clean(line) for line in self.shown.split(b"\n") if b"====" not in line])
+
+
+class Serial:
+    """The file that com1 writes to, line by line while it grows."""
+
+    def __init__(self, path, on_line):
+        self.file, self.on_line = open(path, "rb"), on_line
+        self.rest, self.lines = b"", []
+
+    def poll(self):
+        *whole, self.rest = (self.rest + self.file.read()).split(b"\n")
+        for raw in whole:
+            self.take(raw)
+
+    def take(self, raw):
+        line = machine.clean(raw)
+        if line or self.lines:
+            self.lines.append(line)
+            if self.on_line:
+                self.on_line(line)
+
+    def close(self):
+        self.poll()
+        if self.rest:
+            self.take(self.rest)
+        self.file.close()
+
+    def exit(self):
+        match = LAST_LINE.match(self.lines[-1]) if self.lines else None
+        return int(match[1]) if match else None
+
+
+def watch(process, serial, timeout):
+    """Until Bochs has ended, or has to be ended. False: time-out."""
+    start, last_line = time.monotonic(), None
+    while process.poll() is None:
+        time.sleep(POLL_SECONDS)
+        serial.poll()
+        now = time.monotonic()
+        if serial.exit() is None:
+            last_line = None
+        elif last_line is None:
+            last_line = now
+        if last_line and now - last_line > POWER_OFF_SECONDS:
+            return True
+        if timeout and now - start > timeout:
+            return False
+    return True
+
+
+def last_panic(folder):
+    """What Bochs itself gave up over; "": nothing, or the power-off that it counts as such."""
+    if not os.path.exists(f"{folder}/log"):
+        return ""
+    with open(f"{folder}/log", encoding="utf-8", errors="replace") as f:
+        panics = [match[1] for match in map(PANIC.search, f) if match]
+    return panics[-1] if panics and panics[-1] != POWERED_OFF else ""
+
+
+def sentence_of(exit_status, in_time, lines, timeout, panic, screen):
+    """`exit_status`: of the serial port's last line. `panic`, `screen`: what Bochs has said."""
+    if exit_status is not None:
+        return machine.ended_with(exit_status)
+    if not in_time:
+        return machine.timed_out(lines, timeout)
+    why = panic or ("the machine powered off" if lines else screen)
+    return f"Bochs ended by itself: {why}; it last said: {machine.last_said(lines)}"
+
+
+def run(config, on_line, interactive):
+    if interactive:
+        raise Unavailable("EMULATOR=bochs: its serial port only writes; use qemu to type")
+    with tempfile.TemporaryDirectory(prefix="quiesce-bochs-") as folder:
+        arguments, screen = command(config, folder), Screen()
+        open(f"{folder}/serial", "wb").close()
+        start = time.monotonic()
+        process = subprocess.Popen(arguments, stdin=screen.bochs, stdout=screen.bochs, stderr=screen.bochs,
+                                   env=os.environ | {"TERM": "linux"}, start_new_session=True)
+        screen.attach()
+        serial = Serial(f"{folder}/serial", on_line)
+        try:
+            in_time = watch(process, serial, config.timeout)
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            serial.close()
+            screen.close()
+        sentence = sentence_of(serial.exit(), in_time, serial.lines, config.timeout, last_panic(folder), screen.last())
+        return Result(serial.exit(), sentence, serial.lines, time.monotonic() - start)

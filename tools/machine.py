@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: MIT
+"""One run of Quiesce in an emulator: what is asked for, what came of it, and who does it (qemu.py, bochs.py)."""
+import dataclasses
+import importlib
+import os
+import re
+
+EMULATORS = ("qemu", "bochs")
+ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")  # the firmware and GRUB paint their screens
+EXIT_NAMES = {1: "tests failed", 2: "bad input", 3: "panic", 4: "inconclusive"}
+
+
+class Unavailable(Exception):
+    """This machine cannot run that configuration; the text says why."""
+
+
+@dataclasses.dataclass
+class Config:
+    smp: int = 4
+    mem: str = "512M"
+    accel: str = "tcg"
+    firmware: str = "bios"
+    machine: str = "q35"
+    cpu: str = ""
+    build: str = "check"
+    cmdline: str = ""
+    timeout: float = 0  # seconds; 0: none
+    extra: tuple = ()  # more arguments for QEMU
+    iso: str = ""  # default: of the build
+    emulator: str = "qemu"
+
+
+@dataclasses.dataclass
+class Result:
+    exit: int  # the kernel's exit status; None: the run did not end with one
+    sentence: str  # how it ended
+    lines: list
+    seconds: float
+    counts: dict = dataclasses.field(default_factory=dict)  # ACCEL=nested: what L1 has counted (nested.Outcome)
+
+    @property
+    def ok(self):
+        return self.exit == 0
+
+
+def iso_of(config):
+    iso = config.iso or ("build/quiesce.iso" if config.build == "release" else "build/quiesce-check.iso")
+    if not os.path.exists(iso):
+        raise Unavailable(f"{iso} does not exist: make")
+    return iso
+
+
+def clean(raw):
+    """A line of the serial port as a person reads it."""
+    return ESCAPES.sub("", raw.decode("utf-8", "replace")).rstrip("\r\n").replace("\r", "")
+
+
+def last_said(lines):
+    return next((line for line in reversed(lines) if line.strip()), "nothing at all")
+
+
+def ended_with(number):
+    return "success" if number == 0 else f"the kernel ended with status {number} ({EXIT_NAMES.get(number, 'unknown')})"
+
+
+def timed_out(lines, timeout):
+    return f"time-out: still running after {timeout:g} s; it last said: {last_said(lines)}"
+
+
+def emulator(config):
+    """The module that runs it."""
+    if config.emulator not in EMULATORS:
+        raise Unavailable(f"EMULATOR={config.emulator} is unknown; valid: {', '.join(EMULATORS)}")
+    return importlib.import_module(config.emulator)
+
+
+def check_available(config):
+    for name, value, valid in (("BUILD", config.build, ("check", "release")),
+                               ("FIRMWARE", config.firmware, ("bios", "uefi")),
+                               ("ACCEL", config.accel, ("tcg", "kvm", "nested"))):
+        if value not in valid:
+            raise Unavailable(f"{name}={value} is unknown; valid: {', '.join(valid)}")
+    emulator(config).check_available(config)
+
+
+def run(config, on_line=None, interactive=False):
+    """Boot once. `on_line(line)` sees each line of the serial port; interactive: the terminal is the serial port."""
+    check_available(config)
+    return emulator(config).run(config, on_line, interactive)

@@ -16,7 +16,7 @@ LD := $(CROSS_COMPILE)ld
 NM := $(CROSS_COMPILE)nm
 NASM := nasm
 PYTHON := PYTHONDONTWRITEBYTECODE=1 python3 -u
-DEPS := git gcc binutils make nasm python3 qemu-system-x86 grub-common grub-pc-bin grub-efi-amd64-bin xorriso mtools ovmf gdb
+DEPS := git gcc binutils make nasm python3 qemu-system-x86 grub-common grub-pc-bin grub-efi-amd64-bin xorriso mtools ovmf gdb spin
 
 WARN := -Wall -Wextra -Werror -Wmissing-prototypes -Wno-unused-parameter
 KFLAGS := -std=gnu11 -O2 -g -ffreestanding -fno-pic -fno-pie -fno-omit-frame-pointer -fno-asynchronous-unwind-tables \
@@ -84,7 +84,7 @@ build/%.iso: build/%.elf grub.cfg
 
 # A make of its own builds, so that `make deps run` sees the tools that deps has just installed, and builds in parallel.
 build_all = @+$(MAKE) --no-print-directory -j$$(nproc) all
-run bench debug test torture-all: | $(filter deps,$(MAKECMDGOALS))
+run bench debug test torture-all models: | $(filter deps,$(MAKECMDGOALS))
 run:
 	$(build_all)
 	@$(PYTHON) tools/run.py
@@ -97,6 +97,8 @@ torture-all:
 mutants:
 	$(build_all)
 	@$(PYTHON) tools/mutants.py $(foreach m,$(MUTANT_NAMES),'$(m)')
+models:
+	@$(PYTHON) tools/models.py
 debug:
 	$(build_all)
 	@$(PYTHON) tools/run.py debug
@@ -113,4 +115,4 @@ help:
 
 -include tests/host/host.mk
 -include $(shell find build -name '*.d' -type f 2>/dev/null)
-.PHONY: all run bench torture-all mutants debug test deps clean help FORCE
+.PHONY: all run bench torture-all mutants models debug test deps clean help FORCE

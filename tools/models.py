@@ -4,9 +4,11 @@
 line per variant and every counterexample as an interleaving; fails where a verdict is not the expected one.
 
 A model declares its variants in its head:
-    //! NAME found|verified|equivalent DEFINE[=VALUE] …     one variant; `equivalent`: a step is taken out, and no harm done
+    //! NAME EXPECTED DEFINE[=VALUE] …                      one variant, EXPECTED being: verified; equivalent (the same:
+                                                            a step is taken out, and no harm done); found (an assertion
+                                                            fails); hangs (nobody can go on)
     //! pairs                                               each policy with each back-end; the verdict comes from mm/
-    //! slow GLOB …                                         not part of --quick, but for unsafe ones
+    //! slow GLOB …                                         not part of --quick
 The name is a define, too, where the model asks for it: it takes the step out that it names."""
 import argparse
 import concurrent.futures
@@ -38,17 +40,20 @@ class ModelError(Exception):
 class Variant:
     model: str
     name: str
-    expected: str         # found, verified or equivalent
+    expected: str         # verified, equivalent, found or hangs
     defines: list
     slow: bool = False
-    found: str = ""       # found, verified, or what went wrong
+    found: str = ""       # verified, found or hangs; or what went wrong
     states: int = 0
     depth: int = 0
     seconds: float = 0.0
     trace: list = dataclasses.field(default_factory=list)
 
     def right(self):
-        return self.found == ("found" if self.expected == "found" else "verified")
+        return self.found == ("verified" if self.expected == "equivalent" else self.expected)
+
+    def wants_error(self):
+        return self.expected in ("found", "hangs")
 
     def folder(self):
         return f"{BUILD}/{self.model}.{self.name}"
@@ -87,28 +92,30 @@ def variants_of(path):
     model, found, slow = os.path.basename(path)[:-len(".pml")], [], []
     with open(path, encoding="utf-8") as f:
         text = f.read()
+    asked = set(re.findall(r"\w+", " ".join(re.findall(r"^#(?:if|elif|ifdef|ifndef) (.*)$", included(path), re.M))))
     for line in re.findall(r"^//! (.*)$", text, re.M):
         name, *words = line.split()
         if name == "pairs":
             found += pairs(model)
         elif name == "slow":
             slow += words
-        elif words and words[0] in ("found", "verified", "equivalent"):
-            defines = [d for d in [name] + words[1:] if "=" in d or re.search(rf"\b{d}\b", included(path))]
-            if words[0] != "verified" and all("=" in d for d in defines):
-                raise ModelError(f"{path}: no step is taken out by {line}")
+        elif words and words[0] in ("verified", "equivalent", "found", "hangs"):
+            steps = [d for d in [name] + words[1:] if "=" not in d and d in asked]
+            defines = steps + [d for d in words[1:] if "=" in d]
+            if set(words[1:]) - set(defines) or (words[0] == "equivalent" and not steps):
+                raise ModelError(f"{path}: the model does not ask for what stands in \"{line}\"")
             found.append(Variant(model, name, words[0], defines))
         else:
             raise ModelError(f"{path}: what does \"{line}\" mean?")
     for v in found:
-        v.slow = v.expected != "found" and any(fnmatch.fnmatch(v.name, s) for s in slow)
+        v.slow = not v.wants_error() and any(fnmatch.fnmatch(v.name, s) for s in slow)
     return found
 
 
 def included(path):
-    """The code of a model without its declarations of variants, with all that it includes."""
+    """A model's text with that of all that it includes."""
     with open(path, encoding="utf-8") as f:
-        text = re.sub(r"^//!.*$", "", f.read(), flags=re.M)
+        text = f.read()
     return text + "".join(included(f"{FOLDER}/{name}") for name in re.findall(r'#include "(.*)"', text))
 
 
@@ -141,7 +148,7 @@ def build(v):
     if status or re.search(r"\bError:|^error:", output, re.M) or not os.path.exists(f"{v.folder()}/pan.c"):
         raise ModelError(f"spin refuses the model: {output.strip()[:300]}")
     flags = ["-O1" if v.slow else "-O0", "-w", "-DSAFETY", "-DNOREDUCE", "-DVECTORSZ=512", f"-DMEMLIM={MEGABYTES}"]
-    status, output = command(["gcc", *flags, *(["-DBFS"] if v.expected == "found" else []), "-o", "pan", "pan.c"],
+    status, output = command(["gcc", *flags, *(["-DBFS"] if v.wants_error() else []), "-o", "pan", "pan.c"],
                              v.folder(), 120, "gcc")
     if status:
         raise ModelError(f"gcc: {output.strip()[:300]}")
@@ -158,7 +165,7 @@ def judge(v, output):
         if bad in output:
             raise ModelError(bad)
     if int(numbers[3]):
-        return "found"
+        return "hangs" if "invalid end state (" in output else "found"
     if "Full statespace search" not in output or "Search not completed" in output:
         raise ModelError("the search was not completed")
     return "verified"
@@ -190,10 +197,10 @@ def check(v):
         with open(f"{v.folder()}/pan.log", "w", encoding="utf-8") as log:
             log.write(output)
         v.found = judge(v, output)
-        if v.found == "found":
+        if v.found != "verified":
             replay(v, source)
     except ModelError as error:
-        v.found = str(error)
+        v.found = str(error).splitlines()[0]
     for name in glob.glob(f"{v.folder()}/pan*"):
         if not name.endswith(".log"):
             os.remove(name)

@@ -8,7 +8,7 @@
 // Mutants of the barrier between unlink and masks: see unlink() in policy.pml.
 inline read_masks(targets)
 {
-#if !defined(flush_no_gen_fence) && !defined(no_fence_freer)
+#if !defined(ipi_no_fence_freer) && !defined(no_fence_freer)
 	MB();			// space->gen++
 #endif
 	LD(CPUS, targets);

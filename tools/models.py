@@ -17,6 +17,7 @@ import fnmatch
 import glob
 import os
 import re
+import resource
 import shutil
 import subprocess
 import sys
@@ -246,6 +247,11 @@ class Results:
                 yield done[id(v)].result()
 
 
+def cpu_seconds():
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
 def main():
     parser = argparse.ArgumentParser(description="checks the models of tests/models/")
     parser.add_argument("--quick", action="store_true", help="without the variants that their model calls slow")
@@ -266,7 +272,8 @@ def main():
     (print_ktap if options.ktap else print_table)(results)
     wrong = [f"{v.model}.{v.name}" for v in variants if not v.right()]
     print(f"{'# ' if options.ktap else chr(10)}{len(variants)} variants, {sum(v.states for v in variants)} states, "
-          f"{time.monotonic() - start:.0f} s; {len(wrong)} not as expected {' '.join(wrong)}")
+          f"{time.monotonic() - start:.0f} s ({cpu_seconds():.0f} s of CPU time); {len(wrong)} not as expected "
+          f"{' '.join(wrong)}".rstrip())
     return 1 if wrong else 0
 
 

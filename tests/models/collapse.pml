@@ -73,12 +73,12 @@ proctype walker() provided (TASK_RUNS)
 	:: walks < WALKS ->
 		walks++;
 		d_step { no_preempt[0] = 1; SAY("begins a walk, preemption off") };
-		enter(scratch);
+		enter(SLOT, scratch);
 		do
 		:: d_step { value = VIEW(ENTRY); born = birth; printf("@0 reads ENTRY: %d\n", value) };
 			if
 			:: value == TABLE ->
-				step(scratch, ok);
+				step(SLOT, scratch, ok);
 				if
 				:: ok ->
 #if POLICY == HAZARD
@@ -97,7 +97,7 @@ proctype walker() provided (TASK_RUNS)
 			:: else -> break
 			fi
 		od;
-		exit(scratch);
+		exit(SLOT, scratch);
 		d_step { no_preempt[0] = 0; value = 0; born = 0; scratch = 0; ok = 0; SAY("has ended its walk, preemption on") };
 		if
 		:: pinned -> d_step { DRAINED -> mem[REFS] = mem[REFS] - 1; pinned = 0; SAY("unpins the page") }

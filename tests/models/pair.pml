@@ -7,7 +7,7 @@
 // that is FREE or of another birth, and no CPU's paging-structure cache leads to one.
 //
 //! pairs
-//! slow *+pv *+hyperv
+//! slow *+pv *+hyperv nested-*
 // The walker's half of each argument, and the step that the policy's name stands for.
 //! ipi_no_join found POLICY=POLICY_IPI BACKEND=IPI
 //! ipi_join_no_fence found POLICY=POLICY_IPI BACKEND=IPI
@@ -28,6 +28,11 @@
 //! ipi_unlink_plain found POLICY=POLICY_IPI BACKEND=IPI ONLY_WALKER no_fence_freer
 //! targeted_unlink_plain found POLICY=TARGETED BACKEND=IPI ONLY_WALKER no_fence_freer
 //! hazard_unlink_plain found POLICY=HAZARD BACKEND=IPI ONLY_WALKER no_fence_freer
+// A walk in an NMI that has interrupted a walk: it must leave the other's marks alone.
+//! nested-targeted verified POLICY=TARGETED BACKEND=IPI NESTED
+//! nested-hazard verified POLICY=HAZARD BACKEND=IPI NESTED
+//! targeted_one_slot found POLICY=TARGETED BACKEND=IPI NESTED
+//! hazard_one_level found POLICY=HAZARD BACKEND=IPI NESTED
 // The flush.
 //! flush_skips_lazy found POLICY=RCU BACKEND=IPI
 //! flush_leaf_only found POLICY=RCU BACKEND=IPI
@@ -43,7 +48,12 @@
 #ifndef WALKS
 #define WALKS 2
 #endif
-mtype = { ENTRY, CPUS, WALKERS, SLOT, ANSWERS, STEAL, REQUESTED, SERVED, DUE, POSTED, SWEPT };
+mtype = { ENTRY, CPUS, WALKERS, SLOT, NMI_SLOT, ANSWERS, STEAL, REQUESTED, SERVED, DUE, POSTED, SWEPT };
+#if defined(targeted_one_slot) || defined(hazard_one_level)
+#define NESTED_SLOT SLOT
+#else
+#define NESTED_SLOT NMI_SLOT
+#endif
 #include "tso.pml"
 #include "numbers.pml"
 #include "machine.pml"
@@ -52,6 +62,30 @@ mtype = { ENTRY, CPUS, WALKERS, SLOT, ANSWERS, STEAL, REQUESTED, SERVED, DUE, PO
 
 #define me 0
 #define READ_TABLE(what) d_step { SAY(what); assert(!is_free && birth == born) }
+
+inline walk(slot)
+{
+	enter(slot, scratch);
+	do
+	:: d_step { value = VIEW(ENTRY); born = birth; printf("@0 reads ENTRY: %d\n", value) };
+		if
+		:: value == TABLE ->
+			step(slot, scratch, ok);
+			if
+			:: ok ->
+#if POLICY == HAZARD
+				born = birth;	// whichever table is there now, it is held
+#endif
+				READ_TABLE("enters the table");
+				READ_TABLE("reads the table's entry");
+				break
+			:: else
+			fi
+		:: else -> break
+		fi
+	od;
+	exit(slot, scratch)
+}
 
 proctype walker() provided (TASK_RUNS)
 {
@@ -62,30 +96,24 @@ proctype walker() provided (TASK_RUNS)
 	:: walks < WALKS ->
 		walks++;
 		d_step { no_preempt[0] = 1; SAY("begins a walk, preemption off") };
-		enter(scratch);
-		do
-		:: d_step { value = VIEW(ENTRY); born = birth; printf("@0 reads ENTRY: %d\n", value) };
-			if
-			:: value == TABLE ->
-				step(scratch, ok);
-				if
-				:: ok ->
-#if POLICY == HAZARD
-					born = birth;	// whichever table is there now, it is held
-#endif
-					READ_TABLE("enters the table");
-					READ_TABLE("reads the table's entry");
-					break
-				:: else
-				fi
-			:: else -> break
-			fi
-		od;
-		exit(scratch);
+		walk(SLOT);
 		d_step { no_preempt[0] = 0; value = 0; born = 0; scratch = 0; ok = 0; SAY("has ended its walk, preemption on") };
 	:: else -> break
 	od
 }
+
+#ifdef NESTED
+proctype nested_walker()
+{
+	byte value, born, scratch;
+	bit ok, irqs_were_off;
+
+	d_step { in_nmi = 1; irqs_were_off = irqs_off[0]; SAY("takes an NMI that walks") };
+	walk(NESTED_SLOT);
+	d_step { in_nmi = 0; irqs_off[0] = irqs_were_off; value = 0; born = 0; scratch = 0; ok = 0; irqs_were_off = 0;
+		SAY("returns from the NMI") }
+}
+#endif
 #undef me
 
 #define me 1
@@ -124,6 +152,9 @@ init
 		holds_root[1] = 1;
 		mem[ENTRY] = TABLE;
 		run walker(); run freer(); run interrupts();
+#ifdef NESTED
+		run nested_walker();
+#endif
 #if BACKEND == NMI
 		run nmi_handler()
 #endif

@@ -10,7 +10,7 @@
 
 // ---- The walker -----------------------------------------------------------------------------------------------------
 #define me 0
-inline enter(scratch)
+inline enter(slot, scratch)
 {
 #if POLICY == POLICY_IPI
 	IRQ_SAVE;
@@ -30,7 +30,7 @@ inline enter(scratch)
 #elif POLICY == TARGETED
 	IRQ_SAVE;
 #ifndef targeted_no_publish
-	ST(SLOT, 1);
+	ST(slot, 1);
 #endif
 #ifndef targeted_no_fence_walker
 	MB();
@@ -40,11 +40,11 @@ inline enter(scratch)
 #endif
 }
 
-// ok: the walk may read the table.
-inline step(scratch, ok)
+// slot: the CPU's slot at this nesting. ok: the walk may read the table.
+inline step(slot, scratch, ok)
 {
 #if POLICY == HAZARD
-	ST(SLOT, TABLE);
+	ST(slot, TABLE);
 #ifndef hazard_no_fence_walker
 	MB();
 #endif
@@ -59,7 +59,7 @@ inline step(scratch, ok)
 #endif
 }
 
-inline exit(scratch)
+inline exit(slot, scratch)
 {
 #if POLICY == POLICY_IPI
 	if
@@ -70,10 +70,10 @@ inline exit(scratch)
 #elif POLICY == RCU
 	IRQ_RESTORE;
 #elif POLICY == TARGETED
-	ST(SLOT, 0);
+	ST(slot, 0);
 	IRQ_RESTORE;
 #elif POLICY == HAZARD
-	ST(SLOT, 0);
+	ST(slot, 0);
 #else
 	skip
 #endif
@@ -97,6 +97,12 @@ inline scan_slot(found)
 	MB();
 #endif
 	LD(SLOT, found);
+#ifdef NESTED
+	if
+	:: !found -> LD(NESTED_SLOT, found);
+	:: else
+	fi;
+#endif
 }
 
 inline targeted_wait(found)

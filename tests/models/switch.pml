@@ -10,6 +10,7 @@
 // of each free that is under way, and the other way round.
 //
 //! protocol verified
+//! slow protocol switch_no_drain_tables
 //! switch_no_union found
 //! switch_no_wait found
 //! switch_no_drain found

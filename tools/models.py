@@ -256,6 +256,7 @@ def main():
     parser = argparse.ArgumentParser(description="checks the models of tests/models/")
     parser.add_argument("--quick", action="store_true", help="without the variants that their model calls slow")
     parser.add_argument("--ktap", action="store_true", help="report as KTAP")
+    parser.add_argument("--list", action="store_true", help="only name the variants and what is expected of them")
     parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count()))
     parser.add_argument("patterns", nargs="*", default=["*"], help="globs of MODEL.VARIANT")
     options = parser.parse_args()
@@ -268,6 +269,9 @@ def main():
     except ModelError as error:
         print(f"models: {error}")
         return 1
+    if options.list:
+        print("\n".join(f"{v.model}.{v.name} {v.expected} {' '.join(v.defines)}" for v in variants))
+        return 0
     results = Results(variants, options.jobs)
     (print_ktap if options.ktap else print_table)(results)
     wrong = [f"{v.model}.{v.name}" for v in variants if not v.right()]

@@ -120,6 +120,10 @@ proctype thread() provided (!in_irq)
 		SWITCH;
 		ST(LAZY, 1);
 		d_step { irqs_off = 0; SAY("a kernel thread runs: the space is held lazily") }
+	:: events < EVENTS && user ->		// tlb_join() of another space ends so
+		SWITCH;
+		leave(scratch);
+		d_step { irqs_off = 0; scratch = 0; SAY("a thread of another space runs") }
 	:: USE(0, ENTRY0)
 	:: USE(1, ENTRY1)
 	od

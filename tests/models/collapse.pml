@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// A table that is reused without being freed: CPU 1 collapses the small page of a table into a large one, keeps the table
-// as its deposit, splits the large page again and gives the table a new content; CPU 0 walks and pins meanwhile.
+// A table that is reused without being freed: CPU 1 collapses the small page of a table into a large one, keeps the
+// table as its deposit, splits the large page again and gives the table a new content; CPU 0 walks and pins meanwhile.
 //
 // Models: isolate(), pinned(), collapse(), split_locked() (mm/space_huge.c), table_put_back(), table_deposit(),
 // table_reuse() (mm/table.c), walk_take() (mm/walk_body.h), page_try_get(), page_put(), each policy's `wait`.
@@ -98,7 +98,8 @@ proctype walker() provided (TASK_RUNS)
 			fi
 		od;
 		exit(SLOT, scratch);
-		d_step { no_preempt[0] = 0; value = 0; born = 0; scratch = 0; ok = 0; SAY("has ended its walk, preemption on") };
+		d_step { no_preempt[0] = 0; value = 0; born = 0; scratch = 0; ok = 0;
+			SAY("has ended its walk, preemption on") };
 		if
 		:: pinned -> d_step { DRAINED -> mem[REFS] = mem[REFS] - 1; pinned = 0; SAY("unpins the page") }
 		:: else

@@ -38,7 +38,7 @@ end:	do
 // No CPU that runs may be led to a table that is FREE, or that has become another.
 #define LEADS_ASTRAY(c) (cached[c] != 0 && (is_free || cached[c] != birth))
 
-// ---- CPU 0: tlb_flush_here() for freed tables, and what interrupts it ------------------------------------------------
+// ---- CPU 0: tlb_flush_here() for freed tables, and what interrupts it -----------------------------------------
 #define me 0
 inline flush_here_0()
 {
@@ -60,15 +60,18 @@ proctype interrupts() provided (IRQ_RUNS)
 	byte irq_byte, due;
 
 end:	do
-	:: d_step { ipi && !irqs_off[0] && DRAINED -> ipi = 0; in_irq = 1; SAY("takes the IPI (its queue, by a LOCKed exchange)") }
+	:: d_step { ipi && !irqs_off[0] && DRAINED -> ipi = 0; in_irq = 1;
+			SAY("takes the IPI (its queue, by a LOCKed exchange)") }
 		if
 		:: ipi_flushes -> flush_here_0();
 		:: else
 		fi;
 		ADD(ANSWERS, 1, irq_byte);
 		d_step { in_irq = 0; irq_byte = 0; SAY("returns from the interrupt") };
-	// A tick, or a context switch: quiescent where it interrupts preemptible code. The locks of RCU's tree drain the buffer.
-	:: d_step { gp_waits && !irqs_off[0] && !no_preempt[0] && DRAINED -> gp_waits = 0; SAY("tick: reports a quiescent state") }
+	// A tick, or a context switch: quiescent where it interrupts preemptible code. The locks of RCU's tree drain the
+	// buffer.
+	:: d_step { gp_waits && !irqs_off[0] && !no_preempt[0] && DRAINED -> gp_waits = 0;
+			SAY("tick: reports a quiescent state") }
 #if BACKEND == LAZY
 	:: d_step { VIEW(DUE) && !irqs_off[0] -> in_irq = 1; SAY("tick: a sweep is due") }
 		XCHG(DUE, 0, irq_byte);

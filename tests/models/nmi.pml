@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The tickets of tlb_flush=nmi: CPUs 1 and 2 ask CPU 0 to flush; NMIs coalesce, and one that comes while the handler runs
-// waits for its end.
+// The tickets of tlb_flush=nmi: CPUs 1 and 2 ask CPU 0 to flush; NMIs coalesce, and one that comes while the handler
+// runs waits for its end.
 //
 // Models: flush_nmi(), serve() (mm/flush_nmi.c). Asserts: no page is given back that CPU 0 has cached still. Each
 // requester is served (else it hangs).

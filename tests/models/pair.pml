@@ -97,7 +97,8 @@ proctype walker() provided (TASK_RUNS)
 		walks++;
 		d_step { no_preempt[0] = 1; SAY("begins a walk, preemption off") };
 		walk(SLOT);
-		d_step { no_preempt[0] = 0; value = 0; born = 0; scratch = 0; ok = 0; SAY("has ended its walk, preemption on") };
+		d_step { no_preempt[0] = 0; value = 0; born = 0; scratch = 0; ok = 0;
+			SAY("has ended its walk, preemption on") };
 	:: else -> break
 	od
 }

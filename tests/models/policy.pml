@@ -6,7 +6,6 @@
 
 #define IRQ_SAVE d_step { irqs_off[me] = 1; SAY("interrupts off") }
 #define IRQ_RESTORE d_step { irqs_off[me] = 0; SAY("interrupts on") }
-#define NOTHING skip
 
 // ---- The walker -----------------------------------------------------------------------------------------------------
 #define me 0

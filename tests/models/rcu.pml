@@ -5,13 +5,15 @@
 // Models: gp_begin(), gp_scan(), scan_leaf(), has_idled(), gp_end(), grace_period() (kernel/rcu_gp.c); rcu_snapshot(),
 // rcu_elapsed(), rcu_quiescent(), rcu_clear_and_unlock(), rcu_tick() (kernel/rcu.c; three CPUs are one node);
 // rcu_idle_sample(), entry(), leave(), rcu_idle_enter(), rcu_idle_exit() (kernel/rcu_idle.c); enqueue(), advance(),
-// take_batch() (kernel/rcu_callbacks.c). Asserts: no reader reads what was freed. Each grace period ends (else it hangs).
+// take_batch() (kernel/rcu_callbacks.c). Asserts: no reader reads what was freed. Each grace period ends (else it
+// hangs).
 //
 //! synchronize verified INTERRUPTS=1
-//! nmi verified ACTS=1 INTERRUPTS=1 NMIS=1
+//! nmi verified ACTS=1 EARLIER=0 INTERRUPTS=1 NMIS=1
 //! callbacks verified CALLBACKS
 //! slow synchronize nmi callbacks
-// EARLIER=0: no grace period is under way or wanted when the updater begins. A counterexample that does without is shorter.
+// EARLIER=0: no grace period is under way or wanted when the updater begins. A counterexample that does without is
+// shorter.
 //! rcu_gp_misses_cpu found ACTS=1 EARLIER=0
 //! rcu_bits_before_seq found ACTS=1
 //! rcu_snapshot_early found ACTS=1
@@ -115,7 +117,8 @@ inline scan(w, s)
 #endif
 		d_step {
 			if
-			:: !sampled -> sampled = 1; sample = s; SAY("first sample of CPU 1's idle counter in this grace period")
+			:: !sampled -> sampled = 1; sample = s;
+				SAY("first sample of CPU 1's idle counter in this grace period")
 			:: else
 			fi };
 #ifdef rcu_idle_counts_odd

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The handshake over a steal-time record: CPU 1 flushes twice, by flag where CPU 0 is robbed, else by IPI; who has taken
-// CPU 0's processor gives it back in between.
+// The handshake over a steal-time record: CPU 1 flushes twice, by flag where CPU 0 is robbed, else by IPI; who has
+// taken CPU 0's processor gives it back in between.
 //
 // Models: steal_flush_later() (kernel/steal.c), flush_pv() (mm/flush_pv.c), thief_nmi(), hypervisors_half(),
 // clear_preempted() (kernel/thief.c; as KVM's record_steal_time()). Asserts: when CPU 0 runs it has nothing cached of a
@@ -63,7 +63,10 @@ proctype owner()
 #endif
 #ifdef steal_flush_first
 		LD(PREEMPTED, seen);
-		if :: seen & FLUSH_TLB -> d_step { cached[0] = 0; cached[1] = 0; SAY("the hypervisor flushes") } :: else fi;
+		if
+		:: seen & FLUSH_TLB -> d_step { cached[0] = 0; cached[1] = 0; SAY("the hypervisor flushes") }
+		:: else
+		fi;
 #endif
 #ifdef steal_plain_store
 		LD(PREEMPTED, seen);

@@ -6,8 +6,8 @@
 // union_enter(), union_exit() (mm/policy_union.c), a gather that reads `freer` under the lock. A policy is what any of
 // them is for this protocol: a mark that its walker sets, fence, before it reads the root; its free looks for that mark
 // after a fence, and waits for who bears it. A grace period: as in machine.pml.
-// Asserts: no walker reads a table that is FREE; and the claim of switch.c: whoever reads the root follows the discipline
-// of each free that is under way, and the other way round.
+// Asserts: no walker reads a table that is FREE; and the claim of switch.c: whoever reads the root follows the
+// discipline of each free that is under way, and the other way round.
 //
 //! protocol verified
 //! slow protocol switch_no_drain_tables
@@ -115,7 +115,8 @@ end:	do
 inline free_table(under)
 {
 	MB();
-	d_step { found = VIEW(MARK(under)); printf("@1 looks for a walker of the policy that frees: %e is %d\n", MARK(under), found) };
+	d_step { found = VIEW(MARK(under));
+		printf("@1 looks for a walker of the policy that frees: %e is %d\n", MARK(under), found) };
 	if
 	:: found -> d_step { !walking && buffered[0] == 0 -> SAY("sync IPI: answered after the walk") }
 	:: else

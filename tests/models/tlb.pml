@@ -3,8 +3,8 @@
 // and comes back; CPU 1 takes two things away, each a page or a table, and gives it back when the flush has returned.
 //
 // Models: tlb_join(), tlb_unlazy(), tlb_leave(), space_switch(), tlb_flush_here(), flush_begin(), flush_targets()
-// (mm/tlb.c), flush_by_ipi(). Asserts: user mode reaches no page that was given back, and no TLB or paging-structure cache
-// leads to a table that was, on a lazy CPU either.
+// (mm/tlb.c), flush_by_ipi(). Asserts: user mode reaches no page that was given back, and no TLB or paging-structure
+// cache leads to a table that was, on a lazy CPU either.
 //
 //! shootdown verified
 //! tlb_bit_last found
@@ -17,7 +17,8 @@
 // The loading of the root drains the buffer, too (SDM vol. 3, 9.3), before anything of the space can be cached.
 //! tlb_join_no_fence equivalent
 //! tlb_join_no_fence_weak found tlb_join_no_fence root_does_not_drain
-// The exchange that clears the entry is LOCKed, but that is not enough: the generation must be seen before `lazy` is read.
+// The exchange that clears the entry is LOCKed, but that is not enough: the generation must be seen before `lazy` is
+// read.
 //! flush_no_gen_fence found
 //! flush_no_fence found flush_no_gen_fence unlink_plain
 #define NCPU 2
@@ -140,7 +141,8 @@ end:	do
 		:: !loaded -> d_step { SAY("has left the space") }
 		:: loaded && VIEW(LAZY) && ipi_tables -> leave(scratch)
 		:: loaded && VIEW(LAZY) && !ipi_tables -> d_step { SAY("holds the space lazily, and will catch up") }
-		:: loaded && !VIEW(LAZY) && tlb_gen >= ipi_gen && !ipi_tables -> d_step { SAY("has flushed that already") }
+		:: loaded && !VIEW(LAZY) && tlb_gen >= ipi_gen && !ipi_tables ->
+			d_step { SAY("has flushed that already") }
 		:: loaded && !VIEW(LAZY) && (tlb_gen < ipi_gen || ipi_tables) && tlb_gen + 1 == ipi_gen ->
 			d_step { cached[ipi_what] = 0; tlb_gen = ipi_gen; SAY("flushes the range") }
 		:: loaded && !VIEW(LAZY) && (tlb_gen < ipi_gen || ipi_tables) && tlb_gen + 1 != ipi_gen ->

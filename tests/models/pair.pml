@@ -37,6 +37,7 @@
 //! flush_skips_lazy found POLICY=RCU BACKEND=IPI
 //! flush_leaf_only found POLICY=RCU BACKEND=IPI
 //! no_flush_without_leaf found POLICY=RCU BACKEND=IPI
+//! gather_flush_last found POLICY=RCU BACKEND=IPI
 //! nmi_no_flush found POLICY=RCU BACKEND=NMI
 //! lazy_no_wait found POLICY=RCU BACKEND=LAZY
 //! steal_no_flush found POLICY=RCU BACKEND=PV
@@ -126,12 +127,16 @@ proctype freer()
 	do
 	:: unlink(a);
 		read_masks(targets);
-#ifndef no_flush_without_leaf
+#if !defined(no_flush_without_leaf) && !defined(gather_flush_last)
 		flush(targets, a, b);
 #endif
 		policy_free(a);
-		d_step { is_free = 1; targets = 0; a = 0; SAY("the table is FREE");
+		d_step { is_free = 1; a = 0; SAY("the table is FREE");
 			assert(robbed || !LEADS_ASTRAY(0)); assert(!LEADS_ASTRAY(1)) }
+#ifdef gather_flush_last
+		flush(targets, a, b);
+#endif
+		targets = 0;
 		if
 		:: reused -> break
 		:: else

@@ -18,12 +18,12 @@
 //! rcu_bits_before_seq found ACTS=1
 //! rcu_snapshot_early found ACTS=1
 //! rcu_snapshot_no_fence found ACTS=1
-//! rcu_qs_in_reader found ACTS=1 EARLIER=0
-//! rcu_idle_counts_odd found ACTS=1 EARLIER=0
+//! rcu_reader_is_quiescent found ACTS=1 EARLIER=0
+//! rcu_busy_is_idle found ACTS=1 EARLIER=0
 //! rcu_idle_exit_plain found EARLIER=0
 //! rcu_idle_one_bit found EARLIER=0 ACTS=1 INTERRUPTS=1 NMIS=1
-//! rcu_irq_stays_idle found EARLIER=0 ACTS=1 INTERRUPTS=1
-//! rcu_nmi_stays_idle found EARLIER=0 ACTS=1 NMIS=1
+//! rcu_entry_unseen found EARLIER=0 ACTS=1 INTERRUPTS=1
+//! rcu_entry_unseen_nmi found EARLIER=0 ACTS=1 NMIS=1 rcu_entry_unseen
 //! rcu_sample_kept found
 //! rcu_segment_early found CALLBACKS ACTS=1 EARLIER=0
 //! rcu_segment_keeps_gp found CALLBACKS ACTS=1 EARLIER=0
@@ -121,7 +121,7 @@ inline scan(w, s)
 				SAY("first sample of CPU 1's idle counter in this grace period")
 			:: else
 			fi };
-#ifdef rcu_idle_counts_odd
+#ifdef rcu_busy_is_idle
 		if
 		:: true ->
 #else
@@ -192,9 +192,11 @@ inline entry(old)
 {
 	d_step { nesting++; SAY("handler: one level deeper") };
 	if
+#ifndef rcu_entry_unseen
 	:: IS_IDLE(VIEW(IDLE1)) ->
 		ADD(IDLE1, 1, old);
 		d_step { left_idle = left_idle | DEPTH_BIT; old = 0; SAY("handler: has left the idle state") }
+#endif
 	:: else
 	fi
 }
@@ -218,19 +220,15 @@ proctype nmi_1()
 	do
 	:: nmis < NMIS ->
 		d_step { in_nmi = 1; nmis++; SAY("takes an NMI") };
-#ifndef rcu_nmi_stays_idle
 		entry(p);
-#endif
 		READ_SIDE;
-#ifndef rcu_nmi_stays_idle
 		leave(p);
-#endif
 		d_step { in_nmi = 0; SAY("returns from the NMI") }
 	:: else -> break
 	od
 }
 
-#ifdef rcu_qs_in_reader
+#ifdef rcu_reader_is_quiescent
 #define QUIESCENT true
 #else
 #define QUIESCENT (!no_preempt)
@@ -242,13 +240,9 @@ proctype interrupt_1() provided (!in_nmi)
 
 end:	do
 	:: d_step { interrupts < INTERRUPTS && !irqs_off -> in_irq = 1; interrupts++; SAY("takes an interrupt") };
-#ifndef rcu_irq_stays_idle
 		entry(p);
-#endif
 		READ_SIDE;
-#ifndef rcu_irq_stays_idle
 		leave(p);
-#endif
 		d_step { in_irq = 0; SAY("returns from the interrupt") }
 	// A tick; that of a CPU which idles is off. Whom nobody waits for does nothing here.
 	:: d_step { VIEW(WAITING) & 2 && !irqs_off && !in_idle_loop && QUIESCENT -> in_irq = 1;

@@ -9,6 +9,7 @@
 //! handshake verified
 //! steal_plain_store found
 //! steal_no_flush found
+//! steal_no_flag found
 //! steal_flag_plain found
 //! steal_flush_first found
 // Who finds the flag set has found it before the owner's exchange, and its own change of the entry was LOCKed.
@@ -103,7 +104,9 @@ inline flush(seen, done)
 		:: seen & FLUSH_TLB -> done = 1		// another flusher has set the flag already
 #endif
 		:: else ->
-#ifdef steal_flag_plain
+#ifdef steal_no_flag
+			done = 1
+#elif defined(steal_flag_plain)
 			ST(PREEMPTED, seen | FLUSH_TLB);
 			done = 1
 #else

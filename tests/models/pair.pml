@@ -132,11 +132,14 @@ proctype freer()
 #endif
 		policy_free(a);
 		d_step { is_free = 1; a = 0; SAY("the table is FREE");
+#ifndef gather_flush_last
+			targets = 0;
+#endif
 			assert(robbed || !LEADS_ASTRAY(0)); assert(!LEADS_ASTRAY(1)) }
 #ifdef gather_flush_last
 		flush(targets, a, b);
-#endif
 		targets = 0;
+#endif
 		if
 		:: reused -> break
 		:: else

@@ -19,7 +19,7 @@ STRIP := $(CROSS_COMPILE)strip
 NASM := nasm
 PYTHON := PYTHONDONTWRITEBYTECODE=1 python3 -u
 DEPS := git gcc binutils make nasm python3 qemu-system-x86 grub-common grub-pc-bin grub-efi-amd64-bin xorriso mtools ovmf gdb \
-	clang libclang-rt-14-dev bochs bochs-term bochsbios vgabios
+	clang libclang-rt-14-dev spin bochs bochs-term bochsbios vgabios
 
 WARN := -Wall -Wextra -Werror -Wmissing-prototypes -Wno-unused-parameter
 KFLAGS := -std=gnu11 -O2 -g -ffreestanding -fno-pic -fno-pie -fno-omit-frame-pointer -fno-asynchronous-unwind-tables \
@@ -87,7 +87,7 @@ build/%.iso: build/%.elf grub.cfg
 
 # A make of its own builds, so that `make deps run` sees the tools that deps has just installed, and builds in parallel.
 build_all = @+$(MAKE) --no-print-directory -j$$(nproc) all
-run bench debug test torture-all mutants scale fuzz: | $(filter deps,$(MAKECMDGOALS))
+run bench debug test torture-all mutants models scale fuzz: | $(filter deps,$(MAKECMDGOALS))
 run:
 	$(build_all)
 	@$(PYTHON) tools/run.py
@@ -103,6 +103,8 @@ mutants:
 scale:
 	$(build_all)
 	@CPUS="$(CPUS)" $(PYTHON) tools/scale.py
+models:
+	@$(PYTHON) tools/models.py
 debug:
 	$(build_all)
 	@$(PYTHON) tools/run.py debug
@@ -119,4 +121,4 @@ help:
 
 -include tests/host/host.mk tests/fuzz/fuzz.mk
 -include $(shell find build -name '*.d' -type f 2>/dev/null)
-.PHONY: all run bench torture-all mutants scale debug test deps clean help FORCE
+.PHONY: all run bench torture-all mutants models scale debug test deps clean help FORCE

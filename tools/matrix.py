@@ -69,6 +69,7 @@ MATRIX = [
     Run("host", 120, command=("make", "--no-print-directory", f"-j{os.cpu_count()}", "host-test"), timeout=900),
     Run("hosted", 80, command=("python3", "tools/hosted.py", "quick"), timeout=900),
     Run("fuzz", 75, command=("make", "--no-print-directory", "fuzz-test"), timeout=900),
+    Run("models", 50, command=("python3", "tools/models.py", "--quick", "--ktap"), timeout=900),
     boot("smp1-bios-q35-qemu64", 60, smp=1, cpu="qemu64"),
     boot("smp2-bios-pc-max", 60, smp=2, machine="pc"),
     boot("smp4-uefi-q35-max", 90, smp=4, firmware="uefi"),

@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: MIT
+// One table-free policy with one flush back-end: CPU 0 walks root entry -> table while CPU 1 unlinks, flushes and frees
+// the table, and uses it again as another one.
+//
+// Models: walk_body(), walk_descend() (two levels of it); gather_flush(), tlb_flush_gathered(), gathered_flushed(),
+// table_free(); what the included files name. Asserts what the oracle and the adversary assert: a walker reads no table
+// that is FREE or of another birth, and no CPU's paging-structure cache leads to one.
+//
+//! pairs
+//! slow *+pv *+hyperv nested-*
+// The walker's half of each argument, and the step that the policy's name stands for.
+//! ipi_no_join found POLICY=POLICY_IPI BACKEND=IPI
+//! ipi_join_no_fence found POLICY=POLICY_IPI BACKEND=IPI
+//! targeted_no_publish found POLICY=TARGETED BACKEND=IPI
+//! targeted_no_fence_walker found POLICY=TARGETED BACKEND=IPI
+//! hazard_no_reread found POLICY=HAZARD BACKEND=IPI
+//! hazard_no_fence_walker found POLICY=HAZARD BACKEND=IPI
+//! rcu_fallback_no_sync found POLICY=RCU BACKEND=IPI
+//! rcu_sync_fallback_no_wait found POLICY=RCU_SYNC BACKEND=IPI
+//! rcu_page_no_grace_period found POLICY=RCU_PAGE BACKEND=IPI
+//! batch_no_grace_period found POLICY=RCU BACKEND=IPI
+// The freer's half: what unlinks is LOCKed already, so each barrier after it is one too many on this machine as far as
+// walkers go (who comes back from lazy use needs that of the generation: tlb.pml). Without any of them (no_fence_freer:
+// the unlink a plain store, too) each argument breaks.
+//! ipi_no_fence_freer equivalent POLICY=POLICY_IPI BACKEND=IPI
+//! targeted_no_fence_freer equivalent POLICY=TARGETED BACKEND=IPI
+//! hazard_no_fence_freer equivalent POLICY=HAZARD BACKEND=IPI
+//! ipi_unlink_plain found POLICY=POLICY_IPI BACKEND=IPI ONLY_WALKER no_fence_freer
+//! targeted_unlink_plain found POLICY=TARGETED BACKEND=IPI ONLY_WALKER no_fence_freer
+//! hazard_unlink_plain found POLICY=HAZARD BACKEND=IPI ONLY_WALKER no_fence_freer
+// A walk in an NMI that has interrupted a walk: it must leave the other's marks alone.
+//! nested-targeted verified POLICY=TARGETED BACKEND=IPI NESTED
+//! nested-hazard verified POLICY=HAZARD BACKEND=IPI NESTED
+//! targeted_one_slot found POLICY=TARGETED BACKEND=IPI NESTED
+//! hazard_one_level found POLICY=HAZARD BACKEND=IPI NESTED
+// The flush.
+//! flush_skips_lazy found POLICY=RCU BACKEND=IPI
+//! flush_leaf_only found POLICY=RCU BACKEND=IPI
+//! no_flush_without_leaf found POLICY=RCU BACKEND=IPI
+//! gather_flush_last found POLICY=RCU BACKEND=IPI
+//! nmi_no_flush found POLICY=RCU BACKEND=NMI
+//! lazy_no_wait found POLICY=RCU BACKEND=LAZY
+//! steal_no_flush found POLICY=RCU BACKEND=PV
+//! steal_plain_store found POLICY=RCU BACKEND=PV
+#define NCPU 2
+#ifndef THEFTS
+#define THEFTS 2
+#endif
+#ifndef WALKS
+#define WALKS 2
+#endif
+mtype = { ENTRY, CPUS, WALKERS, SLOT, NMI_SLOT, ANSWERS, STEAL, REQUESTED, SERVED, DUE, POSTED, SWEPT };
+#if defined(targeted_one_slot) || defined(hazard_one_level)
+#define NESTED_SLOT SLOT
+#else
+#define NESTED_SLOT NMI_SLOT
+#endif
+#include "tso.pml"
+#include "numbers.pml"
+#include "machine.pml"
+#include "flush.pml"
+#include "policy.pml"
+
+#define me 0
+#define READ_TABLE(what) d_step { SAY(what); assert(!is_free && birth == born) }
+
+inline walk(slot)
+{
+	enter(slot, scratch);
+	do
+	:: d_step { value = VIEW(ENTRY); born = birth; printf("@0 reads ENTRY: %d\n", value) };
+		if
+		:: value == TABLE ->
+			step(slot, scratch, ok);
+			if
+			:: ok ->
+#if POLICY == HAZARD
+				born = birth;	// whichever table is there now, it is held
+#endif
+				READ_TABLE("enters the table");
+				READ_TABLE("reads the table's entry");
+				break
+			:: else
+			fi
+		:: else -> break
+		fi
+	od;
+	exit(slot, scratch)
+}
+
+proctype walker() provided (TASK_RUNS)
+{
+	byte walks, value, born, scratch;
+	bit ok;
+
+	do
+	:: walks < WALKS ->
+		walks++;
+		d_step { no_preempt[0] = 1; SAY("begins a walk, preemption off") };
+		walk(SLOT);
+		d_step { no_preempt[0] = 0; value = 0; born = 0; scratch = 0; ok = 0;
+			SAY("has ended its walk, preemption on") };
+	:: else -> break
+	od
+}
+
+#ifdef NESTED
+proctype nested_walker()
+{
+	byte value, born, scratch;
+	bit ok, irqs_were_off;
+
+	d_step { in_nmi = 1; irqs_were_off = irqs_off[0]; SAY("takes an NMI that walks") };
+	walk(NESTED_SLOT);
+	d_step { in_nmi = 0; irqs_off[0] = irqs_were_off; value = 0; born = 0; scratch = 0; ok = 0; irqs_were_off = 0;
+		SAY("returns from the NMI") }
+}
+#endif
+#undef me
+
+#define me 1
+proctype freer()
+{
+	byte targets, a;
+	bit b, reused;
+
+	do
+	:: unlink(a);
+		read_masks(targets);
+#if !defined(no_flush_without_leaf) && !defined(gather_flush_last)
+		flush(targets, a, b);
+#endif
+		policy_free(a);
+		d_step { is_free = 1; a = 0; SAY("the table is FREE");
+#ifndef gather_flush_last
+			targets = 0;
+#endif
+			assert(robbed || !LEADS_ASTRAY(0)); assert(!LEADS_ASTRAY(1)) }
+#ifdef gather_flush_last
+		flush(targets, a, b);
+		targets = 0;
+#endif
+		if
+		:: reused -> break
+		:: else
+		fi;
+		d_step { is_free = 0; birth++; reused = 1; SAY("the table is used again, zeroed") };
+		XCHG(ENTRY, TABLE, a);
+	od
+}
+#undef me
+
+init
+{
+	atomic {
+		if	// how CPU 0 holds the space
+		:: skip				// not at all: it walks from outside
+		:: holds_root[0] = 1; mem[CPUS] = 1
+		:: holds_root[0] = 1; mem[CPUS] = 1; is_lazy = 1
+		fi;
+		holds_root[1] = 1;
+		mem[ENTRY] = TABLE;
+		run walker(); run freer(); run interrupts();
+#ifdef NESTED
+		run nested_walker();
+#endif
+#if BACKEND == NMI
+		run nmi_handler()
+#endif
+#if BACKEND == PV || BACKEND == HYPERV
+		run thief()
+#endif
+	}
+}

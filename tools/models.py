@@ -1,0 +1,283 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""make models: the Promela models of tests/models/, each in all its variants, searched exhaustively by SPIN. Prints one
+line per variant and every counterexample as an interleaving; fails where a verdict is not the expected one.
+
+A model declares its variants in its head:
+    //! NAME EXPECTED DEFINE[=VALUE] …                      one variant, EXPECTED being: verified; equivalent (the same:
+                                                            a step is taken out, and no harm done); found (an assertion
+                                                            fails); hangs (nobody can go on)
+    //! pairs                                               each policy with each back-end; the verdict comes from mm/
+    //! slow GLOB …                                         not part of --quick
+The name is a define, too, where the model asks for it: it takes the step out that it names."""
+import argparse
+import concurrent.futures
+import dataclasses
+import fnmatch
+import glob
+import os
+import re
+import resource
+import shutil
+import subprocess
+import sys
+import time
+
+FOLDER = "tests/models"
+BUILD = "build/models"
+DEPTH = 200000
+MEGABYTES = 2000
+PAN_SECONDS = 300         # of CPU time: the machine may be busy with other things
+POLICIES = {"immediate": "IMMEDIATE", "ipi": "POLICY_IPI", "rcu": "RCU", "rcu-sync": "RCU_SYNC",
+            "rcu-page": "RCU_PAGE", "targeted": "TARGETED", "hazard": "HAZARD"}
+BACKENDS = {"ipi": "IPI", "pv": "PV", "nmi": "NMI", "lazy": "LAZY", "hyperv": "HYPERV"}
+
+
+class ModelError(Exception):
+    pass
+
+
+@dataclasses.dataclass
+class Variant:
+    model: str
+    name: str
+    expected: str         # verified, equivalent, found or hangs
+    defines: list
+    slow: bool = False
+    found: str = ""       # verified, found or hangs; or what went wrong
+    states: int = 0
+    depth: int = 0
+    seconds: float = 0.0
+    trace: list = dataclasses.field(default_factory=list)
+
+    def right(self):
+        return self.found == ("verified" if self.expected == "equivalent" else self.expected)
+
+    def wants_error(self):
+        return self.expected in ("found", "hangs")
+
+    def folder(self):
+        return f"{BUILD}/{self.model}.{self.name}"
+
+
+# ---- What there is to check -----------------------------------------------------------------------------------------
+
+def fields(pattern, struct):
+    """name: initialisers, of each policy or back-end that registers itself in mm/."""
+    found = {}
+    for path in sorted(glob.glob(pattern)):
+        with open(path, encoding="utf-8") as f:
+            for body in re.findall(struct, f.read(), re.S):
+                name = re.search(r'"([\w-]+)"', body)[1]
+                found[name] = dict(re.findall(r"\.(\w+) = (\w+)", body))
+    return found
+
+
+def is_safe(policy, backend):
+    """pair_verdict() of mm/policy.c, from the same facts."""
+    return policy["waits"] == "WAIT_OWN" or (policy["walker"] == "WALKER_IRQS_OFF" and
+                                             backend["proves_irqs_off_walks_ended"] == "true")
+
+
+def pairs(model):
+    policies = fields("mm/policy_*.c", r"\nDEFINE_TABLE_POLICY\((.*?)\);")
+    backends = fields("mm/flush_*.c", r"struct flush_backend \w+ = \{(.*?)\};")
+    for what, have, modelled in (("policies", policies, POLICIES), ("back-ends", backends, BACKENDS)):
+        if set(have) != set(modelled):
+            raise ModelError(f"the {what} of mm/ and those of tools/models.py differ: {set(have) ^ set(modelled)}")
+    return [Variant(model, f"{p}+{b}", "verified" if is_safe(policies[p], backends[b]) else "found",
+                    [f"POLICY={POLICIES[p]}", f"BACKEND={BACKENDS[b]}"]) for p in POLICIES for b in BACKENDS]
+
+
+def variants_of(path):
+    model, found, slow = os.path.basename(path)[:-len(".pml")], [], []
+    with open(path, encoding="utf-8") as f:
+        text = f.read()
+    asked = set(re.findall(r"\w+", " ".join(re.findall(r"^#(?:if|elif|ifdef|ifndef) (.*)$", included(path), re.M))))
+    for line in re.findall(r"^//! (.*)$", text, re.M):
+        name, *words = line.split()
+        if name == "pairs":
+            found += pairs(model)
+        elif name == "slow":
+            slow += words
+        elif words and words[0] in ("verified", "equivalent", "found", "hangs"):
+            steps = [d for d in [name] + words[1:] if "=" not in d and d in asked]
+            defines = steps + [d for d in words[1:] if "=" in d]
+            if set(words[1:]) - set(defines) or (words[0] == "equivalent" and not steps):
+                raise ModelError(f"{path}: the model does not ask for what stands in \"{line}\"")
+            found.append(Variant(model, name, words[0], defines))
+        else:
+            raise ModelError(f"{path}: what does \"{line}\" mean?")
+    for v in found:
+        v.slow = not v.wants_error() and any(fnmatch.fnmatch(v.name, s) for s in slow)
+    return found
+
+
+def included(path):
+    """A model's text with that of all that it includes."""
+    with open(path, encoding="utf-8") as f:
+        text = f.read()
+    return text + "".join(included(f"{FOLDER}/{name}") for name in re.findall(r'#include "(.*)"', text))
+
+
+def all_variants():
+    found = []
+    for path in sorted(glob.glob(f"{FOLDER}/*.pml")):
+        found += variants_of(path)
+    return found
+
+
+# ---- One search -----------------------------------------------------------------------------------------------------
+
+def command(words, folder, seconds, what):
+    try:
+        done = subprocess.run(words, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                              timeout=seconds, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise ModelError(f"{what}: still running after {seconds} s") from error
+    return done.returncode, done.stdout + done.stderr
+
+
+def build(v):
+    """The verifier. NOREDUCE: no partial-order reduction, every interleaving is searched. BFS where a counterexample is
+    wanted: the first that it finds is a shortest one."""
+    shutil.rmtree(v.folder(), ignore_errors=True)
+    os.makedirs(v.folder())
+    source = os.path.relpath(f"{FOLDER}/{v.model}.pml", v.folder())
+    defines = [f"-D{d}" for d in v.defines]
+    status, output = command(["spin", *defines, "-a", source], v.folder(), 600, "spin")
+    if status or re.search(r"\bError:|^error:", output, re.M) or not os.path.exists(f"{v.folder()}/pan.c"):
+        raise ModelError(f"spin refuses the model: {output.strip()[:300]}")
+    flags = ["-O1" if v.slow else "-O0", "-w", "-DSAFETY", "-DNOREDUCE", "-DVECTORSZ=512", f"-DMEMLIM={MEGABYTES}"]
+    flags += ["-DBFS"] if v.wants_error() else []
+    status, output = command(["gcc", *flags, "-o", "pan", "pan.c"], v.folder(), 600, "gcc")
+    if status:
+        raise ModelError(f"gcc: {output.strip()[:300]}")
+    return [*defines, source]
+
+
+def judge(v, output):
+    """What the verifier says; only an exhaustive search without an error verifies."""
+    numbers = re.search(r"State-vector (\d+) byte, depth reached (\d+), errors: (\d+)\s+(\d+) states, stored", output)
+    if not numbers:
+        raise ModelError(f"no result: {output.strip()[-300:]}")
+    v.depth, v.states = int(numbers[2]), int(numbers[4])
+    for bad in ("max search depth too small", "out of memory", "Bit statespace", "Hash-Compact", "reached -DMEMLIM"):
+        if bad in output:
+            raise ModelError(bad)
+    if int(numbers[3]):
+        return "hangs" if "invalid end state (" in output else "found"
+    if "Full statespace search" not in output or "Search not completed" in output:
+        raise ModelError("the search was not completed")
+    return "verified"
+
+
+def replay(v, source):
+    """The counterexample, one line per step: what CPU n does stands in column n."""
+    trails = glob.glob(f"{v.folder()}/*.trail")
+    if len(trails) != 1:
+        raise ModelError("an error, but no trail")
+    _, output = command(["spin", "-k", os.path.basename(trails[0]), "-t", *source], v.folder(), 600, "replay")
+    steps = [(int(m[1]), " ".join(m[2].split())) for m in re.finditer(r"@(\d+)\s(.*)", output)]
+    if not steps:
+        raise ModelError(f"the replay says nothing: {output.strip()[:300]}")
+    for number, (cpu, text) in enumerate(steps, 1):
+        v.trace.append(f"{number:4}  {' ' * 42 * cpu}CPU {cpu}: {text}")
+    if violated := re.search(r"spin: .*?([\w.]+\.pml):(\d+), Error: assertion violated", output):
+        text = re.search(r"text of failed assertion: assert\((.*)\)", output)
+        v.trace.append(f"      violated: {text[1] if text else ''} ({violated[1]}:{violated[2]})")
+    else:
+        v.trace.append("      violated: nobody can take another step, and not all have ended")
+
+
+def check(v):
+    start = time.monotonic()
+    try:
+        source = build(v)
+        search = f"ulimit -t {PAN_SECONDS}; exec ./pan -m{DEPTH}"
+        _, output = command(["sh", "-c", search], v.folder(), 3600, "the search")
+        with open(f"{v.folder()}/pan.log", "w", encoding="utf-8") as log:
+            log.write(output)
+        v.found = judge(v, output)
+        if v.found != "verified":
+            replay(v, source)
+    except ModelError as error:
+        v.found = str(error).splitlines()[0]
+    for name in glob.glob(f"{v.folder()}/pan*"):
+        if not name.endswith(".log"):
+            os.remove(name)
+    v.seconds = time.monotonic() - start
+    return v
+
+
+# ---- Reports --------------------------------------------------------------------------------------------------------
+
+def print_table(results):
+    width = max((len(v.name) for v in results.variants), default=0)
+    print(f"{'model':10} {'variant':{width}} {'expected':10} {'found':9} {'states':>9} {'depth':>6} {'seconds':>7}")
+    for v in results:
+        mark = "" if v.right() else "   <-- WRONG"
+        print(f"{v.model:10} {v.name:{width}} {v.expected:10} {v.found:9} {v.states:9} {v.depth:6} "
+              f"{v.seconds:7.1f}{mark}", flush=True)
+    for v in results.variants:
+        if v.trace:
+            print(f"\n{v.model} {v.name}: counterexample ({'expected' if v.right() else 'NOT EXPECTED'})")
+            print("\n".join(v.trace))
+
+
+def print_ktap(results):
+    print(f"KTAP version 1\n1..{len(results.variants)}")
+    for number, v in enumerate(results, 1):
+        if not v.right():
+            print(f"# ERROR: expected: {v.expected}; found: {v.found}")
+            print("\n".join(f"# {line}" for line in v.trace))
+        print(f"{'ok' if v.right() else 'not ok'} {number} models.{v.model}.{v.name}", flush=True)
+
+
+class Results:
+    """The variants in order, each as soon as it and those before it are done."""
+
+    def __init__(self, variants, jobs):
+        self.variants, self.jobs = variants, jobs
+
+    def __iter__(self):
+        with concurrent.futures.ThreadPoolExecutor(self.jobs) as pool:
+            yield from pool.map(check, self.variants)
+
+
+def cpu_seconds():
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
+def main():
+    parser = argparse.ArgumentParser(description="checks the models of tests/models/")
+    parser.add_argument("--quick", action="store_true", help="without the variants that their model calls slow")
+    parser.add_argument("--ktap", action="store_true", help="report as KTAP")
+    parser.add_argument("--list", action="store_true", help="only name the variants and what is expected of them")
+    parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count()))
+    parser.add_argument("patterns", nargs="*", default=["*"], help="globs of MODEL.VARIANT")
+    options = parser.parse_args()
+    start = time.monotonic()
+    try:
+        variants = [v for v in all_variants() if not (options.quick and v.slow) and
+                    any(fnmatch.fnmatch(f"{v.model}.{v.name}", p) for p in options.patterns)]
+        if not variants:
+            raise ModelError("no variant matches")
+    except ModelError as error:
+        print(f"models: {error}")
+        return 1
+    if options.list:
+        print("\n".join(f"{v.model}.{v.name} {v.expected} {' '.join(v.defines)}" for v in variants))
+        return 0
+    results = Results(variants, options.jobs)
+    (print_ktap if options.ktap else print_table)(results)
+    wrong = [f"{v.model}.{v.name}" for v in variants if not v.right()]
+    print(f"{'# ' if options.ktap else chr(10)}{len(variants)} variants, {sum(v.states for v in variants)} states, "
+          f"{time.monotonic() - start:.0f} s ({cpu_seconds():.0f} s of CPU time); {len(wrong)} not as expected "
+          f"{' '.join(wrong)}".rstrip())
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Mutants: a named step of a protocol that a test takes out, to show that the step is needed and that the test notices.
-// Checking builds only; in release builds the condition is the constant false. `make MUTANT=name` builds a checking kernel
-// in which that one is on from the start and stays on, whatever a test says.
+// Checking builds only; in release builds the condition is the constant false. `make MUTANT=name` builds a checking
+// kernel in which that one is on from the start and stays on, whatever a test says.
 //
 //	if (!MUTANT(no_flush_before_reuse))
 //		tlb_flush(…);

@@ -199,6 +199,17 @@ int threads_run_on(const struct cpumask *mask, int (*fn)(void *), void *arg)
 	return result;
 }
 
+u64 thread_count(void)
+{
+	irqflags_t flags = spin_lock_irqsave(&all_threads_lock);
+	u64 n = 0;
+
+	list_for_each(it, &all_threads)
+		n++;
+	spin_unlock_irqrestore(&all_threads_lock, flags);
+	return n;
+}
+
 void threads_print(void)
 {
 	static const char *const states[] = { "running", "sleeping", "dead" };

@@ -1,129 +1,344 @@
 // SPDX-License-Identifier: MIT
-// mode=torture: the load of walkers against unmappers, one round a second with a new seed each, until seconds= are
-// over. Pairs change from round to round: every safe one, or the one that the command line names. If that is an unsafe
-// one (allow_unsafe=1), it ends as soon as it is convicted, and must be.
+// mode=torture: rounds of a few seconds, each in a world of its own (torture.h) that is torn down and balanced at its
+// end. The same seed gives each worker the same stream of random numbers; how the workers interleave is the machine's
+// affair, and so is, where a decision hangs on what was found, what becomes of it.
 #include "kernel/cmdline.h"
+#include "kernel/counter.h"
 #include "kernel/lib.h"
 #include "kernel/log.h"
 #include "kernel/mode.h"
 #include "kernel/panic.h"
 #include "kernel/rcu.h"
+#include "kernel/thief.h"
 #include "kernel/time.h"
 #include "mm/oracle.h"
-#include "mm/policy.h"
+#include "mm/pending.h"
+#include "mm/swmmu.h"
 #include "tests/mm_help.h"
-#include "tests/mm_load.h"
+#include "tests/torture.h"
 
-#define ROUND_MS 1000
-#define MAX_PAIRS 64
+#define ROUND_NS (5 * NSEC_PER_SEC)
+#define LEAST_ROUND_NS NSEC_PER_SEC
+#define FIRST_ROUND_NS (100 * NSEC_PER_MSEC)
+#define MOST_VIOLATIONS 20	// there is nothing more to learn then
 
-struct pair {
-	const struct table_policy *policy;
-	const struct flush_backend *flush;
+static struct {
+	u64 start_ns, violated_ns;
+	u64 oracle;			// its count at the start
+	u64 rounds, faults, operations, injected, thefts, changes, delays, trapped;
+	s64 frames_leaked;
+	u64 unbalanced;			// other things that were not given back
+	struct counters counted;	// at the start
+	struct beat beat;
+} run;
+
+// ---- Sums -----------------------------------------------------------------------------------------------------------
+
+#define SUM_OVER_WORKERS(field) ({ \
+	u64 _n = 0; \
+	for (unsigned _i = 0; _i < world.nr_workers; _i++) \
+		_n += READ_ONCE(world.worker[_i].field); \
+	_n; })
+
+u64 torture_operations(void) { return run.operations + SUM_OVER_WORKERS(beat.done); }
+u64 torture_injected(void) { return run.injected + SUM_OVER_WORKERS(injected); }
+u64 torture_thefts(void) { return run.thefts + READ_ONCE(world.thefts); }
+u64 torture_switches(void) { return run.changes + READ_ONCE(world.changes); }
+u64 torture_violations(void) { return oracle_violations() - run.oracle + run.faults + torture_faults(); }
+
+void torture_counters(struct counters *c)
+{
+	counters_snapshot(c);
+	counters_sub(c, c, &run.counted);
+}
+
+static bool violated(void)
+{
+	u64 n = torture_violations();
+
+	if (n && !run.violated_ns)
+		run.violated_ns = now_ns() - run.start_ns;
+	return n > MOST_VIOLATIONS;
+}
+
+static void add_up(void)
+{
+	run.rounds++;
+	run.operations += SUM_OVER_WORKERS(beat.done);
+	run.injected += SUM_OVER_WORKERS(injected);
+	run.thefts += world.thefts;
+	run.changes += world.changes;
+	run.delays += world.delays;
+	run.trapped += world.trapped;
+	run.faults += torture_faults();
+	memset(world.fault, 0, sizeof(world.fault));
+	memset(world.worker, 0, sizeof(world.worker));
+	world.thefts = world.changes = world.delays = world.trapped = 0;
+}
+
+// ---- Workers --------------------------------------------------------------------------------------------------------
+
+static void next(struct worker *w, const char *what) { beat(&w->beat, what); }
+
+static void change_something(struct worker *w, const struct ref *r)
+{
+	bool injected = inject_begin(w);
+
+	if (RANDOM(w, 48)) {
+		next(w, "an operation on shared addresses");
+		shared_operation(w, r);
+	} else {
+		next(w, "a space's end and another one's beginning");
+		world_renew(w, RANDOM(w, world.nr_slots));
+	}
+	if (injected)
+		inject_end(w);
+	if (!RANDOM(w, 8) && pending_in_use() > (s64)pending_max())	// exact: it can only seem to be less than it is
+		torture_fault(FAULT_over_bound, r, 0, (u64)pending_in_use());
+}
+
+static void operate(struct worker *w, const struct ref *r)
+{
+	bool bait = READ_ONCE(world.bait_slot) == r->slot + 1 && r->space;
+	unsigned what = bait ? RANDOM(w, 160) : RANDOM(w, 256);
+
+	if (bait && !RANDOM(w, 4)) {
+		next(w, "an operation where a trap is");
+		take_bait(w, r);
+	} else if (what < 150 && r->space) {
+		next(w, "walks");
+		walk_somewhere(w, r);
+	} else if (what < 174 && w->attached.space) {
+		next(w, "user accesses");
+		touch_somewhere(w);
+	} else if (what < 222 && r->space) {
+		change_something(w, r);
+	} else if (what < 228 && r->space) {
+		next(w, "a scene on a strip");
+		play_strip(w, r);
+	} else if (what < 234 && r->space) {
+		next(w, "a scene on a block");
+		play_block(w, r);
+	} else if (what < 242) {
+		next(w, "a change of the space that it runs in");
+		attach_somewhere(w);
+	} else if (what < 248) {
+		next(w, "RCU");
+		rcu_load(w);
+	} else {
+		next(w, "wandering");
+		wander_off(w);
+	}
+}
+
+static int work(void *arg)
+{
+	struct worker *w = arg;
+
+	while (!stopping()) {
+		unsigned bait = READ_ONCE(world.bait_slot);
+		bool own = w->attached.space && RANDOM(w, 4) && !bait;
+		struct ref r = own ? w->attached : world_take(bait ? bait - 1 : RANDOM(w, world.nr_slots));
+
+		operate(w, &r);
+		if (!own)
+			world_drop(&r);
+		hang_now(w);
+	}
+	for (unsigned i = 0; i < HELD_PINS; i++)
+		if (w->held[i].page)
+			release_pin(&w->held[i], w);
+	if (w->attached.space) {
+		space_detach();
+		world_drop(&w->attached);
+	}
+	return 0;
+}
+
+// ---- A round --------------------------------------------------------------------------------------------------------
+
+static int live(void *arg)
+{
+	struct worker *w = arg;
+
+	w->fn(w);
+	store_release(&w->beat.over, 1u);	// from here on nobody expects anything of it: pairs with join_all()
+	return 0;
+}
+
+static bool start(unsigned k, const char *name, int (*fn)(void *), u64 seed)
+{
+	struct worker *w = &world.worker[k];
+
+	w->index = k;
+	w->home = k % nr_cpus;
+	w->seed = seed ^ (u64)(k + 1) << 32;
+	w->beat.doing = "its start";
+	w->fn = fn;
+	w->beat.thread = mm_thread(name, live, w, w->home);
+	if (w->beat.thread)
+		watch_add(&w->beat);
+	return w->beat.thread;
+}
+
+static bool start_all(u64 seed)
+{
+	unsigned n = world.nr_workers;
+
+	for (unsigned i = 0; i < n; i++)
+		if (!start(i, "worker", work, seed))
+			return false;
+	return (!thief_works() || start(n, "robber", rob_cpus, seed)) &&
+	       (!world.switches || start(n + 1, "switcher", switch_pairs, seed)) &&
+	       (!CHECK || start(n + 2, "delayer", delay_steps, seed));
+}
+
+static void run_for(u64 ns)
+{
+	u64 end = now_ns() + ns;
+
+	while (now_ns() < end && !violated()) {
+		beat(&run.beat, "waiting for the end of the round");
+		thread_sleep_ns(20 * NSEC_PER_MSEC);
+	}
+}
+
+static void join_all(void)
+{
+	WRITE_ONCE(world.stop, 1);
+	for (unsigned i = 0; i < world.nr_workers + TROUBLEMAKERS; i++) {
+		struct beat *b = &world.worker[i].beat;
+
+		beat(&run.beat, "waiting for the threads' end");
+		while (b->thread && !load_acquire(&b->over))
+			thread_sleep_ns(NSEC_PER_MSEC);
+	}
+	watch_clear();		// now none of them is looked at any more
+	for (unsigned i = 0; i < world.nr_workers + TROUBLEMAKERS; i++)
+		if (world.worker[i].beat.thread)
+			mm_join(world.worker[i].beat.thread);
+}
+
+// Everything that a run takes for good is taken in a first, short round.
+struct balance {
+	u64 frames, spaces, threads, tables;
 };
 
-struct totals {
-	u64 rounds, walks, operations, reshaped, thefts, frees[3], violations, bad;
-	u64 ns, convicted_ns;	// all rounds together; until the first violation, 0: none
-};
-
-static unsigned list_pairs(struct pair *pairs)
+static struct balance balance(void)
 {
-	unsigned n = 0;
+	struct counters c;
+	struct balance b = { .frames = mm_settled_frames(), .spaces = space_count(), .threads = thread_count() };
 
-	if (policy_named()) {
-		pairs[n++] = (struct pair){ policy_default(), flush_default() };
-		return n;
-	}
-	FOR_EACH_BACKEND(b) {
-		FOR_EACH_POLICY(p)
-			if (n < MAX_PAIRS && !(*b)->missing() && pair_verdict(*p, *b).safe)
-				pairs[n++] = (struct pair){ *p, *b };
-	}
-	return n;
+	counters_snapshot(&c);
+	b.tables = c.tables_allocated - c.tables_freed;
+	return b;
 }
 
-static bool round(const struct pair *pair, u64 seed, struct totals *t)
+static void check_balance(const struct balance *before)
 {
-	bool safe = pair_verdict(pair->policy, pair->flush).safe;
-	struct mm_load_result r;
+	struct balance after = balance();
+	s64 leaked = (s64)(before->frames - after.frames);
 
-	if (run_mm_load(pair->policy, pair->flush, seed, ROUND_MS, &r)) {
-		log_error("out of memory");
-		return false;
+	run.frames_leaked += leaked;
+	if (leaked || before->spaces != after.spaces || before->threads != after.threads || before->tables != after.tables ||
+	    pending_in_use() || !page_check()) {
+		run.unbalanced++;
+		log_error("torture: leaked: %lld frames, %lld spaces, %lld threads, %lld tables, %lld credits", (long long)leaked,
+			  (long long)(after.spaces - before->spaces), (long long)(after.threads - before->threads),
+			  (long long)(after.tables - before->tables), (long long)pending_in_use());
 	}
-	t->rounds++;
-	t->walks += r.counted.walks;
-	t->operations += r.operations;
-	t->reshaped += r.reshaped;
-	t->thefts += r.thefts;
-	if (!t->convicted_ns && r.convicted_ns)
-		t->convicted_ns = t->ns + r.convicted_ns;
-	t->ns += r.ns;
-	t->frees[0] += r.counted.frees_l1;
-	t->frees[1] += r.counted.frees_l2;
-	t->frees[2] += r.counted.frees_l3;
-	t->violations += r.violations;
-	t->bad += !mm_load_clean(&r);
-	if (safe && !mm_load_clean(&r))
-		mm_load_print(&r);
-	return true;
 }
 
-static void print_progress(const struct pair *pair, u64 seed, const struct totals *t)
+static bool play_round(u64 seed, u64 ns)
 {
-	kprintf("# torture: %llu rounds, last %s+%s seed=%llu: %llu walks, %llu operations, %llu reshaped, %llu thefts, tables freed %llu/%llu/%llu, "
-		"grace periods %llu, violations %llu\n", (unsigned long long)t->rounds, pair->policy->name, pair->flush->name,
-		(unsigned long long)seed, (unsigned long long)t->walks, (unsigned long long)t->operations, (unsigned long long)t->reshaped,
-		(unsigned long long)t->thefts,
-		(unsigned long long)t->frees[0], (unsigned long long)t->frees[1], (unsigned long long)t->frees[2],
-		(unsigned long long)rcu_completed(), (unsigned long long)t->violations);
+	u64 state = seed, max = pending_max();
+	bool pressed = rand_next(&state) % 3 == 0, weakest = rand_next(&state) % 2, ok;
+
+	if (pressed)
+		pending_set_max(MIN(max, 64 + rand_next(&state) % 128));
+	if (CHECK)
+		swmmu_set_mode(weakest ? SWMMU_WEAKEST : SWMMU_X86);
+	world.switches = !policy_named();
+	world.nr_workers = nr_cpus + MIN(nr_cpus, MORE_WORKERS);
+	world.stop = 0;
+	ok = world_create(seed) && start_all(seed);
+	if (ok)
+		run_for(ns);
+	join_all();
+	beat(&run.beat, "taking the world down");
+	world_destroy();
+	rcu_load_end();
+	if (pressed)
+		pending_set_max(max);
+	if (CHECK)
+		swmmu_set_mode(SWMMU_X86);
+	add_up();
+	return ok;
 }
 
-// What an unsafe pair does to the frames that it frees too early is not the kernel's to answer for.
-static int end_unsafe(const struct pair *pair, const struct totals *t)
+static bool balanced_round(u64 seed, u64 ns)
 {
-	if (!t->convicted_ns) {
-		kprintf("# torture: %s+%s is claimed unsafe and was not convicted in %llu ms\n", pair->policy->name, pair->flush->name,
-			(unsigned long long)(t->ns / NSEC_PER_MSEC));
+	struct balance before = balance();
+	bool ok = play_round(seed, ns);
+
+	check_balance(&before);
+	violated();
+	return ok;
+}
+
+// ---- The run --------------------------------------------------------------------------------------------------------
+
+static int verdict(bool ok, unsigned seconds)
+{
+	struct counters c;
+	char pair[80] = "";
+	u64 violations = torture_violations();
+	bool all_levels;
+
+	torture_counters(&c);
+	all_levels = c.frees_l1 && c.frees_l2 && c.frees_l3;
+	if (violations)
+		kprintf("# torture: violated, the first time after %llu ms\n",
+			(unsigned long long)(run.violated_ns / NSEC_PER_MSEC));
+	if (policy_named())
+		ksnprintf(pair, sizeof(pair), " table_free=%s tlb_flush=%s", policy_default()->name, flush_default()->name);
+	kprintf("# torture: %llu violations, %llu rounds, %llu operations, %llu walks, %llu delays, %llu of them in traps, "
+		"%llu unbalanced rounds, %lld frames leaked\n", (unsigned long long)violations, (unsigned long long)run.rounds,
+		(unsigned long long)run.operations, (unsigned long long)c.walks, (unsigned long long)(run.delays + run.trapped),
+		(unsigned long long)run.trapped,
+		(unsigned long long)run.unbalanced, (long long)run.frames_leaked);
+	kprintf("# torture: repeat with SMP=%u CMDLINE=\"mode=torture seconds=%u seed=%llu pending_max=%llu%s\"\n",
+		nr_cpus, seconds, (unsigned long long)opt_seed, (unsigned long long)pending_max(), pair);
+	if (violations || run.unbalanced || warn_count())
+		return EXIT_TESTS_FAILED;
+	if (!ok || !run.operations || !c.walks_fast || !all_levels) {
+		kprintf("# torture: inconclusive: %s\n", ok ? "no tables of some level were freed, or no walk was made" :
+			"no memory for a round");
 		return EXIT_INCONCLUSIVE;
 	}
-	if (opt_seconds && t->convicted_ns > opt_seconds * NSEC_PER_SEC) {
-		kprintf("# torture: %s+%s was convicted only after %llu ms\n", pair->policy->name, pair->flush->name,
-			(unsigned long long)(t->convicted_ns / NSEC_PER_MSEC));
-		return EXIT_INCONCLUSIVE;
-	}
-	kprintf("# torture: %s+%s violated, as claimed, after %llu ms\n", pair->policy->name, pair->flush->name,
-		(unsigned long long)(t->convicted_ns / NSEC_PER_MSEC));
-	return warn_count() ? EXIT_TESTS_FAILED : EXIT_OK;
+	return EXIT_OK;
 }
 
 static int torture(void)
 {
-	u64 end = now_ns() + (opt_seconds ? opt_seconds : 60) * NSEC_PER_SEC, state = opt_seed, before, after;
-	static struct pair pairs[MAX_PAIRS];
-	unsigned n = list_pairs(pairs);
-	bool safe = pair_verdict(pairs[0].policy, pairs[0].flush).safe;
-	struct totals t = { 0 };
+	unsigned seconds = opt_seconds ? opt_seconds : 60;
+	u64 state = opt_seed, end;
+	bool ok;
 
 	policy_print_all();
-	// A short load first makes what is made once and kept: the stacks of its threads.
-	if (run_mm_load(pairs[0].policy, pairs[0].flush, opt_seed, 1, &(struct mm_load_result){ 0 }))
-		return EXIT_INCONCLUSIVE;
-	before = mm_settled_frames();
-	for (unsigned k = 0; now_ns() < end && (safe || !t.convicted_ns); k++) {
-		u64 seed = rand_next(&state);
-
-		if (!round(&pairs[k % n], seed, &t))
-			return EXIT_INCONCLUSIVE;
-		print_progress(&pairs[k % n], seed, &t);
-	}
-	if (!safe)
-		return end_unsafe(&pairs[0], &t);
-	after = mm_settled_frames();
-	kprintf("# torture: %llu violations, %llu bad rounds of %llu, %lld frames leaked; repeat with mode=torture seed=%llu\n",
-		(unsigned long long)t.violations, (unsigned long long)t.bad, (unsigned long long)t.rounds,
-		(long long)(before - after), (unsigned long long)opt_seed);
-	return t.bad || before != after || warn_count() ? EXIT_TESTS_FAILED : EXIT_OK;
+	if (policy_named() && !pair_verdict(policy_default(), flush_default()).safe)
+		return torture_unsafe(seconds);
+	run.beat = (struct beat){ .doing = "its start", .thread = current };
+	watch_start(&run.beat);
+	run.oracle = oracle_violations();
+	run.start_ns = now_ns();
+	counters_snapshot(&run.counted);
+	end = run.start_ns + seconds * NSEC_PER_SEC;
+	ok = play_round(opt_seed, FIRST_ROUND_NS);
+	for (u64 now = run.start_ns; ok && !violated() && (now + LEAST_ROUND_NS < end || run.rounds < 2); now = now_ns())
+		ok = balanced_round(rand_next(&state), now < end ? MIN(end - now, ROUND_NS) : LEAST_ROUND_NS);
+	watch_print();
+	watch_stop();
+	return verdict(ok, seconds);
 }
 MODE(torture, torture);

@@ -62,7 +62,9 @@ MANY_CPUS = "smoke,scale,xcall,rcu,stale"  # with 64 CPUs on a few cores: boot, 
 # may also be slow beyond measure where it is nested itself, hence the few CPUs, and no suite that fills all memory again
 # and again.
 KVM_SUITES = "smoke,steal,lib,cmdline,policy,page,slab,space.p*,space.t*,space.e*,uaccess,walk,lock,xcall,hyperv,nested"
-TORTURE_CLEAN = "torture: 0 violations, 0 bad rounds"
+TORTURE_CLEAN = ("torture: 0 violations, ", " 0 unbalanced rounds, 0 frames leaked")
+# One worker hangs on purpose. The watchdog must say so, and who it is, and where.
+TORTURE_HANGS = ("# PANIC: torture: hang: ", " in a hang on purpose", " hang_now+")
 
 MATRIX = [
     Run("checks", 1, command=("python3", "tools/checks.py")),
@@ -82,7 +84,11 @@ MATRIX = [
     boot("smp2-kvm", 120, KVM_SUITES, smp=2, accel="kvm", timeout=1500),
     whole("panic", 3, "mode=crash", "# PANIC: page fault", "rip ffffffff", " crash_here", "crash_bystander+",
           "thread bystander", status=3, smp=4),
-    whole("torture-smp8", 40, "mode=torture seconds=30", TORTURE_CLEAN, smp=8),
+    whole("torture-smp8", 35, "mode=torture seconds=25", *TORTURE_CLEAN, smp=8),
+    whole("torture-hang-irqs-off", 10, "mode=torture seconds=60 watchdog=2 hang=irqs-off", *TORTURE_HANGS,
+          "holds lock 'torture hang'", status=3, smp=4),
+    whole("torture-hang-asleep", 10, "mode=torture seconds=60 watchdog=2 hang=asleep", *TORTURE_HANGS,
+          " wait_for_completion+", status=3, smp=4),
     whole("torture-bug-of-2012", 8, "mode=torture seconds=10 table_free=ipi tlb_flush=pv allow_unsafe=1",
           "torture: ipi+pv violated, as claimed, after", smp=8),
     whole("verdicts", 50, "mode=compare seconds=40", '"found":"violated"', '"found":"clean"', smp=4),

@@ -22,7 +22,7 @@ def boot(config, keys, seconds):
 
 def last_word(result):
     """The kernel's closing sentence, and what it warned of."""
-    said = [line[2:] for line in result.lines if line.startswith("# torture: ") and " rounds, last " not in line]
+    said = [line[2:] for line in result.lines if line.startswith("# torture: ")]
     said += [line[2:] for line in result.lines if line.startswith(("# WARN", "# PANIC"))][:3]
     return "; ".join(said + ([] if result.ok else [result.sentence]))
 

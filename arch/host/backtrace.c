@@ -42,6 +42,8 @@ unsigned arch_backtrace_interrupted(uintptr_t *out, unsigned max)
 	return unwind((const struct frame *)host_this(host_irq)->interrupted, out, max);
 }
 
+unsigned arch_backtrace_asleep(const struct thread *t, uintptr_t *out, unsigned max) { return 0; }
+
 void arch_print_registers(void) { }	// fault() in machine.c has said where
 
 static const Elf64_Sym *symbols;

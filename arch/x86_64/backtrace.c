@@ -4,6 +4,7 @@
 #include "arch/x86_64/stack.h"
 #include "arch/x86_64/trap.h"
 #include "kernel/log.h"
+#include "kernel/thread.h"
 #include <arch/machine.h>
 
 extern char trap_return_address[];
@@ -74,6 +75,18 @@ unsigned arch_backtrace_interrupted(uintptr_t *out, unsigned max)
 		return 0;
 	out[0] = t->rip;
 	return walk(t->rbp, out, 1, max);
+}
+
+// As arch_switch() left it: r15, r14, r13, r12, rbx, rbp, the return address. Should the thread be on its way back to a CPU,
+// what is found is old, or nonsense, but lies in its stack.
+unsigned arch_backtrace_asleep(const struct thread *t, uintptr_t *out, unsigned max)
+{
+	const u64 *saved = (const u64 *)t->ctx.rsp;
+
+	if (!max || !readable((uintptr_t)saved, 7 * sizeof(u64)))
+		return 0;
+	out[0] = saved[6];
+	return walk(saved[5], out, 1, max);
 }
 
 const char *symbol_name(uintptr_t addr, u64 *offset)

@@ -36,6 +36,8 @@ typedef void nmi_handler_fn(void);
 // returned.
 unsigned arch_backtrace(uintptr_t *out, unsigned max);
 unsigned arch_backtrace_interrupted(uintptr_t *out, unsigned max);	// in interrupt or NMI: the context below it
+struct thread;
+unsigned arch_backtrace_asleep(const struct thread *t, uintptr_t *out, unsigned max);	// of one that no CPU executes; 0: unknown
 const char *symbol_name(uintptr_t addr, u64 *offset);	// "?" when unknown
 void print_backtrace(const uintptr_t *pcs, unsigned n);	// one klog line each
 void arch_print_registers(void);		// of the trap that this CPU is in, if any (for panic)

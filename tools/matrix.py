@@ -102,7 +102,6 @@ MATRIX = [
           emulator="bochs"),
     boot("smp64-q35", 240, MANY_CPUS, smp=64, mem="1G"),
     boot("smp255-q35", 60, "smoke,scale", smp=255, mem="1G"),
-    whole("torture-smp255", 30, "mode=torture seconds=3", TORTURE_CLEAN, smp=255, mem="1G"),
     boot("mem-64m", 6, "smoke", smp=2, mem="64M"),
     boot("mem-8g", 8, "smoke", smp=2, mem="8G"),
     boot("mem-32g", 10, "smoke", smp=2, mem="32G"),

@@ -62,7 +62,8 @@ def measure(cpus):
     start = time.monotonic()
     result = machine.run(config, on_line=lambda line: boot.take(line, time.monotonic() - start))
     if not result.ok:
-        boot.wrong.append(result.sentence)
+        panics = [line for line in result.lines if line.startswith("# PANIC")]
+        boot.wrong.append("; ".join([result.sentence] + panics[:1]))
     boot.judge()
     run.say(f"{cpus} CPUs: {'ok' if not boot.wrong else '; '.join(boot.wrong)}, {result.seconds:.0f} s")
     return boot

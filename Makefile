@@ -82,7 +82,8 @@ build/%.elf:
 
 build/%.iso: build/%.elf grub.cfg
 	@echo "ISO $@"
-	@rm -rf $@.d && mkdir -p $@.d/boot/grub && cp grub.cfg $@.d/boot/grub/ && $(STRIP) -o $@.d/boot/quiesce.elf $<
+	@rm -rf $@.d && mkdir -p $@.d/boot/grub && cp grub.cfg $@.d/boot/grub/
+	@$(STRIP) -o $@.d/boot/quiesce.elf $<	# GRUB would read all of it
 	@grub-mkrescue -o $@ $@.d >$@.log 2>&1 || { cat $@.log; exit 1; }
 
 # A make of its own builds, so that `make deps run` sees the tools that deps has just installed, and builds in parallel.

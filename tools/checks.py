@@ -1,8 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """Checks that need no boot, as KTAP: the sources keep their rules, the release build carries no detector, and the tools
-that judge the other tests do fail what must fail. Run from the top of the tree, after make."""
+that judge the other tests do fail what must fail. Run from the top of the tree, after make. With the argument "logs":
+what is said of the serial logs of the configurations `verdicts` and `times`, after these."""
+import contextlib
 import glob
+import io
 import json
 import re
 import subprocess
@@ -16,11 +19,17 @@ import qemu
 import table
 
 SOURCES = ("arch", "boot", "kernel", "mm", "tests", "tools")
-TESTS = []
+LOGS = "build/test/verdicts.log", "build/test/times.log"
+TESTS, LOG_TESTS = [], []
 
 
 def test(function):
     TESTS.append(function)
+    return function
+
+
+def log_test(function):
+    LOG_TESTS.append(function)
     return function
 
 
@@ -56,10 +65,28 @@ def portable_code_names_no_register():
     return offending(files, r"\b(asm|__asm__|rdmsr|wrmsr|invlpg|mov\s+%cr\d)\b", allowed=("#define barrier()",))
 
 
+def policies():
+    """{name as an identifier: the text of its file}: what DEFINE_TABLE_POLICY ends."""
+    found = {}
+    for path in sources("mm/policy_*.c"):
+        with open(path, encoding="utf-8") as f:
+            text = f.read()
+        if match := re.search(r"^DEFINE_TABLE_POLICY\((\w+),", text, re.M):
+            found[match[1]] = text
+    return found
+
+
 @test
 def architecture_names_no_policy():
-    files = sources("arch/**/*.[ch]", "arch/**/*.asm", "boot/*")
-    return offending(files, r"\btable_policy\b|\bpolicy_(ipi|rcu|immediate)\b")
+    files, names = sources("arch/**/*.[ch]", "arch/**/*.asm", "boot/*"), "|".join(policies())
+    return offending(files, rf"\btable_policy\b|\b({names})_policy\b|\bpolicy_({names})\b")
+
+
+@test
+def only_inval_invalidates():
+    """What goes past mm/inval.h the adversary (mm/swmmu.c) does not see."""
+    files = [f for f in sources("boot/*.[ch]", "kernel/*.[ch]", "mm/*.[ch]", "tests/**/*.[ch]") if f != "mm/inval.h"]
+    return offending(files, r"\barch_(flush_\w+|load_root)\b")
 
 
 def symbols(elf):
@@ -77,12 +104,15 @@ def release_build_carries_no_detector():
 
 
 def walks(elf):
-    """Instructions of each policy's compiled walk; the union of two policies, for switches, goes through their tables."""
+    """Instructions of each policy's compiled walks, of one page and of several. (The union of two policies, for
+    switches, goes through their tables.)"""
     text = subprocess.run(["objdump", "-d", "--no-show-raw-insn", elf], check=True, capture_output=True, text=True).stdout
     blocks = re.findall(r"^[0-9a-f]+ <(\w+)_walk(?:_one)?>:\n((?:.+\n)+)", text, re.M)
-    names = [name for name, _ in blocks]
-    return [(name, [line.split("\t", 1)[-1] for line in body.splitlines()]) for name, body in blocks
-            if name != "union" and names.count(name) == 2]
+    found = [(name, [line.split("\t", 1)[-1] for line in body.splitlines()]) for name, body in blocks
+             if name in policies()]
+    if sorted(name for name, _ in found) != sorted(2 * list(policies())):
+        raise ValueError(f"walks of {[name for name, _ in found]} found, policies are {list(policies())}")
+    return found
 
 
 @test
@@ -93,12 +123,14 @@ def release_walks_call_nothing_but_the_last_put():
 
 @test
 def release_walks_lock_nothing_but_the_count():
-    """One LOCKed access to memory that others use: the page's count. (On the stack it is a barrier.) `ipi` joins and
-    leaves the mask of remote walkers with two more."""
-    found = walks("build/quiesce.elf")
-    shared = [(name, [x for x in body if x.startswith("lock") and "(%rsp)" not in x]) for name, body in found]
-    wrong = [f"{name}: {lines}" for name, lines in shared if len(lines) != (3 if name == "ipi" else 1)]
-    return wrong if len(found) >= 14 else [f"only {len(found)} walks found"]
+    """One LOCKed access to memory that others use: the page's count. (On the stack it is a barrier.) Beside it only what
+    the policy's own file says by name: calls of functions called *_atomic, as to join the mask of remote walkers."""
+    texts, wrong = policies(), []
+    for name, body in walks("build/quiesce.elf"):
+        shared = [line for line in body if line.startswith("lock") and "(%rsp)" not in line]
+        if len(shared) != 1 + len(re.findall(r"\w_atomic\(", texts[name])):
+            wrong.append(f"{name}: {shared}")
+    return wrong
 
 
 @test
@@ -183,34 +215,78 @@ def verdict(policy, claimed, found):
     return "VERDICT " + json.dumps(pair | dict.fromkeys(counters, 1))
 
 
-def status_of_report(*verdicts, cpus=2):
-    bench = "BENCH " + json.dumps({"name": "walk", "table_free": "rcu", "tlb_flush": "ipi", "cpus": cpus, "median": 5})
-    real, sys.stdout = sys.stdout, open("/dev/null", "w", encoding="utf-8")
-    try:
-        return table.print_report([*verdicts, bench])
-    finally:
-        sys.stdout.close()
-        sys.stdout = real
+def bench(name, policy, cpus):
+    return "BENCH " + json.dumps({"name": name, "table_free": policy, "tlb_flush": "ipi", "cpus": cpus, "others": 0,
+                                  "stolen_us": 0, "median": 5})
+
+
+def report_on(lines):
+    """(status, text) of the table."""
+    with contextlib.redirect_stdout(io.StringIO()) as text:
+        return table.print_report(lines), text.getvalue()
+
+
+def status_of_report(*verdicts, cpus=2, timed=("immediate", "rcu")):
+    names = {name for _, name, _, _ in table.BY_PAIR}
+    return report_on([*verdicts, *(bench(name, policy, cpus) for name in names for policy in timed)])[0]
 
 
 @test
 def table_fails_what_contradicts_its_claim():
+    control, clean = verdict("immediate", "unsafe", "violated"), verdict("rcu", "safe", "clean")
     cases = (
-        (0, status_of_report(verdict("rcu", "safe", "clean"), verdict("immediate", "unsafe", "violated"))),
-        (1, status_of_report(verdict("rcu", "safe", "violated"))),
-        (1, status_of_report(verdict("rcu", "safe", "inconclusive"))),
-        (1, status_of_report(verdict("immediate", "unsafe", "clean"))),
-        (0, status_of_report(verdict("rcu", "safe", "inconclusive"), cpus=1)),
+        (0, status_of_report(clean, control)),
+        (1, status_of_report(verdict("rcu", "safe", "violated"), control)),
+        (1, status_of_report(verdict("rcu", "safe", "inconclusive"), control)),
+        (1, status_of_report(clean, verdict("immediate", "unsafe", "clean"))),
+        (0, status_of_report(verdict("rcu", "safe", "inconclusive"), control, cpus=1)),
         (1, status_of_report("VERDICT {broken")),
         (1, status_of_report()),
+        (1, status_of_report(clean)),
+        (1, status_of_report(control)),
+        (1, status_of_report(clean, timed=("rcu",))),
+        (1, status_of_report(control, timed=("immediate",))),
+        (1, status_of_report(clean, control, timed=("immediate",))),
+        (1, status_of_report(clean, control, timed=("immediate", "rcu", "ipi"))),
     )
     return [f"case {i}: {got}" for i, (want, got) in enumerate(cases) if want != got]
 
 
+def log_lines():
+    lines = []
+    for path in LOGS:
+        with open(path, encoding="utf-8") as f:
+            lines += f.read().splitlines()
+    return lines
+
+
+@log_test
+def a_table_comes_out():
+    done = subprocess.run([sys.executable, "tools/table.py"], input="\n".join(log_lines()), capture_output=True, text=True)
+    wanted = [title for title, _, _, _ in table.BY_PAIR] + ["Verdicts", "Stolen time", "Promises", "Every claim was confirmed"]
+    return [f"the table says nothing of: {text}" for text in wanted if text not in done.stdout] + (
+        [f"status {done.returncode}: {(done.stdout + done.stderr)[-500:]}"] if done.returncode else [])
+
+
+@log_test
+def no_line_may_be_missing():
+    """Without any one verdict, and without the figures of any one pair, it fails and names the pair."""
+    lines, wrong = log_lines(), []
+    pairs = [(v["table_free"], v["tlb_flush"], v["claimed"]) for v in table.parse(lines, "VERDICT")]
+    for policy, flush, claimed in pairs:
+        of_pair = f'"table_free":"{policy}","tlb_flush":"{flush}"'
+        for kind in ("VERDICT", "BENCH") if claimed == "safe" else ("VERDICT",):
+            status, text = report_on([line for line in lines if not (line.startswith(kind) and of_pair in line)])
+            if status != 1 or not re.search(rf"incomplete:.* {policy} \+ {flush}\b", text):
+                wrong.append(f"without the {kind} lines of {policy} + {flush}: status {status}")
+    return wrong if pairs else ["no verdicts"]
+
+
 def main():
+    suite, tests = ("table", LOG_TESTS) if sys.argv[1:] == ["logs"] else ("checks", TESTS)
     failed = 0
-    print(f"KTAP version 1\n1..{len(TESTS)}")
-    for number, function in enumerate(TESTS, 1):
+    print(f"KTAP version 1\n1..{len(tests)}")
+    for number, function in enumerate(tests, 1):
         try:
             problems = function()
         except (OSError, subprocess.SubprocessError, ValueError, KeyError) as error:
@@ -218,7 +294,7 @@ def main():
         for problem in problems:
             print(f"# ERROR: {problem}")
         failed += bool(problems)
-        print(f"{'not ok' if problems else 'ok'} {number} checks.{function.__name__}")
+        print(f"{'not ok' if problems else 'ok'} {number} {suite}.{function.__name__}")
     return 1 if failed else 0
 
 

@@ -11,6 +11,7 @@ import machine
 import nested
 from machine import Result, Unavailable
 
+QEMU = nested.QEMU
 SUCCESS = 33  # isa-debug-exit yields 2 * (0x10 + N) + 1 for the kernel's exit N
 OVMF = [("OVMF_CODE_4M.fd", "OVMF_VARS_4M.fd"), ("OVMF_CODE.fd", "OVMF_VARS.fd")]
 OVMF_FOLDERS = ["/usr/share/OVMF", "/usr/share/edk2/ovmf", "/usr/share/edk2/x64"]
@@ -28,9 +29,17 @@ def cpu_model(config):
     return config.cpu if config.cpu and config.cpu != "max" else host
 
 
+def kvm_refuses(model):
+    """What QEMU says when this machine's KVM does not offer a CPU model, by starting it and quitting; "" if it does."""
+    done = subprocess.run([QEMU, "-nodefaults", "-display", "none", "-S", "-monitor", "stdio", "-accel", "kvm",
+                           "-cpu", model], input="quit\n", stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    said = done.stderr.strip().splitlines() or [f"QEMU ended with status {done.returncode}"]
+    return "" if done.returncode == 0 else said[-1].removeprefix(f"{QEMU}: ")
+
+
 def check_available(config):
-    if not shutil.which("qemu-system-x86_64"):
-        raise Unavailable("qemu-system-x86_64 is not installed: make deps")
+    if not shutil.which(QEMU):
+        raise Unavailable(f"{QEMU} is not installed: make deps")
     if config.machine.split(",")[0] not in ("q35", "pc"):
         raise Unavailable(f"MACHINE={config.machine} is unknown; valid: q35, pc")
     if config.accel == "tcg" and config.cpu == "hyperv":
@@ -38,6 +47,8 @@ def check_available(config):
     if config.accel == "kvm" and not os.access("/dev/kvm", os.R_OK | os.W_OK):
         what = "may not be opened by this user" if os.path.exists("/dev/kvm") else "does not exist"
         raise Unavailable(f"ACCEL=kvm: /dev/kvm {what}; use ACCEL=tcg or ACCEL=nested")
+    if config.accel == "kvm" and config.cpu == "hyperv" and (refusal := kvm_refuses(cpu_model(config))):
+        raise Unavailable(f"ACCEL=kvm CPU=hyperv: KVM on this machine cannot pose as Hyper-V: {refusal}")
     if config.accel == "nested":
         if config.firmware == "uefi":
             raise Unavailable("ACCEL=nested: the UEFI firmware writes CR8, at which QEMU's emulation of AMD's "
@@ -66,7 +77,7 @@ def command(config, folder):
     l2 = config.accel == "nested"
     files = {"/quiesce.iso": iso}
     accel = {"tcg": "tcg,thread=multi", "nested": "kvm"}.get(config.accel, config.accel)
-    arguments = ["qemu-system-x86_64", "-nodefaults", "-display", "none", "-vga", "none", "-no-reboot",
+    arguments = [QEMU, "-nodefaults", "-display", "none", "-vga", "none", "-no-reboot",
                  # reserve=off: a large memory needs only what is touched
                  "-object", f"memory-backend-ram,id=ram,size={config.mem},reserve=off", "-m", config.mem,
                  "-machine", f"{config.machine},memory-backend=ram", "-accel", accel, "-cpu", cpu_model(config),

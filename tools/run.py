@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """make run, make debug, make bench: boot Quiesce in an emulator as the environment says (EMULATOR, SMP, MEM, ACCEL,
-FIRMWARE, MACHINE, CPU, BUILD, MUTANT, CMDLINE, TIMEOUT). With CMDLINE one boot; without it the main job: the verdicts
-from the checking build, the times from the release build, one table. The exit status is 0 only when the kernel ended
-with success."""
+FIRMWARE, MACHINE, CPU, BUILD, MUTANT, CMDLINE, EXTRA, TIMEOUT). With CMDLINE one boot; without it the main job: the
+verdicts from the checking build, the times from the release build, one table; EXTRA has more keys for its two command
+lines. The exit status is 0 only when the kernel ended with success."""
 import os
 import re
 import shlex
@@ -26,6 +26,13 @@ def say(text):
     print(text, flush=True)
 
 
+def with_extra(cmdline):
+    """The keys of EXTRA= behind our own. One that is in both is EXTRA's: the kernel takes each once."""
+    extra = (os.environ.get("EXTRA") or "").split()
+    named = [word.split("=")[0] for word in extra]
+    return " ".join([word for word in cmdline.split() if word.split("=")[0] not in named] + extra)
+
+
 def config_from_environment():
     get = os.environ.get
     mutant = get("MUTANT")
@@ -41,12 +48,16 @@ def config_from_environment():
         raise machine.Unavailable(f"SMP= and TIMEOUT= are numbers: {error}") from None
 
 
+def seconds_of(cmdline):
+    match = re.search(r"\bseconds=(\d+)", cmdline)
+    return int(match[1]) if match else 0
+
+
 def timeout_of(config):
     """TIMEOUT=, or a generous limit; none when somebody types at the monitor."""
     if config.timeout or "mode=monitor" in config.cmdline:
         return config.timeout
-    seconds = re.search(r"\bseconds=(\d+)", config.cmdline)
-    return DEFAULT_TIMEOUT + (int(seconds.group(1)) if seconds else 0)
+    return DEFAULT_TIMEOUT + seconds_of(config.cmdline)
 
 
 def boot_once(config):
@@ -58,13 +69,14 @@ def boot_once(config):
 
 
 def compare(config):
-    seconds = sum(measure + boot for _, _, measure, boot in STEPS)
+    cmdlines = [with_extra(f"mode=compare seconds={measure}") for _, _, measure, _ in STEPS]
+    durations = [seconds_of(cmdline) + boot for cmdline, (_, _, _, boot) in zip(cmdlines, STEPS)]
     say(f"Quiesce: when may a page-table page be freed while other CPUs walk? Two boots, about "
-        f"{seconds // 60} min {seconds % 60} s in all (SMP={config.smp} ACCEL={config.accel}).")
+        f"{sum(durations) // 60} min {sum(durations) % 60} s in all (SMP={config.smp} ACCEL={config.accel}).")
     lines = []
-    for number, (build, what, measure, boot) in enumerate(STEPS, 1):
-        config.build, config.cmdline = build, f"mode=compare seconds={measure}"
-        say(f"\n== {number} of {len(STEPS)}: {what}, about {measure + boot} s ==")
+    for number, (build, what, _, _) in enumerate(STEPS, 1):
+        config.build, config.cmdline = build, cmdlines[number - 1]
+        say(f"\n== {number} of {len(STEPS)}: {what}, about {durations[number - 1]} s ==")
         result = boot_once(config)
         lines += result.lines
         if not result.ok:
@@ -96,6 +108,8 @@ def main():
             if config.iso:
                 raise machine.Unavailable("MUTANT= runs with CMDLINE=, for example CMDLINE=mode=test")
             return compare(config)
+        if os.environ.get("EXTRA"):
+            raise machine.Unavailable("EXTRA= has more keys for a run without CMDLINE=; with it, write them there")
         return 0 if boot_once(config).ok else 1
     except machine.Unavailable as error:
         say(f"run: {error}")

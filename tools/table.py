@@ -221,6 +221,8 @@ def print_tables(verdicts, bench):
     print("Promises")
     for what, ratio, limit in ratios(bench):
         print(f"  {ratio:6.2f}  {'within' if ratio <= limit else 'ABOVE '} {limit}  {what}")
+    if not median(bench, "unmap_page", ALONE, table_free="immediate"):
+        print(f"       -  not measured {RCU_LIMIT}  unmap under rcu / under immediate: EXTRA=\"allow_unsafe=1\" times unsafe pairs")
 
 
 def print_report(lines):
@@ -234,7 +236,34 @@ def print_report(lines):
         print(f"table: {len(verdicts)} VERDICT and {len(bench)} BENCH lines: nothing to compare")
         return 1
     print_tables(verdicts, bench)
+    if gaps := missing(verdicts, bench):
+        print("".join(f"\ntable: incomplete: {gap}" for gap in gaps))
+        return 1
     return judge(verdicts, bench)
+
+
+def names(pairs):
+    return ", ".join(" + ".join(pair) for pair in pairs)
+
+
+def missing(verdicts, bench):
+    """What the comparison lacks: each policy that occurs anywhere is judged with each back-end that does, the unsafe
+    control among them; each safe pair is timed as the others are."""
+    judged = {(v["table_free"], v["tlb_flush"]): v["claimed"] for v in verdicts}
+    policies, flushes = axes(verdicts + [b for b in bench if b.get("tlb_flush") != "-"], [])
+    unjudged = [pair for pair in itertools.product(policies, flushes) if pair not in judged]
+    safe = [pair for pair, claimed in judged.items() if claimed == "safe"]
+    gaps = [f"no verdict on {names(unjudged)}"] if unjudged else []
+    if not safe:
+        gaps.append("no safe pair was judged")
+    if not any(all(judged.get((policy, flush)) == "unsafe" for flush in flushes) for policy in policies):
+        gaps.append("no policy is unsafe with each back-end: \"clean\" means nothing without that control")
+    most = max((b.get("others") or 0 for b in bench), default=0)
+    for title, name, want, _ in BY_PAIR:
+        untimed = [pair for pair in safe if not select(bench, name, want, table_free=pair[0], tlb_flush=pair[1])]
+        if untimed and (most or want is not ALL):
+            gaps.append(f"no figure of {names(untimed)}: {title}")
+    return gaps
 
 
 def judge(verdicts, bench):

@@ -1,10 +1,14 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""make test: every configuration of matrix.py, one after another; counts the tests, names what was skipped and why,
-keeps each serial log in build/test/, and ends with "N passed, N failed". Arguments: globs of configurations' names."""
+"""make test: every configuration of matrix.py, one after another, light ones two at a time; counts the tests, names what
+was skipped and why, keeps each serial log in build/test/, and ends with "N passed, N failed". Arguments: globs of
+configurations' names."""
 import collections
+import concurrent.futures
 import fnmatch
+import itertools
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -18,22 +22,26 @@ import matrix
 FOLDER = "build/test"
 TERMINAL = sys.stdout.isatty()
 BAR = 30
+# The host build ends by _exit(), with the kernel's status: what a sanitizer has found is not in it.
+SANITIZER = re.compile(r"(WARNING|ERROR): \w+Sanitizer|: runtime error: ")
 
 
 class Progress:
-    """Configuration k of n and the time left: a bar that stays on one line of a terminal, lines in a log."""
+    """Configuration k of n and the time left: a bar that stays on one line of a terminal, lines in a log. What is said of
+    a light run is said at its end, in one piece, for another one may be under way."""
 
     def __init__(self, runs):
         self.runs, self.done, self.start = runs, 0, time.monotonic()
         self.estimated = sum(run.seconds for run in runs)
         self.estimated_done, self.pace = 0, 1.0
-        self.name, self.detail = "", ""
-        self.run_start = self.start
+        self.running, self.detail = {}, ""  # {name: (run, since when)}
+        self.lock = threading.RLock()
 
     def estimate_done(self):
-        """With a share of the run that is under way."""
-        run = self.runs[min(self.done, len(self.runs) - 1)]
-        return self.estimated_done + min((time.monotonic() - self.run_start) / self.pace, 0.95 * run.seconds)
+        """With a share of the runs that are under way."""
+        now = time.monotonic()
+        return self.estimated_done + sum(min((now - since) / self.pace, 0.95 * run.seconds)
+                                         for run, since in self.running.values())
 
     def time_left(self):
         left = int(self.pace * (self.estimated - self.estimate_done()))
@@ -43,33 +51,41 @@ class Progress:
         if TERMINAL:
             full = int(BAR * self.estimate_done() / max(1, self.estimated))
             text = (f"[{'#' * full}{'.' * (BAR - full)}] {self.done + 1} of {len(self.runs)}, {self.time_left()} left: "
-                    f"{self.name} {self.detail}")
+                    f"{', '.join(self.running)} {self.detail}")
             sys.stdout.write("\r\x1b[K" + text[:os.get_terminal_size().columns - 1])
             sys.stdout.flush()
 
-    def begin(self, run):
-        self.name, self.detail, self.run_start = run.name, "", time.monotonic()
-        if TERMINAL:
-            self.draw()
-        else:
+    def announce(self, run):
+        if not TERMINAL:
             say(f"[{self.done + 1} of {len(self.runs)}, {self.time_left()} left] {run.name} ...")
+
+    def begin(self, run):
+        with self.lock:
+            self.running[run.name], self.detail = (run, time.monotonic()), ""
+            if not run.light:
+                self.announce(run)
+            self.draw()
 
     def line(self, text):
         """A line of the serial log: the harness announces each test."""
         if TERMINAL and text.startswith("# ["):
-            self.detail = text[2:]
-            self.draw()
+            with self.lock:
+                self.detail = text[2:]
+                self.draw()
 
-    def end(self, run, text):
-        self.done += 1
-        self.estimated_done += run.seconds
-        self.run_start = time.monotonic()
-        # The table's estimates, corrected by how this machine has done so far once that says something.
-        if self.estimated_done >= 60:
-            self.pace = max(0.05, (self.run_start - self.start) / self.estimated_done)
-        if TERMINAL:
-            sys.stdout.write("\r\x1b[K")
-        say(f"  {text}")
+    def end(self, run, lines):
+        with self.lock:
+            if run.light:
+                self.announce(run)
+            del self.running[run.name]
+            self.done += 1
+            self.estimated_done += run.seconds
+            # The table's estimates, corrected by how this machine has done so far once that says something.
+            if self.estimated_done >= 60:
+                self.pace = max(0.05, (time.monotonic() - self.start) / self.estimated_done)
+            if TERMINAL:
+                sys.stdout.write("\r\x1b[K")
+            say("\n".join(lines))
 
 
 def say(text):
@@ -152,12 +168,15 @@ def judge(run, outcome, on_line):
     if run.config is None:
         status, lines, sentence = run_command(run, on_line)
         judge_report(outcome, lines, status == 0, sentence)
+        found = [at for at, line in enumerate(lines) if SANITIZER.search(line)]
+        if found:
+            outcome.fail(f"{len(found)} reports of a sanitizer", lines[found[0]:found[0] + 30])
         return
     run.config.timeout = run.limit()
     result = machine.run(run.config, on_line=on_line)
     if run.ktap:
         judge_report(outcome, result.lines, result.ok, result.sentence)
-        if error := matrix.counts_error(result):
+        if run.config.accel == "nested" and (error := matrix.counts_error(result)):
             outcome.fail(error, result.lines[-10:])
         judge_says(outcome, result.lines)
     else:
@@ -180,13 +199,21 @@ def execute(run, progress):
             outcome.fail(str(error))
     outcome.seconds = time.monotonic() - start
     verdict = "ok" if not outcome.failed else "FAILED"
-    progress.end(run, f"{verdict:6}  {run.name}: {outcome.passed} passed, {len(outcome.failed)} failed, "
-                      f"{len(outcome.skipped)} skipped, {outcome.seconds:.0f} s")
+    lines = [f"  {verdict:6}  {run.name}: {outcome.passed} passed, {len(outcome.failed)} failed, "
+             f"{len(outcome.skipped)} skipped, {outcome.seconds:.0f} s"]
     for what, details in outcome.failed:
-        for line in details:
-            say(f"        | {line}")
-        say(f"        FAILED {run.name}: {what}")
+        lines += [f"        | {line}" for line in details] + [f"        FAILED {run.name}: {what}"]
+    progress.end(run, lines)
     return outcome
+
+
+def execute_all(runs, progress):
+    """In their order; light ones that follow one another two at a time, for most of their time is one CPU's."""
+    outcomes = []
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        for light, some in itertools.groupby(runs, lambda run: run.light):
+            outcomes += (pool.map if light else map)(lambda run: execute(run, progress), some)
+    return outcomes
 
 
 def names_by_suite(names):
@@ -221,7 +248,7 @@ def main():
         return 1
     os.makedirs(FOLDER, exist_ok=True)
     progress = Progress(runs)
-    outcomes = [execute(run, progress) for run in runs]
+    outcomes = execute_all(runs, progress)
     passed = sum(o.passed for o in outcomes)
     failed = sum(len(o.failed) for o in outcomes)
     print_skipped(outcomes)

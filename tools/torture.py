@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: MIT
 """make torture-all: mode=torture once for each pair of policy and flush back-end that this machine has, each in a boot of
 its own. SECONDS= for each safe pair; an unsafe one must be convicted within CONVICT_SECONDS. The pairs are the kernel's:
-a short first run prints them. Machine variables as for make run; arguments: globs of pairs, as "rcu*+pv"."""
+a short first run prints them. Machine variables as for make run; arguments: globs of pairs, as "rcu*+pv". EXTRA has
+more keys for each of the command lines. The serial logs stay in build/torture/."""
 import fnmatch
 import os
 import re
@@ -11,38 +12,57 @@ import sys
 import machine
 import run
 
+FOLDER = "build/torture"
 CONVICT_SECONDS = 10
 PAIR = re.compile(r"table_free=(\S+) tlb_flush=(\S+): (safe|unsafe): ")
 
 
-def boot(config, keys, seconds):
-    config.cmdline, config.timeout = f"mode=torture seconds={seconds} {keys}", 6 * seconds + 120
-    return machine.run(config)
+def boot(config, name, keys, seconds):
+    config.cmdline = run.with_extra(f"mode=torture seconds={seconds} {keys}")
+    config.timeout = 6 * run.seconds_of(config.cmdline) + 120
+    with open(f"{FOLDER}/{name}.log", "w", encoding="utf-8", buffering=1) as log:
+        return machine.run(config, on_line=lambda line: log.write(line + "\n"))
 
 
 def last_word(result):
-    """The kernel's closing sentence, and what it warned of."""
+    """The kernel's closing sentence, and what it warned of (WARN() is printed as an error: "# ERROR: WARNING: ...")."""
     said = [line[2:] for line in result.lines if line.startswith("# torture: ")]
-    said += [line[2:] for line in result.lines if line.startswith(("# WARN", "# PANIC"))][:3]
+    said += [line[2:] for line in result.lines if line.startswith(("# WARN", "# ERROR", "# PANIC"))][:3]
     return "; ".join(said + ([] if result.ok else [result.sentence]))
+
+
+def list_pairs(config, patterns):
+    """[(policy, back-end, claim)] that match; none: says why."""
+    result = boot(config, "pairs", "", 1)
+    pairs = [match.groups() for line in result.lines if (match := PAIR.search(line))]
+    if not result.ok or not pairs:
+        run.say(f"torture: the run that lists the pairs has failed ({FOLDER}/pairs.log): {last_word(result)}")
+        return []
+    chosen = [pair for pair in pairs if any(fnmatch.fnmatch(f"{pair[0]}+{pair[1]}", p) for p in patterns)]
+    if not chosen:
+        there_are = ", ".join(f"{policy}+{flush}" for policy, flush, _ in pairs)
+        run.say(f"torture: PAIRS=\"{' '.join(patterns)}\" matches none; there are: {there_are}")
+    return chosen
 
 
 def main():
     seconds = int(os.environ.get("SECONDS") or 30)
     patterns = sys.argv[1:] or ["*"]
     config = run.config_from_environment()
-    pairs = [match.groups() for line in boot(config, "", 1).lines if (match := PAIR.search(line))]
-    pairs = [pair for pair in pairs if any(fnmatch.fnmatch(f"{pair[0]}+{pair[1]}", p) for p in patterns)]
+    os.makedirs(FOLDER, exist_ok=True)
+    pairs = list_pairs(config, patterns)
+    if not pairs:
+        return 1
     longest = sum(seconds if claim == "safe" else CONVICT_SECONDS for _, _, claim in pairs)
     run.say(f"{len(pairs)} pairs, SMP={config.smp} ACCEL={config.accel}, about {(longest + 5 * len(pairs)) // 60 + 1} min")
-    failed = 0 if pairs else 1
+    failed = 0
     for number, (policy, flush, claim) in enumerate(pairs, 1):
         keys = f"table_free={policy} tlb_flush={flush}" + ("" if claim == "safe" else " allow_unsafe=1")
-        result = boot(config, keys, seconds if claim == "safe" else CONVICT_SECONDS)
+        result = boot(config, f"{policy}+{flush}", keys, seconds if claim == "safe" else CONVICT_SECONDS)
         failed += not result.ok
         run.say(f"[{number} of {len(pairs)}] {'ok    ' if result.ok else 'FAILED'} {policy} + {flush} ({claim}): "
                 f"{last_word(result)}")
-    run.say(f"{len(pairs) - failed} passed, {failed} failed")
+    run.say(f"serial logs in {FOLDER}/\n{len(pairs) - failed} passed, {failed} failed")
     return 1 if failed else 0
 
 

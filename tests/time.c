@@ -6,6 +6,7 @@
 #include "kernel/rcu.h"
 #include "kernel/test.h"
 #include "kernel/thread.h"
+#include <arch/time.h>
 
 #define SKEW_NS (10 * NSEC_PER_MSEC)	// between the clocks of two CPUs: far more than any that works
 
@@ -117,6 +118,19 @@ static int busy_for_ticks(void *arg)
 
 	spin_until(this_cpu_read(ticks) - first >= 3, "the tick after idle", -1);
 	return 0;
+}
+
+// From a wait that is about to end to the tick, over and over. Were the mode changed while the short count still stands, the
+// counter would for an instant be a periodic one of some nanoseconds, which costs an emulator more than it has: it may hang.
+TEST(time, tick_after_a_short_wait, 0)
+{
+	for (unsigned i = 0; i < 20000; i++) {
+		irqflags_t flags = irq_save();
+
+		arch_timer_oneshot(i % 3);
+		arch_timer_periodic();
+		irq_restore(flags);
+	}
 }
 
 // A CPU that leaves tickless idle has its tick back.

@@ -85,6 +85,10 @@ static void start_counter(u32 mode, u64 ns)
 	u64 count = seconds > 1000 ? ~0ull :
 		    seconds * counts_per_second + ns % NSEC_PER_SEC * counts_per_second / NSEC_PER_SEC;
 
+	// Stopped first: else the counter would for an instant have the new mode and the old count. Periodic with the rest of a
+	// short wait, some nanoseconds, it comes faster than an emulator can serve it: QEMU's main loop then never gets on, and
+	// keeps the lock that the next write here needs.
+	apic_write(APIC_TIMER_COUNT, 0);
 	apic_write(APIC_LVT_TIMER, mode | VEC_TIMER);
 	// 0 would stop it
 	apic_write(APIC_TIMER_COUNT, (u32)(count < 1 ? 1 : count > 0xffffffff ? 0xffffffff : count));

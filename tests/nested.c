@@ -17,9 +17,40 @@
 #define BASE 0x10000000000ull
 #define RW (PROT_R | PROT_W)
 
+#define WATCH_NS (NSEC_PER_SEC / 2)
+static struct {
+	u32 inside;		// CPUs that watch: they run this and nothing else
+	u32 seen;		// one of them was marked meanwhile
+} watching;
+
+static int watch(void *unused)
+{
+	fetch_add(&watching.inside, 1);
+	for (u64 end = now_ns() + WATCH_NS; now_ns() < end && !READ_ONCE(watching.seen);) {
+		bool marked = false;
+
+		for_each_cpu(cpu)
+			marked |= READ_ONCE(per_cpu(steal_record, cpu).preempted) & STEAL_PREEMPTED;
+		if (marked && READ_ONCE(watching.inside) == nr_cpus)	// none of them has yet ended, and idles
+			WRITE_ONCE(watching.seen, 1);
+	}
+	fetch_sub(&watching.inside, 1);
+	return 0;
+}
+
+// A hypervisor may mark only those that it takes away while they halt or run in user mode.
+static bool marks_busy_cpus(void)
+{
+	if (!watching.seen)
+		threads_run_on(&cpus_online, watch, NULL);
+	return watching.seen;
+}
+
 static const char *kvm_missing(void)
 {
-	return steal_owner() == STEAL_KVM ? steal_missing() : "needs a hypervisor that keeps steal-time records";
+	if (steal_owner() != STEAL_KVM)
+		return "needs a hypervisor that keeps steal-time records";
+	return steal_missing() ?: marks_busy_cpus() ? NULL : "the hypervisor marks no CPU that it takes away in the middle of its work";
 }
 
 static const char *hyperv_missing(void)

@@ -164,8 +164,10 @@ static void flush_targets(struct flush *f, struct cpumask *targets)
 	struct space *s = f->space;
 	unsigned self = cpu_id(), loaded;
 
-	cpumask_copy(targets, &s->cpus);
-	smp_rmb();	// a CPU clears `lazy` before it sets its bit: pairs with tlb_join()
+	cpumask_zero(targets);
+	// Acquire. A bit that is set: its CPU has cleared `lazy` before; pairs with tlb_join(). One that is clear: what its CPU
+	// read of the space while it had it loaded has been read; pairs with tlb_leave() and tlb_join().
+	cpumask_or_acquire(targets, &s->cpus);
 	cpumask_clear(targets, self);
 	if (!f->freed_tables || MUTANT(flush_skips_lazy)) {
 		for_each_cpu_in(cpu, targets) {

@@ -123,8 +123,8 @@ def release_walks_call_nothing_but_the_last_put():
 
 @test
 def release_walks_lock_nothing_but_the_count():
-    """One LOCKed access to memory that others use: the page's count. (On the stack it is a barrier.) Beside it only what
-    the policy's own file says by name: calls of functions called *_atomic, as to join the mask of remote walkers."""
+    """One LOCKed access to memory that others use: the page's count. (On the stack it is a barrier.) Beside it only
+    what the policy's own file says by name: calls of functions called *_atomic, as to join the mask of remote walkers."""
     texts, wrong = policies(), []
     for name, body in walks("build/quiesce.elf"):
         shared = [line for line in body if line.startswith("lock") and "(%rsp)" not in line]
@@ -262,8 +262,10 @@ def log_lines():
 
 @log_test
 def a_table_comes_out():
-    done = subprocess.run([sys.executable, "tools/table.py"], input="\n".join(log_lines()), capture_output=True, text=True)
-    wanted = [title for title, _, _, _ in table.BY_PAIR] + ["Verdicts", "Stolen time", "Promises", "Every claim was confirmed"]
+    done = subprocess.run([sys.executable, "tools/table.py"], input="\n".join(log_lines()), capture_output=True,
+                          text=True)
+    wanted = ["Verdicts", *(title for title, _, _, _ in table.BY_PAIR), "Stolen time", "Promises",
+              "Every claim was confirmed"]
     return [f"the table says nothing of: {text}" for text in wanted if text not in done.stdout] + (
         [f"status {done.returncode}: {(done.stdout + done.stderr)[-500:]}"] if done.returncode else [])
 

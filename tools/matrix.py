@@ -32,7 +32,8 @@ def boot(name, seconds, tests="*", keys="", timeout=0, light=False, **options):
 
 def refused(name, cmdline, *says):
     """A command line that must end the run with status 2 and a named error."""
-    return Run(name, 3, machine.Config(smp=2, cmdline=cmdline), status=2, ktap=False, says=says, timeout=120, light=True)
+    return Run(name, 3, machine.Config(smp=2, cmdline=cmdline), status=2, ktap=False, says=says, timeout=120,
+               light=True)
 
 
 def whole(name, seconds, cmdline, *says, status=0, **options):
@@ -61,9 +62,9 @@ def bochs(name, seconds, tests, **options):
 
 
 MANY_CPUS = "smoke,scale,xcall,rcu,stale"  # with 64 CPUs on a few cores: boot, calls, RCU, shootdown
-# What a hypervisor does to the guest. Not here: the tests whose controls must show a race or a stale translation, for it
-# may hide both; and what does not depend on how the CPUs are executed (lib, slab, ...), for where KVM is nested itself it
-# may be slow beyond measure.
+# What a hypervisor does to the guest. Not here: the tests whose controls must show a race or a stale translation, for
+# it may hide both; and what does not depend on how the CPUs are executed (lib, slab, ...), for where KVM is nested
+# itself it may be slow beyond measure.
 WITH_HYPERVISOR = "smoke,nested,steal.hyp*,stolen.pv_l*"
 KVM_SUITES = f"{WITH_HYPERVISOR},policy,xcall,space.p*,space.t*,space.e*,walk.c*,walk.h*,walk.r*,walk.ip*,walk.t*"
 TORTURE_CLEAN = ("torture: 0 violations, ", " 0 unbalanced rounds, 0 frames leaked")
@@ -87,7 +88,8 @@ MATRIX = [
     boot("nested-kvm", 25, WITH_HYPERVISOR, smp=4, accel="nested"),
     boot("nested-hyperv", 30, "nested,hyperv", smp=4, accel="nested", cpu="hyperv"),
     # Not mode=compare: 28 pairs take longer than they are worth here, and a busy host may leave one without evidence.
-    whole("nested-torture", 20, "mode=torture seconds=6 table_free=rcu tlb_flush=pv", *TORTURE_CLEAN, smp=4, accel="nested"),
+    whole("nested-torture", 20, "mode=torture seconds=6 table_free=rcu tlb_flush=pv", *TORTURE_CLEAN, smp=4,
+          accel="nested"),
     boot("kvm", 180, KVM_SUITES, smp=4, accel="kvm", timeout=1500),
     boot("kvm-hyperv", 20, "nested,hyperv", smp=4, accel="kvm", cpu="hyperv", timeout=1500),
     whole("panic", 3, "mode=crash", "# PANIC: page fault", "rip ffffffff", " crash_here", "crash_bystander+",
@@ -178,7 +180,8 @@ def counts_error(result):
     at = next((i for i, line in enumerate(result.lines) if line.startswith("# nested: guest ")), None)
     if at is None:
         return None
-    if late := [line for line in result.lines[at:] if re.match(r"# \[\d+/\d+\] (?!hyperv\.)", line)]:  # these flush nothing
+    # The suite hyperv flushes nothing.
+    if late := [line for line in result.lines[at:] if re.match(r"# \[\d+/\d+\] (?!hyperv\.)", line)]:
         return f"run after nested.totals has counted: {', '.join(late)}"
     guest = {key: int(value) for key, value in (word.split("=") for word in result.lines[at].split() if "=" in word)}
     calls = sum(n for (event, _), n in result.counts.items() if event == "kvm_hv_hypercall")

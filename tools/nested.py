@@ -136,8 +136,8 @@ def base():
     if not qemu:
         raise Missing(f"{QEMU} is not installed: make deps")
     if not all(packages()):  # a run asks no network: only fetch() does
-        raise Missing(f"the packages that {METAPACKAGE} and {BUSYBOX} stand for are not in {FOLDER}/: make deps, with a "
-                      "network")
+        raise Missing(f"the packages that {METAPACKAGE} and {BUSYBOX} stand for are not in {FOLDER}/: make deps, with "
+                      "a network")
     kernel, initramfs = f"{FOLDER}/vmlinuz", f"{FOLDER}/base.cpio"
     key = hashlib.sha256(read(__file__) + read(INIT))
     for path in (*packages(), qemu):

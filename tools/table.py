@@ -222,7 +222,8 @@ def print_tables(verdicts, bench):
     for what, ratio, limit in ratios(bench):
         print(f"  {ratio:6.2f}  {'within' if ratio <= limit else 'ABOVE '} {limit}  {what}")
     if not median(bench, "unmap_page", ALONE, table_free="immediate"):
-        print(f"       -  not measured {RCU_LIMIT}  unmap under rcu / under immediate: EXTRA=\"allow_unsafe=1\" times unsafe pairs")
+        print(f"       -  not measured {RCU_LIMIT}  unmap under rcu / under immediate: EXTRA=\"allow_unsafe=1\" times "
+              "unsafe pairs")
 
 
 def print_report(lines):

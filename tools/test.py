@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""make test: every configuration of matrix.py, one after another, light ones two at a time; counts the tests, names what
-was skipped and why, keeps each serial log in build/test/, and ends with "N passed, N failed". Arguments: globs of
+"""make test: every configuration of matrix.py, one after another, light ones two at a time; counts the tests, names
+what was skipped and why, keeps each serial log in build/test/, and ends with "N passed, N failed". Arguments: globs of
 configurations' names."""
 import collections
 import concurrent.futures
@@ -27,8 +27,8 @@ SANITIZER = re.compile(r"(WARNING|ERROR): \w+Sanitizer|: runtime error: ")
 
 
 class Progress:
-    """Configuration k of n and the time left: a bar that stays on one line of a terminal, lines in a log. What is said of
-    a light run is said at its end, in one piece, for another one may be under way."""
+    """Configuration k of n and the time left: a bar that stays on one line of a terminal, lines in a log. What is said
+    of a light run is said at its end, in one piece, for another one may be under way."""
 
     def __init__(self, runs):
         self.runs, self.done, self.start = runs, 0, time.monotonic()

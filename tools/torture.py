@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""make torture-all: mode=torture once for each pair of policy and flush back-end that this machine has, each in a boot of
-its own. SECONDS= for each safe pair; an unsafe one must be convicted within CONVICT_SECONDS. The pairs are the kernel's:
-a short first run prints them. Machine variables as for make run; arguments: globs of pairs, as "rcu*+pv". EXTRA has
-more keys for each of the command lines. The serial logs stay in build/torture/."""
+"""make torture-all: mode=torture once for each pair of policy and flush back-end that this machine has, each in a boot
+of its own. SECONDS= for each safe pair; an unsafe one must be convicted within CONVICT_SECONDS. The pairs are the
+kernel's: a short first run prints them. Machine variables as for make run; arguments: globs of pairs, as "rcu*+pv".
+EXTRA has more keys for each of the command lines. The serial logs stay in build/torture/."""
 import fnmatch
 import os
 import re

@@ -171,7 +171,7 @@ static bool start(unsigned k, const char *name, int (*fn)(void *), u64 seed)
 	struct worker *w = &world.worker[k];
 
 	w->index = k;
-	w->home = k % nr_cpus;
+	w->home = k * MAX(1u, nr_cpus / world.nr_workers) % nr_cpus;		// spread over all CPUs
 	w->seed = seed ^ (u64)(k + 1) << 32;
 	w->beat.doing = "its start";
 	w->fn = fn;
@@ -259,7 +259,7 @@ static bool play_round(u64 seed, u64 ns)
 	if (CHECK)
 		swmmu_set_mode(weakest ? SWMMU_WEAKEST : SWMMU_X86);
 	world.switches = !policy_named();
-	world.nr_workers = nr_cpus + MIN(nr_cpus, MORE_WORKERS);
+	world.nr_workers = MIN(nr_cpus + MIN(nr_cpus, MORE_WORKERS), MOST_WORKERS);
 	world.stop = 0;
 	ok = world_create(seed) && start_all(seed);
 	if (ok)

@@ -28,6 +28,7 @@
 
 #define MAX_SLOTS 12
 #define MORE_WORKERS 8u		// at most, than CPUs
+#define MOST_WORKERS 40u	// they wander over all CPUs; more, on a host of a few cores, take longer than RCU is patient
 #define TROUBLEMAKERS 3		// threads besides the workers
 #define SHARED_GROUPS 3
 #define ENTRY_SHARED 1u

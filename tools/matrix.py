@@ -113,6 +113,7 @@ MATRIX = [
           emulator="bochs"),
     boot("smp64-q35", 240, MANY_CPUS, smp=64, mem="1G"),
     boot("smp255-q35", 60, "smoke,scale", smp=255, mem="1G"),
+    whole("torture-smp255", 20, "mode=torture seconds=3", *TORTURE_CLEAN, smp=255, mem="1G"),
     boot("mem-64m", 4, "smoke", smp=2, mem="64M", light=True),
     boot("mem-8g", 4, "smoke", smp=2, mem="8G", light=True),
     boot("mem-32g", 4, "smoke", smp=2, mem="32G", light=True),

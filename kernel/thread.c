@@ -164,8 +164,8 @@ static int team_member(void *arg)
 
 	if (fetch_add(&team->ready, 1) + 1 == team->wanted)
 		waitq_wake_all(&team->arrival);
-	wait_event(&team->start, READ_ONCE(team->go));
-	return team->go == 1 ? team->fn(team->arg) : -ENOMEM;
+	wait_event(&team->start, load_acquire(&team->go));	// pairs with threads_run_on()
+	return READ_ONCE(team->go) == 1 ? team->fn(team->arg) : -ENOMEM;
 }
 
 int threads_run_on(const struct cpumask *mask, int (*fn)(void *), void *arg)
@@ -185,9 +185,9 @@ int threads_run_on(const struct cpumask *mask, int (*fn)(void *), void *arg)
 	}
 	if (n == team.wanted) {
 		wait_event(&team.arrival, READ_ONCE(team.ready) == n);
-		WRITE_ONCE(team.go, 1);
+		store_release(&team.go, 1);
 	} else {
-		WRITE_ONCE(team.go, 2);
+		store_release(&team.go, 2);
 		result = -ENOMEM;
 	}
 	waitq_wake_all(&team.start);

@@ -219,13 +219,13 @@ static int back_to_back(void *arg)
 	return 0;
 }
 
-// Does a grace period end within a few of those readers?
+// Does a grace period end within a few of those readers, and while they still come?
 static bool ends_soon(void (*synchronize)(void))
 {
 	u32 before = READ_ONCE(sections);
 
 	synchronize();
-	return READ_ONCE(sections) <= before + 5;
+	return READ_ONCE(sections) <= before + 5 && READ_ONCE(sections) < BACK_TO_BACK;
 }
 
 // (A host that takes the waiting CPU away meanwhile may lengthen one try, not all.)

@@ -2,6 +2,7 @@
 // Collecting and reporting measurements.
 #include "kernel/bench.h"
 #include "kernel/cmdline.h"
+#include "kernel/header.h"
 #include "kernel/lib.h"
 #include "kernel/log.h"
 #include "kernel/mode.h"
@@ -11,11 +12,13 @@
 
 bool bench_case_init(struct bench_case *c)
 {
-	c->cap = c->cap ? c->cap : BENCH_SAMPLES;
-	c->samples = kmalloc(c->cap * sizeof(u64));
-	if (!c->samples)
-		log_error("no memory for the samples of %s", c->name);
-	return c->samples;
+	c->limit = c->limit ? c->limit : ~0u;
+	c->hist = kmalloc(sizeof(*c->hist));
+	if (c->hist)
+		hist_reset(c->hist);
+	else
+		log_error("no memory for the histogram of %s", c->name);
+	return c->hist;
 }
 
 static bool add_case(struct bench_case *c, const struct bench_case *base, const struct table_policy *p,
@@ -78,7 +81,7 @@ u64 bench_clock_cost(void)
 void bench_record_raw(struct bench_case *c, u64 value)
 {
 	if (!bench_full(c))
-		c->samples[c->nr++] = value;
+		hist_add(c->hist, value);
 }
 
 void bench_record_batch(struct bench_case *c, u64 cycles_taken, unsigned batch)
@@ -113,8 +116,7 @@ void bench_interleave(struct bench_case *cases, unsigned n, u64 budget_ns, void 
 	bench_clock_cost();
 	for (unsigned i = 0; i < n; i++) {	// warm-up: caches, the allocators' lists, the emulator's translations
 		run_slice(&cases[i], slice);
-		cases[i].nr = 0;
-		cases[i].ops = cases[i].busy_ns = 0;
+		bench_reset(&cases[i]);
 	}
 	for (unsigned round = 0; more && (round == 0 || now_ns() < end); round++) {
 		more = false;
@@ -133,50 +135,97 @@ void bench_interleave(struct bench_case *cases, unsigned n, u64 budget_ns, void 
 	}
 }
 
-static int compare_u64(const void *a, const void *b)
+void bench_reset(struct bench_case *c)
 {
-	u64 x = *(const u64 *)a, y = *(const u64 *)b;
-
-	return x < y ? -1 : x > y;
+	hist_reset(c->hist);
+	c->ops = c->busy_ns = 0;
+	c->used = (struct counters){ 0 };
 }
-
-static u64 median_of(struct bench_case *c)
-{
-	if (!c->nr)
-		return 0;
-	ksort(c->samples, c->nr, sizeof(u64), compare_u64);
-	return c->samples[c->nr / 2];
-}
-
-// Per 1,000 operations, so that the line stays in integers.
-static u64 per_thousand(const struct bench_case *c, u64 counter) { return c->ops ? counter * 1000 / c->ops : 0; }
 
 void bench_discard(struct bench_case *c)
 {
-	kfree(c->samples);
-	c->samples = NULL;
+	kfree(c->hist);
+	c->hist = NULL;
+}
+
+// Per 1,000 operations, so that the line stays in integers.
+static unsigned long long per_thousand(const struct bench_case *c, u64 counter)
+{
+	return c->ops ? counter * 1000 / c->ops : 0;
+}
+
+// What tells a case from all others: the keys that its two lines have in common.
+#define IDENTITY_MAX 320
+static void identity(const struct bench_case *c, char *buf)
+{
+	ksnprintf(buf, IDENTITY_MAX, "\"v\":1,\"name\":\"%s\",\"build\":\"%s\",\"table_free\":\"%s\",\"tlb_flush\":\"%s\",\"cpus\":%u,"
+		  "\"others\":%u,\"walkers\":%u,\"pages\":%u,\"remote\":%u,\"stolen_us\":%u,\"unit\":\"%s\",\"n\":%u",
+		  c->name, BUILD_NAME, c->policy ? c->policy->name : "-", c->flush ? c->flush->name : "-", nr_cpus, c->others,
+		  c->walkers, c->pages, c->remote, c->stolen_us, c->unit ? c->unit : "cycles", c->hist->n);
+}
+
+// Null where fewer than ten samples lie beyond it.
+struct quantile { char text[24]; };
+static struct quantile quantile(const struct bench_case *c, u32 num, u32 den)
+{
+	struct quantile q = { "null" };
+
+	if ((u64)c->hist->n * (den - num) >= 10ull * den)
+		ksnprintf(q.text, sizeof(q.text), "%llu", (unsigned long long)hist_quantile(c->hist, num, den));
+	return q;
+}
+
+static void print_bench(const struct bench_case *c)
+{
+	unsigned long long median = hist_quantile(c->hist, 1, 2);
+	char who[IDENTITY_MAX];
+
+	identity(c, who);
+	kprintf("BENCH {%s,\"median\":%llu,\"p50\":%llu,\"p90\":%s,\"p99\":%s,\"p999\":%s,\"min\":%llu,\"max\":%llu,\"sum\":%llu,"
+		"\"ops\":%llu,\"ops_per_sec\":%llu,\"ipi_flush_per_1000\":%llu,\"ipi_sync_per_1000\":%llu,"
+		"\"ipi_walker_per_1000\":%llu,\"tables_freed_per_1000\":%llu,\"fallbacks\":%llu}\n",
+		who, median, median, quantile(c, 9, 10).text, quantile(c, 99, 100).text, quantile(c, 999, 1000).text,
+		(unsigned long long)c->hist->min, (unsigned long long)c->hist->max, (unsigned long long)c->hist->sum,
+		(unsigned long long)c->ops, (unsigned long long)(c->busy_ns ? c->ops * NSEC_PER_SEC / c->busy_ns : 0),
+		per_thousand(c, c->used.ipi_flush), per_thousand(c, c->used.ipi_sync), per_thousand(c, c->used.ipi_walker),
+		per_thousand(c, c->used.tables_freed), (unsigned long long)c->used.table_fallbacks);
+}
+
+static size_t hist_line(const struct bench_case *c, const char *who, char *buf, size_t size)
+{
+	size_t n = (size_t)ksnprintf(buf, size, "HIST {%s,\"min\":%llu,\"max\":%llu,\"sum\":%llu,\"bits\":%u,\"buckets\":", who,
+				     (unsigned long long)c->hist->min, (unsigned long long)c->hist->max,
+				     (unsigned long long)c->hist->sum, HIST_BITS);
+
+	n += hist_print_buckets(c->hist, buf + MIN(n, size), size - MIN(n, size));
+	return n + (size_t)ksnprintf(buf + MIN(n, size), size - MIN(n, size), "}\n");
+}
+
+// Longer than kprintf() takes, perhaps: up to 60 KiB where every bucket is used.
+static void print_hist(const struct bench_case *c)
+{
+	char who[IDENTITY_MAX], none, *line;
+	size_t n;
+
+	identity(c, who);
+	n = hist_line(c, who, &none, 0);
+	line = kmalloc(n + 1);
+	if (!line) {
+		log_error("no memory for the HIST line of %s", c->name);
+		return;
+	}
+	hist_line(c, who, line, n + 1);
+	log_write(line, n);
+	kfree(line);
 }
 
 void bench_report(struct bench_case *c)
 {
-	u64 median = median_of(c);
-	char p99[24] = "null";
-
-	if (c->nr >= 1000)
-		ksnprintf(p99, sizeof(p99), "%llu", (unsigned long long)c->samples[(u64)c->nr * 99 / 100]);
-	if (!c->nr) {
-		log_warn("%s: no sample within its time", c->name);
+	if (c->hist->n) {
+		print_bench(c);
+		print_hist(c);
 	} else {
-		kprintf("BENCH {\"v\":1,\"name\":\"%s\",\"build\":\"%s\",\"table_free\":\"%s\",\"tlb_flush\":\"%s\",\"cpus\":%u,\"others\":%u,"
-			"\"walkers\":%u,\"pages\":%u,\"remote\":%u,\"stolen_us\":%u,\"unit\":\"%s\",\"n\":%u,\"median\":%llu,\"p99\":%s,"
-			"\"min\":%llu,\"max\":%llu,\"ops\":%llu,\"ops_per_sec\":%llu,\"ipi_flush_per_1000\":%llu,\"ipi_sync_per_1000\":%llu,"
-			"\"ipi_walker_per_1000\":%llu,\"tables_freed_per_1000\":%llu,\"fallbacks\":%llu}\n",
-			c->name, BUILD_NAME, c->policy ? c->policy->name : "-", c->flush ? c->flush->name : "-", nr_cpus, c->others,
-			c->walkers, c->pages, c->remote, c->stolen_us, c->unit ? c->unit : "cycles", c->nr, (unsigned long long)median, p99,
-			(unsigned long long)c->samples[0], (unsigned long long)c->samples[c->nr - 1], (unsigned long long)c->ops,
-			(unsigned long long)(c->busy_ns ? c->ops * NSEC_PER_SEC / c->busy_ns : 0), (unsigned long long)per_thousand(c, c->used.ipi_flush),
-			(unsigned long long)per_thousand(c, c->used.ipi_sync), (unsigned long long)per_thousand(c, c->used.ipi_walker),
-			(unsigned long long)per_thousand(c, c->used.tables_freed), (unsigned long long)c->used.table_fallbacks);
+		log_warn("%s: no sample within its time", c->name);
 	}
 	bench_discard(c);
 }
@@ -218,6 +267,7 @@ int bench_run_all(const char *glob, u64 total_ns)
 
 static int run_bench(void)
 {
+	header_print();
 	if (bench_run_all(opt_bench, (opt_seconds ? opt_seconds : 60) * NSEC_PER_SEC) >= 0)
 		return EXIT_OK;
 	log_error("bench=%s matches no benchmark; valid are", opt_bench);

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
 // Measurements. A benchmark is a set of cases (policy × flush × how many others …) that are measured in turn, in short
-// slices, so that a change of the machine's mood hits all of them alike. Each case ends as one BENCH {json} line
-// (DESIGN 10).
+// slices, so that a change of the machine's mood hits all of them alike. Each case ends as one BENCH {json} line and,
+// behind it, one HIST {json} line with its whole distribution (DESIGN 10).
 #pragma once
 #include "kernel/counter.h"
+#include "kernel/hist.h"
 #include "kernel/time.h"
 #include "mm/policy.h"
 
@@ -19,9 +20,8 @@ struct bench_case {
 	const char *unit;		// NULL: cycles
 	void (*slice)(struct bench_case *c);	// NULL: the one given to bench_interleave
 
-	u64 *samples;			// unsorted until bench_report
-	u32 nr;
-	u32 cap;			// 0: BENCH_SAMPLES
+	struct hist *hist;		// the samples
+	u32 limit;			// enough samples; 0: as many as the time allows
 	u64 ops;			// operations in all slices (counters are divided by it)
 	u64 busy_ns;			// time that the operations took, all that was put off included; 0: not measured
 	struct counters used;
@@ -39,24 +39,23 @@ struct bench {
 	REGISTER(benches, b_##n); \
 	static void bench_##n(u64 budget_ns)
 
-#define BENCH_SAMPLES 16384	// per case at the most
-
-bool bench_case_init(struct bench_case *c);	// memory for its samples; false: none left (logged)
+bool bench_case_init(struct bench_case *c);	// memory for its histogram; false: none left (logged)
 // Measure the cases in turn: slice(c) sets its scene up, then runs operations and records samples for about
 // BENCH_SLICE_NS or until bench_full(c). One slice each that is thrown away (warm-up), then rounds, at least one, until
 // the budget is used. Counters are summed up around each slice; what one puts off until later must not reach into the
 // next (rcu_barrier at its end).
 #define BENCH_SLICE_NS (5 * NSEC_PER_MSEC)
 void bench_interleave(struct bench_case *cases, unsigned n, u64 budget_ns, void (*slice)(struct bench_case *c));
-void bench_report(struct bench_case *c);	// the BENCH line; frees the samples
-void bench_discard(struct bench_case *c);	// frees the samples, reports nothing
+void bench_report(struct bench_case *c);	// the BENCH and HIST lines; frees the histogram
+void bench_discard(struct bench_case *c);	// frees the histogram, reports nothing
+void bench_reset(struct bench_case *c);		// as if nothing had been recorded
 // All cases with a policy × flush back-end that this machine has, unsafe pairs only if the command line allows them:
 // each a copy of `base`, which says the rest. Returns how many were added.
 unsigned bench_add_pairs(struct bench_case *cases, unsigned max, const struct bench_case *base);
 unsigned bench_add_policies(struct bench_case *cases, unsigned max, const struct bench_case *base);	// under the default flush
 unsigned bench_pairs(void);			// policies × back-ends: room for bench_add_pairs()
 
-static inline bool bench_full(const struct bench_case *c) { return c->nr == c->cap; }
+static inline bool bench_full(const struct bench_case *c) { return c->hist->n >= c->limit; }
 // One operation took so many cycles by two readings of cycles(); the clock's own cost is subtracted.
 void bench_record(struct bench_case *c, u64 cycles);
 // The same for a batch of operations timed together.

@@ -160,3 +160,42 @@ bool cmdline_parse_all(const char *grub, const char *fw_cfg)
 
 	return cmdline_parse("fw_cfg", fw_cfg) && ok;	// the later call wins, key by key
 }
+
+// The next word of a line; its length, 0 at the end.
+static size_t next_word(const char **line)
+{
+	size_t n = 0;
+
+	while (**line == ' ')
+		(*line)++;
+	while ((*line)[n] && (*line)[n] != ' ')
+		n++;
+	return n;
+}
+
+// Does the line have the key of this word?
+static bool has_key(const char *line, const char *word)
+{
+	const char *equals = strchr(word, '=');
+
+	for (size_t n; (n = next_word(&line)); line += n)
+		if (equals && !strncmp(line, word, (size_t)(equals - word) + 1))
+			return true;
+	return false;
+}
+
+size_t cmdline_merge(const char *grub, const char *fw_cfg, char *buf, size_t size)
+{
+	const char *const lines[] = { grub, fw_cfg };
+	size_t len = 0;
+
+	buf[0] = '\0';
+	for (unsigned i = 0; i < ARRAY_SIZE(lines); i++) {
+		const char *at = lines[i];
+
+		for (size_t n; (n = next_word(&at)); at += n)
+			if (i || !has_key(fw_cfg, at))
+				len += (size_t)ksnprintf(buf + MIN(len, size), size - MIN(len, size), "%s%.*s", len ? " " : "", (int)n, at);
+	}
+	return len;
+}

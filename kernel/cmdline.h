@@ -27,6 +27,9 @@ bool cmdline_parse(const char *source, const char *line);
 bool cmdline_parse_to(const char *source, const char *line, void (*report)(const char *error));
 // Both sources: fw_cfg's values win, key by key. Both lines are checked in full.
 bool cmdline_parse_all(const char *grub, const char *fw_cfg);
+// What these two lines come to: the first without the keys that the second has, then the second. Both have been accepted.
+// Returns the length that was wanted, as ksnprintf() does.
+size_t cmdline_merge(const char *grub, const char *fw_cfg, char *buf, size_t size);
 
 extern char opt_test[128], opt_bench[128];	// globs
 extern u64 opt_seed;

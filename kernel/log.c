@@ -11,6 +11,7 @@
 #include "kernel/log.h"
 #include "kernel/atomic.h"
 #include "kernel/lib.h"
+#include "kernel/panic.h"
 #include "kernel/preempt.h"
 #include <arch/machine.h>
 
@@ -146,6 +147,20 @@ static void print(const struct text *t)
 			write_out(line, render(line, sizeof(line), t));
 			printer_release();
 		}
+	}
+	preempt_enable();
+}
+
+// The printer is waited for: whoever may sleep does not hold it, nor what its holder's interrupts may wait for.
+void log_write(const char *text, size_t n)
+{
+	ASSERT_MAY_SLEEP();
+	preempt_disable();
+	while (!printer_try() && !READ_ONCE(speaker))
+		cpu_relax();
+	if (READ_ONCE(printer) == cpu_id() + 1) {
+		write_out(text, n);
+		printer_release();
 	}
 	preempt_enable();
 }

@@ -10,6 +10,8 @@ enum loglevel { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
 #define LOG_LINE_MAX 4096
 void kprintf(const char *fmt, ...) __printf(1, 2);
 void kvprintf(const char *fmt, va_list ap);
+// Text of any length, in one piece: what is too long for kprintf(). May be called where one may sleep.
+void log_write(const char *text, size_t n);
 // "# LEVEL: text": a KTAP diagnostic line, dropped above the command line's loglevel=. A newline is added.
 void klog(enum loglevel level, const char *fmt, ...) __printf(2, 3);
 #define log_error(...) klog(LOG_ERROR, __VA_ARGS__)

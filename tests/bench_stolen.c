@@ -88,8 +88,8 @@ static void slice_stolen(struct bench_case *c)
 	struct thread *t;
 
 	BUG_ON(!s);
-	if (!c->nr)
-		held[c - unmaps].nr = 0;	// the first slice is a warm-up
+	if (!c->hist->n)
+		bench_reset(&held[c - unmaps]);	// the first slice is a warm-up
 	if (map_patiently(s, WALKED, PAGE_SIZE, 1) || !(t = thread_create("victim", victim, &v, cpu, PRIO_NORMAL)))
 		panic("no memory for a benchmark");
 	while (!READ_ONCE(v.runs))
@@ -108,7 +108,7 @@ static unsigned add_cases(unsigned max)
 
 	for (unsigned i = 0; i < ARRAY_SIZE(stolen_us); i++) {
 		struct bench_case unmap = { .name = "unmap_stolen", .pages = 1, .others = 1, .walkers = 1, .unit = "ns",
-					    .stolen_us = stolen_us[i], .cap = STOLEN_SAMPLES }, pages = unmap;
+					    .stolen_us = stolen_us[i], .limit = STOLEN_SAMPLES }, pages = unmap;
 
 		pages.name = "pages_held";
 		pages.unit = "pages";

@@ -11,7 +11,6 @@
 #include "tests/bench_load.h"
 
 #define BASE 0x100000000000ull		// alone in its 512 GiB: unmapping it frees tables of three levels
-#define MATRIX_SAMPLES 4096		// per case: there are many
 
 static struct space *bench_space(const struct bench_case *c)
 {
@@ -100,7 +99,7 @@ static void run_alone_and_all(const struct bench_case *base, u64 budget_ns)
 
 BENCHMARK(unmap_page, 6)
 {
-	static const struct bench_case base = { .name = "unmap_page", .pages = 1, .cap = MATRIX_SAMPLES, .slice = slice_unmap };
+	static const struct bench_case base = { .name = "unmap_page", .pages = 1, .slice = slice_unmap };
 	unsigned others[16];
 
 	run_matrix(&base, others, others_list(others, ARRAY_SIZE(others)), budget_ns);
@@ -108,14 +107,14 @@ BENCHMARK(unmap_page, 6)
 
 BENCHMARK(unmap_512, 3)
 {
-	static const struct bench_case base = { .name = "unmap_512", .pages = 512, .cap = MATRIX_SAMPLES, .slice = slice_unmap };
+	static const struct bench_case base = { .name = "unmap_512", .pages = 512, .slice = slice_unmap };
 
 	run_alone_and_all(&base, budget_ns);
 }
 
 BENCHMARK(protect_page, 2)
 {
-	static const struct bench_case base = { .name = "protect_page", .pages = 1, .cap = MATRIX_SAMPLES,
+	static const struct bench_case base = { .name = "protect_page", .pages = 1,
 						.slice = slice_protect };
 
 	run_alone_and_all(&base, budget_ns);
@@ -132,8 +131,6 @@ static void slice_sustained(struct bench_case *c)
 	struct space *s = bench_space(c);
 	u64 start;
 
-	if (c->busy_ns < SUSTAINED_NS && c->nr > c->cap / 2)
-		c->nr = c->cap / 2;		// enough samples, not yet enough time: make room for new ones
 	space_attach(s);
 	start = now_ns();
 	do {
@@ -157,7 +154,7 @@ static void slice_sustained(struct bench_case *c)
 
 BENCHMARK(map_touch_unmap, 5)
 {
-	static const struct bench_case base = { .name = "map_touch_unmap", .pages = 1, .cap = MATRIX_SAMPLES,
+	static const struct bench_case base = { .name = "map_touch_unmap", .pages = 1,
 						.slice = slice_sustained };
 
 	run_matrix(&base, nobody, 1, MAX(budget_ns, bench_pairs() * SUSTAINED_NS));
@@ -185,7 +182,7 @@ static void slice_held(struct bench_case *c)
 
 BENCHMARK(pages_held, 3)
 {
-	static const struct bench_case base = { .name = "pages_held", .pages = 1, .unit = "pages", .cap = MATRIX_SAMPLES,
+	static const struct bench_case base = { .name = "pages_held", .pages = 1, .unit = "pages",
 						.slice = slice_held };
 
 	run_matrix(&base, nobody, 1, budget_ns);

@@ -99,6 +99,27 @@ TEST(cmdline, bad_values, 0)
 	EXPECT_REFUSED("loglevel=loud", "unknown level", "error|warn|info|debug");
 }
 
+static void expect_merged(int line, const char *grub, const char *fw_cfg, const char *want)
+{
+	char buf[32];
+	size_t n = cmdline_merge(grub, fw_cfg, buf, sizeof(buf));
+
+	if (n != strlen(want) || strncmp(buf, want, sizeof(buf) - 1))
+		test_fail(__FILE__, line, "\"%s\" and \"%s\" become \"%s\" (%zu)", grub, fw_cfg, buf, n);
+}
+#define EXPECT_MERGED(grub, fw_cfg, want) expect_merged(__LINE__, (grub), (fw_cfg), (want))
+
+TEST(cmdline, what_two_lines_come_to, 0)
+{
+	EXPECT_MERGED("", "", "");
+	EXPECT_MERGED("", "seed=2", "seed=2");
+	EXPECT_MERGED(" seed=1  hz=100 ", "", "seed=1 hz=100");
+	EXPECT_MERGED("seed=1 hz=100", " seed=2 ", "hz=100 seed=2");
+	EXPECT_MERGED("se=1 seeds=3", "seed=2", "se=1 seeds=3 seed=2");
+	EXPECT_MERGED("seed=1", "test=seed seed=1", "test=seed seed=1");
+	EXPECT_MERGED("test=abcdefghijklmnop", "bench=abcdefghijklmnop", "test=abcdefghijklmnop bench=abcdefghijklmnop");
+}
+
 TEST(cmdline, hostile_lines, 0)
 {
 	static char line[4096];

@@ -4,6 +4,7 @@
 // BENCH lines.
 #include "kernel/bench.h"
 #include "kernel/cmdline.h"
+#include "kernel/header.h"
 #include "kernel/log.h"
 #include "kernel/mode.h"
 #include "kernel/panic.h"
@@ -135,6 +136,7 @@ static int compare(void)
 	u64 ns = opt_seconds * NSEC_PER_SEC;
 	int status = EXIT_OK;
 
+	header_print();
 	policy_print_all();
 	if (CHECK) {
 		if (!ns)

@@ -12,6 +12,7 @@ import subprocess
 import sys
 
 import bochs
+import hist
 import ktap
 import machine
 import matrix
@@ -282,6 +283,50 @@ def no_line_may_be_missing():
             if status != 1 or not re.search(rf"incomplete:.* {policy} \+ {flush}\b", text):
                 wrong.append(f"without the {kind} lines of {policy} + {flush}: status {status}")
     return wrong if pairs else ["no verdicts"]
+
+
+@log_test
+def each_measurement_has_its_distribution():
+    """Behind each BENCH line its HIST line, and they agree; none alone; the header before them."""
+    for path in LOGS:
+        with open(path, encoding="utf-8") as f:
+            lines = f.read().splitlines()
+        wrong = distribution_errors(lines)
+        if wrong:
+            return [f"{path}: {text}" for text in wrong[:10]]
+    return []
+
+
+def distribution_errors(lines):
+    lines = [line.split(" ", 1) for line in lines if re.match(r"(HEADER|BENCH|HIST) ", line)]
+    kinds, items = [kind for kind, _ in lines], [json.loads(text) for _, text in lines]
+    if kinds[:1] != ["HEADER"] or kinds.count("HEADER") != 1 or kinds[1:] != ["BENCH", "HIST"] * (len(kinds) // 2):
+        return [f"not a header and then pairs: {' '.join(kinds)}"[:100]]
+    return [f"{bench['name']}: {text}" for bench, its in zip(items[1::2], items[2::2])
+            for text in hist.disagreements(bench, its)]
+
+
+@test
+def disagreeing_distributions_are_noticed():
+    values = [5] * 40 + [300, 301] * 30 + [10 ** 6] * 20
+    of_hist = dict.fromkeys(hist.IDENTITY, 1) | {"n": len(values), "min": 5, "max": 10 ** 6, "sum": sum(values), "bits": 6,
+                                                 "buckets": [[5, 40], [203, 60], [hist.bucket_of(10 ** 6), 20]]}
+    of_bench = of_hist | {"median": 301, "p50": 301, "p90": hist.quantile(of_hist, 9, 10), "p99": None, "p999": None}
+    errors = []
+    if hist.disagreements(of_bench, of_hist):
+        errors.append(f"right, but: {hist.disagreements(of_bench, of_hist)}")
+    for key, value in (("n", 119), ("min", 6), ("max", 2), ("sum", 10), ("bits", 5), ("buckets", [[5, 39], [203, 61]]),
+                       ("buckets", [[203, 60], [5, 40], [hist.bucket_of(10 ** 6), 20]])):
+        if not hist.disagreements(of_bench, of_hist | {key: value}):
+            errors.append(f"{key} = {value} in the histogram was not noticed")
+    for key, value in (("name", 2), ("p50", 302), ("p90", None), ("p99", 5)):
+        if not hist.disagreements(of_bench | {key: value}, of_hist):
+            errors.append(f"{key} = {value} in the measurement was not noticed")
+    pair = ["HEADER {}", "BENCH " + json.dumps(of_bench), "HIST " + json.dumps(of_hist)]
+    for lines, right in ((pair, True), (pair[1:], False), (pair[:2], False), (pair + pair, False), (pair + pair[1:], True)):
+        if bool(distribution_errors(lines)) == right:
+            errors.append(f"{len(lines)} lines: {distribution_errors(lines)}")
+    return errors
 
 
 def main():

@@ -13,6 +13,8 @@ const char *arch_cmdline_override(void);		// fw_cfg opt/quiesce/cmdline ("" if n
 const char *arch_firmware(void);			// "bios" | "uefi" | "host"
 const char *arch_hypervisor(void);			// "none" | "tcg" | "kvm" | …
 const char *arch_apic_mode(void);			// "xapic" | "x2apic" | "none"
+const char *arch_cpu_brand(void);			// what the CPU calls itself ("" if it does not)
+const char *arch_cpu_features(void);			// those that matter here, names separated by blanks
 unsigned arch_most_starting_cpus(void);			// most APs that were in the trampoline at once
 
 // Usable RAM, for the page allocator: calls fn for each range that is free to use, in ascending order.

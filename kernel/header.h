@@ -1,0 +1,5 @@
+// SPDX-License-Identifier: MIT
+// The HEADER {json} line (DESIGN 10): what is needed to judge and to repeat the measurements that follow it.
+#pragma once
+
+void header_print(void);		// once per boot; later calls do nothing

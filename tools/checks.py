@@ -17,21 +17,14 @@ import ktap
 import machine
 import matrix
 import qemu
+import results
+import selftest
 import table
 
 SOURCES = ("arch", "boot", "kernel", "mm", "tests", "tools")
 LOGS = "build/test/verdicts.log", "build/test/times.log"
-TESTS, LOG_TESTS = [], []
-
-
-def test(function):
-    TESTS.append(function)
-    return function
-
-
-def log_test(function):
-    LOG_TESTS.append(function)
-    return function
+SUITE, LOG_SUITE = selftest.Suite("checks"), selftest.Suite("table")
+test, log_test = SUITE.test, LOG_SUITE.test
 
 
 def sources(*patterns):
@@ -275,7 +268,7 @@ def a_table_comes_out():
 def no_line_may_be_missing():
     """Without any one verdict, and without the figures of any one pair, it fails and names the pair."""
     lines, wrong = [line for line in log_lines() if line.startswith(("VERDICT ", "BENCH "))], []
-    pairs = [(v["table_free"], v["tlb_flush"], v["claimed"]) for v in table.parse(lines, "VERDICT")]
+    pairs = [(v["table_free"], v["tlb_flush"], v["claimed"]) for run in results.parse(lines) for v in run.verdicts]
     for policy, flush, claimed in pairs:
         of_pair = f'"table_free":"{policy}","tlb_flush":"{flush}"'
         for kind in ("VERDICT", "BENCH") if claimed == "safe" else ("VERDICT",):
@@ -329,21 +322,5 @@ def disagreeing_distributions_are_noticed():
     return errors
 
 
-def main():
-    suite, tests = ("table", LOG_TESTS) if sys.argv[1:] == ["logs"] else ("checks", TESTS)
-    failed = 0
-    print(f"KTAP version 1\n1..{len(tests)}")
-    for number, function in enumerate(tests, 1):
-        try:
-            problems = function()
-        except (OSError, subprocess.SubprocessError, ValueError, KeyError) as error:
-            problems = [repr(error)]
-        for problem in problems:
-            print(f"# ERROR: {problem}")
-        failed += bool(problems)
-        print(f"{'not ok' if problems else 'ok'} {number} {suite}.{function.__name__}")
-    return 1 if failed else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(selftest.main(LOG_SUITE if sys.argv[1:] == ["logs"] else SUITE))

@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import re
+import sys
 
 import acpitables
 import machine
@@ -72,12 +73,14 @@ TORTURE_CLEAN = ("torture: 0 violations, ", " 0 unbalanced rounds, 0 frames leak
 TORTURE_HANGS = ("# PANIC: torture: hang: ", " in a hang on purpose", " hang_now+")
 
 MATRIX = [
-    Run("checks", 1, command=("python3", "tools/checks.py")),
+    Run("checks", 1, command=(sys.executable, "tools/checks.py")),
+    Run("results", 1, command=(sys.executable, "tools/check_results.py")),
+    Run("stats", 5, command=(sys.executable, "tools/check_stats.py")),
     Run("host", 60, command=("make", "--no-print-directory", f"-j{os.cpu_count()}", "host-test"), timeout=900),
-    Run("hosted", 80, command=("python3", "tools/hosted.py", "quick"), timeout=900),
+    Run("hosted", 80, command=(sys.executable, "tools/hosted.py", "quick"), timeout=900),
     Run("fuzz", 75, command=("make", "--no-print-directory", "fuzz-test"), timeout=900),
-    Run("models", 50, command=("python3", "tools/models.py", "--quick", "--ktap"), timeout=900),
-    Run("mutants", 60, command=("python3", "tools/mutants.py", "--quick", "--ktap"), timeout=900),
+    Run("models", 50, command=(sys.executable, "tools/models.py", "--quick", "--ktap"), timeout=900),
+    Run("mutants", 60, command=(sys.executable, "tools/mutants.py", "--quick", "--ktap"), timeout=900),
     boot("smp1-bios-q35-qemu64", 60, smp=1, cpu="qemu64"),
     boot("smp2-bios-pc-max", 60, smp=2, machine="pc"),
     boot("smp4-uefi-q35-max", 90, smp=4, firmware="uefi"),
@@ -104,7 +107,7 @@ MATRIX = [
     whole("verdicts", 50, "mode=compare seconds=40", "[28 of 28, ", '"found":"violated"', '"found":"clean"', smp=4),
     whole("verdicts-smp1", 15, "mode=compare seconds=5", '"found":"inconclusive"', smp=1),
     whole("times", 45, "mode=compare seconds=20", "BENCH {", '"name":"unmap_stolen"', smp=2, build="release"),
-    Run("table", 4, command=("python3", "tools/checks.py", "logs")),
+    Run("table", 4, command=(sys.executable, "tools/checks.py", "logs")),
     boot("all-pairs", 30, "switch_load,stolen.no_safe*", keys=" seconds=30", smp=4),
     bochs("bochs-smp1-icelake", 25, BOCHS_SMAP, smp=1, cpu="corei7_icelake_u"),
     bochs("bochs-smp2", 30, BOCHS_2, smp=2),

@@ -3,8 +3,9 @@
 down and flush back-ends across, followed by the ratios that the project promises. Usable alone:
 python3 tools/table.py < serial.log"""
 import itertools
-import json
 import sys
+
+import results
 
 ALONE, ONE, ALL = {"others": 0}, {"others": 1}, {"others": "most"}
 # What depends on both axes: title, the measurement's name, which of its runs, which of its numbers.
@@ -34,18 +35,6 @@ COMMON = [
 # Promises: what is measured over what, at most.
 UNMAP_LIMIT, RCU_LIMIT, WALK_LIMIT = 1.5, 1.1, 3.5
 EXPECTED = {"safe": "clean", "unsafe": "violated"}
-
-
-def parse(lines, kind):
-    """All objects of lines that begin with `kind`; a broken one is an error, not a gap."""
-    found = []
-    for line in lines:
-        if line.startswith(kind + " "):
-            try:
-                found.append(json.loads(line[len(kind) + 1:]))
-            except json.JSONDecodeError as error:
-                raise ValueError(f"broken {kind} line ({error}): {line}") from None
-    return found
 
 
 def has_policy(item):
@@ -229,10 +218,11 @@ def print_tables(verdicts, bench):
 def print_report(lines):
     """Print it all; 0, or 1 when the verdicts contradict the claims or something is missing."""
     try:
-        verdicts, bench = parse(lines, "VERDICT"), parse(lines, "BENCH")
-    except ValueError as error:
+        runs = results.parse(lines)
+    except results.Broken as error:
         print(f"table: {error}")
         return 1
+    verdicts, bench = [v for run in runs for v in run.verdicts], [b for run in runs for b in run.bench]
     if not verdicts or not bench:
         print(f"table: {len(verdicts)} VERDICT and {len(bench)} BENCH lines: nothing to compare")
         return 1

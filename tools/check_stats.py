@@ -1,0 +1,133 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Tests of stats.py, against distributions whose percentiles are known."""
+import math
+import sys
+
+import numpy
+
+import selftest
+import stats
+
+suite = selftest.Suite("stats")
+RESOLUTION = 1 / 64  # of a bucket
+SAMPLES = {
+    "constant": lambda r, n: numpy.full(n, 5000),
+    "few": lambda r, n: r.integers(60, 70, n),
+    "uniform": lambda r, n: r.integers(0, 1_000_000, n),
+    "log-normal": lambda r, n: r.lognormal(8, 0.7, n).astype(int),
+    "two modes": lambda r, n: numpy.where(r.random(n) < 0.3, r.normal(90_000, 500, n), r.normal(2000, 50, n)).astype(int),
+}
+
+
+def histogram(values):
+    """As the kernel sends it."""
+    counts = {}
+    for value in values:
+        index = stats.bucket_of(int(value))
+        counts[index] = counts.get(index, 0) + 1
+    return {"n": len(values), "min": int(min(values)), "max": int(max(values)), "bits": 6,
+            "buckets": [[index, counts[index]] for index in sorted(counts)]}
+
+
+@suite.test
+def buckets_tile_the_numbers():
+    """Each bucket begins where the one before ends, is at most 1/64 wide, and has the numbers at its ends in it."""
+    wrong, end = [], 0
+    for index in range(60 * 64):
+        low, high = stats.bounds(index)
+        if low != end or stats.bucket_of(low) != index or stats.bucket_of(high - 1) != index:
+            wrong.append(f"bucket {index}: [{low}, {high}), after {end}")
+        if high - low > max(1, low / 64):
+            wrong.append(f"bucket {index}: [{low}, {high}) is wider than 1/64")
+        end = high
+    return wrong[:5]
+
+
+@suite.test
+def percentiles_are_exact_to_two_per_cent():
+    wrong = []
+    for name, sample in SAMPLES.items():
+        values = numpy.sort(sample(numpy.random.default_rng(1), 20_000))
+        for p in (0, 1, 10, 50, 90, 99, 99.9):
+            want, got = values[int(len(values) * p / 100)], stats.percentile(histogram(values), p)
+            if abs(got - want) > RESOLUTION * want:
+                wrong.append(f"{name}: the {p}th percentile is {want}, and was said to be {got}")
+    return wrong + ([] if stats.percentile({"n": 0, "min": 0, "max": 0, "bits": 6, "buckets": []}, 50) is None
+                    else ["an empty one has a median"])
+
+
+@suite.test
+def cumulative_shares_are_those_of_the_samples():
+    values = SAMPLES["two modes"](numpy.random.default_rng(2), 10_000)
+    ends, shares = stats.cumulative(histogram(values))
+    real = [(values <= end).mean() for end in ends]
+    worst = max(abs(real - shares))
+    return ([f"up to {worst:.4f} off"] if worst > 0.02 else []) + ([] if shares[-1] == 1 else ["they do not end at 1"])
+
+
+@suite.test
+def intervals_hold_the_true_median_as_often_as_they_say():
+    """95 of 100 times; with 200 experiments, 3 standard deviations are 4.6 of 100."""
+    random, truth, hits = numpy.random.default_rng(3), math.exp(8), 0
+    for _ in range(200):
+        low, high = stats.interval(histogram(random.lognormal(8, 0.7, 500).astype(int)))
+        hits += low <= truth <= high
+    return [] if 0.904 * 200 <= hits <= 0.996 * 200 else [f"{hits} of 200"]
+
+
+@suite.test
+def interval_shrinks_with_the_samples():
+    widths = []
+    for n in (100, 10_000):
+        low, high = stats.interval(histogram(SAMPLES["log-normal"](numpy.random.default_rng(4), n)))
+        widths.append(high - low)
+    return [] if 7 < widths[0] / widths[1] < 14 else [f"a hundred times the samples: {widths[0] / widths[1]:.1f} times narrower"]
+
+
+@suite.test
+def ratio_is_found_with_its_interval():
+    random = numpy.random.default_rng(5)
+    wrong = []
+    for factor in (0.8, 1.0, 1.03, 2.0):
+        a, b = (histogram(random.lognormal(9, 0.3, 10_000) * f) for f in (factor, 1))
+        r = stats.ratio(a, b)
+        if not r.low <= r.ratio <= r.high or abs(r.ratio / factor - 1) > 0.02 or r.high - r.low > 0.05 * factor:
+            wrong.append(f"{factor}: {r}")
+    return wrong + ([] if stats.ratio(a, histogram([0, 0, 0])) is None else ["divided by 0"])
+
+
+@suite.test
+def changes_are_told_from_noise():
+    """Small ones within what two boots differ by are noise, however many samples there are."""
+    random = numpy.random.default_rng(6)
+
+    def sample(factor, n):
+        return histogram(random.lognormal(9, 0.3, n) * factor)
+
+    wrong = []
+    for factor, n, want in ((1, 10_000, False), (1.03, 100_000, False), (0.97, 100_000, False), (1.3, 10_000, True),
+                            (0.7, 10_000, True), (1.15, 10, False)):
+        change = stats.changed(sample(factor, n), sample(1, n))
+        if change.beyond_noise != want:
+            wrong.append(f"{factor} times, {n} samples: {change}")
+    return wrong
+
+
+@suite.test
+def histograms_can_be_put_together():
+    random = numpy.random.default_rng(7)
+    parts = [random.integers(0, 5000, 1000), random.integers(3000, 90_000, 3000)]
+    whole, both = histogram(numpy.concatenate(parts)), [histogram(part) for part in parts]
+    return [f"p{p}" for p in (1, 50, 99) if stats.percentile(whole, p) != stats.percentile(both, p)]
+
+
+@suite.test
+def the_same_data_give_the_same_figures():
+    a = histogram(SAMPLES["log-normal"](numpy.random.default_rng(8), 1000))
+    figures = {(stats.interval(a), str(stats.ratio(a, a))) for _ in range(3)}
+    return [] if len(figures) == 1 else [str(figures)]
+
+
+if __name__ == "__main__":
+    sys.exit(selftest.main(suite))

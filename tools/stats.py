@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: MIT
+"""What can be said about a distribution that the kernel sent whole (HIST lines): percentiles, confidence intervals by
+bootstrap, and whether two of them differ by more than noise. Every random choice comes from a fixed seed, so the same
+files give the same figures.
+
+A bucket is at most 1/64 of its lower end wide, and values in it are taken to lie evenly: that is what percentiles
+between its ends rest on."""
+import dataclasses
+
+import numpy
+
+BITS = 6
+EXACT = 2 << BITS  # values below have a bucket of their own
+ROUNDS, SEED = 1000, 2012
+LEVEL = 0.95
+
+
+def bucket_of(value):
+    """The index of a value's bucket (kernel/hist.h)."""
+    if value < EXACT:
+        return value
+    shift = value.bit_length() - 1 - BITS
+    return (shift << BITS) + (value >> shift)
+
+
+def bounds(index):
+    """The lowest value of a bucket, and the lowest of the next."""
+    if index < EXACT:
+        return index, index + 1
+    shift = (index >> BITS) - 1
+    low = (index - (shift << BITS)) << shift
+    return low, low + (1 << shift)
+
+
+@dataclasses.dataclass
+class Distribution:
+    """Buckets as arrays: each one's lower and upper end, and its count. An end lies outside min and max nowhere."""
+    low: numpy.ndarray
+    high: numpy.ndarray
+    count: numpy.ndarray
+
+    @property
+    def n(self):
+        return int(self.count.sum())
+
+
+def distribution(hist):
+    """Of a HIST line, or of several of the same thing, put together."""
+    if isinstance(hist, Distribution):
+        return hist
+    counts, least, most = {}, None, None
+    for h in [hist] if isinstance(hist, dict) else hist:
+        for index, count in h["buckets"]:
+            counts[index] = counts.get(index, 0) + count
+        if h["n"]:
+            least = h["min"] if least is None else min(least, h["min"])
+            most = h["max"] if most is None else max(most, h["max"])
+    ends = numpy.array([bounds(index) for index in sorted(counts)], dtype=float).reshape(-1, 2)
+    if counts:
+        # A value v of an exact bucket stands for itself: [v, v], not [v, v + 1).
+        ends[:, 1] -= 1
+        ends = ends.clip(least, most)
+    return Distribution(ends[:, 0], ends[:, 1], numpy.array([counts[i] for i in sorted(counts)], dtype=numpy.int64))
+
+
+def quantiles(d, counts, q):
+    """The q-quantile for each row of counts over the buckets of d: the value of rank q × n, as the kernel picks it."""
+    before = counts.cumsum(axis=1)
+    rank = numpy.minimum(numpy.floor(q * before[:, -1]), before[:, -1] - 1)
+    at = (before <= rank[:, None]).sum(axis=1)
+    row = numpy.arange(len(counts))
+    inside = counts[row, at]
+    within = (rank - (before[row, at] - inside) + 0.5) / inside
+    return d.low[at] + within * (d.high[at] - d.low[at])
+
+
+def percentile(hist, p):
+    """The value that p per cent of all are below, or None of an empty one."""
+    d = distribution(hist)
+    return float(quantiles(d, d.count[None, :], p / 100)[0]) if d.n else None
+
+
+def cumulative(hist):
+    """(values, shares): of all values, so large a share is at most so large. For drawing: ends of buckets, ascending."""
+    d = distribution(hist)
+    return d.high, d.count.cumsum() / max(1, d.n)
+
+
+def resampled(hist, q, random):
+    """The q-quantile of ROUNDS samples drawn from this one, each as large."""
+    d = distribution(hist)
+    return quantiles(d, random.multinomial(d.n, d.count / d.n, size=ROUNDS), q)
+
+
+def interval_of(values, level=LEVEL):
+    tail = 50 * (1 - level)
+    low, high = numpy.percentile(values, [tail, 100 - tail])
+    return float(low), float(high)
+
+
+def interval(hist, p=50, level=LEVEL):
+    """The confidence interval of a percentile, the median if not said otherwise."""
+    return interval_of(resampled(hist, p / 100, numpy.random.default_rng(SEED)), level)
+
+
+@dataclasses.dataclass
+class Ratio:
+    ratio: float
+    low: float
+    high: float
+
+
+def ratio(a, b, p=50, level=LEVEL):
+    """a's percentile over b's, with the confidence interval; None where b's is 0 or one of them is empty."""
+    top, bottom = percentile(a, p), percentile(b, p)
+    if top is None or not bottom:
+        return None
+    random = numpy.random.default_rng(SEED)
+    over, under = resampled(a, p / 100, random), resampled(b, p / 100, random)
+    if not under.all():
+        return None
+    return Ratio(top / bottom, *interval_of(over / under, level))
+
+
+# Two boots of the same kernel do not measure the same: memory lies elsewhere, the host does other things. No interval
+# from within one boot knows of that. NOISE is what the medians of one boot over those of another kept within; see
+# docs/report.md for how it was measured.
+NOISE = 0.10
+
+
+@dataclasses.dataclass
+class Change(Ratio):
+    beyond_noise: bool
+
+
+def changed(new, old, p=50, noise=NOISE):
+    """How much a percentile has changed from `old` to `new` (HIST lines, or lists of them): beyond noise if the whole
+    confidence interval is further from 1 than two boots of one kernel are from each other. None: not comparable."""
+    found = ratio(new, old, p)
+    if found is None:
+        return None
+    return Change(found.ratio, found.low, found.high, found.low > 1 + noise or found.high < 1 / (1 + noise))

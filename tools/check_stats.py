@@ -58,6 +58,14 @@ def percentiles_are_exact_to_two_per_cent():
 
 
 @suite.test
+def values_lie_evenly_in_a_bucket():
+    """So an even distribution is known better than its buckets are wide."""
+    values = numpy.arange(0, 1_000_000, 7)
+    wrong = {p: stats.percentile(histogram(values), p) for p in (10, 49.3, 50, 77.7)}
+    return [f"p{p}: {got}" for p, got in wrong.items() if abs(got - 10_000 * p) > RESOLUTION / 50 * 10_000 * p]
+
+
+@suite.test
 def cumulative_shares_are_those_of_the_samples():
     values = SAMPLES["two modes"](numpy.random.default_rng(2), 10_000)
     ends, shares = stats.cumulative(histogram(values))

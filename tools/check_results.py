@@ -4,9 +4,12 @@
 import itertools
 import json
 import os
+import subprocess
 import sys
 import tempfile
 
+import host
+import machine
 import results
 import selftest
 
@@ -168,6 +171,27 @@ def names_and_order_of_files_do_not_matter():
 def files_put_together_are_several_runs():
     one = "\n".join(json.dumps(x) for x in ({"kind": "HEADER", "cpus": 2}, {"kind": "BENCH"} | BENCH)) + "\n"
     return in_file(one + one, lambda path: [] if len(results.load([path])) == 2 else ["not two"], "a.jsonl")
+
+
+@suite.test
+def command_repeats_the_run():
+    """Through make and a shell, whatever is in it."""
+    config = machine.Config(smp=2, build="release", mem="1G", cpu="qemu64,-nx", cmdline="mode=bench bench=unmap_*,w*'\" seed=$7")
+    makefile = "export SMP BUILD MEM CPU CMDLINE\nrun:\n\t@env\n"
+    with tempfile.TemporaryDirectory() as folder:
+        with open(f"{folder}/Makefile", "w", encoding="utf-8") as f:
+            f.write(makefile)
+        said = subprocess.run(host.repeat(config), shell=True, cwd=folder, capture_output=True, text=True).stdout.splitlines()
+    want = {"SMP": "2", "BUILD": "release", "MEM": "1G", "CPU": config.cpu, "CMDLINE": config.cmdline}
+    return [f"{key}={value} is lost by {host.repeat(config)}" for key, value in want.items() if f"{key}={value}" not in said]
+
+
+@suite.test
+def overcommitted_hosts_are_told():
+    cases = ((2, 2, 0.0, ""), (2, 2, 0.2, ""), (2, 2, 0.5, "others used 0.5"), (4, 2, 0.0, "4 vCPUs on 2 host CPUs"),
+             (2, 4, 1.9, ""), (2, 4, 3.0, "others used 3.0"))
+    return [f"{case}: {got!r}" for *case, want in cases
+            for got in [host.overcommitted(*case)] if want not in got or bool(want) != bool(got)]
 
 
 if __name__ == "__main__":

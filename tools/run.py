@@ -9,8 +9,10 @@ import re
 import shlex
 import sys
 
+import host
 import machine
 import qemu
+import results
 import table
 
 # The two halves of the comparison: build, what it finds out, seconds that it measures for at most, seconds to boot and
@@ -62,9 +64,11 @@ def timeout_of(config):
 
 def boot_once(config):
     config.timeout = timeout_of(config)
-    result = machine.run(config, on_line=say, interactive="mode=monitor" in config.cmdline)
+    result, path = host.measure(config, on_line=say, interactive="mode=monitor" in config.cmdline)
     if not result.ok:
         say(f"run: {result.sentence}")
+    if path:
+        say(f"run: what was measured is in {path}")
     return result
 
 
@@ -111,7 +115,7 @@ def main():
         if os.environ.get("EXTRA"):
             raise machine.Unavailable("EXTRA= has more keys for a run without CMDLINE=; with it, write them there")
         return 0 if boot_once(config).ok else 1
-    except machine.Unavailable as error:
+    except (machine.Unavailable, results.Broken) as error:
         say(f"run: {error}")
         return 1
     except KeyboardInterrupt:

@@ -51,6 +51,29 @@ unsigned bench_add_policies(struct bench_case *cases, unsigned max, const struct
 	return n;
 }
 
+// Each policy under the default back-end, and each back-end under the default policy.
+static unsigned add_cross(struct bench_case *cases, unsigned max, const struct bench_case *base)
+{
+	unsigned n = bench_add_policies(cases, max, base);
+
+	FOR_EACH_BACKEND(b)
+		if (*b != flush_default())
+			n += n < max && add_case(&cases[n], base, policy_default(), *b);
+	return n;
+}
+
+static unsigned add_axes(struct bench_case *cases, unsigned max, const struct bench_case *base, enum bench_axes axes)
+{
+	switch (axes) {
+	case BENCH_PAIRS:
+		return bench_add_pairs(cases, max, base);
+	case BENCH_CROSS:
+		return add_cross(cases, max, base);
+	default:
+		return bench_add_policies(cases, max, base);
+	}
+}
+
 unsigned bench_pairs(void)
 {
 	unsigned n = 0;
@@ -100,12 +123,32 @@ static void counters_add(struct counters *sum, const struct counters *d)
 		((u64 *)sum)[i] += ((const u64 *)d)[i];
 }
 
+void bench_count_from_here(struct bench_case *c)
+{
+	counters_snapshot(&c->before);
+	c->counting = true;
+}
+
+void bench_count_to_here(struct bench_case *c)
+{
+	struct counters now, used;
+
+	if (!c->counting)
+		return;
+	c->counting = false;
+	counters_snapshot(&now);
+	counters_sub(&used, &now, &c->before);
+	counters_add(&c->used, &used);
+}
+
 static void run_slice(struct bench_case *c, void (*slice)(struct bench_case *c))
 {
+	bench_count_from_here(c);
 	if (c->slice)
 		c->slice(c);
 	else
 		slice(c);
+	bench_count_to_here(c);
 }
 
 void bench_interleave(struct bench_case *cases, unsigned n, u64 budget_ns, void (*slice)(struct bench_case *c))
@@ -121,18 +164,34 @@ void bench_interleave(struct bench_case *cases, unsigned n, u64 budget_ns, void 
 	for (unsigned round = 0; more && (round == 0 || now_ns() < end); round++) {
 		more = false;
 		for (unsigned i = 0; i < n; i++) {
-			struct counters before, after, used;
-
 			if (bench_full(&cases[i]))
 				continue;
-			counters_snapshot(&before);
 			run_slice(&cases[i], slice);
-			counters_snapshot(&after);
-			counters_sub(&used, &after, &before);
-			counters_add(&cases[i].used, &used);
 			more = true;
 		}
 	}
+}
+
+void bench_run_matrix(const struct bench_case *bases, unsigned nr_bases, enum bench_axes axes, const unsigned *others,
+		      unsigned n_others, u64 budget_ns)
+{
+	unsigned max = nr_bases * n_others * bench_pairs(), n = 0;
+	struct bench_case *cases = kzalloc(max * sizeof(*cases));
+
+	if (!cases) {
+		log_error("%s: no memory for its cases", bases->name);
+		return;
+	}
+	for (unsigned i = 0; i < nr_bases * n_others; i++) {
+		struct bench_case base = bases[i / n_others];
+
+		base.others = others[i % n_others];
+		n += add_axes(cases + n, max - n, &base, axes);
+	}
+	bench_interleave(cases, n, budget_ns, NULL);
+	for (unsigned i = 0; i < n; i++)
+		bench_report(&cases[i]);
+	kfree(cases);
 }
 
 void bench_reset(struct bench_case *c)
@@ -146,88 +205,6 @@ void bench_discard(struct bench_case *c)
 {
 	kfree(c->hist);
 	c->hist = NULL;
-}
-
-// Per 1,000 operations, so that the line stays in integers.
-static unsigned long long per_thousand(const struct bench_case *c, u64 counter)
-{
-	return c->ops ? counter * 1000 / c->ops : 0;
-}
-
-// What tells a case from all others: the keys that its two lines have in common.
-#define IDENTITY_MAX 320
-static void identity(const struct bench_case *c, char *buf)
-{
-	ksnprintf(buf, IDENTITY_MAX, "\"v\":1,\"name\":\"%s\",\"build\":\"%s\",\"table_free\":\"%s\",\"tlb_flush\":\"%s\",\"cpus\":%u,"
-		  "\"others\":%u,\"walkers\":%u,\"pages\":%u,\"remote\":%u,\"stolen_us\":%u,\"unit\":\"%s\",\"n\":%u",
-		  c->name, BUILD_NAME, c->policy ? c->policy->name : "-", c->flush ? c->flush->name : "-", nr_cpus, c->others,
-		  c->walkers, c->pages, c->remote, c->stolen_us, c->unit ? c->unit : "cycles", c->hist->n);
-}
-
-// Null where fewer than ten samples lie beyond it.
-struct quantile { char text[24]; };
-static struct quantile quantile(const struct bench_case *c, u32 num, u32 den)
-{
-	struct quantile q = { "null" };
-
-	if ((u64)c->hist->n * (den - num) >= 10ull * den)
-		ksnprintf(q.text, sizeof(q.text), "%llu", (unsigned long long)hist_quantile(c->hist, num, den));
-	return q;
-}
-
-static void print_bench(const struct bench_case *c)
-{
-	unsigned long long median = hist_quantile(c->hist, 1, 2);
-	char who[IDENTITY_MAX];
-
-	identity(c, who);
-	kprintf("BENCH {%s,\"median\":%llu,\"p50\":%llu,\"p90\":%s,\"p99\":%s,\"p999\":%s,\"min\":%llu,\"max\":%llu,\"sum\":%llu,"
-		"\"ops\":%llu,\"ops_per_sec\":%llu,\"ipi_flush_per_1000\":%llu,\"ipi_sync_per_1000\":%llu,"
-		"\"ipi_walker_per_1000\":%llu,\"tables_freed_per_1000\":%llu,\"fallbacks\":%llu}\n",
-		who, median, median, quantile(c, 9, 10).text, quantile(c, 99, 100).text, quantile(c, 999, 1000).text,
-		(unsigned long long)c->hist->min, (unsigned long long)c->hist->max, (unsigned long long)c->hist->sum,
-		(unsigned long long)c->ops, (unsigned long long)(c->busy_ns ? c->ops * NSEC_PER_SEC / c->busy_ns : 0),
-		per_thousand(c, c->used.ipi_flush), per_thousand(c, c->used.ipi_sync), per_thousand(c, c->used.ipi_walker),
-		per_thousand(c, c->used.tables_freed), (unsigned long long)c->used.table_fallbacks);
-}
-
-static size_t hist_line(const struct bench_case *c, const char *who, char *buf, size_t size)
-{
-	size_t n = (size_t)ksnprintf(buf, size, "HIST {%s,\"min\":%llu,\"max\":%llu,\"sum\":%llu,\"bits\":%u,\"buckets\":", who,
-				     (unsigned long long)c->hist->min, (unsigned long long)c->hist->max,
-				     (unsigned long long)c->hist->sum, HIST_BITS);
-
-	n += hist_print_buckets(c->hist, buf + MIN(n, size), size - MIN(n, size));
-	return n + (size_t)ksnprintf(buf + MIN(n, size), size - MIN(n, size), "}\n");
-}
-
-// Longer than kprintf() takes, perhaps: up to 60 KiB where every bucket is used.
-static void print_hist(const struct bench_case *c)
-{
-	char who[IDENTITY_MAX], none, *line;
-	size_t n;
-
-	identity(c, who);
-	n = hist_line(c, who, &none, 0);
-	line = kmalloc(n + 1);
-	if (!line) {
-		log_error("no memory for the HIST line of %s", c->name);
-		return;
-	}
-	hist_line(c, who, line, n + 1);
-	log_write(line, n);
-	kfree(line);
-}
-
-void bench_report(struct bench_case *c)
-{
-	if (c->hist->n) {
-		print_bench(c);
-		print_hist(c);
-	} else {
-		log_warn("%s: no sample within its time", c->name);
-	}
-	bench_discard(c);
 }
 
 // Benchmarks say "another CPU" and mean it.

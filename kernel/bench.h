@@ -24,7 +24,9 @@ struct bench_case {
 	u32 limit;			// enough samples; 0: as many as the time allows
 	u64 ops;			// operations in all slices (counters are divided by it)
 	u64 busy_ns;			// time that the operations took, all that was put off included; 0: not measured
-	struct counters used;
+	struct counters used;		// in all slices
+	struct counters before;		// at the beginning of what is counted of this slice
+	bool counting;
 };
 
 struct bench {
@@ -42,10 +44,12 @@ struct bench {
 bool bench_case_init(struct bench_case *c);	// memory for its histogram; false: none left (logged)
 // Measure the cases in turn: slice(c) sets its scene up, then runs operations and records samples for about
 // BENCH_SLICE_NS or until bench_full(c). One slice each that is thrown away (warm-up), then rounds, at least one, until
-// the budget is used. Counters are summed up around each slice; what one puts off until later must not reach into the
-// next (rcu_barrier at its end).
+// the budget is used. Counters are summed up around each slice, or between two marks in it; what one puts off until
+// later must not reach into the next (rcu_barrier at its end).
 #define BENCH_SLICE_NS (5 * NSEC_PER_MSEC)
 void bench_interleave(struct bench_case *cases, unsigned n, u64 budget_ns, void (*slice)(struct bench_case *c));
+void bench_count_from_here(struct bench_case *c);	// in a slice: what came before is its scene
+void bench_count_to_here(struct bench_case *c);		// … and what comes now its end
 void bench_report(struct bench_case *c);	// the BENCH and HIST lines; frees the histogram
 void bench_discard(struct bench_case *c);	// frees the histogram, reports nothing
 void bench_reset(struct bench_case *c);		// as if nothing had been recorded
@@ -54,6 +58,12 @@ void bench_reset(struct bench_case *c);		// as if nothing had been recorded
 unsigned bench_add_pairs(struct bench_case *cases, unsigned max, const struct bench_case *base);
 unsigned bench_add_policies(struct bench_case *cases, unsigned max, const struct bench_case *base);	// under the default flush
 unsigned bench_pairs(void);			// policies × back-ends: room for bench_add_pairs()
+// Which of the pairs are measured. CROSS: all policies under the default back-end and all back-ends under the default
+// policy, where the other pairs would say nothing new and take their time.
+enum bench_axes { BENCH_PAIRS, BENCH_CROSS, BENCH_POLICIES };
+// All cases: bases × axes × numbers of others, interleaved; then their lines.
+void bench_run_matrix(const struct bench_case *bases, unsigned nr_bases, enum bench_axes axes, const unsigned *others,
+		      unsigned n_others, u64 budget_ns);
 
 static inline bool bench_full(const struct bench_case *c) { return c->hist->n >= c->limit; }
 // One operation took so many cycles by two readings of cycles(); the clock's own cost is subtracted.

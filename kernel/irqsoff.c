@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
-// The longest stretch with interrupts off.
+// The stretches with interrupts off: the longest, and all of a CPU's as a distribution.
 #include "kernel/irqsoff.h"
 #include "kernel/cpumask.h"
+#include "kernel/hist.h"
 #include "kernel/stall.h"
 #include <arch/percpu.h>
 #include <arch/time.h>
@@ -9,6 +10,7 @@
 struct irqsoff {
 	u64 since;	// cycles when they went off; 0: on, or not seen
 	u64 longest;
+	struct hist *hist;	// where all go; NULL: nowhere. Set and read on this CPU
 };
 static DEFINE_PER_CPU(struct irqsoff, irqsoff);
 
@@ -29,6 +31,7 @@ void irqsoff_begin(void)
 
 void irqsoff_end(void)
 {
+	struct hist *hist;
 	u64 since, now;
 
 	if (!this_cpu_read(irqsoff.since))
@@ -37,6 +40,9 @@ void irqsoff_end(void)
 	since = this_cpu_read(irqsoff.since);
 	if (now > since && now - since > this_cpu_read(irqsoff.longest))
 		this_cpu_write(irqsoff.longest, now - since);
+	hist = this_cpu_read(irqsoff.hist);
+	if (unlikely(hist) && now > since)
+		hist_add(hist, now - since);
 	this_cpu_write(irqsoff.since, 0);
 }
 
@@ -46,6 +52,8 @@ void irqsoff_forgive(u64 stolen)
 		this_cpu_add(irqsoff.since, stolen);
 }
 #endif
+
+void irqsoff_record(struct hist *h) { this_cpu_write(irqsoff.hist, h); }
 
 void irqsoff_reset(void)
 {

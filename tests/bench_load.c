@@ -3,6 +3,7 @@
 #include "tests/bench_load.h"
 #include "kernel/errno.h"
 #include "kernel/log.h"
+#include "kernel/panic.h"
 #include "kernel/rcu.h"
 #include "kernel/time.h"
 
@@ -11,6 +12,14 @@ unsigned other_cpu(unsigned k)
 	unsigned self = cpu_id();
 
 	return k < self ? k : k + 1;
+}
+
+struct space *bench_space(const struct bench_case *c)
+{
+	struct space *s = space_create_with(c->policy, c->flush);
+
+	BUG_ON(!s);
+	return s;
 }
 
 void bench_settle(const struct bench_case *c)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The building blocks: an empty cross-CPU call, a grace period, an expedited one.
+// The building blocks: an empty cross-CPU call, a grace period, an expedited one, a barrier.
 #include "kernel/bench.h"
 #include "kernel/rcu.h"
 #include "kernel/log.h"
@@ -48,6 +48,20 @@ static void slice_expedited(struct bench_case *c)
 	} while (!bench_full(c) && now_ns() < deadline);
 }
 
+static void done(struct rcu_head *unused) { }
+
+// One callback waits for its grace period.
+static void slice_barrier(struct bench_case *c)
+{
+	struct rcu_head head;
+	u64 t;
+
+	call_rcu(&head, done);
+	t = cycles();
+	rcu_barrier();
+	bench_record(c, cycles() - t);
+}
+
 static void run_one(const char *name, u64 budget_ns, void (*slice)(struct bench_case *))
 {
 	struct bench_case c = { .name = name };
@@ -67,3 +81,4 @@ BENCHMARK(call_empty, 1)
 }
 BENCHMARK(grace_period, 1) { run_one("grace_period", budget_ns, slice_grace_period); }
 BENCHMARK(expedited, 1) { run_one("expedited", budget_ns, slice_expedited); }
+BENCHMARK(rcu_barrier, 1) { run_one("rcu_barrier", budget_ns, slice_barrier); }

@@ -194,6 +194,18 @@ void bench_run_matrix(const struct bench_case *bases, unsigned nr_bases, enum be
 	kfree(cases);
 }
 
+void bench_extra(struct bench_case *c, const char *key, u64 value)
+{
+	unsigned i = 0;
+
+	while (i < BENCH_EXTRAS && c->extra[i].key)
+		i++;
+	if (i == BENCH_EXTRAS)
+		panic("%s: no room for %s in its BENCH line", c->name, key);
+	c->extra[i].key = key;
+	c->extra[i].value = value;
+}
+
 void bench_reset(struct bench_case *c)
 {
 	hist_reset(c->hist);

@@ -8,6 +8,7 @@
 #include "kernel/time.h"
 #include "mm/policy.h"
 
+#define BENCH_EXTRAS 8
 struct bench_case {
 	const char *name;		// BENCH name
 	const struct table_policy *policy;	// NULL: none concerned
@@ -19,6 +20,11 @@ struct bench_case {
 	unsigned stolen_us;		// another CPU was robbed of its processor for so long, at least
 	const char *unit;		// NULL: cycles
 	void (*slice)(struct bench_case *c);	// NULL: the one given to bench_interleave
+
+	struct {
+		const char *key;	// NULL: no more
+		u64 value;
+	} extra[BENCH_EXTRAS];		// what only this measurement has, for its BENCH line
 
 	struct hist *hist;		// the samples
 	u32 limit;			// enough samples; 0: as many as the time allows
@@ -52,6 +58,7 @@ void bench_count_from_here(struct bench_case *c);	// in a slice: what came befor
 void bench_count_to_here(struct bench_case *c);		// … and what comes now its end
 void bench_report(struct bench_case *c);	// the BENCH and HIST lines; frees the histogram
 void bench_discard(struct bench_case *c);	// frees the histogram, reports nothing
+void bench_extra(struct bench_case *c, const char *key, u64 value);	// one more number for its BENCH line
 void bench_reset(struct bench_case *c);		// as if nothing had been recorded
 // All cases with a policy × flush back-end that this machine has, unsafe pairs only if the command line allows them:
 // each a copy of `base`, which says the rest. Returns how many were added.

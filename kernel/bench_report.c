@@ -33,20 +33,32 @@ static struct quantile quantile(const struct bench_case *c, u32 num, u32 den)
 	return q;
 }
 
+#define EXTRAS_MAX 512
+static void print_extras(const struct bench_case *c, char *buf)
+{
+	size_t n = 0;
+
+	*buf = 0;
+	for (unsigned i = 0; i < BENCH_EXTRAS && c->extra[i].key && n < EXTRAS_MAX; i++)
+		n += (size_t)ksnprintf(buf + n, EXTRAS_MAX - n, ",\"%s\":%llu", c->extra[i].key,
+				       (unsigned long long)c->extra[i].value);
+}
+
 static void print_bench(const struct bench_case *c)
 {
 	unsigned long long median = hist_quantile(c->hist, 1, 2);
-	char who[IDENTITY_MAX];
+	char who[IDENTITY_MAX], extras[EXTRAS_MAX];
 
 	identity(c, who);
+	print_extras(c, extras);
 	kprintf("BENCH {%s,\"median\":%llu,\"p50\":%llu,\"p90\":%s,\"p99\":%s,\"p999\":%s,\"min\":%llu,\"max\":%llu,\"sum\":%llu,"
 		"\"ops\":%llu,\"ops_per_sec\":%llu,\"ipi_flush_per_1000\":%llu,\"ipi_sync_per_1000\":%llu,"
-		"\"ipi_walker_per_1000\":%llu,\"tables_freed_per_1000\":%llu,\"fallbacks\":%llu}\n",
+		"\"ipi_walker_per_1000\":%llu,\"tables_freed_per_1000\":%llu,\"fallbacks\":%llu%s}\n",
 		who, median, median, quantile(c, 9, 10).text, quantile(c, 99, 100).text, quantile(c, 999, 1000).text,
 		(unsigned long long)c->hist->min, (unsigned long long)c->hist->max, (unsigned long long)c->hist->sum,
 		(unsigned long long)c->ops, (unsigned long long)(c->busy_ns ? c->ops * NSEC_PER_SEC / c->busy_ns : 0),
 		per_thousand(c, c->used.ipi_flush), per_thousand(c, c->used.ipi_sync), per_thousand(c, c->used.ipi_walker),
-		per_thousand(c, c->used.tables_freed), (unsigned long long)c->used.table_fallbacks);
+		per_thousand(c, c->used.tables_freed), (unsigned long long)c->used.table_fallbacks, extras);
 }
 
 static size_t hist_line(const struct bench_case *c, const char *who, char *buf, size_t size)

@@ -1,31 +1,47 @@
 // SPDX-License-Identifier: MIT
 // What unmapping costs while a CPU of the space is robbed of its processor (kernel/thief.h). That CPU walks the space all
-// the time, so it is most likely robbed in the middle of a walk. A sample is one theft: how long the first unmap took,
-// and the most table pages that waited to be freed while this CPU went on to map and unmap until the theft was over.
+// the time, so it is most likely robbed in the middle of a walk. This one maps and unmaps pages, each with an L1 table of
+// its own: for some ticks before, so that as much waits to be freed as ever does, and until the theft is over. A sample
+// is one theft:
+//
+//   unmap_stolen   how long the first unmap took that began during it
+//   unmap_longest  … the longest: when pending_max pages wait, the next unmap waits for the robbed CPU
+//   pages_held     the most pages that waited to be freed meanwhile: tables and, where the flush is deferred, frames
+//
+// stolen_us=0: the same without a theft, pages_held during the ticks before.
 #include "kernel/bench.h"
+#include "kernel/lib.h"
 #include "kernel/log.h"
 #include "kernel/panic.h"
 #include "kernel/thief.h"
 #include "kernel/thread.h"
 #include "kernel/time.h"
+#include "mm/pending.h"
 #include "mm/slab.h"
-#include "mm/table.h"
 #include "mm/walk.h"
 #include "tests/bench_load.h"
 
 #define WALKED 0x400000000000ull
-#define CHURN 0x500000000000ull
-#define STOLEN_SAMPLES 256
+#define CHURN 0x500000000000ull		// one page of each GiB stays, so that the upper tables do
+#define CHURN_GIB 32ull
+#define TABLES_PER_GIB 511ull		// besides that page's
+#define LEAD_TICKS 4		// longer than a grace period takes
+#define MOST_TRIES 100			// on a busy host a short theft is often over before anything could be measured
 
-static const unsigned stolen_us[] = { 0, 1000, 10000, 100000 };
+static const unsigned stolen_us[] = { 0, 1000, 3000, 10000, 30000, 100000, 300000 };
 
 struct victim {
 	struct space *space;
 	u32 stop, runs;
 };
 
-// A case of unmap_stolen and, with the same index, the one of pages_held that is filled beside it.
-static struct bench_case *unmaps, *held;
+// Cases of unmap_stolen, and what is recorded beside each in the same thefts.
+struct beside {
+	struct bench_case longest, held;
+	unsigned slices;
+};
+static struct bench_case *cases;
+static struct beside *besides;
 
 static int victim(void *arg)
 {
@@ -42,14 +58,23 @@ static int victim(void *arg)
 	return 0;
 }
 
+static void map(struct space *s, vaddr_t va)
+{
+	if (map_patiently(s, va, PAGE_SIZE, 1))
+		panic("no memory for a benchmark");
+}
+
+// Never where the one before was: under a back-end that defers, to map there again is to wait.
 static u64 timed_unmap(struct space *s)
 {
+	static u64 turn;
+	vaddr_t va = CHURN + turn / TABLES_PER_GIB % CHURN_GIB * level_size(3) + (1 + turn % TABLES_PER_GIB) * level_size(2);
 	u64 start;
 
-	if (map_patiently(s, CHURN, PAGE_SIZE, 1))
-		panic("no memory for a benchmark");
+	turn++;
+	map(s, va);
 	start = now_ns();
-	space_unmap(s, CHURN, PAGE_SIZE);
+	space_unmap(s, va, PAGE_SIZE);
 	return now_ns() - start;
 }
 
@@ -63,60 +88,147 @@ static bool rob(unsigned cpu, u64 ns)
 	return thief_robs(cpu);
 }
 
-static void one_theft(struct bench_case *c, struct space *s, unsigned cpu)
+// The most that waited.
+static u64 churn_for(struct space *s, u64 ns)
 {
-	u64 most = 0;
+	u64 most = 0, end = now_ns() + ns;
 
-	if (c->stolen_us && !rob(cpu, c->stolen_us * 1000ull))
-		return;
-	bench_record_raw(c, timed_unmap(s));
-	for (c->ops++; c->stolen_us && thief_robs(cpu); c->ops++) {
-		most = MAX(most, tables_waiting());
+	do {
 		timed_unmap(s);
+		most = MAX(most, (u64)pending_in_use());
+	} while (now_ns() < end);
+	return most;
+}
+
+static void record(struct bench_case *c, u64 took, u64 worst)
+{
+	bench_record_raw(c, took);
+	bench_record_raw(&besides[c - cases].longest, worst);
+}
+
+static bool one_theft(struct bench_case *c, struct space *s, unsigned cpu, u64 ns)
+{
+	u64 most, took, worst;
+
+	if (!rob(cpu, ns))
+		return false;
+	most = (u64)pending_in_use();
+	took = worst = timed_unmap(s);
+	for (c->ops++; thief_robs(cpu); c->ops++) {
+		most = MAX(most, (u64)pending_in_use());
+		worst = MAX(worst, timed_unmap(s));
 	}
-	if (!c->stolen_us)
-		return;
 	thief_wait_back(cpu);
-	bench_record_raw(&held[c - unmaps], most);
+	record(c, took, worst);
+	bench_record_raw(&besides[c - cases].held, most);
+	return true;
+}
+
+static void no_theft(struct bench_case *c, struct space *s, u64 most)
+{
+	for (int i = 0; i < 10; i++) {
+		u64 took = timed_unmap(s);
+
+		record(c, took, took);
+		c->ops++;
+	}
+	bench_record_raw(&besides[c - cases].held, most);
+}
+
+static void thefts(struct bench_case *c, struct space *s, unsigned cpu)
+{
+	unsigned us = c->stolen_us;
+	u64 most = churn_for(s, LEAD_TICKS * tick_ns());
+	unsigned times = MAX(1u, 10 / (1 + us / 1000));
+
+	if (!us)
+		no_theft(c, s, most);
+	for (unsigned tries = MOST_TRIES; us && times && tries; tries--)
+		times -= one_theft(c, s, cpu, us * 1000ull);
 }
 
 static void slice_stolen(struct bench_case *c)
 {
-	struct space *s = space_create_with(c->policy, c->flush);
-	unsigned cpu = other_cpu(0), times = MAX(1u, 10u / (1 + c->stolen_us / 1000));
-	struct victim v = { .space = s };
+	struct beside *b = &besides[c - cases];
+	unsigned cpu = other_cpu(0);
+	struct victim v = { 0 };
 	struct thread *t;
 
-	BUG_ON(!s);
-	if (!c->hist->n)
-		bench_reset(&held[c - unmaps]);	// the first slice is a warm-up
-	if (map_patiently(s, WALKED, PAGE_SIZE, 1) || !(t = thread_create("victim", victim, &v, cpu, PRIO_NORMAL)))
+	if (b->slices++ == 0 && c->stolen_us)
+		return;				// a warm-up for each pair is enough
+	v.space = space_create_with(c->policy, c->flush);
+	BUG_ON(!v.space);
+	if (b->slices == 2) {
+		bench_reset(&b->longest);
+		bench_reset(&b->held);
+	}
+	map(v.space, WALKED);
+	for (u64 i = 0; i < CHURN_GIB; i++)
+		map(v.space, CHURN + i * level_size(3));
+	t = thread_create("victim", victim, &v, cpu, PRIO_NORMAL);
+	if (!t)
 		panic("no memory for a benchmark");
 	while (!READ_ONCE(v.runs))
 		thread_sleep_ns(NSEC_PER_MSEC);
-	while (times-- && !bench_full(c))
-		one_theft(c, s, cpu);
+	thefts(c, v.space, cpu);
 	WRITE_ONCE(v.stop, 1);
 	thread_join(t);
-	space_put(s);
+	space_put(v.space);
 	bench_settle(c);
+}
+
+// Under a flush that waits for the robbed CPU, and under one that defers, all policies fare alike: one of them is enough
+// for the whole curve.
+static bool wanted(const struct bench_case *c)
+{
+	unsigned us = c->stolen_us;
+
+	return us == 0 || us == 1000 || us == 10000 || c->flush->spares_robbed || c->policy->waits == WAIT_FLUSH ||
+	       !strcmp(c->policy->name, "rcu");
+}
+
+static bool add_beside(struct beside *b, const struct bench_case *c)
+{
+	struct bench_case longest = *c, held = *c;
+
+	longest.name = "unmap_longest";
+	held.name = "pages_held";
+	held.unit = "pages";
+	b->longest = longest;
+	b->held = held;
+	return bench_case_init(&b->longest) && bench_case_init(&b->held);
 }
 
 static unsigned add_cases(unsigned max)
 {
-	unsigned n = 0, nr_held = 0;
+	unsigned n = 0;
 
 	for (unsigned i = 0; i < ARRAY_SIZE(stolen_us); i++) {
-		struct bench_case unmap = { .name = "unmap_stolen", .pages = 1, .others = 1, .walkers = 1, .unit = "ns",
-					    .stolen_us = stolen_us[i], .limit = STOLEN_SAMPLES }, pages = unmap;
+		struct bench_case base = { .name = "unmap_stolen", .pages = 1, .others = 1, .walkers = 1, .unit = "ns",
+					   .stolen_us = stolen_us[i] };
+		unsigned end = n + bench_add_pairs(cases + n, max - n, &base);
 
-		pages.name = "pages_held";
-		pages.unit = "pages";
-		n += bench_add_pairs(unmaps + n, max - n, &unmap);
-		nr_held += bench_add_pairs(held + nr_held, max - nr_held, &pages);
+		for (unsigned k = n; k < end; k++) {
+			if (wanted(&cases[k]))
+				cases[n++] = cases[k];
+			else
+				bench_discard(&cases[k]);
+		}
 	}
-	BUG_ON(n != nr_held);
+	for (unsigned k = 0; k < n; k++)
+		if (!add_beside(&besides[k], &cases[k]))
+			panic("no memory for a benchmark");
 	return n;
+}
+
+static void report(struct bench_case *c)
+{
+	struct beside *b = &besides[c - cases];
+
+	bench_extra(&b->held, "pending_max", pending_max());
+	bench_report(c);
+	bench_report(&b->longest);
+	bench_report(&b->held);
 }
 
 BENCHMARK(unmap_stolen, 12)
@@ -127,19 +239,16 @@ BENCHMARK(unmap_stolen, 12)
 		log_info("unmap_stolen needs 2 CPUs and steal=thief");
 		return;
 	}
-	unmaps = kzalloc(max * sizeof(*unmaps));
-	held = kzalloc(max * sizeof(*held));
-	if (unmaps && held) {
+	cases = kzalloc(max * sizeof(*cases));
+	besides = kzalloc(max * sizeof(*besides));
+	if (cases && besides) {
 		n = add_cases(max);
-		bench_interleave(unmaps, n, budget_ns, slice_stolen);
-		for (unsigned i = 0; i < n; i++) {
-			bench_report(&unmaps[i]);
-			if (held[i].stolen_us)
-				bench_report(&held[i]);
-			else
-				bench_discard(&held[i]);
-		}
+		bench_interleave(cases, n, budget_ns, slice_stolen);
+		for (unsigned i = 0; i < n; i++)
+			report(&cases[i]);
+	} else {
+		log_error("unmap_stolen: no memory for its cases");
 	}
-	kfree(unmaps);
-	kfree(held);
+	kfree(cases);
+	kfree(besides);
 }

@@ -28,14 +28,6 @@ static void slice_call(struct bench_case *c)
 	space_put(s);
 }
 
-static void slice_grace_period(struct bench_case *c)
-{
-	u64 t = cycles();
-
-	synchronize_rcu();
-	bench_record(c, cycles() - t);
-}
-
 static void slice_expedited(struct bench_case *c)
 {
 	u64 deadline = now_ns() + BENCH_SLICE_NS;
@@ -79,6 +71,5 @@ BENCHMARK(call_empty, 1)
 	else
 		log_info("call_empty needs 2 CPUs");
 }
-BENCHMARK(grace_period, 1) { run_one("grace_period", budget_ns, slice_grace_period); }
 BENCHMARK(expedited, 1) { run_one("expedited", budget_ns, slice_expedited); }
 BENCHMARK(rcu_barrier, 1) { run_one("rcu_barrier", budget_ns, slice_barrier); }

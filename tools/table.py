@@ -15,7 +15,7 @@ BY_PAIR = [
     ("unmap 512 pages, all other CPUs in the space", "unmap_512", ALL, "time"),
     ("protect 1 page, all other CPUs in the space", "protect_page", ALL, "time"),
     ("map, touch, unmap, sustained, all costs included: per second", "map_touch_unmap", {}, "rate"),
-    ("most table pages waiting to be freed, meanwhile", "pages_held", {"stolen_us": 0}, "time"),
+    ("most table pages waiting to be freed, meanwhile", "pages_held", {"stolen_us": 0, "others": 0}, "time"),
 ]
 # What depends on the policy alone.
 BY_POLICY = [
@@ -23,13 +23,12 @@ BY_POLICY = [
     ("  of a space not loaded here", "walk_remote", {}),
     ("  against an unmapper", "walk_contended", {}),
     ("longest time with interrupts off", "irqs_off_max", {}),
-    ("an uninvolved CPU's loss", "bystander", {}),
 ]
 # Measurements that concern no policy.
 COMMON = [
     ("a cross-CPU call that does nothing", "call_empty"),
     ("four dependent loads", "loads4"),
-    ("grace period", "grace_period"),
+    ("grace period, the other CPUs idle", "grace_period"),
     ("expedited grace period", "expedited"),
 ]
 # Promises: what is measured over what, at most.
@@ -136,7 +135,7 @@ def time_text(ns):
 
 
 def stolen_rows(bench, unsafe):
-    """Latency of the first unmap (median, worst) and the most pages held, by pair and by the length of the theft."""
+    """Latency of the first unmap and the most pages held, medians, by pair and by the length of the theft."""
     stolen = [b for b in bench if b["name"] == "unmap_stolen"]
     lengths = sorted({b["stolen_us"] for b in stolen})
     rows = [["a CPU of the space is robbed for"] + [time_text(us * 1000) if us else "0" for us in lengths]]
@@ -145,12 +144,46 @@ def stolen_rows(bench, unsafe):
             continue
         cells = []
         for us in lengths:
-            b = select(stolen, "unmap_stolen", {"stolen_us": us}, table_free=policy, tlb_flush=flush)
-            held = select(bench, "pages_held", {"stolen_us": us}, table_free=policy, tlb_flush=flush) if us else None
-            text = f"{time_text(b['median'])} / {time_text(b['max'])}" if b else "-"
-            cells.append(text + (f", {held['median']:>6,}" if held else ""))
+            want = {"stolen_us": us, "others": 1}
+            b = select(stolen, "unmap_stolen", want, table_free=policy, tlb_flush=flush)
+            held = select(bench, "pages_held", want, table_free=policy, tlb_flush=flush)
+            cells.append((time_text(b["median"]) if b else "-") + (f", {held['median']:,}" if held else ""))
         rows.append([f"{policy} + {flush}"] + cells)
     return rows if stolen else []
+
+
+def bystander_rows(bench, unsafe):
+    """By pair and kind of bystander: how much of its time was taken, and how many IPIs it received for each unmap."""
+    kinds = [("in the space", "bystander"), ("holding it lazily", "bystander_lazy"), ("elsewhere", "bystander_elsewhere")]
+    bystanders = [b for b in bench if b["name"].startswith("bystander")]
+    rows = [["a CPU that only reads its clock"] + [title for title, _ in kinds]]
+
+    def cell(b):
+        if not b:
+            return "-"
+        return f"{b['lost_ppm'] / 1e4:.1f} %" + (f", {b['ipis'] / b['unmaps']:.2f}" if b["unmaps"] else "")
+
+    pairs = [("-", "-")] + list(itertools.product(*axes(bystanders, unsafe)))
+    for policy, flush in pairs:
+        found = [select(bystanders, name, {}, table_free=policy, tlb_flush=flush) for _, name in kinds]
+        if any(found):
+            rows.append(["nobody unmaps" if policy == "-" else f"{policy} + {flush}"]
+                        + [cell(b) for b in found])
+    return rows if bystanders else []
+
+
+def scale_rows(bench):
+    """Operations per second by the number of CPUs at work, for each policy."""
+    names = [("each its own space", "scale_disjoint"), ("all one space", "scale_shared"),
+             ("one unmaps, others walk", "scale_walkers"), ("  their walks", "scale_walk")]
+    scale = [b for b in bench if b["name"].startswith("scale_")]
+    sizes = sorted({b["others"] for b in scale})
+    rows = [["operations per second; CPUs at work"] + [str(others + 1) for others in sizes]]
+    for title, name in names:
+        for policy in dict.fromkeys(b["table_free"] for b in scale if b["name"] == name):
+            found = [select(scale, name, {"others": others}, table_free=policy) for others in sizes]
+            rows.append([f"{title}: {policy}"] + [number(b, "rate") for b in found])
+    return rows if scale else []
 
 
 def common_rows(bench):
@@ -203,9 +236,15 @@ def print_tables(verdicts, bench):
         print_grid(rows)
     print_grid(policy_rows(bench, unsafe))
     if stolen := stolen_rows(bench, unsafe):
-        print("Stolen time: the first unmap while another CPU, in the middle of its walks, is robbed of its processor: "
-              "median / worst,\nand the most table pages that waited to be freed until it was back\n")
+        print("Stolen time: the first unmap while another CPU, in the middle of its walks, is robbed of its processor, "
+              "and\nthe most pages that waited to be freed until it was back; medians\n")
         print_grid(stolen)
+    if bystanders := bystander_rows(bench, unsafe):
+        print("Bystanders: how much of its time a CPU loses while another unmaps, tick and host included, and the IPIs "
+              "that it\nreceives for each unmap\n")
+        print_grid(bystanders)
+    if scale := scale_rows(bench):
+        print_grid(scale)
     print_grid(common_rows(bench))
     print("Promises")
     for what, ratio, limit in ratios(bench):

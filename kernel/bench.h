@@ -8,7 +8,7 @@
 #include "kernel/time.h"
 #include "mm/policy.h"
 
-#define BENCH_EXTRAS 8
+#define BENCH_EXTRAS 12
 struct bench_case {
 	const char *name;		// BENCH name
 	const struct table_policy *policy;	// NULL: none concerned

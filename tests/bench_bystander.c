@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
 // What others' unmapping does to a CPU that has no part in it: it reads its clock in a tight loop, with interrupts on, and
-// each step that is too long is a time for which it was away. Three bystanders: one that runs in the space, one that holds
-// it lazily, one that runs in another space; and each of them also while nobody unmaps (policy "-"), which is what the
-// tick and the host take by themselves.
+// a step that is too long is a time for which it was away. Three bystanders: one that runs in the space, one that holds
+// it lazily, one that runs in another space; and each of them also while nobody unmaps (policy "-"): what the tick takes.
 //
-// The host can take the CPU away as well, so beside the gaps stands what it cannot forge: the interrupts that the CPU
-// received and that were not its tick's.
+// The host takes the CPU away as well. A gap in which no interrupt was taken is its doing and is counted apart; one with
+// an interrupt may be longer by it. So beside the gaps stands what no host can forge: how many interrupts the CPU took
+// that were not its tick's.
 #include <arch/ipi.h>
 #include "kernel/bench.h"
 #include "kernel/lib.h"
@@ -14,20 +14,62 @@
 #include "mm/slab.h"
 #include "mm/space.h"
 #include "tests/bench_load.h"
+#include "tests/bench_places.h"
 
-#define CHURN 0x600000000000ull
 #define SLICE_NS (20 * NSEC_PER_MSEC)
 #define UNMAPS 50			// longer until there were so many, if the host lets the unmapper run so little
 #define MOST_NS (10 * SLICE_NS)
 #define STEPS 4096
 
+// Maps and unmaps pages on another CPU until stopped.
+struct unmapper {
+	struct places places;
+	u32 stop;
+	u64 unmaps;
+	struct thread *thread;
+};
+
 struct watched {		// beside a case of the same index
-	u64 ns, lost, gaps;	// lost: cycles
+	u64 ns, gaps;
+	u64 lost, host;		// cycles: with an interrupt, without one
 	u64 unmaps, ipis, ticks, switches;	// meanwhile
 };
 static struct bench_case *cases;
 static struct watched *watched;
 static u64 threshold;		// cycles: a longer step is a gap
+
+static int unmap_all_the_time(void *arg)
+{
+	struct unmapper *u = arg;
+	struct space *s = u->places.space;
+
+	space_attach(s);
+	while (!READ_ONCE(u->stop)) {
+		vaddr_t va = places_next(&u->places);
+
+		if (map_patiently(s, va, PAGE_SIZE, 1))
+			break;
+		space_unmap(s, va, PAGE_SIZE);
+		WRITE_ONCE(u->unmaps, u->unmaps + 1);
+	}
+	space_detach();
+	return 0;
+}
+
+static void unmapper_start(struct unmapper *u, struct space *s, unsigned cpu)
+{
+	*u = (struct unmapper){ 0 };
+	if (!places_init(&u->places, s) || !(u->thread = thread_create("unmapper", unmap_all_the_time, u, cpu, PRIO_NORMAL)))
+		panic("no memory for a benchmark");
+	while (!READ_ONCE(u->unmaps))
+		thread_sleep_ns(NSEC_PER_MSEC);
+}
+
+static void unmapper_stop(struct unmapper *u)
+{
+	WRITE_ONCE(u->stop, 1);
+	thread_join(u->thread);
+}
 
 static int compare_u64(const void *a, const void *b)
 {
@@ -96,20 +138,33 @@ static bool calibrate(void)
 
 static u64 cycles_of(u64 ns) { return ns * (arch_cycles_hz() / 1000) / (NSEC_PER_SEC / 1000); }
 
-static u64 unmaps_of(const struct churner *churner) { return churner ? READ_ONCE(churner->unmaps) : UNMAPS; }
+static u64 unmaps_of(const struct unmapper *u) { return u ? READ_ONCE(u->unmaps) : UNMAPS; }
 
-static void watch_clock(struct bench_case *c, struct watched *w, const struct churner *churner)
+static void gap(struct bench_case *c, struct watched *w, u64 *seen, u64 length)
+{
+	u64 taken = this_cpu_read(interrupts);
+
+	if (taken == *seen) {
+		w->host += length;
+		return;
+	}
+	*seen = taken;
+	w->gaps++;
+	w->lost += length;
+	bench_record_raw(c, arch_cycles_to_ns(length));
+}
+
+// At least until a tick has come.
+static void watch_clock(struct bench_case *c, struct watched *w, const struct unmapper *u)
 {
 	u64 start = cycles(), end = start + cycles_of(SLICE_NS), most = start + cycles_of(MOST_NS), last = start;
-	u64 enough = churner ? unmaps_of(churner) + UNMAPS : 0;
+	u64 enough = u ? unmaps_of(u) + UNMAPS : 0, seen = this_cpu_read(interrupts);
 
-	while (last < end || (unmaps_of(churner) < enough && last < most)) {
+	while (last < end || (unmaps_of(u) < enough && last < most) || !w->gaps) {
 		u64 now = cycles();
 
 		if (unlikely(now - last > threshold)) {
-			w->gaps++;
-			w->lost += now - last;
-			bench_record_raw(c, arch_cycles_to_ns(now - last));
+			gap(c, w, &seen, now - last);
 			now = cycles();		// to note it down is nobody else's fault
 		}
 		last = now;
@@ -117,24 +172,24 @@ static void watch_clock(struct bench_case *c, struct watched *w, const struct ch
 	w->ns += arch_cycles_to_ns(last - start);
 }
 
-static void watch(struct bench_case *c, const struct churner *churner)
+static void watch(struct bench_case *c, const struct unmapper *u)
 {
 	struct watched *w = &watched[c - cases];
 	u64 unmaps, taken, ticked, switched;
 
 	if (!c->busy_ns)
 		*w = (struct watched){ 0 };	// the slice before was the warm-up
-	unmaps = unmaps_of(churner);
+	unmaps = unmaps_of(u);
 	taken = this_cpu_read(interrupts);
 	ticked = this_cpu_read(ticks);
 	switched = this_cpu_read(context_switches);
-	watch_clock(c, w, churner);
+	watch_clock(c, w, u);
 	taken = this_cpu_read(interrupts) - taken;
 	ticked = this_cpu_read(ticks) - ticked;
 	w->ipis += taken - ticked;
 	w->ticks += ticked;
 	w->switches += this_cpu_read(context_switches) - switched;
-	w->unmaps += unmaps_of(churner) - unmaps;
+	w->unmaps += unmaps_of(u) - unmaps;
 }
 
 enum bystander { IN_THE_SPACE, LAZY, ELSEWHERE };
@@ -142,22 +197,22 @@ enum bystander { IN_THE_SPACE, LAZY, ELSEWHERE };
 static __always_inline void slice(struct bench_case *c, enum bystander kind)
 {
 	struct space *s = space_create_with(c->policy, c->flush), *home = kind == ELSEWHERE ? space_create() : s;
-	struct churner churner, *unmapper = c->others ? &churner : NULL;
+	struct unmapper unmapper, *u = c->others ? &unmapper : NULL;
 	u64 start = now_ns();
 
 	BUG_ON(!s || !home);
 	space_attach(home);
-	if (unmapper && !churner_start(unmapper, s, CHURN, cpu_id() - 1))
-		panic("no memory for a benchmark");
+	if (u)
+		unmapper_start(u, s, cpu_id() - 1);
 	if (kind == LAZY) {		// anew: the unmaps so far have made this CPU leave
 		space_detach();
 		space_attach(s);
 		space_detach();
 	}
-	watch(c, unmapper);
-	if (unmapper) {
-		churner_stop(unmapper);
-		c->ops += unmapper->unmaps;
+	watch(c, u);
+	if (u) {
+		unmapper_stop(u);
+		c->ops += u->unmaps;
 	}
 	c->busy_ns += now_ns() - start;
 	if (kind != LAZY)
@@ -199,6 +254,7 @@ static void report(struct bench_case *c)
 
 	bench_extra(c, "gaps_per_sec", w->gaps * 1000 / ms);
 	bench_extra(c, "lost_ppm", arch_cycles_to_ns(w->lost) / ms);
+	bench_extra(c, "host_ppm", arch_cycles_to_ns(w->host) / ms);
 	bench_extra(c, "unmaps", w->unmaps);
 	bench_extra(c, "ipis", w->ipis);
 	bench_extra(c, "ipis_per_sec", w->ipis * 1000 / ms);

@@ -20,11 +20,9 @@
 #include "mm/slab.h"
 #include "mm/walk.h"
 #include "tests/bench_load.h"
+#include "tests/bench_places.h"
 
 #define WALKED 0x400000000000ull
-#define CHURN 0x500000000000ull		// one page of each GiB stays, so that the upper tables do
-#define CHURN_GIB 32ull
-#define TABLES_PER_GIB 511ull		// besides that page's
 #define LEAD_TICKS 4		// longer than a grace period takes
 #define MOST_TRIES 100			// on a busy host a short theft is often over before anything could be measured
 
@@ -64,17 +62,14 @@ static void map(struct space *s, vaddr_t va)
 		panic("no memory for a benchmark");
 }
 
-// Never where the one before was: under a back-end that defers, to map there again is to wait.
-static u64 timed_unmap(struct space *s)
+static u64 timed_unmap(struct places *p)
 {
-	static u64 turn;
-	vaddr_t va = CHURN + turn / TABLES_PER_GIB % CHURN_GIB * level_size(3) + (1 + turn % TABLES_PER_GIB) * level_size(2);
+	vaddr_t va = places_next(p);
 	u64 start;
 
-	turn++;
-	map(s, va);
+	map(p->space, va);
 	start = now_ns();
-	space_unmap(s, va, PAGE_SIZE);
+	space_unmap(p->space, va, PAGE_SIZE);
 	return now_ns() - start;
 }
 
@@ -89,12 +84,12 @@ static bool rob(unsigned cpu, u64 ns)
 }
 
 // The most that waited.
-static u64 churn_for(struct space *s, u64 ns)
+static u64 churn_for(struct places *p, u64 ns)
 {
 	u64 most = 0, end = now_ns() + ns;
 
 	do {
-		timed_unmap(s);
+		timed_unmap(p);
 		most = MAX(most, (u64)pending_in_use());
 	} while (now_ns() < end);
 	return most;
@@ -106,17 +101,17 @@ static void record(struct bench_case *c, u64 took, u64 worst)
 	bench_record_raw(&besides[c - cases].longest, worst);
 }
 
-static bool one_theft(struct bench_case *c, struct space *s, unsigned cpu, u64 ns)
+static bool one_theft(struct bench_case *c, struct places *p, unsigned cpu, u64 ns)
 {
 	u64 most, took, worst;
 
 	if (!rob(cpu, ns))
 		return false;
 	most = (u64)pending_in_use();
-	took = worst = timed_unmap(s);
+	took = worst = timed_unmap(p);
 	for (c->ops++; thief_robs(cpu); c->ops++) {
 		most = MAX(most, (u64)pending_in_use());
-		worst = MAX(worst, timed_unmap(s));
+		worst = MAX(worst, timed_unmap(p));
 	}
 	thief_wait_back(cpu);
 	record(c, took, worst);
@@ -124,10 +119,10 @@ static bool one_theft(struct bench_case *c, struct space *s, unsigned cpu, u64 n
 	return true;
 }
 
-static void no_theft(struct bench_case *c, struct space *s, u64 most)
+static void no_theft(struct bench_case *c, struct places *p, u64 most)
 {
 	for (int i = 0; i < 10; i++) {
-		u64 took = timed_unmap(s);
+		u64 took = timed_unmap(p);
 
 		record(c, took, took);
 		c->ops++;
@@ -135,16 +130,16 @@ static void no_theft(struct bench_case *c, struct space *s, u64 most)
 	bench_record_raw(&besides[c - cases].held, most);
 }
 
-static void thefts(struct bench_case *c, struct space *s, unsigned cpu)
+static void thefts(struct bench_case *c, struct places *p, unsigned cpu)
 {
 	unsigned us = c->stolen_us;
-	u64 most = churn_for(s, LEAD_TICKS * tick_ns());
+	u64 most = churn_for(p, LEAD_TICKS * tick_ns());
 	unsigned times = MAX(1u, 10 / (1 + us / 1000));
 
 	if (!us)
-		no_theft(c, s, most);
+		no_theft(c, p, most);
 	for (unsigned tries = MOST_TRIES; us && times && tries; tries--)
-		times -= one_theft(c, s, cpu, us * 1000ull);
+		times -= one_theft(c, p, cpu, us * 1000ull);
 }
 
 static void slice_stolen(struct bench_case *c)
@@ -152,6 +147,7 @@ static void slice_stolen(struct bench_case *c)
 	struct beside *b = &besides[c - cases];
 	unsigned cpu = other_cpu(0);
 	struct victim v = { 0 };
+	struct places places;
 	struct thread *t;
 
 	if (b->slices++ == 0 && c->stolen_us)
@@ -163,14 +159,11 @@ static void slice_stolen(struct bench_case *c)
 		bench_reset(&b->held);
 	}
 	map(v.space, WALKED);
-	for (u64 i = 0; i < CHURN_GIB; i++)
-		map(v.space, CHURN + i * level_size(3));
-	t = thread_create("victim", victim, &v, cpu, PRIO_NORMAL);
-	if (!t)
+	if (!places_init(&places, v.space) || !(t = thread_create("victim", victim, &v, cpu, PRIO_NORMAL)))
 		panic("no memory for a benchmark");
 	while (!READ_ONCE(v.runs))
 		thread_sleep_ns(NSEC_PER_MSEC);
-	thefts(c, v.space, cpu);
+	thefts(c, &places, cpu);
 	WRITE_ONCE(v.stop, 1);
 	thread_join(t);
 	space_put(v.space);

@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Tests of stats.py, against distributions whose percentiles are known."""
+"""Tests of stats.py and of hist.py beneath it, against distributions whose percentiles are known."""
 import math
 import sys
 
 import numpy
 
+import hist
 import selftest
 import stats
 
@@ -24,7 +25,7 @@ def histogram(values):
     """As the kernel sends it."""
     counts = {}
     for value in values:
-        index = stats.bucket_of(int(value))
+        index = hist.bucket_of(int(value))
         counts[index] = counts.get(index, 0) + 1
     return {"n": len(values), "min": int(min(values)), "max": int(max(values)), "bits": 6,
             "buckets": [[index, counts[index]] for index in sorted(counts)]}
@@ -35,8 +36,9 @@ def buckets_tile_the_numbers():
     """Each bucket begins where the one before ends, is at most 1/64 wide, and has the numbers at its ends in it."""
     wrong, end = [], 0
     for index in range(60 * 64):
-        low, high = stats.bounds(index)
-        if low != end or stats.bucket_of(low) != index or stats.bucket_of(high - 1) != index:
+        low, width = hist.bounds(index)
+        high = low + width
+        if low != end or hist.bucket_of(low) != index or hist.bucket_of(high - 1) != index:
             wrong.append(f"bucket {index}: [{low}, {high}), after {end}")
         if high - low > max(1, low / 64):
             wrong.append(f"bucket {index}: [{low}, {high}) is wider than 1/64")

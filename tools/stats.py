@@ -9,27 +9,10 @@ import dataclasses
 
 import numpy
 
-BITS = 6
-EXACT = 2 << BITS  # values below have a bucket of their own
+from hist import bounds
+
 ROUNDS, SEED = 1000, 2012
 LEVEL = 0.95
-
-
-def bucket_of(value):
-    """The index of a value's bucket (kernel/hist.h)."""
-    if value < EXACT:
-        return value
-    shift = value.bit_length() - 1 - BITS
-    return (shift << BITS) + (value >> shift)
-
-
-def bounds(index):
-    """The lowest value of a bucket, and the lowest of the next."""
-    if index < EXACT:
-        return index, index + 1
-    shift = (index >> BITS) - 1
-    low = (index - (shift << BITS)) << shift
-    return low, low + (1 << shift)
 
 
 @dataclasses.dataclass
@@ -57,8 +40,7 @@ def distribution(hist):
             most = h["max"] if most is None else max(most, h["max"])
     ends = numpy.array([bounds(index) for index in sorted(counts)], dtype=float).reshape(-1, 2)
     if counts:
-        # A value v of an exact bucket stands for itself: [v, v], not [v, v + 1).
-        ends[:, 1] -= 1
+        ends[:, 1] += ends[:, 0] - 1  # where one starts and how wide it is: its least and its greatest value
         ends = ends.clip(least, most)
     return Distribution(ends[:, 0], ends[:, 1], numpy.array([counts[i] for i in sorted(counts)], dtype=numpy.int64))
 

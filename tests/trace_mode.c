@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: MIT
+// mode=trace: play the scenes that trace= names and print what was recorded, one TRACE {json} line an event (DESIGN 10).
+#include "kernel/cmdline.h"
+#include "kernel/lib.h"
+#include "kernel/log.h"
+#include "kernel/mode.h"
+#include "kernel/panic.h"
+#include "kernel/thread.h"
+#include "kernel/time.h"
+#include "tests/trace_clock.h"
+#include "tests/trace_scene.h"
+
+static void print_log(const struct trace_scene *sc, const struct trace_log *log)
+{
+	for (unsigned i = 0; i < log->n; i++) {
+		const struct trace_record *e = &log->records[i];
+
+		kprintf("TRACE {\"v\":1,\"scene\":\"%s\",\"table_free\":\"%s\",\"tlb_flush\":\"%s\",\"cpu\":%u,\"ns\":%llu,\"event\":\"%s\","
+			"\"ph\":\"%c\",\"arg\":%llu}\n", sc->name, sc->policy, sc->flush, e->cpu,
+			(unsigned long long)arch_cycles_to_ns(e->cycles - log->records[0].cycles), trace_name(e->event),
+			trace_phase(e->event), (unsigned long long)e->arg);
+	}
+}
+
+static int play(const struct trace_scene *sc)
+{
+	struct trace_log log;
+	int status = EXIT_OK;
+
+	if (!trace_scene_play(sc, &log)) {
+		log_error("no memory for scene %s", sc->name);
+		return EXIT_INCONCLUSIVE;
+	}
+	log_info("scene %s, table_free=%s tlb_flush=%s: %u events", sc->name, sc->policy, sc->flush, log.n);
+	if (log.lost) {		// what is left would show ends without beginnings
+		log_error("%llu events are lost", (unsigned long long)log.lost);
+		status = EXIT_INCONCLUSIVE;
+	} else {
+		print_log(sc, &log);
+	}
+	trace_log_drop(&log);
+	return status;
+}
+
+// "unmap", or "unmap.rcu.nmi" for one pair.
+static bool selected(const struct trace_scene *sc)
+{
+	const char *glob = *opt_trace ? opt_trace : "*";
+	char name[64];
+
+	ksnprintf(name, sizeof(name), "%s.%s.%s", sc->name, sc->policy, sc->flush);
+	return glob_match(glob, sc->name) || glob_match(glob, name);
+}
+
+static void pin_here(void)
+{
+	struct cpumask here = { 0 };
+
+	preempt_disable();
+	cpumask_set(&here, cpu_id());
+	preempt_enable();
+	thread_set_affinity(&here);
+}
+
+static void compare_clocks(void)
+{
+	struct clock_bounds worst;
+
+	if (trace_clocks_agree(&worst))
+		log_info("the clocks of all CPUs agree as far as can be seen: within %llu ns",
+			 (unsigned long long)arch_cycles_to_ns((u64)(worst.most - worst.least)));
+	else
+		log_warn("the clock of CPU %u is off by %lld to %lld cycles: times of different CPUs cannot be compared",
+			 worst.cpu, (long long)worst.least, (long long)worst.most);
+}
+
+static int trace_mode(void)
+{
+	unsigned played = 0, named = 0;
+	int status = EXIT_OK, err;
+
+	pin_here();
+	compare_clocks();
+	for (const struct trace_scene *sc = trace_scenes; sc < trace_scenes + nr_trace_scenes; sc++) {
+		const char *missing = trace_scene_missing(sc);
+
+		if (!selected(sc))
+			continue;
+		named++;
+		if (missing) {
+			log_info("scene %s, table_free=%s tlb_flush=%s is not played: %s", sc->name, sc->policy, sc->flush, missing);
+			continue;
+		}
+		err = play(sc);
+		status = err ?: status;
+		played++;
+	}
+	if (named)
+		return played ? status : EXIT_INCONCLUSIVE;
+	log_error("trace=%s matches no scene; valid are names, and name.table_free.tlb_flush:", opt_trace);
+	for (const struct trace_scene *sc = trace_scenes; sc < trace_scenes + nr_trace_scenes; sc++)
+		log_error("  trace=%s.%s.%s", sc->name, sc->policy, sc->flush);
+	return EXIT_BAD_INPUT;
+}
+MODE(trace, trace_mode);

@@ -10,6 +10,9 @@
 #include "tests/trace_clock.h"
 #include "tests/trace_scene.h"
 
+#define SECONDS 10u		// for all scenes, by default
+#define TAKES_MAX 50
+
 static void print_log(const struct trace_scene *sc, const struct trace_log *log)
 {
 	for (unsigned i = 0; i < log->n; i++) {
@@ -22,24 +25,42 @@ static void print_log(const struct trace_scene *sc, const struct trace_log *log)
 	}
 }
 
-static int play(const struct trace_scene *sc)
+// The first take warms up what is cold, and of the others the shortest is kept: the one that the machine's other work has
+// disturbed least. One that has lost events is none: it would show ends without beginnings.
+static unsigned takes(const struct trace_scene *sc, u64 budget_ns, struct trace_log *best)
 {
+	u64 end = now_ns() + budget_ns;
 	struct trace_log log;
-	int status = EXIT_OK;
+	unsigned n = 0;
 
-	if (!trace_scene_play(sc, &log)) {
-		log_error("no memory for scene %s", sc->name);
+	for (*best = (struct trace_log){ 0 }; !best->records || (n < TAKES_MAX && now_ns() < end); n++) {
+		if (!trace_scene_play(sc, &log) || (n && log.lost)) {
+			log_error("scene %s: %llu events lost, or no memory", sc->name, (unsigned long long)log.lost);
+			trace_log_drop(&log);
+			break;
+		}
+		if (n && (!best->records || log.cycles < best->cycles)) {
+			trace_log_drop(best);
+			*best = log;
+		} else {
+			trace_log_drop(&log);
+		}
+	}
+	return n;
+}
+
+static int play(const struct trace_scene *sc, u64 budget_ns)
+{
+	struct trace_log best;
+	unsigned n = takes(sc, budget_ns, &best);
+
+	if (!best.records)
 		return EXIT_INCONCLUSIVE;
-	}
-	log_info("scene %s, table_free=%s tlb_flush=%s: %u events", sc->name, sc->policy, sc->flush, log.n);
-	if (log.lost) {		// what is left would show ends without beginnings
-		log_error("%llu events are lost", (unsigned long long)log.lost);
-		status = EXIT_INCONCLUSIVE;
-	} else {
-		print_log(sc, &log);
-	}
-	trace_log_drop(&log);
-	return status;
+	log_info("scene %s, table_free=%s tlb_flush=%s: %u events in %llu us, the shortest of %u takes", sc->name, sc->policy,
+		 sc->flush, best.n, (unsigned long long)arch_cycles_to_ns(best.cycles) / NSEC_PER_USEC, n - 1);
+	print_log(sc, &best);
+	trace_log_drop(&best);
+	return EXIT_OK;
 }
 
 // "unmap", or "unmap.rcu.nmi" for one pair.
@@ -76,6 +97,7 @@ static void compare_clocks(void)
 
 static int trace_mode(void)
 {
+	u64 budget_ns = (opt_seconds ?: SECONDS) * NSEC_PER_SEC;
 	unsigned played = 0, named = 0;
 	int status = EXIT_OK, err;
 
@@ -91,7 +113,7 @@ static int trace_mode(void)
 			log_info("scene %s, table_free=%s tlb_flush=%s is not played: %s", sc->name, sc->policy, sc->flush, missing);
 			continue;
 		}
-		err = play(sc);
+		err = play(sc, budget_ns / nr_trace_scenes);
 		status = err ?: status;
 		played++;
 	}

@@ -170,6 +170,21 @@ static int by_time(const void *a, const void *b)
 	return x->n < y->n ? -1 : x->n > y->n;
 }
 
+static u64 length(const struct trace_log *log)
+{
+	u64 first = 0, last = 0;
+
+	for (unsigned i = 0; i < log->n; i++) {
+		const struct trace_record *e = &log->records[i];
+
+		if (e->event == EV_WALK_BEGIN || e->event == EV_WALK_END)
+			continue;
+		first = first ?: e->cycles;
+		last = e->cycles;
+	}
+	return last - first;
+}
+
 static bool take(struct trace_log *log)
 {
 	u64 room = 0, written = 0;
@@ -190,6 +205,7 @@ static bool take(struct trace_log *log)
 		log->n += trace_read(cpu, log->records + log->n);
 	log->lost = written - log->n;
 	ksort(log->records, log->n, sizeof(*log->records), by_time);
+	log->cycles = length(log);
 	return true;
 }
 

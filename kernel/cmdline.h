@@ -32,6 +32,7 @@ bool cmdline_parse_all(const char *grub, const char *fw_cfg);
 size_t cmdline_merge(const char *grub, const char *fw_cfg, char *buf, size_t size);
 
 extern char opt_test[128], opt_bench[128];	// globs
+extern char opt_trace[128];			// glob: which scenes (mode=trace); in other modes: record all the time. "": not given
 extern u64 opt_seed;
 extern u32 opt_seconds;				// 0: the mode's default
 extern u32 opt_cpus;				// 0: all

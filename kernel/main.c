@@ -9,6 +9,7 @@
 #include "kernel/steal.h"
 #include "kernel/thread.h"
 #include "kernel/time.h"
+#include "kernel/trace.h"
 #include "mm/page.h"
 #include "mm/slab.h"
 #include "mm/space.h"
@@ -55,6 +56,8 @@ static int main_thread(void *unused)
 		log_error("this build has no mode=" MODE_DEFAULT "; name another with mode=");
 		kernel_exit(EXIT_BAD_INPUT);
 	}
+	if (*opt_trace && mode != mode_find("trace") && !trace_start())
+		log_warn("trace=: no memory for the rings");
 	kernel_exit(mode->run());
 }
 

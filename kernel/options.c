@@ -8,7 +8,7 @@
 #define SECONDS_MAX (7 * 24 * 3600)
 
 const struct mode_entry *opt_mode;
-char opt_test[128] = "*", opt_bench[128] = "*";
+char opt_test[128] = "*", opt_bench[128] = "*", opt_trace[128];
 u64 opt_seed = 1;
 u32 opt_seconds, opt_cpus;
 
@@ -58,6 +58,8 @@ static const char *set_test(const char *value) { return set_glob(opt_test, sizeo
 static const char *set_bench(const char *value) { return set_glob(opt_bench, sizeof(opt_bench), value); }
 CMDLINE_KEY(test, GLOB_VALID, set_test);
 CMDLINE_KEY(bench, GLOB_VALID, set_bench);
+static const char *set_trace(const char *value) { return set_glob(opt_trace, sizeof(opt_trace), value); }
+CMDLINE_KEY(trace, GLOB_VALID, set_trace);
 
 static const char *set_u32(u32 *to, u64 min, u64 max, const char *value)
 {

@@ -9,10 +9,12 @@
 #include "kernel/spinlock.h"
 #include "kernel/thread.h"
 #include "kernel/time.h"
+#include "kernel/trace.h"
 #include <arch/ipi.h>
 #include <arch/machine.h>
 
 #define MAX_FRAMES 24
+#define TRACE_LAST 8	// events of each CPU
 #define ARRIVE_NS (5 * NSEC_PER_SEC)
 #define ARRIVE_ROUNDS 1000000000ull	// the clock may be what is broken, or may not run yet
 
@@ -60,6 +62,7 @@ static void print_state(unsigned cpu)
 	log_error("CPU %u, thread %s, preempt count 0x%x", cpu, t && t->name ? t->name : "(none)", s->preempt);
 	locks_print_held(cpu);
 	print_backtrace(s->pcs, s->frames);
+	trace_print_last(cpu, TRACE_LAST);
 }
 
 _Noreturn void panic_stop_this_cpu(void)
@@ -85,10 +88,12 @@ static void let_others_speak(void)
 		while (!load_acquire(&per_cpu(last_state, cpu).noted) && now_ns() - start < ARRIVE_NS &&
 		       rounds++ < ARRIVE_ROUNDS)
 			cpu_relax();
-		if (load_acquire(&per_cpu(last_state, cpu).noted))
+		if (load_acquire(&per_cpu(last_state, cpu).noted)) {
 			print_state(cpu);
-		else
+		} else {
 			log_error("CPU %u does not answer the NMI", cpu);
+			trace_print_last(cpu, TRACE_LAST);
+		}
 	}
 }
 

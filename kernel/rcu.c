@@ -58,6 +58,7 @@
 #include "kernel/rcu_internal.h"
 #include "kernel/thread.h"
 #include "kernel/time.h"
+#include "kernel/trace.h"
 
 MUTANT_DEFINE(rcu_reader_is_quiescent);	// a tick that interrupts a reader reports, too
 
@@ -123,6 +124,7 @@ void rcu_quiescent(struct rcu_cpu *rc)
 		spin_lock(&rc->leaf->lock);
 		if (rc->leaf->waiting & rc->bit) {
 			count(rcu_qs);
+			trace(EV_QUIESCENT, cpu_id());
 			done = rcu_clear_and_unlock(rc->leaf, rc->bit);
 		} else {
 			spin_unlock(&rc->leaf->lock);

@@ -17,6 +17,7 @@
 #include "kernel/rcu_internal.h"
 #include "kernel/thread.h"
 #include "kernel/time.h"
+#include "kernel/trace.h"
 
 MUTANT_DEFINE(rcu_exp_unasked);	// what was interrupted counts as quiescent, whatever it was
 
@@ -36,6 +37,7 @@ static void drop_one(void)
 
 void rcu_exp_quiescent(struct rcu_cpu *rc)
 {
+	trace(EV_QUIESCENT, cpu_id());
 	if (xchg(&rc->exp_need, 0))
 		drop_one();
 }
@@ -87,6 +89,7 @@ static void exp_grace_period(void)
 
 	WRITE_ONCE(rcu.exp_started, now);
 	WRITE_ONCE(rcu.exp_stall_at, now + READ_ONCE(rcu.stall_ns));
+	trace(EV_EXPEDITED_BEGIN, 0);
 	fetch_add(&ex.seq, 1);
 	WRITE_ONCE(ex.left, 1);
 	preempt_disable();
@@ -94,6 +97,7 @@ static void exp_grace_period(void)
 	preempt_enable();
 	drop_one();
 	wait_event(&ex.left_wq, load_acquire(&ex.left) == 0);
+	trace(EV_EXPEDITED_END, 0);
 	fetch_add(&ex.seq, 1);
 	WRITE_ONCE(rcu.exp_stall_at, UINT64_MAX);
 }

@@ -14,6 +14,7 @@
 #include "kernel/rcu_internal.h"
 #include "kernel/thread.h"
 #include "kernel/time.h"
+#include "kernel/trace.h"
 
 MUTANT_DEFINE(rcu_busy_is_idle);	// every CPU counts as one that has idled
 
@@ -81,6 +82,7 @@ static void gp_begin(void)
 	WRITE_ONCE(rcu.gp_started, now);
 	WRITE_ONCE(rcu.stall_at, now + READ_ONCE(rcu.stall_ns));
 	WRITE_ONCE(rcu.scan_due, 0);
+	trace(EV_GP_BEGIN, rcu_seq_completed(rcu.seq) + 1);
 	fetch_add(&rcu.seq, 1);
 	smp_mb();	// property 1; pairs with the one in rcu_snapshot()
 	for (unsigned i = rcu.nr_nodes; i-- > 0; ) {	// the root first: a leaf may empty as soon as it is set
@@ -115,10 +117,12 @@ static void scan_leaf(struct rcu_node *leaf, unsigned first_cpu, u64 gp, struct 
 		unsigned cpu = first_cpu + (unsigned)__builtin_ctz(left);
 		struct rcu_cpu *rc = &per_cpu(rcu_cpu, cpu);
 
-		if (has_idled(rc, cpu, gp))
+		if (has_idled(rc, cpu, gp)) {
+			trace(EV_QUIESCENT, cpu);
 			idled |= rc->bit;
-		else
+		} else {
 			cpumask_set(holdouts, cpu);
+		}
 	}
 	if (idled)
 		rcu_clear_and_unlock(leaf, idled);
@@ -161,6 +165,7 @@ static void gp_end(void)
 	irqflags_t flags = spin_lock_irqsave(&rcu.root->lock);	// after every CPU's report (property 3)
 
 	BUG_ON(rcu.root->waiting);
+	trace(EV_GP_END, rcu_seq_completed(rcu.seq) + 1);
 	fetch_add(&rcu.seq, 1);
 	spin_unlock_irqrestore(&rcu.root->lock, flags);
 	WRITE_ONCE(rcu.stall_at, UINT64_MAX);

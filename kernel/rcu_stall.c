@@ -8,6 +8,7 @@
 #include "kernel/panic.h"
 #include "kernel/rcu_internal.h"
 #include "kernel/time.h"
+#include "kernel/trace.h"
 
 #define STALL_DEPTH 16
 
@@ -39,6 +40,7 @@ static void name_holdout(const char *what, unsigned cpu, u64 ms)
 	struct rcu_cpu *rc = &per_cpu(rcu_cpu, cpu);
 
 	log_warn("rcu: CPU %u holds up %s for %llu ms", cpu, what, (unsigned long long)ms);
+	trace_print_last(cpu, 8);
 	WRITE_ONCE(rcu.stall_cpu, cpu);
 	WRITE_ONCE(rc->want_backtrace, 1);
 	if (cpu == cpu_id())

@@ -16,6 +16,7 @@
 #include "kernel/stall.h"
 #include "kernel/steal.h"
 #include "kernel/time.h"
+#include "kernel/trace.h"
 #include "mm/inval.h"
 #include <arch/ipi.h>
 #include <arch/machine.h>
@@ -96,11 +97,13 @@ static void thief_nmi(void)
 	WRITE_ONCE(t->until, t->ns ? start + t->ns : 0);
 	count(thefts);
 	owed = swmmu_owe(SWMMU_OWES_ALL);
+	trace(EV_THEFT_BEGIN, 0);
 	// A release: who sees it may take it that every access before the theft has been made.
 	store_release(&r->preempted, (u8)STEAL_PREEMPTED);
 	store_release(&t->state, (u32)THEFT_ROBBED);
 	be_away(t);
 	hypervisors_half(r, now_ns() - start);
+	trace(EV_THEFT_END, 0);
 	swmmu_owe(owed);
 	irqsoff_forgive(cycles() - start_cycles);
 	store_release(&t->state, (u32)THEFT_FREE);

@@ -10,6 +10,7 @@ typedef uint8_t u8;
 typedef uint16_t u16;
 typedef uint32_t u32;
 typedef uint64_t u64;
+typedef int32_t s32;
 typedef int64_t s64;
 typedef u64 paddr_t;	// a physical address
 typedef u64 vaddr_t;	// a virtual address of the user half

@@ -15,6 +15,7 @@
 #include "kernel/preempt.h"
 #include "kernel/spinlock.h"
 #include "kernel/time.h"
+#include "kernel/trace.h"
 #include <arch/ipi.h>
 
 static DEFINE_PER_CPU(struct xcall *, xcall_queue);
@@ -52,8 +53,10 @@ static void call_here(xcall_fn fn, void *arg)
 
 void xcall_interrupt(void)
 {
-	struct xcall *call = xchg(this_cpu_ptr(&xcall_queue), NULL), *fifo = NULL;
+	struct xcall *call, *fifo = NULL;
 
+	trace(EV_IPI_BEGIN, 0);
+	call = xchg(this_cpu_ptr(&xcall_queue), NULL);
 	while (call) {
 		struct xcall *next = call->next;
 
@@ -71,9 +74,12 @@ void xcall_interrupt(void)
 		if (READ_ONCE(call->busy))
 			store_release(&call->busy, 0);	// the caller's again; pairs with its cmpxchg
 		fn(arg);
-		if (pending)
-			fetch_sub(pending, 1);	// what fn did is visible before; pairs with the waiter's load_acquire
+		if (!pending)
+			continue;
+		trace(EV_IPI_ACKED, 0);
+		fetch_sub(pending, 1);	// what fn did is visible before; pairs with the waiter's load_acquire
 	}
+	trace(EV_IPI_END, 0);
 }
 
 // For the watchdog: a CPU that has not even taken its requests.
@@ -107,6 +113,7 @@ void xcall_one(unsigned cpu, xcall_fn fn, void *arg)
 	}
 	if (push(cpu, &call)) {
 		count(ipi_xcall);
+		trace(EV_IPI_SENT, cpu);
 		arch_send_ipi(cpu, IPI_XCALL);
 	}
 	preempt_enable();
@@ -131,8 +138,10 @@ void xcall_mask_start(const struct cpumask *mask, xcall_fn fn, void *arg)
 
 	for_each_cpu_in(cpu, &b->targets) {
 		b->call[cpu] = (struct xcall){ .fn = fn, .arg = arg, .pending = &b->pending };
-		if (push(cpu, &b->call[cpu]))
+		if (push(cpu, &b->call[cpu])) {
+			trace(EV_IPI_SENT, cpu);
 			cpumask_set(&kick, cpu);
+		}
 	}
 	if (!cpumask_empty(&kick)) {
 		count_add(ipi_xcall, cpumask_weight(&kick));
@@ -177,6 +186,7 @@ bool xcall_async(unsigned cpu, struct xcall *call)
 			fetch_sub(pending, 1);
 	} else if (push(cpu, call)) {
 		count(ipi_xcall);
+		trace(EV_IPI_SENT, cpu);
 		arch_send_ipi(cpu, IPI_XCALL);
 	}
 	preempt_enable();

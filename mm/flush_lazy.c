@@ -35,6 +35,7 @@
 #include "kernel/stall.h"
 #include "kernel/thread.h"
 #include "kernel/time.h"
+#include "kernel/trace.h"
 #include "kernel/xcall.h"
 #include "mm/pending.h"
 #include "mm/slab.h"
@@ -99,6 +100,7 @@ void lazy_sweep(void)
 	STALL(lazy_flushed, NULL, 0, 0);
 	if (MUTANT(lazy_late_generation))
 		posted = READ_ONCE(lazy.posted);
+	trace(EV_SWEEP, posted);
 	store_release(&c->swept, posted);
 }
 

@@ -33,6 +33,7 @@
 #include "kernel/preempt.h"
 #include "kernel/stall.h"
 #include "kernel/time.h"
+#include "kernel/trace.h"
 #include "mm/inval.h"
 #include "mm/tlb.h"
 #include <arch/ipi.h>
@@ -56,6 +57,7 @@ static void serve(void)
 
 	if (requested == READ_ONCE(n->served))
 		return;			// somebody else's NMI
+	trace(EV_NMI_BEGIN, 0);
 	count(flush_local);
 	count(flush_full);
 	if (!MUTANT(nmi_no_flush))
@@ -63,6 +65,7 @@ static void serve(void)
 	STALL(nmi_flushed, NULL, 0, 0);
 	if (MUTANT(nmi_late_ticket))
 		requested = load_acquire(&n->requested);
+	trace(EV_NMI_END, 0);
 	store_release(&n->served, requested);
 }
 NMI_HANDLER(serve);
@@ -74,8 +77,10 @@ static void flush_nmi(const struct flush *f, const struct cpumask *targets)
 	u64 *ticket = this_cpu_ptr(&nmi_flush)->ticket;
 	irqflags_t flags;
 
-	for_each_cpu_in(cpu, targets)
+	for_each_cpu_in(cpu, targets) {
+		trace(EV_NMI_SENT, cpu);
 		ticket[cpu] = fetch_add(&per_cpu(nmi_flush, cpu).requested, 1) + 1;
+	}
 	count_add(flush_nmi, cpumask_weight(targets));
 	arch_send_ipi_mask(targets, IPI_NMI);
 	flags = irq_save();		// flush here while the others do

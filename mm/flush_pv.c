@@ -27,6 +27,7 @@
 // table_free=ipi that is the bug of 2012 (docs/stolen-time.md).
 #include "kernel/counter.h"
 #include "kernel/steal.h"
+#include "kernel/trace.h"
 #include "kernel/xcall.h"
 #include "mm/swmmu.h"
 #include "mm/tlb.h"
@@ -41,6 +42,7 @@ static void flush_pv(const struct flush *f, const struct cpumask *targets)
 		if (steal_flush_later(cpu)) {
 			cpumask_clear(&running, cpu);
 			count(flush_pv_flagged);
+			trace(EV_PV_FLAGGED, cpu);
 			if (steal_owner() == STEAL_KVM)	// nobody here sees how it honours the flag
 				swmmu_vouch(cpu);
 		}

@@ -6,6 +6,7 @@
 #include "kernel/errno.h"
 #include "kernel/panic.h"
 #include "kernel/thread.h"
+#include "kernel/trace.h"
 #include "mm/flush_lazy.h"
 #include "mm/gather.h"
 #include "mm/huge.h"
@@ -266,6 +267,7 @@ static int unmap(struct space *s, vaddr_t va, u64 len, bool sync)
 
 	if (!space_range_ok(va, len, PAGE_SIZE))
 		return -EINVAL;
+	trace(EV_UNMAP_BEGIN, va);
 	mutex_lock(&s->lock);
 	err = space_cut(s, va, va + len);
 	if (!err) {
@@ -275,6 +277,7 @@ static int unmap(struct space *s, vaddr_t va, u64 len, bool sync)
 			lazy_settle(s, va, va + len);	// what others have unmapped there, and we did not find
 	}
 	mutex_unlock(&s->lock);
+	trace(EV_UNMAP_END, 0);
 	return err;
 }
 

@@ -52,6 +52,7 @@
 #include "kernel/panic.h"
 #include "kernel/rcu.h"
 #include "kernel/stall.h"
+#include "kernel/trace.h"
 #include "mm/space.h"
 
 STALL_DEFINE(switch_joining);	// the selector says union; old walkers may be left
@@ -171,9 +172,11 @@ static void walkers_to_union(struct change *c)
 		else
 			store_release(&s->policy, &policy_union);	// pairs with selected() in walk.c
 	}
+	trace(EV_SWITCH_STATE, 0);
 	STALL(switch_joining, c->only, 0, 0);
 	if (c->walkers && !MUTANT(switch_no_wait))
 		synchronize_rcu();
+	trace(EV_SWITCH_STATE, 1);
 	STALL(switch_union, c->only, 0, 0);
 }
 
@@ -186,6 +189,7 @@ static void freers_to_new(struct change *c)
 		WRITE_ONCE(s->backend, c->to.backend);
 		mutex_unlock(&s->lock);
 	}
+	trace(EV_SWITCH_STATE, 2);
 	STALL(switch_moved, c->only, 0, 0);
 }
 
@@ -209,6 +213,7 @@ static void drain_old(struct change *c)
 	FOR_EACH_POLICY(p)
 		if ((*p)->drain && was_policy_of_some(c, *p))
 			(*p)->drain();
+	trace(EV_SWITCH_STATE, 3);
 	STALL(switch_drained, c->only, 0, 0);
 }
 
@@ -217,6 +222,7 @@ static void walkers_to_new(struct change *c)
 {
 	for_each_changed(s, c)
 		store_release(&s->policy, c->to.policy);
+	trace(EV_SWITCH_STATE, 4);
 	STALL(switch_leaving, c->only, 0, 0);
 	if (c->walkers && !MUTANT(switch_no_last_wait))
 		synchronize_rcu();
@@ -238,10 +244,12 @@ static int change_pair(struct change *c)
 
 	if (err)
 		return err;
+	trace(EV_SWITCH_BEGIN, 0);
 	walkers_to_union(c);
 	freers_to_new(c);
 	drain_old(c);
 	walkers_to_new(c);
+	trace(EV_SWITCH_END, 0);
 	return 0;
 }
 

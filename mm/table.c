@@ -6,6 +6,7 @@
 #include "kernel/mutant.h"
 #include "kernel/panic.h"
 #include "kernel/spinlock.h"
+#include "kernel/trace.h"
 #include "mm/oracle.h"
 #include "mm/pending.h"
 #include "mm/swmmu.h"
@@ -34,6 +35,7 @@ void table_set_state(struct page *table, enum table_state from, enum table_state
 {
 	ASSERT(READ_ONCE(table->table_state) == from);
 	WRITE_ONCE(table->table_state, to);
+	trace_table(to, page_to_phys(table), table->table_level);
 	if (to == TABLE_UNLINKED)
 		count(tables_unlinked);
 }

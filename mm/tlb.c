@@ -8,6 +8,7 @@
 #include "kernel/panic.h"
 #include "kernel/stall.h"
 #include "kernel/thread.h"
+#include "kernel/trace.h"
 #include "kernel/xcall.h"
 
 DEFINE_PER_CPU(struct cpu_tlb, cpu_tlb);
@@ -196,6 +197,7 @@ static void flush_at_once(const struct flush *f, const struct cpumask *targets)
 // Preemption off.
 static void flush_begin(struct flush *f, struct cpumask *targets)
 {
+	trace(EV_FLUSH_BEGIN, f->start);
 	f->full = (f->end - f->start) >> level_shift(f->level) > TLB_RANGE_MAX;
 	// Full barrier between the change of the entries and the reading of the masks: pairs with tlb_join(),
 	// tlb_unlazy() and, for walkers' masks, the policy's enter.
@@ -213,6 +215,7 @@ void tlb_flush(struct space *s, vaddr_t start, vaddr_t end, int level, bool free
 	preempt_disable();
 	flush_begin(&f, &targets);
 	flush_at_once(&f, &targets);
+	trace(EV_FLUSH_END, 0);
 	preempt_enable();
 }
 
@@ -229,6 +232,7 @@ bool tlb_flush_gathered(struct gather *g)
 	deferred = g->may_defer && b->defer && b->defer(g, &f, &targets);
 	if (!deferred)
 		flush_at_once(&f, &targets);
+	trace(EV_FLUSH_END, deferred);
 	preempt_enable();
 	return deferred;
 }

@@ -4,6 +4,7 @@
 #include "kernel/counter.h"
 #include "kernel/errno.h"
 #include "kernel/panic.h"
+#include "kernel/trace.h"
 #include "mm/tlb.h"
 #include "mm/walk_body.h"
 
@@ -40,7 +41,9 @@ unsigned walk_pin_fast(struct space *s, vaddr_t va, unsigned n, bool write, stru
 	ASSERT(!in_nmi());
 	preempt_disable();
 	walk_count(s, n);
+	trace(EV_WALK_BEGIN, va);
 	got = selected(s)->walk(s, va, n, write, pages);
+	trace(EV_WALK_END, got);
 	preempt_enable();
 	if (CHECK)
 		count_add(walks_fast, got);
@@ -82,7 +85,9 @@ int walk_pin(struct space *s, vaddr_t va, bool write, struct page **page)
 	ASSERT_MAY_SLEEP();
 	preempt_disable();
 	walk_count(s, 1);
+	trace(EV_WALK_BEGIN, va);
 	got = selected(s)->walk_one(s, va, write, page);
+	trace(EV_WALK_END, got);
 	preempt_enable();
 	if (unlikely(!got))
 		return walk_slow(s, va, write, page);

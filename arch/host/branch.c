@@ -1,0 +1,8 @@
+// SPDX-License-Identifier: MIT
+// A process does not rewrite its code: a flag.
+#include "kernel/atomic.h"
+#include <arch/branch.h>
+
+u32 host_branch;
+
+void arch_branch_switch(bool on) { WRITE_ONCE(host_branch, on); }

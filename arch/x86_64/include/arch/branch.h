@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: MIT
+// Contract: one branch that is switched while the system runs, and costs nothing while it is off: a NOP that becomes a
+// jump. There is one, for kernel/trace.h.
+#pragma once
+#include "kernel/types.h"
+
+struct branch_site {
+	u8 *at;			// five bytes of code
+	const u8 *to;
+};
+
+// 0f 1f 44 00 00 is the NOP of five bytes that Intel and AMD recommend.
+static __always_inline bool arch_branch_on(void)
+{
+	__asm__ goto("1: .byte 0x0f, 0x1f, 0x44, 0x00, 0x00\n\t"
+		     ".pushsection branch_sites, \"a\"\n\t"
+		     ".quad 1b, %l[on]\n\t"
+		     ".popsection" : : : : on);
+	return false;
+on:
+	return true;
+}
+
+// All of them, on all CPUs. On return every CPU executes the new code. One caller at a time. Thread context, preemption
+// on; waits for a CPU that is robbed of its processor by the thief.
+void arch_branch_switch(bool on);

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: MIT
+// Short scenes that are recorded (kernel/trace.h): one unmap, one grace period, one switch, with other CPUs in the space.
+#pragma once
+#include "kernel/cpumask.h"
+#include "kernel/trace.h"
+#include "mm/policy.h"
+
+struct trace_scene {
+	const char *name;
+	const char *policy, *flush;	// of the space
+};
+extern const struct trace_scene trace_scenes[];
+extern const unsigned nr_trace_scenes;
+
+// What was recorded on all CPUs, in order of time.
+struct trace_log {
+	struct trace_record *records;	// NULL: nothing
+	unsigned n;
+	u64 lost;		// overwritten or dropped
+	u64 cycles;		// from its first event to its last, walks apart
+	struct cpumask company;	// CPUs that had the space loaded, the unmapper's not among them
+};
+
+// Why it cannot be played on this machine; NULL: it can.
+const char *trace_scene_missing(const struct trace_scene *s);
+// Play and record it, on the calling thread's CPU and up to three others. False: no memory. The log is dropped by
+// trace_log_drop().
+bool trace_scene_play(const struct trace_scene *s, struct trace_log *log);
+void trace_log_drop(struct trace_log *log);

@@ -135,14 +135,12 @@ void gather_moved(struct gather *g, vaddr_t va, int level)
 
 static void put_leaves(struct gathered *t)
 {
-	for (unsigned i = 0; i < t->nr_inline; i++)
-		page_put(t->inline_leaves[i]);
+	page_put_many(t->inline_leaves, t->nr_inline);
 	while (t->batches) {
 		struct leaf_batch *b = t->batches;
 
 		t->batches = b->next;
-		for (u64 i = 0; i < b->nr; i++)
-			page_put(b->leaves[i]);
+		page_put_many(b->leaves, (unsigned)b->nr);
 		page_put(virt_to_page(b));
 	}
 }

@@ -47,7 +47,7 @@ void table_put_back(struct page *table)
 void table_deposit(struct page *table, const struct table_policy *policy)
 {
 	ASSERT(READ_ONCE(table->table_state) == TABLE_QUIESCED);
-	ASSERT(table->private == PT_ENTRIES);	// full, and so not TABLE_CREDITED
+	ASSERT(table->private == PT_ENTRIES);	// full, which is neither TABLE_CREDITED nor TABLE_EMPTIED
 	count(tables_kept);
 	if (!CHECK)
 		return;
@@ -107,7 +107,6 @@ static struct {
 } quarantine = { .lock = SPINLOCK_INIT("quarantine", RANK_SLAB) };
 
 MUTANT_DEFINE(quarantine_no_grace_period);
-MUTANT_DECLARE(discard_no_recheck);
 
 static void quarantine_leave(struct page *table)
 {
@@ -170,18 +169,12 @@ void table_quarantine_drain(void)
 
 u64 table_quarantine_count(void) { return READ_ONCE(quarantine.count); }
 
-// Whose entries were counted down to none, but for a root, half of which is the kernel's.
-static __always_inline bool emptied(const struct page *table)
-{
-	return table->private == TABLE_CREDITED && table->table_level < PT_LEVELS;
-}
-
 // FREE it is: does anybody still read it?
 static void inspect(struct page *table, const struct table_policy *policy)
 {
 	bool hit;
 
-	ASSERT(!emptied(table) || page_is_zero(table) || MUTANT(tree_lower_entry_left) || MUTANT(discard_no_recheck));
+	ASSERT(!(table->private & TABLE_EMPTIED) || page_is_zero(table));
 	smp_mb();	// FREE is visible before the slots are read: pairs with oracle_publish()
 	STALL(table_freeing, NULL, 0, table->table_level);
 	hit = oracle_table_freed(table, policy) | swmmu_table_freed(table, policy);
@@ -198,13 +191,13 @@ static __always_inline void table_die(struct page *table, const struct table_pol
 	count_free(table->table_level);
 	if (CHECK)
 		inspect(table, policy);
-	else if (emptied(table))
+	else if (table->private & TABLE_EMPTIED)
 		page_set_zeroed(table);
 }
 
 void table_free(struct page *table, const struct table_policy *policy)
 {
-	bool credited = table->private == TABLE_CREDITED;	// the descriptor may soon be another's
+	bool credited = table->private & TABLE_CREDITED;	// the descriptor may soon be another's
 
 	table_die(table, policy);
 	if (!CHECK)
@@ -218,7 +211,7 @@ void tables_free(struct page *const *tables, unsigned n, const struct table_poli
 	unsigned credits = 0;
 
 	for (unsigned i = 0; i < n; i++) {
-		credits += tables[i]->private == TABLE_CREDITED;
+		credits += tables[i]->private & TABLE_CREDITED;
 		table_set_state(tables[i], TABLE_FLUSHED, TABLE_QUIESCED);
 		table_die(tables[i], policy);
 	}

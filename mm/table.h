@@ -8,8 +8,11 @@
 struct gather;
 
 MUTANT_DECLARE(tree_lower_entry_left);	// an entry that names a table is left as it was when its own table goes, too
+MUTANT_DECLARE(discard_no_recheck);	// a table that was empty when its leaves were dropped is detached without a second look
 
-enum { TABLE_CREDITED = 1 };	// page.private of a table that was unlinked to be freed: it holds a credit (mm/pending.h)
+// page.private of a table that was unlinked to be freed: it holds a credit (mm/pending.h); it holds no entry, and so is all
+// zero (a root has the kernel's half).
+enum { TABLE_CREDITED = 1 << 0, TABLE_EMPTIED = 1 << 1 };
 
 // A zeroed LIVE table, or NULL.
 struct page *table_alloc(int level);

@@ -43,17 +43,22 @@ static inline void cpumask_or_acquire(struct cpumask *to, const struct cpumask *
 }
 static inline bool cpumask_empty(const struct cpumask *m)
 {
+	u64 any = 0;
+
 	for (int i = 0; i < CPUMASK_WORDS; i++)
-		if (READ_ONCE(m->w[i]))
-			return false;
-	return true;
+		any |= READ_ONCE(m->w[i]);
+	return !any;
 }
 static inline unsigned cpumask_weight(const struct cpumask *m)
 {
 	unsigned n = 0;
 
-	for (int i = 0; i < CPUMASK_WORDS; i++)
-		n += (unsigned)__builtin_popcountll(READ_ONCE(m->w[i]));
+	for (int i = 0; i < CPUMASK_WORDS; i++) {
+		u64 w = READ_ONCE(m->w[i]);
+
+		if (w)		// most are 0, and the builtin is a call
+			n += (unsigned)__builtin_popcountll(w);
+	}
 	return n;
 }
 // The first member >= from, or NR_CPUS.

@@ -52,12 +52,12 @@ void *memset(void *to, int c, size_t n)
 	u64 pattern = (u8)c * 0x0101010101010101ull;
 	u8 *d = to;
 
-	for (; n >= 4 * WORD; n -= 4 * WORD, d += 4 * WORD) {
-		((word *)d)[0] = pattern;
-		((word *)d)[1] = pattern;
-		((word *)d)[2] = pattern;
-		((word *)d)[3] = pattern;
-	}
+	for (; n >= 16 * WORD; n -= 16 * WORD, d += 16 * WORD)
+#pragma GCC unroll 16
+		for (int i = 0; i < 16; i++)
+			((word *)d)[i] = pattern;
+	for (; n >= WORD; n -= WORD, d += WORD)
+		*(word *)d = pattern;
 	while (n--)
 		*d++ = (u8)c;
 	return to;

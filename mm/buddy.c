@@ -94,14 +94,13 @@ struct page *buddy_alloc(unsigned order)
 	return head;
 }
 
-unsigned buddy_alloc_many(struct list *to, unsigned n)
+unsigned buddy_alloc_many(struct page **to, unsigned n)
 {
 	irqflags_t flags = spin_lock_irqsave(&lock);
-	struct page *p;
 	unsigned got;
 
-	for (got = 0; got < n && (p = take(0)); got++)
-		list_push_back(to, &p->link);
+	for (got = 0; got < n && (to[got] = take(0)); got++)
+		;
 	spin_unlock_irqrestore(&lock, flags);
 	return got;
 }
@@ -114,14 +113,17 @@ void buddy_free(struct page *head, unsigned order)
 	spin_unlock_irqrestore(&lock, flags);
 }
 
-void buddy_free_many(struct list *frames)
-{
-	irqflags_t flags = spin_lock_irqsave(&lock);
-	struct list *l;
+#define FREE_AT_ONCE 32	// so many while interrupts stay off
 
-	while ((l = list_pop_front(frames)))
-		give(list_entry(l, struct page, link), 0);
-	spin_unlock_irqrestore(&lock, flags);
+void buddy_free_ring(struct page *const *ring, u32 mask, u32 at, u32 n)
+{
+	while (n) {
+		irqflags_t flags = spin_lock_irqsave(&lock);
+
+		for (u32 i = MIN(n, (u32)FREE_AT_ONCE); i; i--, n--)
+			give(ring[at++ & mask], 0);
+		spin_unlock_irqrestore(&lock, flags);
+	}
 }
 
 u64 buddy_free_count(void) { return READ_ONCE(free_frames); }

@@ -52,10 +52,11 @@ void gather_begin(struct gather *g, struct space *s)
 	ASSERT(mutex_held(&s->lock));
 	g->space = s;
 	g->may_defer = false;
+	g->credits = 0;
 	gather_reset(g);
 }
 
-static void gather_reach(struct gather *g, vaddr_t va, int level)
+static __always_inline void gather_reach(struct gather *g, vaddr_t va, int level)
 {
 	vaddr_t start = ALIGN_DOWN(va, level_size(level));
 
@@ -63,7 +64,7 @@ static void gather_reach(struct gather *g, vaddr_t va, int level)
 	g->reach_end = MAX(g->reach_end, start + level_size(level));
 }
 
-static void gather_range(struct gather *g, vaddr_t va, int level)
+static __always_inline void gather_range(struct gather *g, vaddr_t va, int level)
 {
 	vaddr_t start = ALIGN_DOWN(va, level_size(level));
 
@@ -76,36 +77,67 @@ static void gather_range(struct gather *g, vaddr_t va, int level)
 
 void gather_changed(struct gather *g, vaddr_t va, int level) { gather_range(g, va, level); }
 
-void gather_leaf(struct gather *g, struct page *head, vaddr_t va, int level)
+// Leaves beyond the inline ones need a batch with room. False: no memory.
+static bool gather_batch(struct gathered *t)
+{
+	struct page *frame = page_alloc(0, PAGE_KERNEL, 0);
+	struct leaf_batch *b;
+
+	if (!frame)
+		return false;
+	b = page_to_virt(frame);
+	b->next = t->batches;
+	b->nr = 0;
+	t->batches = b;
+	return true;
+}
+
+struct page **gather_room(struct gather *g, unsigned *n)
 {
 	struct gathered *t = &g->taken;
 	struct leaf_batch *b = t->batches;
 
-	gather_range(g, va, level);
-	if (t->nr_inline == GATHER_INLINE && (!b || b->nr == ARRAY_SIZE(b->leaves))) {
-		struct page *frame = page_alloc(0, PAGE_KERNEL, 0);
-
-		if (!frame) {		// no memory to collect in: finish what there is, and hold nothing up
-			g->may_defer = false;
-			gather_flush(g);
-			gather_range(g, va, level);
-		} else {
-			b = page_to_virt(frame);
-			b->next = t->batches;
-			b->nr = 0;
-			t->batches = b;
-		}
+	if (t->nr_inline == GATHER_INLINE && (!b || b->nr == ARRAY_SIZE(b->leaves)) && !gather_batch(t)) {
+		g->may_defer = false;	// no memory to collect in: finish what there is, and hold nothing up
+		gather_flush(g);
 	}
-	t->nr_frames += 1u << (level - 1) * PT_BITS;
-	if (t->nr_inline < GATHER_INLINE)
-		t->inline_leaves[t->nr_inline++] = head;
-	else
-		b->leaves[b->nr++] = head;
+	if (t->nr_inline < GATHER_INLINE) {
+		*n = GATHER_INLINE - t->nr_inline;
+		return t->inline_leaves + t->nr_inline;
+	}
+	b = t->batches;
+	*n = (unsigned)(ARRAY_SIZE(b->leaves) - b->nr);
+	return b->leaves + b->nr;
 }
+
+void gather_leaves(struct gather *g, unsigned n, vaddr_t first, vaddr_t last, int level)
+{
+	struct gathered *t = &g->taken;
+
+	gather_range(g, first, level);
+	if (first != last)
+		gather_range(g, last, level);
+	t->nr_frames += n << (level - 1) * PT_BITS;
+	if (t->nr_inline < GATHER_INLINE)
+		t->nr_inline += n;
+	else
+		t->batches->nr += n;
+}
+
+// As many as one page's tables need, so that one page costs the pool's lines two writes, not six.
+#define CREDITS_AT_ONCE (PT_LEVELS - 1)
 
 void gather_reserve(struct gather *g)
 {
-	if (likely(pending_try(1)))
+	if (g->credits) {
+		g->credits--;
+		return;
+	}
+	if (likely(pending_try(CREDITS_AT_ONCE))) {
+		g->credits = CREDITS_AT_ONCE - 1;
+		return;
+	}
+	if (pending_try(1))
 		return;
 	g->may_defer = false;	// what we have collected ourselves may be what we are to wait for
 	gather_flush(g);
@@ -114,10 +146,13 @@ void gather_reserve(struct gather *g)
 
 void gather_table(struct gather *g, struct page *table, vaddr_t va)
 {
+	bool emptied;
+
 	table_set_state(table, TABLE_LIVE, TABLE_UNLINKED);
 	if (MUTANT(gather_forgets_level) && table->table_level == 2)
 		return;
-	table->private = TABLE_CREDITED;
+	emptied = table->table_level < PT_LEVELS && !MUTANT(tree_lower_entry_left) && !MUTANT(discard_no_recheck);
+	table->private = TABLE_CREDITED | (emptied ? TABLE_EMPTIED : 0);
 	// The paging-structure caches may hold the entry even if no leaf was ever present: any address under it will do.
 	gather_range(g, va, 1);
 	gather_reach(g, va, table->table_level + 1);
@@ -135,14 +170,12 @@ void gather_moved(struct gather *g, vaddr_t va, int level)
 
 static void put_leaves(struct gathered *t)
 {
-	for (unsigned i = 0; i < t->nr_inline; i++)
-		page_put(t->inline_leaves[i]);
+	page_put_many(t->inline_leaves, t->nr_inline);
 	while (t->batches) {
 		struct leaf_batch *b = t->batches;
 
 		t->batches = b->next;
-		for (u64 i = 0; i < b->nr; i++)
-			page_put(b->leaves[i]);
+		page_put_many(b->leaves, (unsigned)b->nr);
 		page_put(virt_to_page(b));
 	}
 }
@@ -175,4 +208,6 @@ void gather_end(struct gather *g)
 {
 	gather_flush(g);
 	ASSERT(list_empty(&g->taken.tables));
+	if (g->credits)
+		pending_put(g->credits);
 }

@@ -29,12 +29,17 @@ struct gather {
 	vaddr_t reach_start, reach_end;	// the same, with all that freed tables covered
 	u8 level;		// smallest leaf level in it
 	bool flush, freed_tables;
+	u8 credits;		// taken for tables that are yet to be unlinked (mm/pending.h)
 	bool may_defer;		// unmap and exit: other CPUs may reach the old pages for a while (flush_backend.defer)
 	struct gathered taken;
 };
 
 void gather_begin(struct gather *g, struct space *s);
-void gather_leaf(struct gather *g, struct page *head, vaddr_t va, int level);	// its reference now is the gather's
+// Places for the leaves that are cleared next, at least one: `*n` of them. May flush and give away what was collected so far.
+struct page **gather_room(struct gather *g, unsigned *n);
+// n > 0 leaves of that level were cleared, the first of them at `first`, the last at `last`; their heads, whose references
+// now are the gather's, stand in the room.
+void gather_leaves(struct gather *g, unsigned n, vaddr_t first, vaddr_t last, int level);
 void gather_changed(struct gather *g, vaddr_t va, int level);	// a leaf lost a permission: flush, nothing to free
 // Before an entry that names a table is exchanged: the table may be among those that wait to be freed. May sleep; may flush
 // and give away what was collected so far.

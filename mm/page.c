@@ -28,41 +28,73 @@ void alloc_error(const char *what, const void *object)
 	hook(what, object);
 }
 
+bool page_is_zero(const struct page *p)
+{
+	const u64 *words = page_to_virt(p);
+
+	for (unsigned i = 0; i < PAGE_SIZE / sizeof(u64); i++)
+		if (words[i])
+			return false;
+	return true;
+}
+
+// The frame's next life begins. What firmware and boot loader left behind goes with the first one: an emulator is slow at
+// every write to a page in which it has once run code, until all of that code is overwritten. (Not of the largest blocks,
+// which would take long.)
+static __always_inline void begin_life(struct page *p, unsigned order, bool zero)
+{
+	u32 birth = p->birth;
+
+	if (zero || (unlikely(!birth) && order <= PT_BITS)) {
+		bool written = CHECK && p->zeroed && !page_is_zero(p);
+
+		if (written)
+			alloc_error("a free frame was written to", p);
+		if (!p->zeroed || written)
+			memset(page_to_virt(p), 0, PAGE_SIZE);
+	}
+	WRITE_ONCE(p->zeroed, false);
+	WRITE_ONCE(p->birth, birth + 1);
+}
+
 // The block is ours alone (count 0): make a head and its tails. A walker may look at any field meanwhile, and the only
 // thing that it can do with what it sees is a page_try_get() that fails, or a second look at page_head() that differs.
-// True: some frame of the block is given out for the first time since boot.
-static bool prepare(struct page *head, unsigned order, enum page_kind kind)
+static __always_inline void prepare(struct page *head, unsigned order, enum page_kind kind, bool zero)
 {
 	struct page *end = head + (1ull << order);
-	bool first = !head->birth;
 
 	for (struct page *p = head + 1; p < end; p++) {
 		WRITE_ONCE(p->head_off, (u32)(p - head));
 		store_release(&p->kind, PAGE_TAIL);	// after the offset: pairs with page_head(), which reads it first
 		WRITE_ONCE(p->order, 0);
-		first |= !p->birth;
-		WRITE_ONCE(p->birth, p->birth + 1);
+		begin_life(p, order, zero);
 	}
+	begin_life(head, order, zero);
 	WRITE_ONCE(head->kind, kind);
 	WRITE_ONCE(head->table_state, TABLE_NONE);
 	WRITE_ONCE(head->table_level, 0);
-	WRITE_ONCE(head->birth, head->birth + 1);
 	WRITE_ONCE(head->private, 0);
 	list_init(&head->link);
-	return first;
 }
 
-static struct page *take(unsigned order)
+static __noinline struct page *take_after_drain(unsigned order)
 {
-	struct page *p = order ? buddy_alloc(order) : pcp_alloc();
+	struct page *p = NULL;
 
-	if (!p && pcp_drain_this_cpu())		// single frames that may merge
+	if (pcp_drain_this_cpu())		// single frames that may merge
 		p = order ? buddy_alloc(order) : pcp_alloc();
 	if (!p && preemptible() && pcp_count()) {
 		page_drain();
 		p = order ? buddy_alloc(order) : pcp_alloc();
 	}
 	return p;
+}
+
+static __always_inline struct page *take(unsigned order)
+{
+	struct page *p = order ? buddy_alloc(order) : pcp_alloc();
+
+	return likely(p) ? p : take_after_drain(order);
 }
 
 struct page *page_alloc(unsigned order, enum page_kind kind, unsigned flags)
@@ -77,18 +109,15 @@ struct page *page_alloc(unsigned order, enum page_kind kind, unsigned flags)
 	head = take(order);
 	if (!head)
 		return NULL;
-	// What firmware and boot loader left behind goes, too: an emulator is slow at every write to a page in which it has
-	// once run code, until all of that code is overwritten. (Not of the largest blocks, which would take long.)
-	if ((prepare(head, order, kind) && order <= PT_BITS) || flags & PG_ZERO)
-		memset(page_to_virt(head), 0, PAGE_SIZE << order);
+	prepare(head, order, kind, flags & PG_ZERO);
 	old = fetch_add(&head->refs, 1);	// a full barrier: who gets a reference sees all of the above
 	if (unlikely(old))
 		panic("memory: frame %p was free with count %u", (void *)head, old);
 	return head;
 }
 
-// The count has dropped to 0: nobody else has a way to this block.
-static void release(struct page *head)
+// The count has dropped to 0: nobody else has a way to this block. True: it is a single frame, and the caller's to keep.
+static __always_inline bool release(struct page *head)
 {
 	unsigned order = READ_ONCE(head->order);
 	enum page_kind kind = READ_ONCE(head->kind);
@@ -97,15 +126,28 @@ static void release(struct page *head)
 		panic("memory: last reference to frame %p of kind %d dropped", (void *)head, kind);
 	if (kind == PAGE_ANON)
 		swmmu_page_freed(head, order);
-	if (!order) {
-		pcp_free(head);
-		return;
-	}
+	if (likely(!order))
+		return true;
 	for (struct page *p = head + 1; p < head + (1ull << order); p++) {
 		WRITE_ONCE(p->order, ORDER_INSIDE);
 		WRITE_ONCE(p->kind, PAGE_FREE);
 	}
 	buddy_free(head, order);
+	return false;
+}
+
+// Drop one reference. True: that was the last, and the frame is a single one, which is the caller's now.
+static __always_inline bool drop(struct page *head)
+{
+	u32 old = fetch_sub(&head->refs, 1);
+
+	if (likely(old == 1))
+		return release(head);
+	if (unlikely(!old)) {
+		fetch_add(&head->refs, 1);
+		alloc_error("double free of a page frame", head);
+	}
+	return false;
 }
 
 void page_get(struct page *p)
@@ -118,16 +160,23 @@ void page_get(struct page *p)
 
 void page_put(struct page *head)
 {
-	u32 old = fetch_sub(&head->refs, 1);
+	if (drop(head))
+		pcp_free(head);
+}
 
-	if (likely(old > 1))
-		return;
-	if (likely(old == 1)) {
-		release(head);
-		return;
+void page_put_many(struct page *const *heads, unsigned n)
+{
+	struct page *last[PCP_FREE_MOST];
+	unsigned nr = 0;
+
+	for (unsigned i = 0; i < n; i++) {
+		if (drop(heads[i]))
+			last[nr++] = heads[i];
+		if (nr == ARRAY_SIZE(last) || (nr && i + 1 == n)) {
+			pcp_free_many(last, nr);
+			nr = 0;
+		}
 	}
-	fetch_add(&head->refs, 1);
-	alloc_error("double free of a page frame", head);
 }
 
 // With the count frozen at 0 no walker can take the head, and tails have had none all along. A walker that had looked

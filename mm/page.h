@@ -28,6 +28,7 @@ struct page {
 	u32 head_off;		// PAGE_TAIL: distance to the head, in frames
 	u64 private;		// the owner's
 	struct list link;	// the owner's; free lists while free
+	bool zeroed;		// a free frame: all its bytes are 0, so that who wants zeroes need not write them
 	union {
 		struct rcu_head rcu;	// the owner's
 		struct {		// PAGE_SLAB, under the cache's lock
@@ -72,6 +73,10 @@ static __always_inline bool page_try_get(struct page *head)
 	return true;
 }
 void page_put(struct page *head);		// the last one frees. Any context but NMI
+void page_put_many(struct page *const *heads, unsigned n);	// the same for each of them
+// The caller is about to put its reference; nobody writes to the single frame any more, and all its bytes are 0.
+static __always_inline void page_set_zeroed(struct page *p) { WRITE_ONCE(p->zeroed, true); }
+bool page_is_zero(const struct page *p);	// looks at every byte
 // A block of which the caller holds the only reference becomes 2^order single frames with count 1 each (false: others
 // hold references). Freezes the count meanwhile.
 bool page_split(struct page *head);

@@ -94,11 +94,26 @@ int region_split_at(struct space *s, vaddr_t start, vaddr_t end)
 	return err;
 }
 
+bool region_is_cut(struct space *s, vaddr_t start, vaddr_t end)
+{
+	list_for_each(it, &s->regions) {
+		struct region *r = list_entry(it, struct region, link);
+
+		if (r->start >= end)
+			break;
+		if ((r->start < start && start < r->end) || end < r->end)
+			return true;
+	}
+	return false;
+}
+
 void region_remove_range(struct space *s, vaddr_t start, vaddr_t end)
 {
 	list_for_each_safe(it, &s->regions) {
 		struct region *r = list_entry(it, struct region, link);
 
+		if (r->start >= end)
+			break;
 		if (r->start >= start && r->end <= end)
 			region_free(r);
 	}

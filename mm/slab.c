@@ -3,7 +3,10 @@
 // front.
 //
 //	slab_alloc/slab_free  <->  this CPU's list  <- batches, c->lock ->  slabs with a free object (c->partial)  <->  page_alloc
-//	                           IRQs off only                            full slabs are on no list
+//	                           interrupts on                            full slabs are on no list
+//
+// A CPU's list belongs to it, under the discipline of mm/page_pcp.c: preemption off, and `busy` set meanwhile. An
+// interrupt that finds `busy` goes to the slabs.
 //
 // An object's slab is found through its frame's descriptor: the head of its block is PAGE_SLAB, .private names the
 // cache.
@@ -35,6 +38,7 @@ struct slab_cache {
 struct slab_cpu {
 	void *free;
 	u32 count;
+	u32 busy;
 };
 
 static struct slab_cache caches[SLAB_CACHES];
@@ -116,14 +120,14 @@ static bool grow(struct slab_cache *c)
 	return true;
 }
 
-// Lock held: move one object from a slab to the list.
-static bool take_one(struct slab_cache *c, struct slab_cpu *list)
+// Lock held: an object out of a slab. NULL: no slab has any.
+static void *take_one(struct slab_cache *c)
 {
 	struct page *slab;
 	void *obj;
 
 	if (list_empty(&c->partial))
-		return false;
+		return NULL;
 	slab = list_first(&c->partial, struct page, link);
 	obj = slab->slab.free;
 	slab->slab.free = *link_of(c, obj);
@@ -131,21 +135,15 @@ static bool take_one(struct slab_cache *c, struct slab_cpu *list)
 		c->empty--;
 	if (!slab->slab.free)
 		list_remove(&slab->link);
-	*link_of(c, obj) = list->free;
-	list->free = obj;
-	WRITE_ONCE(list->count, list->count + 1);
 	WRITE_ONCE(c->out, c->out + 1);
-	return true;
+	return obj;
 }
 
-// Lock held: move one object from the list to its slab; slabs that are no longer wanted go to `spare`.
-static void give_one(struct slab_cache *c, struct slab_cpu *list, struct list *spare)
+// Lock held: an object back into its slab; slabs that are no longer wanted go to `spare`.
+static void give_one(struct slab_cache *c, void *obj, struct list *spare)
 {
-	void *obj = list->free;
 	struct page *slab = page_head(virt_to_page(obj));
 
-	list->free = *link_of(c, obj);
-	WRITE_ONCE(list->count, list->count - 1);
 	WRITE_ONCE(c->out, c->out - 1);
 	if (!slab->slab.free)
 		list_push_front(&c->partial, &slab->link);
@@ -170,42 +168,102 @@ static void put_slabs(struct list *spare)
 		page_put(list_entry(l, struct page, link));
 }
 
-// IRQs off.
-static void refill(struct slab_cache *c, struct slab_cpu *list)
+// ---- This CPU's list ------------------------------------------------------------------------------------------------
+
+// NULL: an interrupt has come in the middle of a change.
+static __always_inline struct slab_cpu *enter(struct slab_cache *c)
 {
-	spin_lock(&c->lock);
-	for (u32 n = c->limit / 2; n && take_one(c, list); n--)
-		;
-	spin_unlock(&c->lock);
+	struct slab_cpu *list;
+
+	preempt_disable();
+	list = this_list(c);
+	if (unlikely(READ_ONCE(list->busy))) {
+		preempt_enable();
+		return NULL;
+	}
+	WRITE_ONCE(list->busy, 1);
+	barrier();	// an interrupt finds either all of a change or `busy`
+	return list;
 }
 
-// IRQs off.
-static void give_back(struct slab_cache *c, struct slab_cpu *list, u32 n)
+static __always_inline void leave(struct slab_cpu *list)
+{
+	barrier();	// as in enter()
+	WRITE_ONCE(list->busy, 0);
+	preempt_enable();
+}
+
+static __always_inline void push(struct slab_cache *c, struct slab_cpu *list, void *obj)
+{
+	*link_of(c, obj) = list->free;
+	list->free = obj;
+	WRITE_ONCE(list->count, list->count + 1);
+}
+
+static __always_inline void *pop(struct slab_cache *c, struct slab_cpu *list)
+{
+	void *obj = list->free;
+
+	list->free = *link_of(c, obj);
+	WRITE_ONCE(list->count, list->count - 1);
+	return obj;
+}
+
+static __noinline void refill(struct slab_cache *c, struct slab_cpu *list)
+{
+	irqflags_t flags = spin_lock_irqsave(&c->lock);
+	void *obj;
+
+	for (u32 n = c->limit / 2; n && (obj = take_one(c)); n--)
+		push(c, list, obj);
+	spin_unlock_irqrestore(&c->lock, flags);
+}
+
+static __noinline void give_back(struct slab_cache *c, struct slab_cpu *list, u32 n)
 {
 	struct list spare;
+	irqflags_t flags;
 
 	list_init(&spare);
-	spin_lock(&c->lock);
+	flags = spin_lock_irqsave(&c->lock);
 	while (n--)
-		give_one(c, list, &spare);
-	spin_unlock(&c->lock);
+		give_one(c, pop(c, list), &spare);
+	spin_unlock_irqrestore(&c->lock, flags);
 	put_slabs(&spare);
 }
 
-static void *take_object(struct slab_cache *c)
+static __noinline void *take_from_slabs(struct slab_cache *c)
 {
-	irqflags_t flags = irq_save();
-	struct slab_cpu *list = this_list(c);
+	irqflags_t flags = spin_lock_irqsave(&c->lock);
+	void *obj = take_one(c);
+
+	spin_unlock_irqrestore(&c->lock, flags);
+	return obj;
+}
+
+static __noinline void give_to_slabs(struct slab_cache *c, void *obj)
+{
+	struct list spare;
+	irqflags_t flags;
+
+	list_init(&spare);
+	flags = spin_lock_irqsave(&c->lock);
+	give_one(c, obj, &spare);
+	spin_unlock_irqrestore(&c->lock, flags);
+	put_slabs(&spare);
+}
+
+static __always_inline void *take_object(struct slab_cache *c)
+{
+	struct slab_cpu *list = enter(c);
 	void *obj;
 
-	if (!list->free)
+	if (unlikely(!list))
+		return take_from_slabs(c);
+	if (unlikely(!list->free))
 		refill(c, list);
-	obj = list->free;
-	if (obj) {
-		list->free = *link_of(c, obj);
-		WRITE_ONCE(list->count, list->count - 1);
-	}
-	irq_restore(flags);
+	obj = list->free ? pop(c, list) : NULL;
+	leave(list);
 	return obj;
 }
 
@@ -235,7 +293,6 @@ static bool belongs(const struct slab_cache *c, void *obj)
 
 void slab_free(struct slab_cache *c, void *obj)
 {
-	irqflags_t flags;
 	struct slab_cpu *list;
 
 	ASSERT(!in_nmi());
@@ -245,14 +302,15 @@ void slab_free(struct slab_cache *c, void *obj)
 	}
 	if (!slab_check_free(obj, c->size))
 		return;
-	flags = irq_save();
-	list = this_list(c);
-	*link_of(c, obj) = list->free;
-	list->free = obj;
-	WRITE_ONCE(list->count, list->count + 1);
+	list = enter(c);
+	if (unlikely(!list)) {
+		give_to_slabs(c, obj);
+		return;
+	}
+	push(c, list, obj);
 	if (unlikely(list->count > c->limit))
 		give_back(c, list, c->limit / 2);
-	irq_restore(flags);
+	leave(list);
 }
 
 u64 slab_in_use(struct slab_cache *c)
@@ -264,19 +322,29 @@ u64 slab_in_use(struct slab_cache *c)
 	return n;
 }
 
-static void shrink_interrupt(void *unused)
+static void shrink_interrupt(void *again)
 {
-	for_each_cache(c)
-		give_back(c, this_list(c), this_list(c)->count);
+	for_each_cache(c) {
+		struct slab_cpu *list = this_list(c);
+
+		if (READ_ONCE(list->busy))
+			fetch_add((u32 *)again, 1);
+		else
+			give_back(c, list, list->count);
+	}
 }
 
 void slab_shrink(void)
 {
 	struct cpumask all;
+	u32 again;
 
 	ASSERT_MAY_SLEEP();
-	cpumask_copy(&all, &cpus_online);
-	xcall_mask(&all, shrink_interrupt, NULL);
+	do {
+		WRITE_ONCE(again, 0);
+		cpumask_copy(&all, &cpus_online);
+		xcall_mask(&all, shrink_interrupt, &again);
+	} while (READ_ONCE(again));
 	for_each_cache(c) {
 		struct list spare;
 		irqflags_t flags;

@@ -251,8 +251,11 @@ int space_map(struct space *s, vaddr_t va, u64 len, unsigned prot, int level, un
 // Boundaries of regions and of pages at start and end.
 static int space_cut(struct space *s, vaddr_t start, vaddr_t end)
 {
-	int err = region_split_at(s, start, end);
+	int err;
 
+	if (likely(!region_is_cut(s, start, end)))
+		return 0;	// nor is a page: each lies in one region, a collapsed one, too
+	err = region_split_at(s, start, end);
 	if (err)
 		return err;
 	err = huge_cut(s, start, end);

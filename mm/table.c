@@ -49,7 +49,7 @@ void table_put_back(struct page *table)
 void table_deposit(struct page *table, const struct table_policy *policy)
 {
 	ASSERT(READ_ONCE(table->table_state) == TABLE_QUIESCED);
-	ASSERT(table->private == PT_ENTRIES);	// full, and so not TABLE_CREDITED
+	ASSERT(table->private == PT_ENTRIES);	// full, which is neither TABLE_CREDITED nor TABLE_EMPTIED
 	count(tables_kept);
 	if (!CHECK)
 		return;
@@ -85,15 +85,17 @@ u64 tables_waiting(void)
 	return unlinked > freed ? unlinked - freed : 0;	// a deposit's end is counted twice, not at once
 }
 
-static void count_free(int level)
+static __always_inline void count_free(int level)
 {
 	count(tables_freed);
-	switch (level) {
-	case 1: count(frees_l1); break;
-	case 2: count(frees_l2); break;
-	case 3: count(frees_l3); break;
-	default: count(frees_l4); break;
-	}
+	if (level == 1)
+		count(frees_l1);
+	else if (level == 2)
+		count(frees_l2);
+	else if (level == 3)
+		count(frees_l3);
+	else
+		count(frees_l4);
 }
 
 // Freed tables stay poisoned for a while, so that a walker which should not be there finds poison and not somebody's
@@ -118,6 +120,8 @@ static void quarantine_leave(struct page *table)
 			return;		// never reused
 		}
 	}
+	memset(page_to_virt(table), 0, PAGE_SIZE);
+	page_set_zeroed(table);
 	page_put(table);
 }
 
@@ -172,6 +176,7 @@ static void inspect(struct page *table, const struct table_policy *policy)
 {
 	bool hit;
 
+	ASSERT(!(table->private & TABLE_EMPTIED) || page_is_zero(table));
 	smp_mb();	// FREE is visible before the slots are read: pairs with oracle_publish()
 	STALL(table_freeing, NULL, 0, table->table_level);
 	hit = oracle_table_freed(table, policy) | swmmu_table_freed(table, policy);
@@ -181,27 +186,54 @@ static void inspect(struct page *table, const struct table_policy *policy)
 		quarantine_add(table);
 }
 
-void table_free(struct page *table, const struct table_policy *policy)
+// QUIESCED -> FREE, all but the putting. Its frame remembers that it holds zeroes: the next table need not be zeroed.
+static __always_inline void table_die(struct page *table, const struct table_policy *policy)
 {
-	bool credited = table->private == TABLE_CREDITED;
-	int level = table->table_level;
-
 	table_set_state(table, TABLE_QUIESCED, TABLE_FREE);
+	count_free(table->table_level);
 	if (CHECK)
 		inspect(table, policy);
-	else
+	else if (table->private & TABLE_EMPTIED)
+		page_set_zeroed(table);
+}
+
+void table_free(struct page *table, const struct table_policy *policy)
+{
+	bool credited = table->private & TABLE_CREDITED;	// the descriptor may soon be another's
+
+	table_die(table, policy);
+	if (!CHECK)
 		page_put(table);
-	count_free(level);	// the descriptor may be another's by now
 	if (credited)
 		pending_put(1);		// last: who gets the credit may unlink another page at once
 }
 
+void tables_free(struct page *const *tables, unsigned n, const struct table_policy *policy)
+{
+	unsigned credits = 0;
+
+	for (unsigned i = 0; i < n; i++) {
+		credits += tables[i]->private & TABLE_CREDITED;
+		table_set_state(tables[i], TABLE_FLUSHED, TABLE_QUIESCED);
+		table_die(tables[i], policy);
+	}
+	if (!CHECK)
+		page_put_many(tables, n);
+	if (credits)
+		pending_put(credits);	// last, as above
+}
+
 void policy_free_now(struct list *tables, const struct table_policy *policy)
 {
-	while (!list_empty(tables)) {
-		struct page *table = list_entry(list_pop_front(tables), struct page, link);
+	struct page *some[16];
+	unsigned n = 0;
 
-		table_set_state(table, TABLE_FLUSHED, TABLE_QUIESCED);
-		table_free(table, policy);
+	list_for_each_safe(it, tables) {
+		some[n++] = list_entry(it, struct page, link);
+		if (n == ARRAY_SIZE(some) || _n == tables) {
+			tables_free(some, n, policy);
+			n = 0;
+		}
 	}
+	list_init(tables);
 }

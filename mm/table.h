@@ -8,8 +8,11 @@
 struct gather;
 
 MUTANT_DECLARE(tree_lower_entry_left);	// an entry that names a table is left as it was when its own table goes, too
+MUTANT_DECLARE(discard_no_recheck);	// a table that was empty when its leaves were dropped is detached without a second look
 
-enum { TABLE_CREDITED = 1 };	// page.private of a table that was unlinked to be freed: it holds a credit (mm/pending.h)
+// page.private of a table that was unlinked to be freed: it holds a credit (mm/pending.h); it holds no entry, and so is all
+// zero (a root has the kernel's half).
+enum { TABLE_CREDITED = 1 << 0, TABLE_EMPTIED = 1 << 1 };
 
 // A zeroed LIVE table, or NULL.
 struct page *table_alloc(int level);
@@ -17,6 +20,8 @@ void table_set_state(struct page *table, enum table_state from, enum table_state
 // The FREE step: QUIESCED -> FREE; the oracle looks, the page is poisoned and (checking builds) kept in quarantine for
 // a while.
 void table_free(struct page *table, const struct table_policy *policy);
+// FLUSHED -> QUIESCED -> FREE for all of them: nobody can be inside any more.
+void tables_free(struct page *const *tables, unsigned n, const struct table_policy *policy);
 // The ways back, for a table that is not freed. QUIESCED: no walker and no hardware is inside, so it may be written to.
 void table_put_back(struct page *table);	// QUIESCED -> LIVE: the same entries at the same place. No new birth
 // Kept for later, QUIESCED all the while. It waits for nobody: its next step is table_reuse or table_free_deposit.

@@ -18,16 +18,14 @@ MUTANT_DEFINE(batch_no_grace_period);	// freed at once
 
 void table_free_quiesced(struct page *table, const struct table_policy *policy)
 {
-	table_set_state(table, TABLE_FLUSHED, TABLE_QUIESCED);
-	table_free(table, policy);
+	tables_free(&table, 1, policy);
 }
 
 static void batch_free(struct rcu_head *head)
 {
 	struct table_batch *b = container_of(head, struct table_batch, rcu);
 
-	for (u64 i = 0; i < b->nr; i++)
-		table_free_quiesced(b->tables[i], b->policy);
+	tables_free(b->tables, (unsigned)b->nr, b->policy);
 	kfree(b);
 }
 

@@ -187,8 +187,20 @@ static void flush_targets(struct flush *f, struct cpumask *targets)
 	}
 }
 
+static void flush_here(const struct flush *f)
+{
+	irqflags_t flags = irq_save();
+
+	tlb_flush_here(f);
+	irq_restore(flags);
+}
+
 static void flush_at_once(const struct flush *f, const struct cpumask *targets)
 {
+	if (!f->loaded && !f->walkers) {	// nobody else: no back-end differs from any other
+		flush_here(f);
+		return;
+	}
 	count_add(ipi_flush, f->loaded);
 	count_add(ipi_walker, f->walkers);
 	f->space->backend->flush(f, targets);

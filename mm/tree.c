@@ -77,17 +77,72 @@ pte_t *tree_make(struct space *s, vaddr_t va, int level, struct page **table)
 	return &t[pt_index(va, level)];
 }
 
-static void unmap_entry(struct gather *g, pte_t *e, int level, vaddr_t va, struct page *table);
+// ---- Unmapping ------------------------------------------------------------------------------------------------------
+// One body for all levels, compiled once for each: unmap_below(…, 4, …) has those of 3, 2 and 1 inside, without a call.
 
 enum { LEAVES = 1, TABLES = 2 };	// what is to go
+typedef void unmap_fn(struct gather *g, pte_t *t, vaddr_t start, vaddr_t end, unsigned what);
 
-// Visit each entry of the table that [start, end) touches.
-static void unmap_table(struct gather *g, pte_t *t, int level, vaddr_t start, vaddr_t end, unsigned what)
+// Clear the leaves of `level` in the entries from e on, which map [va, end); stop at a table. Returns how many are gone.
+// Each exchange is a full barrier, before the reading of the CPU masks in tlb_flush().
+static __always_inline unsigned clear_leaves(struct gather *g, pte_t *e, int level, vaddr_t va, vaddr_t end)
+{
+	vaddr_t first = 0, last = 0;
+	unsigned n = 0, room, done = 0;
+
+	while (va < end) {
+		struct page **heads = gather_room(g, &room);
+
+		for (n = 0; n < room && va < end; e++, va += level_size(level)) {
+			pte_t v = pte_read(e);
+
+			if (!pte_present(v))
+				continue;
+			heads[n] = page_of(pte_addr(pte_xchg(e, 0)));
+			if (level == 2)
+				huge_free_deposit(g->space, heads[n]);
+			first = n++ ? first : va;
+			last = va;
+		}
+		if (n)
+			gather_leaves(g, n, first, last, level);
+		done += n;
+	}
+	return done;
+}
+
+static __always_inline void count_off(struct gather *g, struct page *table, unsigned leaves, int level)
+{
+	table->private -= leaves;
+	g->space->mapped -= leaves * (level_size(level) >> PAGE_SHIFT);
+}
+
+static __always_inline void unmap_1(struct gather *g, pte_t *t, vaddr_t start, vaddr_t end, unsigned what)
+{
+	if (what & LEAVES)
+		count_off(g, table_of(t), clear_leaves(g, &t[pt_index(start, 1)], 1, start, end), 1);
+}
+
+// The entry names a table without entries: unlink it. Barrier as above.
+static __always_inline void detach(struct gather *g, pte_t *e, vaddr_t va, struct page *table)
+{
+	pte_t old;
+
+	gather_reserve(g);
+	old = MUTANT(tree_lower_entry_left) && table->table_level < PT_LEVELS ? pte_read(e) : pte_xchg(e, 0);
+	table->private--;
+	gather_table(g, page_of(pte_addr(old)), va);
+}
+
+// Visit each entry of a table of `level` that [start, end) touches.
+static __always_inline void unmap_below(struct gather *g, pte_t *t, int level, unmap_fn *lower, vaddr_t start, vaddr_t end,
+					unsigned what)
 {
 	u64 size = level_size(level);
+	pte_t *e = &t[pt_index(start, level)];
 
-	for (vaddr_t va = start, next; va < end; va = next) {
-		pte_t *e = &t[pt_index(va, level)], v = pte_read(e);
+	for (vaddr_t va = start, next; va < end; va = next, e++) {
+		pte_t v = pte_read(e);
 
 		next = MIN(ALIGN_DOWN(va, size) + size, end);
 		if (!pte_present(v))
@@ -95,54 +150,44 @@ static void unmap_table(struct gather *g, pte_t *t, int level, vaddr_t start, va
 		if (level == PT_LEVELS || !pte_leaf(v, level)) {
 			pte_t *child = phys_to_virt(pte_addr(v));
 
-			unmap_table(g, child, level - 1, va, next, what);
-			if (!(what & TABLES) || (table_of(child)->private && !(what == TABLES && MUTANT(discard_no_recheck))))
-				continue;
-		} else if (!(what & LEAVES)) {
-			continue;
-		} else {
+			lower(g, child, va, next, what);
+			if ((what & TABLES) && (!table_of(child)->private || (what == TABLES && MUTANT(discard_no_recheck))))
+				detach(g, e, va, table_of(t));
+		} else if (what & LEAVES) {
 			ASSERT(next - va == size);	// whoever cuts a collapsed leaf splits it first
+			count_off(g, table_of(t), clear_leaves(g, e, level, va, next), level);
 		}
-		unmap_entry(g, e, level, va, table_of(t));
 	}
 }
 
-// The entry names a leaf, or a table without entries: unlink it. The exchange is a full barrier, before the reading of
-// the CPU masks in tlb_flush().
-static void unmap_entry(struct gather *g, pte_t *e, int level, vaddr_t va, struct page *table)
+static __always_inline void unmap_2(struct gather *g, pte_t *t, vaddr_t start, vaddr_t end, unsigned what)
 {
-	bool leaf = level < PT_LEVELS && pte_leaf(pte_read(e), level);
-	struct page *page;
-	pte_t old;
+	unmap_below(g, t, 2, unmap_1, start, end, what);
+}
 
-	if (!leaf)
-		gather_reserve(g);
-	old = !leaf && level < PT_LEVELS && MUTANT(tree_lower_entry_left) ? pte_read(e) : pte_xchg(e, 0);
-	page = page_of(pte_addr(old));
-	table->private--;
-	if (leaf) {
-		g->space->mapped -= level_size(level) >> PAGE_SHIFT;
-		if (level == 2)
-			huge_free_deposit(g->space, page);
-		gather_leaf(g, page, va, level);
-	} else {
-		gather_table(g, page, va);
-	}
+static __always_inline void unmap_3(struct gather *g, pte_t *t, vaddr_t start, vaddr_t end, unsigned what)
+{
+	unmap_below(g, t, 3, unmap_2, start, end, what);
+}
+
+static void unmap_all(struct gather *g, vaddr_t start, vaddr_t end, unsigned what)
+{
+	unmap_below(g, g->space->root, PT_LEVELS, unmap_3, start, end, what);
 }
 
 void tree_unmap(struct gather *g, vaddr_t start, vaddr_t end)
 {
-	unmap_table(g, g->space->root, PT_LEVELS, start, end, LEAVES | TABLES);
+	unmap_all(g, start, end, LEAVES | TABLES);
 }
 
 void tree_zap(struct gather *g, vaddr_t start, vaddr_t end)
 {
-	unmap_table(g, g->space->root, PT_LEVELS, start, end, LEAVES);
+	unmap_all(g, start, end, LEAVES);
 }
 
 void tree_prune(struct gather *g, vaddr_t start, vaddr_t end)
 {
-	unmap_table(g, g->space->root, PT_LEVELS, start, end, TABLES);
+	unmap_all(g, start, end, TABLES);
 }
 
 // Hardware may set A and D at any time: exchange until nothing came between.

@@ -316,14 +316,14 @@ TEST(page, double_put_is_reported, NEEDS_CHECK)
 }
 
 // Frames allocated here and freed there: the lists stay short, their surplus flows back.
-#define CROSS 1024
+#define CROSS (3 * PCP_HIGH)
 static struct page *cross[CROSS];
 
 static int free_cross(void *unused)
 {
 	for (unsigned i = 0; i < CROSS; i++)
 		page_put(cross[i]);
-	return (int)(pcp_count() > 129 * nr_cpus);
+	return (int)(pcp_count() > (PCP_HIGH + 1ull) * nr_cpus);
 }
 
 TEST(page, freed_on_another_cpu, NEEDS_CPUS2)

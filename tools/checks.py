@@ -280,23 +280,35 @@ def no_line_may_be_missing():
 
 @log_test
 def each_measurement_has_its_distribution():
-    """Behind each BENCH line its HIST line, and they agree; none alone; the header before them."""
+    wrong = []
     for path in LOGS:
         with open(path, encoding="utf-8") as f:
-            lines = f.read().splitlines()
-        wrong = distribution_errors(lines)
-        if wrong:
-            return [f"{path}: {text}" for text in wrong[:10]]
-    return []
+            wrong += [f"{path}: {text}" for text in hist.line_errors(f.read().splitlines())]
+    return wrong[:10]
 
 
-def distribution_errors(lines):
-    lines = [line.split(" ", 1) for line in lines if re.match(r"(HEADER|BENCH|HIST) ", line)]
-    kinds, items = [kind for kind, _ in lines], [json.loads(text) for _, text in lines]
-    if kinds[:1] != ["HEADER"] or kinds.count("HEADER") != 1 or kinds[1:] != ["BENCH", "HIST"] * (len(kinds) // 2):
-        return [f"not a header and then pairs: {' '.join(kinds)}"[:100]]
-    return [f"{bench['name']}: {text}" for bench, its in zip(items[1::2], items[2::2])
-            for text in hist.disagreements(bench, its)]
+# What is measured with two CPUs: by the release build, and by the checking build.
+NAMES = {"unmap_page", "unmap_8", "unmap_64", "unmap_512", "unmap_kept", "protect_page", "map_page", "collapse",
+         "space_exit", "walk", "walk_remote", "walk_contended", "walk_16", "walk_512", "call_empty", "loads4",
+         "grace_period", "expedited", "rcu_barrier", "map_touch_unmap", "pages_held", "unmap_stolen", "irqs_off",
+         "irqs_off_max"}
+
+
+@log_test
+def what_was_to_be_measured_was():
+    """All names; as many tables freed as there must be: those of an operation, and at most one root a sample more."""
+    bench = [b for run in results.parse(log_lines()) for b in run.bench]
+    wrong = [f"no measurement of {name}" for name in sorted(NAMES - {b["name"] for b in bench})]
+    for b in bench:
+        least = {"unmap_kept": 0, "unmap_page": 3000, "unmap_8": 3000, "unmap_64": 3000, "unmap_512": 3000,
+                 "space_exit": 4000}.get(b["name"])
+        if least is not None and not least <= b["tables_freed_per_1000"] <= (least and least + 1000):
+            wrong.append(f"tables freed by 1,000 times {b['name']}: {b['tables_freed_per_1000']} ({b['table_free']} + "
+                         f"{b['tlb_flush']}, {b['pages']} pages, {b['others']} others)")
+        if b["name"] == "unmap_kept" and b["others"] and b["tlb_flush"] in ("ipi", "nmi") and (
+                b["ipi_flush_per_1000"] < 1000 * b["others"]):
+            wrong.append(f"{b['name']} with {b['others']} others: {b['ipi_flush_per_1000']} IPIs by 1,000 times")
+    return wrong
 
 
 @test
@@ -317,8 +329,8 @@ def disagreeing_distributions_are_noticed():
             errors.append(f"{key} = {value} in the measurement was not noticed")
     pair = ["HEADER {}", "BENCH " + json.dumps(of_bench), "HIST " + json.dumps(of_hist)]
     for lines, right in ((pair, True), (pair[1:], False), (pair[:2], False), (pair + pair, False), (pair + pair[1:], True)):
-        if bool(distribution_errors(lines)) == right:
-            errors.append(f"{len(lines)} lines: {distribution_errors(lines)}")
+        if bool(hist.line_errors(lines)) == right:
+            errors.append(f"{len(lines)} lines: {hist.line_errors(lines)}")
     return errors
 
 

@@ -51,8 +51,7 @@ unsigned bench_add_policies(struct bench_case *cases, unsigned max, const struct
 	return n;
 }
 
-// Each policy under the default back-end, and each back-end under the default policy.
-static unsigned add_cross(struct bench_case *cases, unsigned max, const struct bench_case *base)
+unsigned bench_add_cross(struct bench_case *cases, unsigned max, const struct bench_case *base)
 {
 	unsigned n = bench_add_policies(cases, max, base);
 
@@ -68,7 +67,7 @@ static unsigned add_axes(struct bench_case *cases, unsigned max, const struct be
 	case BENCH_PAIRS:
 		return bench_add_pairs(cases, max, base);
 	case BENCH_CROSS:
-		return add_cross(cases, max, base);
+		return bench_add_cross(cases, max, base);
 	default:
 		return bench_add_policies(cases, max, base);
 	}

@@ -64,6 +64,8 @@ void bench_reset(struct bench_case *c);		// as if nothing had been recorded
 // each a copy of `base`, which says the rest. Returns how many were added.
 unsigned bench_add_pairs(struct bench_case *cases, unsigned max, const struct bench_case *base);
 unsigned bench_add_policies(struct bench_case *cases, unsigned max, const struct bench_case *base);	// under the default flush
+// Each policy under the default back-end, and each back-end under the default policy.
+unsigned bench_add_cross(struct bench_case *cases, unsigned max, const struct bench_case *base);
 unsigned bench_pairs(void);			// policies × back-ends: room for bench_add_pairs()
 // Which of the pairs are measured. CROSS: all policies under the default back-end and all back-ends under the default
 // policy, where the other pairs would say nothing new and take their time.

@@ -95,8 +95,10 @@ static void measure(struct bench_case *c, u64 (*work)(struct team *, unsigned), 
 	team.n = c->others + 1;
 	team.c = c;
 	team.work = work;
+	bench_count_from_here(c);
 	start = team_run(&team, SLICE_NS);
 	bench_settle(c);
+	bench_count_to_here(c);
 	if (start) {
 		c->ops = ops + team_ops(&team, 0, counted);
 		c->busy_ns += now_ns() - start;

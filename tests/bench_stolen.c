@@ -176,8 +176,8 @@ static bool wanted(const struct bench_case *c)
 {
 	unsigned us = c->stolen_us;
 
-	return us == 0 || us == 1000 || us == 10000 || c->flush->spares_robbed || c->policy->waits == WAIT_FLUSH ||
-	       !strcmp(c->policy->name, "rcu");
+	return us == 0 || us == 1000 || us == 10000 || c->flush->spares_robbed || !strcmp(c->policy->name, "rcu") ||
+	       (c->policy->waits == WAIT_FLUSH && c->flush == flush_default());
 }
 
 static bool add_beside(struct beside *b, const struct bench_case *c)

@@ -208,7 +208,7 @@ def bystander_rows(bench, unsafe):
     def cell(b):
         if not b:
             return "-"
-        return f"{b['lost_ppm'] / 1e4:.1f} %" + (f", {b['ipis'] / b['unmaps']:.2f}" if b["unmaps"] else "")
+        return f"{b['lost_ppm'] / 1e4:.1f} %" + (f", {b['ipis'] / b['ops']:.2f}" if b["ops"] else "")
 
     pairs = [("-", "-")] + list(itertools.product(*axes(bystanders, unsafe)))
     for policy, flush in pairs:

@@ -8,7 +8,7 @@ ACCEL ?= tcg
 FIRMWARE ?= bios
 MACHINE ?= q35
 BUILD ?= check
-export EMULATOR SMP MEM ACCEL FIRMWARE MACHINE CPU BUILD CMDLINE EXTRA TIMEOUT
+export EMULATOR SMP MEM ACCEL FIRMWARE MACHINE CPU BUILD CMDLINE EXTRA TIMEOUT RESULTS BASE SECONDS SMP_LIST
 
 # The default toolchain: a bare-metal one, else the distribution's, else the native one used freestanding.
 CROSS_COMPILE ?= $(firstword $(foreach p,x86_64-elf- x86_64-linux-gnu-,$(if $(shell command -v $(p)gcc),$(p))))
@@ -89,16 +89,19 @@ build/%.iso: build/%.elf grub.cfg
 
 # A make of its own builds, so that `make deps run` sees the tools that deps has just installed, and builds in parallel.
 build_all = @+$(MAKE) --no-print-directory -j$$(nproc) all
-run bench debug test torture-all mutants models scale fuzz: | $(filter deps,$(MAKECMDGOALS))
+run bench report debug test torture-all mutants models scale fuzz: | $(filter deps,$(MAKECMDGOALS))
 run:
 	$(build_all)
 	@$(PYTHON) tools/run.py
 bench:
 	$(build_all)
 	@BUILD=release CMDLINE="$${CMDLINE:-mode=bench}" $(PYTHON) tools/run.py
+report:
+	$(if $(RESULTS),,$(build_all))
+	@$(PYTHON) tools/report.py
 torture-all:
 	$(build_all)
-	@SECONDS="$(SECONDS)" $(PYTHON) tools/torture.py $(foreach p,$(PAIRS),'$(p)')
+	@$(PYTHON) tools/torture.py $(foreach p,$(PAIRS),'$(p)')
 mutants:
 	$(build_all)
 	@$(PYTHON) tools/mutants.py $(foreach m,$(MUTANT_NAMES),'$(m)')
@@ -123,4 +126,4 @@ help:
 
 -include tests/host/host.mk tests/fuzz/fuzz.mk
 -include $(shell find build -name '*.d' -type f 2>/dev/null)
-.PHONY: all run bench torture-all mutants models scale debug test deps clean help FORCE
+.PHONY: all run bench report torture-all mutants models scale debug test deps clean help FORCE

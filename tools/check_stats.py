@@ -87,6 +87,16 @@ def intervals_hold_the_true_median_as_often_as_they_say():
 
 
 @suite.test
+def resampling_is_that_of_real_draws():
+    """The interval is the one that comes of drawing samples and taking each one's median."""
+    random = numpy.random.default_rng(9)
+    values = SAMPLES["log-normal"](random, 300)
+    drawn = numpy.sort(random.choice(values, (4000, 300)), axis=1)[:, 150]
+    want, got = numpy.percentile(drawn, [2.5, 97.5]), stats.interval(histogram(values))
+    return [] if max(abs(got / want - 1)) < 0.02 else [f"{got}, by drawing {want}"]
+
+
+@suite.test
 def interval_shrinks_with_the_samples():
     widths = []
     for n in (100, 10_000):

@@ -258,7 +258,7 @@ def log_lines():
 def a_table_comes_out():
     done = subprocess.run([sys.executable, "tools/table.py"], input="\n".join(log_lines()), capture_output=True,
                           text=True)
-    wanted = ["Verdicts", *(title for title, _, _, _ in table.BY_PAIR), "Stolen time", "Promises",
+    wanted = ["Verdicts", *(title for title, _, _, _ in table.BY_PAIR), "Stolen time", "Speed targets",
               "Every claim was confirmed"]
     return [f"the table says nothing of: {text}" for text in wanted if text not in done.stdout] + (
         [f"status {done.returncode}: {(done.stdout + done.stderr)[-500:]}"] if done.returncode else [])

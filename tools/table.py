@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: MIT
 """What the kernel measured, for a person: the VERDICT and BENCH lines of a run's serial output become a few tables, policies
-down and flush back-ends across, followed by the ratios that the project promises. Usable alone:
+down and flush back-ends across, followed by the speed targets (targets.py). Usable alone:
 python3 tools/table.py < serial.log"""
 import collections
 import itertools
 import sys
 
 import results
+import targets
 
-ALONE, ONE, ALL = {"others": 0}, {"others": 1}, {"others": "most"}
+ALONE, ALL = {"others": 0}, {"others": "most"}
 # What depends on both axes: title, the measurement's name, which of its runs, which of its numbers.
 BY_PAIR = [
     ("unmap 1 page and its tables, alone", "unmap_page", ALONE, "time"),
@@ -56,8 +57,6 @@ COMMON = [
     ("expedited grace period", "expedited"),
     ("barrier behind one callback", "rcu_barrier"),
 ]
-# Promises: what is measured over what, at most.
-UNMAP_LIMIT, RCU_LIMIT, WALK_LIMIT = 1.5, 1.1, 3.5
 EXPECTED = {"safe": "clean", "unsafe": "violated"}
 
 
@@ -238,35 +237,6 @@ def common_rows(bench):
     return [["whatever the policy", "cycles"]] + [row for row in rows if row[1] != "-"]
 
 
-def median(bench, name, want, **more):
-    b = select(bench, name, want, **more)
-    return b["median"] if b else None
-
-
-def ratios(bench):
-    """(what, ratio, limit) for each promise that this run can judge, under the shootdown IPI."""
-    found = []
-    bench = [b for b in bench if b.get("tlb_flush") in ("ipi", "-")]
-    call, loads = median(bench, "call_empty", {}), median(bench, "loads4", {})
-    policies, _ = axes(bench, [])
-    for policy in policies:
-        alone = median(bench, "unmap_page", ALONE, table_free=policy)
-        one = median(bench, "unmap_page", ONE, table_free=policy)
-        if call and alone and one:
-            what = f"unmap with 1 other CPU / (empty call + unmap alone), {policy}"
-            found.append((what, one / (call + alone), UNMAP_LIMIT))
-    for title, want in (("alone", ALONE), ("with 1 other CPU", ONE)):
-        rcu = median(bench, "unmap_page", want, table_free="rcu")
-        immediate = median(bench, "unmap_page", want, table_free="immediate")
-        if rcu and immediate:  # only where unsafe pairs were timed
-            found.append((f"unmap {title} under rcu / under immediate", rcu / immediate, RCU_LIMIT))
-    for policy in policies:
-        walk = median(bench, "walk", {}, table_free=policy)
-        if walk and loads:
-            found.append((f"undisturbed walk / four dependent loads, {policy}", walk / loads, WALK_LIMIT))
-    return found
-
-
 def print_grid(rows, *notes):
     print("\n".join(grid(rows)))
     for note in notes:
@@ -274,7 +244,7 @@ def print_grid(rows, *notes):
     print()
 
 
-def print_tables(verdicts, bench):
+def print_tables(runs, verdicts, bench):
     unsafe = [(v["table_free"], v["tlb_flush"]) for v in verdicts if v["claimed"] == "unsafe"]
     print("Verdicts: tables freed under walkers, watched by the oracle\n")
     print_grid(verdict_rows(verdicts, unsafe), *verdict_sums(verdicts))
@@ -295,12 +265,15 @@ def print_tables(verdicts, bench):
     if scale := scale_rows(bench):
         print_grid(scale)
     print_grid(common_rows(bench))
-    print("Promises")
-    for what, ratio, limit in ratios(bench):
-        print(f"  {ratio:6.2f}  {'within' if ratio <= limit else 'ABOVE '} {limit}  {what}")
-    if not median(bench, "unmap_page", ALONE, table_free="immediate"):
-        print(f"       -  not measured {RCU_LIMIT}  unmap under rcu / under immediate: EXTRA=\"allow_unsafe=1\" times "
-              "unsafe pairs")
+    print_targets(runs)
+
+
+def print_targets(runs):
+    judged = targets.judge(runs)
+    cpus = sorted({target.cpus for target in judged} - {targets.CPUS})
+    print("Speed targets" + (f" (they are meant for SMP={targets.CPUS}; this is SMP={cpus[0]})" if cpus else ""))
+    for target in judged:
+        print(targets.sentence(target))
 
 
 def print_report(lines):
@@ -314,7 +287,7 @@ def print_report(lines):
     if not verdicts or not bench:
         print(f"table: {len(verdicts)} VERDICT and {len(bench)} BENCH lines: nothing to compare")
         return 1
-    print_tables(verdicts, bench)
+    print_tables(runs, verdicts, bench)
     if gaps := missing(verdicts, bench):
         print("".join(f"\ntable: incomplete: {gap}" for gap in gaps))
         return 1

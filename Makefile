@@ -89,13 +89,16 @@ build/%.iso: build/%.elf grub.cfg
 
 # A make of its own builds, so that `make deps run` sees the tools that deps has just installed, and builds in parallel.
 build_all = @+$(MAKE) --no-print-directory -j$$(nproc) all
-run bench debug test torture-all mutants models scale fuzz: | $(filter deps,$(MAKECMDGOALS))
+run bench trace debug test torture-all mutants models scale fuzz: | $(filter deps,$(MAKECMDGOALS))
 run:
 	$(build_all)
 	@$(PYTHON) tools/run.py
 bench:
 	$(build_all)
 	@BUILD=release CMDLINE="$${CMDLINE:-mode=bench}" $(PYTHON) tools/run.py
+trace:
+	$(build_all)
+	@BUILD=release $(PYTHON) tools/trace.py $(RESULTS)
 torture-all:
 	$(build_all)
 	@SECONDS="$(SECONDS)" $(PYTHON) tools/torture.py $(foreach p,$(PAIRS),'$(p)')
@@ -123,4 +126,4 @@ help:
 
 -include tests/host/host.mk tests/fuzz/fuzz.mk
 -include $(shell find build -name '*.d' -type f 2>/dev/null)
-.PHONY: all run bench torture-all mutants models scale debug test deps clean help FORCE
+.PHONY: all run bench trace torture-all mutants models scale debug test deps clean help FORCE

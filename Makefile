@@ -89,7 +89,7 @@ build/%.iso: build/%.elf grub.cfg
 
 # A make of its own builds, so that `make deps run` sees the tools that deps has just installed, and builds in parallel.
 build_all = @+$(MAKE) --no-print-directory -j$$(nproc) all
-run bench report debug test torture-all mutants models scale fuzz: | $(filter deps,$(MAKECMDGOALS))
+run bench report trace debug test torture-all mutants models scale fuzz: | $(filter deps,$(MAKECMDGOALS))
 run:
 	$(build_all)
 	@$(PYTHON) tools/run.py
@@ -99,6 +99,9 @@ bench:
 report:
 	$(if $(RESULTS),,$(build_all))
 	@$(PYTHON) tools/report.py
+trace:
+	$(build_all)
+	@BUILD=release $(PYTHON) tools/trace.py $(RESULTS)
 torture-all:
 	$(build_all)
 	@$(PYTHON) tools/torture.py $(foreach p,$(PAIRS),'$(p)')
@@ -126,4 +129,4 @@ help:
 
 -include tests/host/host.mk tests/fuzz/fuzz.mk
 -include $(shell find build -name '*.d' -type f 2>/dev/null)
-.PHONY: all run bench report torture-all mutants models scale debug test deps clean help FORCE
+.PHONY: all run bench report trace torture-all mutants models scale debug test deps clean help FORCE

@@ -126,12 +126,12 @@ static int by_time(const void *a, const void *b)
 unsigned trace_read(unsigned cpu, struct trace_record *out)
 {
 	const struct ring *r = per_cpu_ptr(&ring, cpu);
+	struct trace_record e = { .cpu = cpu };
 	unsigned got = 0;
 
 	for (unsigned i = 0; r->slot && i < TRACE_RECORDS; i++)
-		got += read_slot(&r->slot[i], &out[got]);
-	for (unsigned i = 0; i < got; i++)
-		out[i].cpu = cpu;
+		if (read_slot(&r->slot[i], &e))
+			out[got++] = e;
 	ksort(out, got, sizeof(*out), by_time);
 	return got;
 }

@@ -73,8 +73,8 @@ void trace_write(enum trace_event event, u64 arg) __attribute__((cold));
 bool trace_start(void);
 void trace_stop(void);
 bool trace_recording(void);
-// A CPU's records that are whole, in order of time; returns how many, at most TRACE_RECORDS. Any time, but what is
-// being written meanwhile is missing.
+// A CPU's records that are whole, in order of time; returns how many: at most TRACE_RECORDS, or as many as were written
+// since trace_start(). Any time, but what is being written meanwhile is missing.
 unsigned trace_read(unsigned cpu, struct trace_record *out);
 u64 trace_written(unsigned cpu);	// records begun since trace_start(), overwritten ones included
 u64 trace_dropped(unsigned cpu);	// of these never written, see trace.c

@@ -50,6 +50,7 @@ static void expect_whole(const struct reading *r)
 TEST(trace, off_records_nothing, 0)
 {
 	struct reading r = { 0 };
+	unsigned n;
 	u64 before;
 
 	REQUIRE(trace_start());
@@ -72,6 +73,9 @@ TEST(trace, off_records_nothing, 0)
 	EXPECT(!trace_recording());
 	reading_take(&r);		// emptied by the start
 	EXPECT(r.n == 1 && mark_of(r.all[0].arg) == 7);
+	memset(r.all, 0xee, PAGE_SIZE << 6);
+	n = trace_read(cpu_id(), r.all);
+	EXPECT_EQ(*(u64 *)&r.all[n], 0xeeeeeeeeeeeeeeeeull);	// nothing beyond what it returns
 	reading_drop(&r);
 }
 

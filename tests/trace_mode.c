@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // mode=trace: play the scenes that trace= names and print what was recorded, one TRACE {json} line an event (DESIGN 10).
 #include "kernel/cmdline.h"
+#include "kernel/header.h"
 #include "kernel/lib.h"
 #include "kernel/log.h"
 #include "kernel/mode.h"
@@ -102,6 +103,7 @@ static int trace_mode(void)
 	int status = EXIT_OK, err;
 
 	pin_here();
+	header_print();
 	compare_clocks();
 	for (const struct trace_scene *sc = trace_scenes; sc < trace_scenes + nr_trace_scenes; sc++) {
 		const char *missing = trace_scene_missing(sc);

@@ -9,7 +9,7 @@
 // stale address changes nothing in it. A walker that took its reference while the frame was in use may keep it across
 // the owner's last put; then its own put frees. The one put that sees 1 frees, whoever it is, hence nothing is freed
 // twice. The count is never plainly stored, for a store could overwrite a walker's transient reference.
-#include "mm/buddy.h"
+#include "mm/page_pcp.h"
 #include "mm/swmmu.h"
 #include "kernel/inject.h"
 #include "kernel/lib.h"
@@ -97,7 +97,7 @@ static __always_inline struct page *take(unsigned order)
 	return likely(p) ? p : take_after_drain(order);
 }
 
-struct page *page_alloc(unsigned order, enum page_kind kind, unsigned flags)
+struct page *__hot page_alloc(unsigned order, enum page_kind kind, unsigned flags)
 {
 	struct page *head;
 	u32 old;
@@ -158,15 +158,15 @@ void page_get(struct page *p)
 	(void)old;
 }
 
-void page_put(struct page *head)
+void __hot page_put(struct page *head)
 {
 	if (drop(head))
-		pcp_free(head);
+		pcp_free_many(&head, 1);
 }
 
-void page_put_many(struct page *const *heads, unsigned n)
+void __hot page_put_many(struct page *const *heads, unsigned n)
 {
-	struct page *last[PCP_FREE_MOST];
+	struct page *last[32];	// preemption is off while they go
 	unsigned nr = 0;
 
 	for (unsigned i = 0; i < n; i++) {

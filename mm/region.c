@@ -13,7 +13,7 @@ void region_init(void)
 	BUG_ON(!regions);
 }
 
-struct region *region_first_from(struct space *s, vaddr_t va)
+struct region *__hot region_first_from(struct space *s, vaddr_t va)
 {
 	list_for_each(it, &s->regions) {
 		struct region *r = list_entry(it, struct region, link);
@@ -24,7 +24,7 @@ struct region *region_first_from(struct space *s, vaddr_t va)
 	return NULL;
 }
 
-struct region *region_find(struct space *s, vaddr_t va)
+struct region *__hot region_find(struct space *s, vaddr_t va)
 {
 	struct region *r = region_first_from(s, va);
 
@@ -46,7 +46,7 @@ static void region_free(struct region *r)
 	slab_free(regions, r);
 }
 
-int region_add(struct space *s, vaddr_t start, vaddr_t end, unsigned prot, int level)
+int __hot region_add(struct space *s, vaddr_t start, vaddr_t end, unsigned prot, int level)
 {
 	struct region *next = region_first_from(s, start), *r;
 
@@ -94,7 +94,7 @@ int region_split_at(struct space *s, vaddr_t start, vaddr_t end)
 	return err;
 }
 
-bool region_is_cut(struct space *s, vaddr_t start, vaddr_t end)
+bool __hot region_is_cut(struct space *s, vaddr_t start, vaddr_t end)
 {
 	list_for_each(it, &s->regions) {
 		struct region *r = list_entry(it, struct region, link);
@@ -107,7 +107,7 @@ bool region_is_cut(struct space *s, vaddr_t start, vaddr_t end)
 	return false;
 }
 
-void region_remove_range(struct space *s, vaddr_t start, vaddr_t end)
+void __hot region_remove_range(struct space *s, vaddr_t start, vaddr_t end)
 {
 	list_for_each_safe(it, &s->regions) {
 		struct region *r = list_entry(it, struct region, link);

@@ -183,7 +183,7 @@ bool space_range_ok(vaddr_t va, u64 len, u64 unit)
 }
 
 // Back the page at va by a zeroed frame. Lock held; nothing that was there before is in anybody's reach (lazy_settle).
-static int populate_one(struct space *s, const struct region *r, vaddr_t va)
+static __always_inline int populate_one(struct space *s, const struct region *r, vaddr_t va)
 {
 	struct page *table, *frame;
 	pte_t *e;
@@ -204,7 +204,7 @@ static int populate_one(struct space *s, const struct region *r, vaddr_t va)
 }
 
 // Drop every leaf of the range, and the tables that this empties. Lock held.
-static void unmap_locked(struct space *s, vaddr_t start, vaddr_t end, bool may_defer)
+static __always_inline void unmap_locked(struct space *s, vaddr_t start, vaddr_t end, bool may_defer)
 {
 	struct gather g;
 
@@ -225,7 +225,7 @@ static int populate(struct space *s, const struct region *r)
 	return 0;
 }
 
-int space_map(struct space *s, vaddr_t va, u64 len, unsigned prot, int level, unsigned flags)
+int __hot space_map(struct space *s, vaddr_t va, u64 len, unsigned prot, int level, unsigned flags)
 {
 	int err;
 
@@ -263,7 +263,7 @@ static int space_cut(struct space *s, vaddr_t start, vaddr_t end)
 	return err;
 }
 
-static int unmap(struct space *s, vaddr_t va, u64 len, bool sync)
+static __always_inline int unmap(struct space *s, vaddr_t va, u64 len, bool sync)
 {
 	int err;
 
@@ -281,7 +281,7 @@ static int unmap(struct space *s, vaddr_t va, u64 len, bool sync)
 	return err;
 }
 
-int space_unmap(struct space *s, vaddr_t va, u64 len) { return unmap(s, va, len, false); }
+int __hot space_unmap(struct space *s, vaddr_t va, u64 len) { return unmap(s, va, len, false); }
 int space_unmap_sync(struct space *s, vaddr_t va, u64 len) { return unmap(s, va, len, true); }
 
 static void protect_locked(struct space *s, vaddr_t start, vaddr_t end, unsigned prot)
@@ -318,7 +318,7 @@ int space_protect(struct space *s, vaddr_t va, u64 len, unsigned prot)
 	return err;
 }
 
-int space_fault(struct space *s, vaddr_t va, bool write)
+int __hot space_fault(struct space *s, vaddr_t va, bool write)
 {
 	struct region *r;
 	int err;

@@ -17,7 +17,7 @@
 
 STALL_DEFINE(table_freeing);	// marked FREE, not yet given back
 
-struct page *table_alloc(int level)
+struct page *__hot table_alloc(int level)
 {
 	struct page *table = page_alloc(0, PAGE_TABLE, PG_ZERO);
 
@@ -28,14 +28,6 @@ struct page *table_alloc(int level)
 	WRITE_ONCE(table->table_state, TABLE_LIVE);
 	count(tables_allocated);
 	return table;
-}
-
-void table_set_state(struct page *table, enum table_state from, enum table_state to)
-{
-	ASSERT(READ_ONCE(table->table_state) == from);
-	WRITE_ONCE(table->table_state, to);
-	if (to == TABLE_UNLINKED)
-		count(tables_unlinked);
 }
 
 void table_put_back(struct page *table)
@@ -206,7 +198,7 @@ void table_free(struct page *table, const struct table_policy *policy)
 		pending_put(1);		// last: who gets the credit may unlink another page at once
 }
 
-void tables_free(struct page *const *tables, unsigned n, const struct table_policy *policy)
+static __always_inline void free_all(struct page *const *tables, unsigned n, const struct table_policy *policy)
 {
 	unsigned credits = 0;
 
@@ -221,7 +213,12 @@ void tables_free(struct page *const *tables, unsigned n, const struct table_poli
 		pending_put(credits);	// last, as above
 }
 
-void policy_free_now(struct list *tables, const struct table_policy *policy)
+void __hot tables_free(struct page *const *tables, unsigned n, const struct table_policy *policy)
+{
+	free_all(tables, n, policy);
+}
+
+void __hot policy_free_now(struct list *tables, const struct table_policy *policy)
 {
 	struct page *some[16];
 	unsigned n = 0;
@@ -229,7 +226,7 @@ void policy_free_now(struct list *tables, const struct table_policy *policy)
 	list_for_each_safe(it, tables) {
 		some[n++] = list_entry(it, struct page, link);
 		if (n == ARRAY_SIZE(some) || _n == tables) {
-			tables_free(some, n, policy);
+			free_all(some, n, policy);
 			n = 0;
 		}
 	}

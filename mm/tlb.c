@@ -90,7 +90,7 @@ void space_switch(struct thread *prev, struct thread *next)
 	}
 }
 
-static void flush_range_here(const struct flush *f)
+static __always_inline void flush_range_here(const struct flush *f)
 {
 	u64 step = level_size(f->level);
 
@@ -98,7 +98,7 @@ static void flush_range_here(const struct flush *f)
 		inval_page(va, f->freed_tables && !MUTANT(flush_leaf_only));
 }
 
-void tlb_flush_here(const struct flush *f)
+static __always_inline void flush_own(const struct flush *f)
 {
 	struct cpu_tlb *t = this_cpu_ptr(&cpu_tlb);
 	u64 gen;
@@ -127,6 +127,8 @@ void tlb_flush_here(const struct flush *f)
 	t->gen = gen;
 }
 
+void tlb_flush_here(const struct flush *f) { flush_own(f); }
+
 void tlb_flush_all_here(void)
 {
 	struct cpu_tlb *t = this_cpu_ptr(&cpu_tlb);
@@ -154,12 +156,12 @@ void tlb_leave_deferring(void)
 		tlb_leave(t);
 }
 
-void tlb_flush_handler(void *flush) { tlb_flush_here(flush); }
+void __hot tlb_flush_handler(void *flush) { flush_own(flush); }
 
 // Who must hear of it: all that have the space loaded, but the lazy ones only when tables are freed (a lazy CPU touches
 // no user address, and catches up before it does; but it walks speculatively). When tables are freed, also the walkers
 // that rely on being asked.
-static void flush_targets(struct flush *f, struct cpumask *targets)
+static __always_inline void flush_targets(struct flush *f, struct cpumask *targets)
 {
 	struct space *s = f->space;
 	unsigned self = cpu_id(), loaded;
@@ -186,15 +188,15 @@ static void flush_targets(struct flush *f, struct cpumask *targets)
 	}
 }
 
-static void flush_here(const struct flush *f)
+static __always_inline void flush_here(const struct flush *f)
 {
 	irqflags_t flags = irq_save();
 
-	tlb_flush_here(f);
+	flush_own(f);
 	irq_restore(flags);
 }
 
-static void flush_at_once(const struct flush *f, const struct cpumask *targets)
+static __always_inline void flush_at_once(const struct flush *f, const struct cpumask *targets)
 {
 	if (!f->loaded && !f->walkers) {	// nobody else: no back-end differs from any other
 		flush_here(f);
@@ -206,7 +208,7 @@ static void flush_at_once(const struct flush *f, const struct cpumask *targets)
 }
 
 // Preemption off.
-static void flush_begin(struct flush *f, struct cpumask *targets)
+static __always_inline void flush_begin(struct flush *f, struct cpumask *targets)
 {
 	f->full = (f->end - f->start) >> level_shift(f->level) > TLB_RANGE_MAX;
 	// Full barrier between the change of the entries and the reading of the masks: pairs with tlb_join(),
@@ -228,7 +230,7 @@ void tlb_flush(struct space *s, vaddr_t start, vaddr_t end, int level, bool free
 	preempt_enable();
 }
 
-bool tlb_flush_gathered(struct gather *g)
+bool __hot tlb_flush_gathered(struct gather *g)
 {
 	const struct flush_backend *b = g->space->backend;
 	struct flush f = { .space = g->space, .start = g->start, .end = g->end, .level = g->level, .freed_tables = g->freed_tables };

@@ -50,7 +50,7 @@ pte_t *tree_find_leaf(struct space *s, vaddr_t va, int *level)
 	return NULL;
 }
 
-pte_t *tree_make(struct space *s, vaddr_t va, int level, struct page **table)
+pte_t *__hot tree_make(struct space *s, vaddr_t va, int level, struct page **table)
 {
 	pte_t *t = s->root;
 
@@ -170,7 +170,7 @@ static __always_inline void unmap_3(struct gather *g, pte_t *t, vaddr_t start, v
 	unmap_below(g, t, 3, unmap_2, start, end, what);
 }
 
-static void unmap_all(struct gather *g, vaddr_t start, vaddr_t end, unsigned what)
+static void __hot unmap_all(struct gather *g, vaddr_t start, vaddr_t end, unsigned what)
 {
 	unmap_below(g, g->space->root, PT_LEVELS, unmap_3, start, end, what);
 }

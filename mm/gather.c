@@ -66,8 +66,7 @@ void __hot gather_credit(struct gather *g)
 
 void gather_moved(struct gather *g, vaddr_t va, int level)
 {
-	gather_range(g, va, level);
-	gather_range(g, va + level_size(2) - PAGE_SIZE, level);	// the last leaf under the entry
+	gather_range(g, va, va + level_size(2) - PAGE_SIZE, level);	// to the last leaf under the entry
 	g->freed_tables = true;		// the entry above must go as well, and from lazy CPUs too
 }
 

@@ -37,8 +37,8 @@ struct gathered {		// what was taken out of the tree
 struct gather {
 	struct space *space;
 	vaddr_t start, end;	// hull of what must be flushed
-	vaddr_t reach_start, reach_end;	// the same, with all that freed tables covered
 	u8 level;		// smallest leaf level in it
+	u8 covers;		// what was unlinked covered at most whole entries of this level around the hull
 	bool flush, freed_tables;
 	u8 credits;		// taken for tables that are yet to be unlinked (mm/pending.h)
 	bool may_defer;		// unmap and exit: other CPUs may reach the old pages for a while (flush_backend.defer)
@@ -59,9 +59,10 @@ static __always_inline void gathered_reset(struct gathered *t)
 
 static __always_inline void gather_reset(struct gather *g)
 {
-	g->start = g->reach_start = USER_END;
-	g->end = g->reach_end = 0;
+	g->start = USER_END;
+	g->end = 0;
 	g->level = PT_LEVELS;
+	g->covers = 1;
 	g->flush = g->freed_tables = false;
 	gathered_reset(&g->taken);
 }
@@ -83,27 +84,21 @@ static __always_inline void gather_end(struct gather *g)
 		pending_put(g->credits);
 }
 
-static __always_inline void gather_reach(struct gather *g, vaddr_t va, int level)
+static __always_inline void gather_range(struct gather *g, vaddr_t first, vaddr_t last, int level)
 {
-	vaddr_t start = ALIGN_DOWN(va, level_size(level));
+	vaddr_t start = ALIGN_DOWN(first, level_size(level)), end = ALIGN_DOWN(last, level_size(level)) + level_size(level);
 
-	g->reach_start = MIN(g->reach_start, start);
-	g->reach_end = MAX(g->reach_end, start + level_size(level));
-}
-
-static __always_inline void gather_range(struct gather *g, vaddr_t va, int level)
-{
-	vaddr_t start = ALIGN_DOWN(va, level_size(level));
-
-	g->start = MIN(g->start, start);
-	g->end = MAX(g->end, start + level_size(level));
-	g->level = MIN(g->level, (u8)level);
+	if (start < g->start)
+		g->start = start;
+	if (end > g->end)
+		g->end = end;
+	if (level < g->level)
+		g->level = (u8)level;
 	g->flush = true;
-	gather_reach(g, va, level);
 }
 
 // A leaf lost a permission: flush, nothing to free.
-static __always_inline void gather_changed(struct gather *g, vaddr_t va, int level) { gather_range(g, va, level); }
+static __always_inline void gather_changed(struct gather *g, vaddr_t va, int level) { gather_range(g, va, va, level); }
 
 // Places for the heads of the leaves that are cleared next, at least one: `*n` of them. May flush and give away what was
 // collected so far.
@@ -124,9 +119,7 @@ static __always_inline void gather_leaves(struct gather *g, unsigned n, vaddr_t 
 {
 	struct gathered *t = &g->taken;
 
-	gather_range(g, first, level);
-	if (first != last)
-		gather_range(g, last, level);
+	gather_range(g, first, last, level);
 	t->nr_frames += n << (level - 1) * PT_BITS;
 	if (t->nr_inline < GATHER_INLINE)
 		t->nr_inline += n;
@@ -157,8 +150,10 @@ static __always_inline void gather_table(struct gather *g, struct page *table, v
 		return;
 	table->private = TABLE_CREDITED | (emptied ? TABLE_EMPTIED : 0);
 	// The paging-structure caches may hold the entry even if no leaf was ever present: any address under it will do.
-	gather_range(g, va, 1);
-	gather_reach(g, va, table->table_level + 1);
+	if (va < g->start || va >= g->end || g->level > 1)
+		gather_range(g, va, va, 1);
+	if (table->table_level >= g->covers)
+		g->covers = table->table_level + 1;
 	g->freed_tables = true;
 	list_push_back(&g->taken.tables, &table->link);
 	g->taken.nr_tables++;

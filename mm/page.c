@@ -160,23 +160,48 @@ void page_get(struct page *p)
 
 void __hot page_put(struct page *head)
 {
-	if (drop(head))
-		pcp_free_many(&head, 1);
+	struct page_pcp *pcp;
+
+	if (!drop(head))
+		return;
+	pcp = pcp_enter();
+	pcp_keep(pcp, head);
+	pcp_leave(pcp);
 }
+
+#define PUT_AT_ONCE 32	// preemption is off meanwhile
 
 void __hot page_put_many(struct page *const *heads, unsigned n)
 {
-	struct page *last[32];	// preemption is off while they go
-	unsigned nr = 0;
+	while (n) {
+		unsigned some = MIN(n, (unsigned)PUT_AT_ONCE);
+		struct page_pcp *pcp = pcp_enter();
 
-	for (unsigned i = 0; i < n; i++) {
-		if (drop(heads[i]))
-			last[nr++] = heads[i];
-		if (nr == ARRAY_SIZE(last) || (nr && i + 1 == n)) {
-			pcp_free_many(last, nr);
-			nr = 0;
-		}
+		n -= some;
+		for (; some; some--, heads++)
+			if (drop(*heads))
+				pcp_keep(pcp, *heads);
+		pcp_leave(pcp);
 	}
+}
+
+void __hot page_put_list(struct list *heads)
+{
+	struct list *it = heads->next, *next;
+
+	while (it != heads) {
+		struct page_pcp *pcp = pcp_enter();
+
+		for (unsigned some = PUT_AT_ONCE; some && it != heads; some--, it = next) {
+			struct page *head = list_entry(it, struct page, link);
+
+			next = it->next;
+			if (drop(head))
+				pcp_keep(pcp, head);
+		}
+		pcp_leave(pcp);
+	}
+	list_init(heads);
 }
 
 // With the count frozen at 0 no walker can take the head, and tails have had none all along. A walker that had looked

@@ -38,7 +38,7 @@ static __always_inline struct page **pcp_slot(struct page_pcp *pcp, u32 i)
 	return &pcp->ring[(pcp->bottom + i) & pcp->mask];
 }
 
-// NULL: leave it alone.
+// NULL: leave it alone; the rest takes that for an answer.
 static __always_inline struct page_pcp *pcp_enter(void)
 {
 	struct page_pcp *pcp;
@@ -56,13 +56,19 @@ static __always_inline struct page_pcp *pcp_enter(void)
 
 static __always_inline void pcp_leave(struct page_pcp *pcp)
 {
+	if (unlikely(!pcp))
+		return;
 	barrier();	// as in pcp_enter()
 	WRITE_ONCE(pcp->open, 1);
 	preempt_enable();
 }
 
-static __always_inline void pcp_push(struct page_pcp *pcp, struct page *p)
+static __always_inline void pcp_keep(struct page_pcp *pcp, struct page *p)
 {
+	if (unlikely(!pcp)) {
+		buddy_free(p, 0);
+		return;
+	}
 	WRITE_ONCE(p->kind, PAGE_PCP);
 	*pcp_slot(pcp, pcp->count) = p;
 	WRITE_ONCE(pcp->count, pcp->count + 1);
@@ -85,18 +91,4 @@ static __always_inline struct page *pcp_alloc(void)
 	}
 	pcp_leave(pcp);
 	return p;
-}
-
-static __always_inline void pcp_free_many(struct page *const *pages, unsigned n)
-{
-	struct page_pcp *pcp = pcp_enter();
-
-	for (unsigned i = 0; i < n; i++) {
-		if (likely(pcp))
-			pcp_push(pcp, pages[i]);
-		else
-			buddy_free(pages[i], 0);
-	}
-	if (likely(pcp))
-		pcp_leave(pcp);
 }

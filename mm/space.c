@@ -135,6 +135,7 @@ static void space_destroy(struct space *s)
 	tree_unmap(&g, 0, USER_END);
 	gather_flush(&g);
 	region_remove_range(s, 0, USER_END);
+	region_free_spare(s);
 	ASSERT(root->private == 0 && s->mapped == 0);
 	tlb_evict(s);
 	gather_reserve(&g);
@@ -250,16 +251,26 @@ int __hot space_map(struct space *s, vaddr_t va, u64 len, unsigned prot, int lev
 // Boundaries of regions and of pages at start and end.
 static int space_cut(struct space *s, vaddr_t start, vaddr_t end)
 {
-	int err;
+	int err = region_split_at(s, start, end);
 
-	if (likely(!region_is_cut(s, start, end)))
-		return 0;	// nor is a page: each lies in one region, a collapsed one, too
-	err = region_split_at(s, start, end);
 	if (err)
 		return err;
 	err = huge_cut(s, start, end);
 	if (err)
 		region_merge_range(s, start, end);
+	return err;
+}
+
+// Every page lies in one region, a collapsed one, too: where no region is cut, no page is.
+static __always_inline int remove_regions(struct space *s, vaddr_t start, vaddr_t end)
+{
+	int err;
+
+	if (likely(region_remove_whole(s, start, end)))
+		return 0;
+	err = space_cut(s, start, end);
+	if (!err)
+		region_remove_range(s, start, end);
 	return err;
 }
 
@@ -270,9 +281,8 @@ static __always_inline int unmap(struct space *s, vaddr_t va, u64 len, bool sync
 	if (!space_range_ok(va, len, PAGE_SIZE))
 		return -EINVAL;
 	mutex_lock(&s->lock);
-	err = space_cut(s, va, va + len);
+	err = remove_regions(s, va, va + len);
 	if (!err) {
-		region_remove_range(s, va, va + len);
 		unmap_locked(s, va, va + len, !sync);
 		if (sync)
 			lazy_settle(s, va, va + len);	// what others have unmapped there, and we did not find

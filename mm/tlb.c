@@ -158,6 +158,19 @@ void tlb_leave_deferring(void)
 
 void __hot tlb_flush_handler(void *flush) { flush_own(flush); }
 
+// Nobody but this CPU is in the masks that count: most often so, and told in one look. Acquire: as in flush_targets().
+static __always_inline bool alone(const struct space *s, unsigned self, bool walkers)
+{
+	u64 others = 0;
+
+	for (unsigned i = 0; i * 64 < nr_cpus; i++) {
+		u64 word = load_acquire(&s->cpus.w[i]) | (walkers ? load_acquire(&s->walkers.w[i]) : 0);
+
+		others |= i == self / 64 ? word & ~(1ull << self % 64) : word;
+	}
+	return !others;
+}
+
 // Who must hear of it: all that have the space loaded, but the lazy ones only when tables are freed (a lazy CPU touches
 // no user address, and catches up before it does; but it walks speculatively). When tables are freed, also the walkers
 // that rely on being asked.
@@ -167,6 +180,8 @@ static __always_inline void flush_targets(struct flush *f, struct cpumask *targe
 	unsigned self = cpu_id(), loaded;
 
 	cpumask_zero(targets);
+	if (alone(s, self, f->freed_tables))
+		return;
 	// Acquire. A bit that is set: its CPU has cleared `lazy` before; pairs with tlb_join(). One that is clear: what its CPU
 	// read of the space while it had it loaded has been read; pairs with tlb_leave() and tlb_join().
 	cpumask_or_acquire(targets, &s->cpus);

@@ -72,7 +72,7 @@ void pending_init(void)
 
 u64 pending_max(void) { return pool.max; }
 
-static bool take_from(s64 *from, s64 n)
+static __always_inline bool take_from(s64 *from, s64 n)
 {
 	s64 old;
 
@@ -84,7 +84,7 @@ static bool take_from(s64 *from, s64 n)
 	return true;
 }
 
-static void lay_down(s64 *to, s64 n)
+static __always_inline void lay_down(s64 *to, s64 n)
 {
 	fetch_add(to, n);
 	if (unlikely(READ_ONCE(pool.waiting)))
@@ -92,7 +92,7 @@ static void lay_down(s64 *to, s64 n)
 }
 
 // The own CPU's; then the pool's, and some more to keep. Which CPU's they are does not matter, should we be moved.
-bool pending_try(unsigned n)
+bool __hot pending_try(unsigned n)
 {
 	s64 *own = &this_cpu_ptr(&credits)->n;
 
@@ -142,7 +142,7 @@ void pending_take(unsigned n)
 	fetch_sub(&pool.waiting, 1);
 }
 
-void pending_put(unsigned n)
+void __hot pending_put(unsigned n)
 {
 	s64 *own = &this_cpu_ptr(&credits)->n;
 

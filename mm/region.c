@@ -13,7 +13,7 @@ void region_init(void)
 	BUG_ON(!regions);
 }
 
-struct region *region_first_from(struct space *s, vaddr_t va)
+struct region *__hot region_first_from(struct space *s, vaddr_t va)
 {
 	list_for_each(it, &s->regions) {
 		struct region *r = list_entry(it, struct region, link);
@@ -24,35 +24,47 @@ struct region *region_first_from(struct space *s, vaddr_t va)
 	return NULL;
 }
 
-struct region *region_find(struct space *s, vaddr_t va)
+struct region *__hot region_find(struct space *s, vaddr_t va)
 {
 	struct region *r = region_first_from(s, va);
 
 	return r && r->start <= va ? r : NULL;
 }
 
-static struct region *region_new(vaddr_t start, vaddr_t end, unsigned prot, int level)
+static __always_inline struct region *region_new(struct space *s, vaddr_t start, vaddr_t end, unsigned prot, int level)
 {
-	struct region *r = slab_alloc(regions);
+	struct region *r = s->spare ?: slab_alloc(regions);
 
+	s->spare = NULL;
 	if (r)
 		*r = (struct region){ .start = start, .end = end, .prot = (u8)prot, .level = (u8)level };
 	return r;
 }
 
-static void region_free(struct region *r)
+// One is kept for the next: who maps and unmaps, maps and unmaps.
+static __always_inline void region_free(struct space *s, struct region *r)
 {
 	list_remove(&r->link);
-	slab_free(regions, r);
+	if (s->spare)
+		slab_free(regions, r);
+	else
+		s->spare = r;
 }
 
-int region_add(struct space *s, vaddr_t start, vaddr_t end, unsigned prot, int level)
+void region_free_spare(struct space *s)
+{
+	if (s->spare)
+		slab_free(regions, s->spare);
+	s->spare = NULL;
+}
+
+int __hot region_add(struct space *s, vaddr_t start, vaddr_t end, unsigned prot, int level)
 {
 	struct region *next = region_first_from(s, start), *r;
 
 	if (next && next->start < end)
 		return -EEXIST;
-	r = region_new(start, end, prot, level);
+	r = region_new(s, start, end, prot, level);
 	if (!r)
 		return -ENOMEM;
 	list_push_back(next ? &next->link : &s->regions, &r->link);	// before `next`
@@ -65,7 +77,7 @@ static int split_one(struct space *s, vaddr_t va)
 
 	if (!r || r->start == va)
 		return 0;
-	upper = region_new(va, r->end, r->prot, r->level);
+	upper = region_new(s, va, r->end, r->prot, r->level);
 	if (!upper)
 		return -ENOMEM;
 	r->end = va;
@@ -94,17 +106,27 @@ int region_split_at(struct space *s, vaddr_t start, vaddr_t end)
 	return err;
 }
 
-bool region_is_cut(struct space *s, vaddr_t start, vaddr_t end)
+bool __hot region_remove_whole(struct space *s, vaddr_t start, vaddr_t end)
 {
-	list_for_each(it, &s->regions) {
-		struct region *r = list_entry(it, struct region, link);
+	struct region *first = NULL, *r;
+	struct list *it = s->regions.next;
 
+	for (; it != &s->regions; it = it->next) {
+		r = list_entry(it, struct region, link);
 		if (r->start >= end)
 			break;
-		if ((r->start < start && start < r->end) || end < r->end)
-			return true;
+		if (r->end <= start)
+			continue;
+		if (r->start < start || r->end > end)
+			return false;
+		first = first ?: r;
 	}
-	return false;
+	while (first) {
+		r = first;
+		first = r->link.next == it ? NULL : list_entry(r->link.next, struct region, link);
+		region_free(s, r);
+	}
+	return true;
 }
 
 void region_remove_range(struct space *s, vaddr_t start, vaddr_t end)
@@ -115,7 +137,7 @@ void region_remove_range(struct space *s, vaddr_t start, vaddr_t end)
 		if (r->start >= end)
 			break;
 		if (r->start >= start && r->end <= end)
-			region_free(r);
+			region_free(s, r);
 	}
 }
 
@@ -149,7 +171,7 @@ void region_merge_range(struct space *s, vaddr_t start, vaddr_t end)
 		if (prev && prev->end == r->start && prev->prot == r->prot && prev->level == r->level &&
 		    r->start >= start && r->start <= end) {
 			prev->end = r->end;
-			region_free(r);
+			region_free(s, r);
 		} else {
 			prev = r;
 		}

@@ -91,7 +91,7 @@ void space_switch(struct thread *prev, struct thread *next)
 	}
 }
 
-static void flush_range_here(const struct flush *f)
+static __always_inline void flush_range_here(const struct flush *f)
 {
 	u64 step = level_size(f->level);
 
@@ -99,7 +99,7 @@ static void flush_range_here(const struct flush *f)
 		inval_page(va, f->freed_tables && !MUTANT(flush_leaf_only));
 }
 
-void tlb_flush_here(const struct flush *f)
+static __always_inline void flush_own(const struct flush *f)
 {
 	struct cpu_tlb *t = this_cpu_ptr(&cpu_tlb);
 	u64 gen;
@@ -128,6 +128,8 @@ void tlb_flush_here(const struct flush *f)
 	t->gen = gen;
 }
 
+void tlb_flush_here(const struct flush *f) { flush_own(f); }
+
 void tlb_flush_all_here(void)
 {
 	struct cpu_tlb *t = this_cpu_ptr(&cpu_tlb);
@@ -155,17 +157,32 @@ void tlb_leave_deferring(void)
 		tlb_leave(t);
 }
 
-void tlb_flush_handler(void *flush) { tlb_flush_here(flush); }
+void __hot tlb_flush_handler(void *flush) { flush_own(flush); }
+
+// Nobody but this CPU is in the masks that count: most often so, and told in one look. Acquire: as in flush_targets().
+static __always_inline bool alone(const struct space *s, unsigned self, bool walkers)
+{
+	u64 others = 0;
+
+	for (unsigned i = 0; i * 64 < nr_cpus; i++) {
+		u64 word = load_acquire(&s->cpus.w[i]) | (walkers ? load_acquire(&s->walkers.w[i]) : 0);
+
+		others |= i == self / 64 ? word & ~(1ull << self % 64) : word;
+	}
+	return !others;
+}
 
 // Who must hear of it: all that have the space loaded, but the lazy ones only when tables are freed (a lazy CPU touches
 // no user address, and catches up before it does; but it walks speculatively). When tables are freed, also the walkers
 // that rely on being asked.
-static void flush_targets(struct flush *f, struct cpumask *targets)
+static __always_inline void flush_targets(struct flush *f, struct cpumask *targets)
 {
 	struct space *s = f->space;
 	unsigned self = cpu_id(), loaded;
 
 	cpumask_zero(targets);
+	if (alone(s, self, f->freed_tables))
+		return;
 	// Acquire. A bit that is set: its CPU has cleared `lazy` before; pairs with tlb_join(). One that is clear: what its CPU
 	// read of the space while it had it loaded has been read; pairs with tlb_leave() and tlb_join().
 	cpumask_or_acquire(targets, &s->cpus);
@@ -187,15 +204,15 @@ static void flush_targets(struct flush *f, struct cpumask *targets)
 	}
 }
 
-static void flush_here(const struct flush *f)
+static __always_inline void flush_here(const struct flush *f)
 {
 	irqflags_t flags = irq_save();
 
-	tlb_flush_here(f);
+	flush_own(f);
 	irq_restore(flags);
 }
 
-static void flush_at_once(const struct flush *f, const struct cpumask *targets)
+static __always_inline void flush_at_once(const struct flush *f, const struct cpumask *targets)
 {
 	if (!f->loaded && !f->walkers) {	// nobody else: no back-end differs from any other
 		flush_here(f);
@@ -207,7 +224,7 @@ static void flush_at_once(const struct flush *f, const struct cpumask *targets)
 }
 
 // Preemption off.
-static void flush_begin(struct flush *f, struct cpumask *targets)
+static __always_inline void flush_begin(struct flush *f, struct cpumask *targets)
 {
 	trace(EV_FLUSH_BEGIN, f->start);
 	f->full = (f->end - f->start) >> level_shift(f->level) > TLB_RANGE_MAX;
@@ -231,7 +248,7 @@ void tlb_flush(struct space *s, vaddr_t start, vaddr_t end, int level, bool free
 	preempt_enable();
 }
 
-bool tlb_flush_gathered(struct gather *g)
+bool __hot tlb_flush_gathered(struct gather *g)
 {
 	const struct flush_backend *b = g->space->backend;
 	struct flush f = { .space = g->space, .start = g->start, .end = g->end, .level = g->level, .freed_tables = g->freed_tables };

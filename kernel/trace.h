@@ -58,8 +58,9 @@ struct trace_record {
 #ifndef TRACE_HOOKS
 #define TRACE_HOOKS 1
 #endif
+#define trace_on() (TRACE_HOOKS && arch_branch_on())
 #define trace(event, arg) do { \
-	if (TRACE_HOOKS && arch_branch_on()) \
+	if (trace_on()) \
 		trace_write((event), (u64)(arg)); \
 } while (0)
 void trace_write(enum trace_event event, u64 arg) __attribute__((cold));

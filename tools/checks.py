@@ -296,8 +296,9 @@ def each_measurement_has_its_distribution():
 # What is measured with two CPUs: by the release build, and by the checking build.
 NAMES = {"unmap_page", "unmap_8", "unmap_64", "unmap_512", "unmap_kept", "protect_page", "map_page", "collapse",
          "space_exit", "walk", "walk_remote", "walk_contended", "walk_16", "walk_512", "call_empty", "loads4",
-         "grace_period", "expedited", "rcu_barrier", "map_touch_unmap", "pages_held", "unmap_stolen", "irqs_off",
-         "irqs_off_max"}
+         "grace_period", "expedited", "rcu_barrier", "map_touch_unmap", "pages_held", "unmap_stolen", "unmap_longest",
+         "bystander", "bystander_lazy", "bystander_elsewhere", "scale_disjoint", "scale_shared", "scale_walkers",
+         "scale_walk", "irqs_off", "irqs_off_max"}
 
 
 @log_test
@@ -315,6 +316,44 @@ def what_was_to_be_measured_was():
                 b["ipi_flush_per_1000"] < 1000 * b["others"]):
             wrong.append(f"{b['name']} with {b['others']} others: {b['ipi_flush_per_1000']} IPIs by 1,000 times")
     return wrong
+
+
+def bystander_errors(bench):
+    """Who receives how many interrupts for the unmaps of another CPU: nobody elsewhere, one that holds the space lazily
+    one (but NMIs do not make it leave), one that runs there each, or none where they are deferred."""
+    for b in bench:
+        ipis, ops, flush = b.get("ipis"), b["ops"], b["tlb_flush"]
+        most = {"bystander": 0.1 * ops if flush == "lazy" else 1.1 * ops, "bystander_lazy": ops if flush == "nmi" else 0,
+                "bystander_elsewhere": 0}.get(b["name"])
+        least = 0.9 * ops if b["name"] == "bystander" and flush in ("ipi", "nmi") else 0
+        slices = 1 + b.get("watched_us", 0) // 20_000  # each begins and ends in the middle of something
+        if most is not None and not least - slices <= ipis <= most + 2 * slices:
+            yield f"{b['name']} under {b['table_free']} + {flush}: {ipis} IPIs, {ops} unmaps"
+
+
+def stolen_errors(bench):
+    """What is held stays within its bound and grows with the theft only where the flush does not wait for it."""
+    pages, waits = ({(b["table_free"], b["tlb_flush"], b["stolen_us"]): b for b in bench if b["name"] == name and b["others"]}
+                    for name in ("pages_held", "unmap_stolen"))
+    for key, b in pages.items():
+        if b["max"] > b["pending_max"]:
+            yield f"{key}: {b['max']} pages held, pending_max is {b['pending_max']}"
+    last = max((us for _, _, us in waits), default=0)
+    try:
+        grows = pages["rcu", "pv", last]["max"] > 2 * pages["rcu", "pv", 0]["median"] + 100
+        stays = pages["ipi", "ipi", last]["max"] == 0
+        passes = waits["rcu", "pv", last]["median"] < last * 1000 / 2 < waits["rcu", "ipi", last]["max"]
+    except KeyError as key:
+        yield f"no measurement of {key}"
+        return
+    if not (grows and stays and passes):
+        yield f"a theft of {last} us: pages pile up {grows}, without rcu they do not {stays}, only ipi waits {passes}"
+
+
+@log_test
+def bystanders_and_thefts_add_up():
+    bench = [b for run in results.parse(log_lines()) for b in run.bench]
+    return [*bystander_errors(bench), *stolen_errors(bench)]
 
 
 @test

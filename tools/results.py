@@ -168,12 +168,12 @@ def read(path):
 
 
 def expand(names):
-    """Files, globs and folders (their *.jsonl and *.log) as files, each once."""
+    """Files, globs and folders as files, each once. Of a folder its result files, or if it has none, its logs."""
     paths = {}
     for name in names:
         if os.path.isdir(name):
-            found = glob.glob(f"{glob.escape(name)}/**/*.jsonl", recursive=True)
-            found += glob.glob(f"{glob.escape(name)}/**/*.log", recursive=True)
+            found = (glob.glob(f"{glob.escape(name)}/**/*.jsonl", recursive=True)
+                     or glob.glob(f"{glob.escape(name)}/**/*.log", recursive=True))
         else:
             found = [name] if os.path.exists(name) else glob.glob(name)
         if not found:

@@ -110,6 +110,7 @@ MATRIX = [
     whole("verdicts-smp1", 15, "mode=compare seconds=5", '"found":"inconclusive"', smp=1),
     whole("times", 45, "mode=compare seconds=20", "BENCH {", '"name":"unmap_stolen"', smp=2, build="release"),
     Run("table", 4, command=(sys.executable, "tools/checks.py", "logs")),
+    Run("report", 60, command=(sys.executable, "tools/check_report.py"), timeout=900),
     boot("all-pairs", 30, "switch_load,stolen.no_safe*", keys=" seconds=30", smp=4),
     bochs("bochs-smp1-icelake", 25, BOCHS_SMAP, smp=1, cpu="corei7_icelake_u"),
     bochs("bochs-smp2", 30, BOCHS_2, smp=2),

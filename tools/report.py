@@ -9,6 +9,7 @@ import glob
 import json
 import os
 import shlex
+import shutil
 import sys
 import time
 
@@ -97,7 +98,9 @@ def words(name):
 def draw(files):
     """The page and the targets' file beside it."""
     runs, base = results.load(files), words("BASE")
-    page = pictures.build(runs, results.load(base) if base else None, OUT)
+    base = results.load(base) if base else None
+    shutil.rmtree(OUT, ignore_errors=True)  # no picture of an earlier one stays
+    page = pictures.build(runs, base, OUT)
     judged = targets.judge(runs)
     with open(f"{OUT}/targets.json", "w", encoding="utf-8") as f:
         json.dump([target.as_dict() for target in judged], f, indent=1)

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Tests of sweep.py: what its file may say; and a real sweep of three boots, ended in the middle, that goes on from there."""
+"""Tests of sweep.py: what its file may say; and a real sweep of three boots, ended in the middle, that goes on from
+there."""
 import os
 import shutil
 import signal
@@ -54,12 +55,14 @@ def lines_become_configurations():
 @suite.test
 def wrong_lines_are_named():
     wrong = []
-    for line, part in (("SMP=x CMDLINE=a", "numbers"), ("SPM=2 CMDLINE=a", '"SPM=2"'), ("SMP=2", "no CMDLINE="), ("x", '"x"'),
-                       ("SMP=2 SMP=3 CMDLINE=a", "twice"), ('CMDLINE="a', "quotation"), ("SMP=2 RESULTS=b CMDLINE=a", "RESULTS")):
+    for line, part in (("SMP=x CMDLINE=a", "numbers"), ("SPM=2 CMDLINE=a", '"SPM=2"'), ("SMP=2", "no CMDLINE="),
+                       ("x", '"x"'), ("SMP=2 SMP=3 CMDLINE=a", "twice"), ('CMDLINE="a', "quotation"),
+                       ("SMP=2 RESULTS=b CMDLINE=a", "RESULTS")):
         said = with_file(f"# comment\n\n{line}\n", lambda path: refusal(sweep.read, path))
         if part not in said or ".sweep:3: " not in said:
             wrong.append(f"{line}: {said or 'no error'}")
-    return wrong + [f"an empty file: {said}" for said in [with_file("#\n", lambda path: refusal(sweep.read, path))] if "no conf" not in said]
+    said = with_file("#\n", lambda path: refusal(sweep.read, path))
+    return wrong + ([] if "no configuration" in said else [f"an empty file: {said or 'no error'}"])
 
 
 @suite.test
@@ -73,12 +76,14 @@ def another_sweep_does_not_go_on_with_this_one():
         sweep.checksum, checksum = (lambda path: "other"), sweep.checksum
         other = plan(LINES + "CMDLINE=mode=bench\n")
         sweep.checksum = checksum
-    return [f"{what}: {said!r}" for what, said, part in (("first", first, ""), ("added", added, ""), ("changed", changed, "the file has"),
-                                                         ("kernel", other, "the kernel has")) if part not in said or bool(said) != bool(part)]
+    said = {"first": (first, ""), "added": (added, ""), "changed": (changed, "the file has"),
+            "kernel": (other, "the kernel has")}
+    return [f"{what}: {got!r}" for what, (got, want) in said.items() if want not in got or bool(got) != bool(want)]
 
 
 def start(path):
-    return subprocess.Popen([sys.executable, "-B", "tools/sweep.py"], env=os.environ | {"SWEEP": path, "JOBS": "1", "SSHLOGIN": ""},
+    return subprocess.Popen([sys.executable, "-B", "tools/sweep.py"],
+                            env=os.environ | {"SWEEP": path, "JOBS": "1", "SSHLOGIN": ""},
                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
@@ -98,7 +103,8 @@ def cut_off_and_go_on(path):
     process.send_signal(signal.SIGTERM)
     said = process.communicate()[0]
     before, at = joblog(), os.stat(f"{FOLDER}/001.jsonl").st_mtime_ns
-    wrong = [] if process.returncode == 130 and 0 < len(before) < 3 else [f"status {process.returncode}, ended {before}: {said}"]
+    good = process.returncode == 130 and 0 < len(before) < 3
+    wrong = [] if good else [f"status {process.returncode}, ended {before}: {said}"]
     process = start(path)
     said = process.communicate()[0]
     if process.returncode or sorted(joblog()) != ["1", "2", "3"] or os.stat(f"{FOLDER}/001.jsonl").st_mtime_ns != at:
@@ -106,8 +112,9 @@ def cut_off_and_go_on(path):
     runs = results.load([FOLDER])
     found = sorted({item["name"] for run in runs for item in run.bench} & {"loads4", "walk", "expedited"})
     commands = [run.header["command"] for run in runs if "hz=1000" in run.header["command"]]
+    command = "make run SMP=1 MEM=256M BUILD=release CMDLINE='mode=bench bench=expedited seconds=1 hz=1000'"
     return wrong + [f"{len(runs)} runs"] * (len(runs) != 3) + [str(found)] * (len(found) != 3) + (
-        [] if commands == ["make run SMP=1 MEM=256M BUILD=release CMDLINE='mode=bench bench=expedited seconds=1 hz=1000'"] else commands)
+        [] if commands == [command] else commands)
 
 
 @suite.test

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""make sweep: each line of SWEEP= (a file of make variables) in a boot of its own, through GNU parallel, JOBS= at a time or
-over the machines of SSHLOGIN=. The results come together in build/sweep/NAME/, for `make report RESULTS=build/sweep/NAME`.
-A sweep that was cut off goes on where it was, and tries again what has failed. docs/report.md has more.
+"""make sweep: each line of SWEEP= (a file of make variables) in a boot of its own, through GNU parallel, JOBS= at a
+time or over the machines of SSHLOGIN=. The results come together in build/sweep/NAME/, for `make report
+RESULTS=build/sweep/NAME`. A sweep that was cut off goes on where it was, and tries again what has failed. More is in
+docs/report.md.
 
 `sweep.py job PLAN NAME` is one boot, on whichever machine parallel has chosen."""
 import dataclasses
@@ -89,8 +90,8 @@ def checksum(path):
 
 
 def keep_plan(folder, jobs):
-    """The sweep as a file beside its results. Parallel goes by the number of a job, and a report by the kernel: lines may be
-    added at the end; with other lines or another kernel this is another sweep."""
+    """The sweep as a file beside its results. Parallel goes by the number of a job, and a report by the kernel: lines
+    may be added at the end; with other lines or another kernel this is another sweep."""
     plan = {"jobs": [dataclasses.asdict(job) for job in jobs], "kernels": {path: checksum(path) for path in KERNELS}}
     path = f"{folder}/plan.json"
     if os.path.exists(path):
@@ -117,12 +118,14 @@ def job(plan, name):
     with open(f"{folder}/logs/{name}.log", "w", encoding="utf-8", buffering=1) as log:
         result, path = host.measure(config, f"{folder}/{name}.jsonl", on_line=lambda line: log.write(line + "\n"))
     wrong = "" if result.ok and path else f": {result.sentence}" + ("" if path else ", and nothing was measured")
-    say(f"[{name} of {len(jobs):03}] {'FAILED' if wrong else 'ok'}, {result.seconds:.0f} s on {os.uname().nodename}: {this.line}{wrong}")
+    say(f"[{name} of {len(jobs):03}] {'FAILED' if wrong else 'ok'}, {result.seconds:.0f} s on {os.uname().nodename}: "
+        f"{this.line}{wrong}")
     return 1 if wrong else 0
 
 
 def parallel(folder, plan, jobs):
-    """GNU parallel's command line. `--workdir .`: on another machine the same folder below the home, if it is below ours."""
+    """GNU parallel's command line. `--workdir .`: on another machine the same folder below the home, if it is below
+    ours."""
     fitting = host.cpus() // max(job.config().smp for job in jobs)
     command = ["parallel", "--will-cite", "--joblog", f"{folder}/joblog", "--resume-failed",
                "--jobs", os.environ.get("JOBS") or str(max(1, fitting))]
@@ -148,8 +151,8 @@ def lock(folder):
 
 
 def end(process):
-    """Parallel lets running jobs come to their end when told once, and ends them when told again; but it may be too busy to
-    be told."""
+    """Parallel lets running jobs come to their end when told once, and ends them when told again; but it may be too
+    busy to be told."""
     for _ in range(40):
         if process.poll() is not None:
             return
@@ -165,7 +168,8 @@ def execute(command, names, held):
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGTERM, told)
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, text=True, start_new_session=True, pass_fds=(held.fileno(),))
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, text=True, start_new_session=True,
+                               pass_fds=(held.fileno(),))
     try:
         process.communicate("".join(f"{name}\n" for name in names))
     finally:
@@ -186,7 +190,8 @@ def sweep(path):
     good = {os.path.basename(run.path) for run in runs if run.header.get("exit") == 0}
     failed = [name for name in names if f"{name}.jsonl" not in good]
     say(f"sweep: {len(names) - len(failed)} of {len(names)} measured, in {folder}/"
-        + (f"; not: {', '.join(failed)}; again: make sweep SWEEP={path}" if failed else f"; make report RESULTS={folder}"))
+        + (f"; not: {', '.join(failed)}; again: make sweep SWEEP={path}" if failed
+           else f"; make report RESULTS={folder}"))
     return 1 if failed else 0
 
 

@@ -96,7 +96,7 @@
 	for (const cell of [...document.querySelectorAll("th, td")].filter(shown))
 		if (cell.scrollWidth > cell.clientWidth + 1)
 			problems.push(`${where(cell)}: "${cell.textContent}" is wider than its cell`);
-	const matrix = [...document.querySelectorAll("table.matrix")].filter(shown);
+	const matrix = [...document.querySelectorAll("body > table.matrix")].filter(shown);
 	if (matrix.length !== 1 || matrix[0].getBoundingClientRect().bottom + scrolled.y > innerHeight)
 		problems.push(`the table of verdicts is not wholly on the first screen of ${innerWidth}x${innerHeight}`);
 	return { problems, axes };

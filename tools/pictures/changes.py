@@ -28,10 +28,10 @@ def label_of(item):
     pair = [item[k] for k in ("table_free", "tlb_flush") if item.get(k) not in (None, "", "-")]
     more = [f"{item[k]} {text}" for k, text in (("others", "others"), ("walkers", "walkers")) if item.get(k)]
     if item.get("stolen_us"):
-        more.append(f"{words.time(item['stolen_us'] * 1000)} stolen")
+        more = [f"{words.time(item['stolen_us'] * 1000)} stolen"]  # their company is always the same
     if item["name"] == "unmap_kept":
         more.append(words.plural(item["pages"], "page"))
-    return " ".join([item["name"], "+".join(pair)] + ([f"({', '.join(more)})"] if more else [])).replace("  ", " ")
+    return ", ".join([" ".join(filter(None, (item["name"], "+".join(pair)))), *more])
 
 
 def compare(data, base):
@@ -53,7 +53,7 @@ def compare(data, base):
 
 
 def draw(narrow, shown):
-    left = 20 if narrow else 330
+    left = 20 if narrow else min(400, 20 + 7 * max(len(c.label) for c in shown))
     legend = [(style.lines.Line2D([], [], color=style.RED, marker="o", linestyle="-"), "beyond noise"),
               (style.lines.Line2D([], [], color=style.MUTED, marker="o", markerfacecolor=style.PAPER), "not")]
     panels = style.Panels(narrow, [""], (1, 1), (38 if narrow else 24) * len(shown) + 10, legend, left=left)

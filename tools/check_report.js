@@ -3,6 +3,7 @@
 // check_report.py, which also counts pixels in the places of the axes.
 (() => {
 	const problems = [], axes = [];
+	document.querySelectorAll("details").forEach(d => { d.open = true; });
 	const scrolled = { x: scrollX, y: scrollY };
 	const shown = e => e.getClientRects().length > 0;
 	const overlap = (a, b) => Math.min(a.right, b.right) - Math.max(a.left, b.left) > 1 &&

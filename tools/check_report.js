@@ -3,6 +3,7 @@
 // check_report.py, which also counts pixels in the places of the axes.
 (() => {
 	const problems = [], axes = [];
+	document.querySelectorAll("details").forEach(d => { d.open = true; });
 	const scrolled = { x: scrollX, y: scrollY };
 	const shown = e => e.getClientRects().length > 0;
 	const overlap = (a, b) => Math.min(a.right, b.right) - Math.max(a.left, b.left) > 1 &&
@@ -96,7 +97,7 @@
 	for (const cell of [...document.querySelectorAll("th, td")].filter(shown))
 		if (cell.scrollWidth > cell.clientWidth + 1)
 			problems.push(`${where(cell)}: "${cell.textContent}" is wider than its cell`);
-	const matrix = [...document.querySelectorAll("table.matrix")].filter(shown);
+	const matrix = [...document.querySelectorAll("body > table.matrix")].filter(shown);
 	if (matrix.length !== 1 || matrix[0].getBoundingClientRect().bottom + scrolled.y > innerHeight)
 		problems.push(`the table of verdicts is not wholly on the first screen of ${innerWidth}x${innerHeight}`);
 	return { problems, axes };

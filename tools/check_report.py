@@ -11,6 +11,7 @@ import re
 import sys
 
 import chromium
+import hist
 import pictures
 import results
 import selftest
@@ -63,6 +64,38 @@ def test_view(size, dark):
 for each in SIZES:
     test_view(each, False)
     test_view(each, True)
+
+
+def slower(runs):
+    """The same with everything under rcu a third slower, so that there is something to compare."""
+    for run in runs:
+        for item in run.bench + run.hist:
+            if item.get("table_free") == "rcu":
+                item.update({key: item[key] * 4 // 3 for key in ("median", "min", "max") if item.get(key)})
+                if "buckets" in item:
+                    item["buckets"] = moved(item["buckets"])
+    return runs
+
+
+def moved(buckets):
+    counts = {}
+    for index, count in buckets:
+        index = hist.bucket_of(hist.bounds(index)[0] * 4 // 3)
+        counts[index] = counts.get(index, 0) + count
+    return sorted([index, count] for index, count in counts.items())
+
+
+@suite.test
+def comparison_with_a_base():
+    load = lambda: results.load(Shared.files)  # noqa: E731
+    page = pictures.build(slower(load()), load(), f"{FOLDER}/changed", pngs=False)
+    with open(page, encoding="utf-8") as f:
+        said = re.search(r'<section id="changes">.*?<figcaption><p>(.*?)</p>', f.read(), re.S)
+    wrong = [] if said and re.search(r"[1-9]\d* (have|has) changed beyond noise; [1-9]\d* (are|is) larger", said[1]) and \
+        "smaller" not in said[1] else [f"it says: {said and said[1]}"]
+    for size in SIZES:
+        wrong += problems_of(page, size, False, f"{FOLDER}/changed-{size}.png")
+    return wrong
 
 
 def in_first_plot(text, pattern, replacement):

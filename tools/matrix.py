@@ -78,6 +78,7 @@ MATRIX = [
     Run("stats", 5, command=(sys.executable, "tools/check_stats.py")),
     Run("sweep", 15, command=(sys.executable, "tools/check_sweep.py")),
     Run("targets", 2, command=(sys.executable, "tools/check_targets.py")),
+    Run("pictures", 4, command=(sys.executable, "tools/check_pictures.py")),
     Run("host", 60, command=("make", "--no-print-directory", f"-j{os.cpu_count()}", "host-test"), timeout=900),
     Run("hosted", 80, command=(sys.executable, "tools/hosted.py", "quick"), timeout=900),
     Run("fuzz", 75, command=("make", "--no-print-directory", "fuzz-test"), timeout=900),

@@ -26,12 +26,16 @@ class Change:
 def label_of(item):
     """A case in words: its name, the pair, and what else tells it from others."""
     pair = [item[k] for k in ("table_free", "tlb_flush") if item.get(k) not in (None, "", "-")]
-    more = [f"{item[k]} {text}" for k, text in (("others", "others"), ("walkers", "walkers")) if item.get(k)]
+    more = [words.plural(item[k], text) for k, text in (("others", "other CPU"), ("walkers", "walker")) if item.get(k)]
     if item.get("stolen_us"):
-        more.append(f"{words.time(item['stolen_us'] * 1000)} stolen")
+        more = [f"{words.time(item['stolen_us'] * 1000)} stolen"]  # their company is always the same
     if item["name"] == "unmap_kept":
         more.append(words.plural(item["pages"], "page"))
-    return " ".join([item["name"], "+".join(pair)] + ([f"({', '.join(more)})"] if more else [])).replace("  ", " ")
+    return ", ".join([" ".join(filter(None, (item["name"], "+".join(pair)))), *more])
+
+
+def interval(change):
+    return f"{change.low:.3g} to {change.high:.3g}"
 
 
 def compare(data, base):
@@ -53,7 +57,7 @@ def compare(data, base):
 
 
 def draw(narrow, shown):
-    left = 20 if narrow else 330
+    left = 20 if narrow else min(400, 20 + 7 * max(len(c.label) for c in shown))
     legend = [(style.lines.Line2D([], [], color=style.RED, marker="o", linestyle="-"), "beyond noise"),
               (style.lines.Line2D([], [], color=style.MUTED, marker="o", markerfacecolor=style.PAPER), "not")]
     panels = style.Panels(narrow, [""], (1, 1), (38 if narrow else 24) * len(shown) + 10, legend, left=left)
@@ -80,7 +84,7 @@ def draw(narrow, shown):
 
 
 def table(changes):
-    cells = [(words.value(c.old, c.unit), words.value(c.new, c.unit), words.times(c.ratio), f"{c.low:.2f} to {c.high:.2f}")
+    cells = [(words.value(c.old, c.unit), words.value(c.new, c.unit), words.times(c.ratio), interval(c))
              for c in changes]
     rows = "".join(f'<tr><th scope="row">{escape(c.label)}</th>'
                    + "".join(f'<td class="number">{text}</td>' for text in row) + "</tr>" for c, row in zip(changes, cells))
@@ -101,7 +105,7 @@ def say(changes, beyond):
         if some:
             said += (f"; {len(some)} {'are' if len(some) > 1 else 'is'} {what}, {some[0].label} by most: "
                      f"{words.value(some[0].old, some[0].unit)} became {words.value(some[0].new, some[0].unit)} "
-                     f"({words.times(some[0].ratio)}, {some[0].low:.2f} to {some[0].high:.2f})")
+                     f"({words.times(some[0].ratio)}, {interval(some[0])})")
     return said + "."
 
 

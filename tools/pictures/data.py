@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: MIT
 """What was measured, as the plots ask for it: one line or one whole distribution of a benchmark's case, from all runs
 put together, for the number of CPUs that the page is about."""
+import copy
+
 import results
 import stats
 import table
 
 POLICIES = ("immediate", "ipi", "targeted", "rcu-sync", "rcu-page", "rcu", "hazard")
 BACKENDS = ("ipi", "lazy", "pv", "nmi", "hyperv")
-EXPECTED = table.EXPECTED
 
 
 def in_order(names, known):
@@ -47,12 +48,13 @@ class Data:
         rank = {"violated": 0, "clean": 1, "inconclusive": 2}
         return {pair: min(some, key=lambda v: rank.get(v["found"], 3)) for pair, some in found.items()}
 
-    def cpu_counts(self):
-        return sorted({i.get("cpus") or 1 for i in self.items})
+    def cpu_counts(self, name=None):
+        """With how many CPUs that benchmark, or any, was measured."""
+        return sorted({i.get("cpus") or 1 for i in self.items if name in (None, i["name"])})
 
     def main_cpus(self):
         """The most CPUs for which the host has as many; if it is not known, the fewest that are not alone."""
-        counts = self.cpu_counts() or [1]
+        counts = self.cpu_counts("unmap_page") or self.cpu_counts() or [1]
         several = [n for n in counts if n > 1] or counts
         fitting = [n for n in several if self.host_cpus and n <= self.host_cpus]
         return max(fitting) if fitting else min(several)
@@ -87,13 +89,11 @@ class Data:
         lines = self.hist.get(results.identity(item)) if item else None
         return stats.distribution(lines) if lines else None
 
-    def claimed(self, policy, flush):
-        verdict = self.verdicts.get((policy, flush))
-        return verdict["claimed"] if verdict else None
-
-    def first(self, names, having, **want):
-        """The first of these policies or back-ends (`having` says which) of which that benchmark has a case."""
-        return next((n for n in names if self.select(want["name"], **{having: n})), None)
+    def at(self, cpus):
+        """The same with another number of CPUs."""
+        other = copy.copy(self)
+        other.cpus = cpus
+        return other
 
     def command(self, *benches, keys="", seconds=20):
         """A line that measures it again."""

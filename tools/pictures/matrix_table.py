@@ -111,10 +111,20 @@ def key(costs):
     return f'<ul class="key">{items}</ul>'
 
 
+def tables(data, costs):
+    return combined(data, costs), "".join(costs_of_backend(data, costs, flush) for flush in data.backends)
+
+
 def html(data):
     costs = Costs(data)
-    narrow = "".join(costs_of_backend(data, costs, flush) for flush in data.backends)
-    return combined(data, costs) + verdicts_only(data) + narrow + key(costs)
+    wide, narrow = tables(data, costs)
+    parts = [wide, verdicts_only(data), narrow, key(costs)]
+    for cpus in data.cpu_counts("unmap_page"):
+        if cpus != data.cpus:
+            costs = Costs(data.at(cpus))
+            parts.append(f"<details><summary>The same with {words.plural(cpus, 'CPU')}</summary>"
+                         f"{''.join(tables(costs.data, costs))}{key(costs)}</details>")
+    return "".join(parts)
 
 
 def phrase(pairs, data, what):

@@ -26,7 +26,7 @@ BACKEND_LOOKS = {
     "hyperv": (PINK, DOTTED, "D"),
 }
 SPARE = list(itertools.product((SKY, PINK, BLUE, ORANGE, BLACK), (DASHDOT, DOTTED, LONG), "*h<>"))
-WIDE, NARROW = 1080, 358  # pixels
+WIDE, NARROW = 920, 358  # pixels; a screen shows the wide ones somewhat larger, paper smaller
 TEXT, SMALL = 13, 12
 
 matplotlib.rcParams.update({

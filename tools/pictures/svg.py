@@ -58,5 +58,5 @@ def inline(text, prefix, label):
     text = with_own_ids(coloured(FONT.sub(font, lean(text))), prefix)
     width, height = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', text).groups()
     head = (f'<svg xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="0 0 {width} {height}" role="img" '
-            f'style="max-width:{width}px" aria-label="{label}">')
+            f'aria-label="{label}">')
     return re.sub(r"<svg[^>]*>", head, text, count=1).strip()

@@ -57,8 +57,8 @@ def alike(values):
 
 
 def times(ratio):
-    """1.04 ×, 12 ×"""
-    return f"{ratio:.2f} ×" if ratio < 10 else f"{ratio:,.0f} ×"
+    """0.02 ×, 1.04 ×, 12 ×"""
+    return f"{ratio:.1g} ×" if ratio < 0.1 else f"{ratio:.2f} ×" if ratio < 10 else f"{ratio:,.0f} ×"
 
 
 def upper(text):

@@ -24,6 +24,10 @@
 	typeof(*(p)) _old = (old); \
 	arch_yield_point(); \
 	__atomic_compare_exchange_n((p), &_old, (new), false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST); })
+// The same; on failure *old becomes what was found.
+#define cmpxchg_update(p, old, new) ({ \
+	arch_yield_point(); \
+	__atomic_compare_exchange_n((p), (old), (new), false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST); })
 
 #define barrier() __atomic_signal_fence(__ATOMIC_SEQ_CST)	// compiler only
 #define smp_mb() arch_fence()				// full barrier; say what it pairs with

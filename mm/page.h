@@ -63,13 +63,12 @@ void page_get(struct page *p);			// the caller already holds a reference
 MUTANT_DECLARE(page_get_resurrects);	// 0 -> 1: a frame that is free, or somebody else's by now
 static __always_inline bool page_try_get(struct page *head)
 {
-	u32 old;
+	u32 old = READ_ONCE(head->refs);
 
 	do {
-		old = READ_ONCE(head->refs);
 		if (unlikely(!old) && !MUTANT(page_get_resurrects))
 			return false;
-	} while (unlikely(!cmpxchg(&head->refs, old, old + 1)));
+	} while (unlikely(!cmpxchg_update(&head->refs, &old, old + 1)));
 	return true;
 }
 void page_put(struct page *head);		// the last one frees. Any context but NMI

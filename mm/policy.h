@@ -17,18 +17,22 @@ struct gather;
 // What a walker leaves to its exit; lives on the walker's stack.
 struct walk_state {
 	struct space *space;
-	irqflags_t flags;
+	irqflags_t flags;	// of a walk that may begin with interrupts off
 	bool joined;		// this walk put the CPU into the space's walker mask
 	bool restart;		// step: the entry has changed
 	struct walk_state *part;		// of a union walk (policy_union.c): the states of its two policies
 	const struct table_policy *policy;	// of a part: whose it is
 };
 
-enum walker_context { WALKER_PREEMPT_OFF, WALKER_IRQS_OFF };
+enum walker_context { WALKER_PREEMPT_OFF, WALKER_IRQS_OFF };	// established around enter … exit
 enum free_wait {
 	WAIT_FLUSH,		// the flush itself is the only wait
 	WAIT_OWN,		// the policy waits by its own means, whatever the flush proves
 };
+
+// The walk of one page: the page, or NULL. Preemption on. It looks by itself whether the space still has its policy, so the
+// caller may have chosen it by a selector that has changed since.
+typedef struct page *walk_one_fn(struct space *space, vaddr_t va);
 
 struct table_policy {
 	const char *name;
@@ -38,7 +42,8 @@ struct table_policy {
 	bool combines;			// the union walk: it needs walk_state.part
 	bool distrusts;			// unsafe: a walker may meet garbage, and so checks every frame number that it reads
 
-	// The walker's side; always inlined into the policy's compiled walk. Preemption is off around all three.
+	// The walker's side; always inlined into the policy's compiled walk. The walker's context is established around all
+	// three: preemption or interrupts are off, as `walker` says (a union's are the stronger of the two).
 	void (*enter)(struct walk_state *w);
 	// Before the table of `level` that `value`, read from *entry, names is read. False: the walk ends here, or, if
 	// w->restart is set, begins anew.
@@ -56,9 +61,9 @@ struct table_policy {
 	void (*drain)(void);
 
 	// Filled in by DEFINE_TABLE_POLICY: the walk, compiled for this policy. Pins up to n pages, stores them,
-	// returns how many.
+	// returns how many. Preemption off.
 	unsigned (*walk)(struct space *space, vaddr_t va, unsigned n, bool write, struct page **pages);
-	unsigned (*walk_one)(struct space *space, vaddr_t va, bool write, struct page **page);	// the same for n = 1
+	walk_one_fn *walk_one[2];	// the same for one page, to read it and to write it
 };
 
 struct flush_backend {

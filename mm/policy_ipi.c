@@ -22,7 +22,6 @@ static __always_inline void ipi_enter(struct walk_state *w)
 {
 	unsigned cpu = cpu_id();
 
-	w->flags = irq_save();
 	w->joined = false;
 	if (likely(tlb_space_loaded_here(w->space)) || MUTANT(ipi_no_join))
 		return;
@@ -40,7 +39,6 @@ static __always_inline void ipi_exit(struct walk_state *w)
 {
 	if (unlikely(w->joined))
 		cpumask_clear_atomic(&w->space->walkers, cpu_id());
-	irq_restore(w->flags);
 }
 
 static void ipi_free(struct space *space, struct list *tables)

@@ -13,9 +13,9 @@ static const struct table_policy rcu_policy;
 
 MUTANT_DEFINE(rcu_fallback_no_sync);	// no batch: free without waiting
 
-static __always_inline void rcu_enter(struct walk_state *w) { w->flags = irq_save(); }
+static __always_inline void rcu_enter(struct walk_state *w) { }
 static __always_inline bool rcu_step(struct walk_state *w, int level, const pte_t *entry, pte_t value) { return true; }
-static __always_inline void rcu_exit(struct walk_state *w) { irq_restore(w->flags); }
+static __always_inline void rcu_exit(struct walk_state *w) { }
 
 static void rcu_free(struct space *space, struct list *tables)
 {

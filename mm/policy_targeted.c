@@ -39,7 +39,6 @@ static __always_inline const struct space **own_slot(void)
 
 static __always_inline void targeted_enter(struct walk_state *w)
 {
-	w->flags = irq_save();
 	if (!MUTANT(targeted_no_publish))
 		WRITE_ONCE(*own_slot(), w->space);
 	smp_mb();	// A: published before the first entry is read; pairs with find_walkers()
@@ -51,7 +50,6 @@ static __always_inline bool targeted_step(struct walk_state *w, int level, const
 static __always_inline void targeted_exit(struct walk_state *w)
 {
 	store_release(own_slot(), NULL);	// after the walk's reads
-	irq_restore(w->flags);
 }
 
 static void find_walkers(const struct space *space, struct cpumask *found)

@@ -18,6 +18,7 @@ static __always_inline void union_enter(struct walk_state *w)
 		if (i)
 			STALL(union_half, w->space, 0, 0);
 		*part = (struct walk_state){ .space = w->space, .policy = READ_ONCE(w->space->turn[i]) };
+		walk_hold(part->policy, part);
 		part->policy->enter(part);
 	}
 }
@@ -38,8 +39,10 @@ static __always_inline bool union_step(struct walk_state *w, int level, const pt
 
 static __always_inline void union_exit(struct walk_state *w)
 {
-	for (int i = 1; i >= 0; i--)
+	for (int i = 1; i >= 0; i--) {
 		w->part[i].policy->exit(&w->part[i]);
+		walk_let_go(w->part[i].policy, &w->part[i]);
+	}
 	if (CHECK)
 		count(walks_union);
 }
@@ -57,7 +60,7 @@ const struct table_policy policy_union = {
 	.step = union_step,
 	.exit = union_exit,
 	.walk = union_walk,
-	.walk_one = union_walk_one,
+	.walk_one = { union_walk_read, union_walk_write },
 };
 
 DEFINE_WALK(union, policy_union);

@@ -38,7 +38,8 @@ static void list_space(struct space *s, const struct table_policy *p, const stru
 {
 	preempt_disable();
 	spin_lock(&all_lock);
-	s->policy = s->freer = p ? p : policy_default();
+	s->freer = p ? p : policy_default();
+	space_select(s, s->freer);
 	s->backend = b ? b : flush_default();
 	list_push_back(&all_spaces, &s->all_link);
 	spin_unlock(&all_lock);

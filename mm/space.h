@@ -23,7 +23,8 @@ struct space {
 	// Read by walkers.
 	pte_t *root;
 	paddr_t root_pa;
-	const struct table_policy *policy;	// the selector: read with preemption off. Written by switch.c
+	const struct table_policy *policy;	// the selector: read with preemption off. Written by space_select()
+	walk_one_fn *walk_one[2];		// what is to be called under it; a hint, for it may be read at any time
 	const struct table_policy *turn[2];	// while it selects the union: of which two. Written by switch.c
 
 	// Written by unmappers, read by CPUs that load the space.
@@ -43,6 +44,14 @@ struct space {
 	struct list all_link;		// all spaces: under space.c's list lock
 	struct list switch_link;	// those that are being switched: one switch at a time
 };
+
+// Walkers that read the selector from now on find p.
+static inline void space_select(struct space *s, const struct table_policy *p)
+{
+	for (int write = 0; write < 2; write++)
+		WRITE_ONCE(s->walk_one[write], p->walk_one[write]);
+	store_release(&s->policy, p);	// pairs with walk_selected(); what it says of s->turn was stored before
+}
 
 // A new empty space under the default policy and back-end; NULL: out of memory. The creator holds one user count.
 struct space *space_create(void);

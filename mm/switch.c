@@ -19,7 +19,7 @@
 // Why the lines of the table are true:
 //  (1) The record turn[] is stored first, the selector after it with release; walkers read the selector with acquire.
 //      So who finds the union finds of which two it is. It copies them on entry and leaves what it has entered.
-//  (2) A walker reads the selector with preemption off and leaves with preemption still off: it is an RCU reader from
+//  (2) A walker reads the selector with preemption or interrupts off and leaves with it still off: it is an RCU reader from
 //      before it reads until it has left, whatever the policy, on a remote CPU, in an interrupt handler or in an NMI
 //      (rcu.c: handlers are readers; from idle they leave the idle state first). So after a grace period nobody follows
 //      `old` alone. A CPU that is robbed in the middle of a walk delays this step, and nothing else: until then the
@@ -168,9 +168,9 @@ static void walkers_to_union(struct change *c)
 			continue;	// the back-end alone: no walker is concerned
 		c->walkers = true;
 		if (MUTANT(switch_no_union))
-			store_release(&s->policy, c->to.policy);
+			space_select(s, c->to.policy);
 		else
-			store_release(&s->policy, &policy_union);	// pairs with selected() in walk.c
+			space_select(s, &policy_union);
 	}
 	trace(EV_SWITCH_STATE, 0);
 	STALL(switch_joining, c->only, 0, 0);
@@ -221,7 +221,7 @@ static void drain_old(struct change *c)
 static void walkers_to_new(struct change *c)
 {
 	for_each_changed(s, c)
-		store_release(&s->policy, c->to.policy);
+		space_select(s, c->to.policy);
 	trace(EV_SWITCH_STATE, 4);
 	STALL(switch_leaving, c->only, 0, 0);
 	if (c->walkers && !MUTANT(switch_no_last_wait))

@@ -4,7 +4,6 @@
 #include "kernel/counter.h"
 #include "kernel/errno.h"
 #include "kernel/panic.h"
-#include "kernel/trace.h"
 #include "mm/tlb.h"
 #include "mm/walk_body.h"
 
@@ -19,19 +18,6 @@ static __always_inline bool walk_range_ok(vaddr_t va, unsigned n)
 	return n && va < USER_END && n <= (USER_END - va + PAGE_SIZE - 1) >> PAGE_SHIFT;
 }
 
-static __always_inline void walk_count(struct space *s, unsigned n)
-{
-	if (!CHECK)
-		return;
-	count_add(walks, n);
-	if (!tlb_space_loaded_here(s))
-		count_add(walks_remote, n);
-}
-
-// Read with preemption off, so that a switch of policies can wait for its readers. Acquire: who finds the union finds of
-// which two (switch.c).
-static __always_inline const struct table_policy *selected(struct space *s) { return load_acquire(&s->policy); }
-
 unsigned walk_pin_fast(struct space *s, vaddr_t va, unsigned n, bool write, struct page **pages)
 {
 	unsigned got;
@@ -41,9 +27,7 @@ unsigned walk_pin_fast(struct space *s, vaddr_t va, unsigned n, bool write, stru
 	ASSERT(!in_nmi());
 	preempt_disable();
 	walk_count(s, n);
-	trace(EV_WALK_BEGIN, va);
-	got = selected(s)->walk(s, va, n, write, pages);
-	trace(EV_WALK_END, got);
+	got = walk_selected(s)->walk(s, va, n, write, pages);
 	preempt_enable();
 	if (CHECK)
 		count_add(walks_fast, got);
@@ -51,10 +35,12 @@ unsigned walk_pin_fast(struct space *s, vaddr_t va, unsigned n, bool write, stru
 }
 
 // The locked slow path for one page: fault it in if need be.
-static __noinline int walk_slow(struct space *s, vaddr_t va, bool write, struct page **page)
+int walk_slow(struct space *s, vaddr_t va, bool write, struct page **page)
 {
 	int level;
 
+	if (unlikely(va >= USER_END))
+		return -EFAULT;
 	count(walks_slow);
 	for (;;) {
 		pte_t *entry, value;
@@ -76,24 +62,16 @@ static __noinline int walk_slow(struct space *s, vaddr_t va, bool write, struct 
 	}
 }
 
-int walk_pin(struct space *s, vaddr_t va, bool write, struct page **page)
+struct page *walk_missed(struct page *drop)
 {
-	unsigned got;
+	page_put(drop);
+	return NULL;
+}
 
-	if (unlikely(va >= USER_END))
-		return -EFAULT;
-	ASSERT_MAY_SLEEP();
-	preempt_disable();
-	walk_count(s, 1);
-	trace(EV_WALK_BEGIN, va);
-	got = selected(s)->walk_one(s, va, write, page);
-	trace(EV_WALK_END, got);
-	preempt_enable();
-	if (unlikely(!got))
-		return walk_slow(s, va, write, page);
-	if (CHECK)
-		count(walks_fast);
-	return 0;
+struct page *walk_resched(struct page *page)
+{
+	preempt_resched();
+	return page;
 }
 
 unsigned walk_pin_range(struct space *s, vaddr_t va, unsigned n, bool write, struct page **pages)

@@ -7,9 +7,18 @@
 #pragma once
 #include "mm/space.h"
 
+int walk_slow(struct space *s, vaddr_t va, bool write, struct page **page);	// what is left to do without the fast path
 // Pin the 4 KiB page at va (of a large page: the part that va names). 0; -EFAULT: not mapped, not permitted; -ENOMEM.
 // May sleep (the slow path takes the space's lock and may fault the page in).
-int walk_pin(struct space *s, vaddr_t va, bool write, struct page **page);
+static __always_inline int walk_pin(struct space *s, vaddr_t va, bool write, struct page **page)
+{
+	struct page *pinned = READ_ONCE(s->walk_one[write])(s, va);
+
+	if (unlikely(!pinned))
+		return walk_slow(s, va, write, page);
+	*page = pinned;
+	return 0;
+}
 // n pages from va on; returns how many were pinned, from the first on without gap (possibly 0).
 unsigned walk_pin_range(struct space *s, vaddr_t va, unsigned n, bool write, struct page **pages);
 // Fast path alone, all n in one read side: how many were pinned (0 … n). Any context, NMI excepted (a put may free).

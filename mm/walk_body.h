@@ -15,11 +15,15 @@
 //     try_get took it while the mapping's own reference still stood.
 #pragma once
 #include "kernel/counter.h"
+#include "kernel/errno.h"
 #include "kernel/mutant.h"
+#include "kernel/panic.h"
 #include "kernel/stall.h"
+#include "kernel/trace.h"
 #include "mm/oracle.h"
 #include "mm/space.h"
 #include "mm/table.h"
+#include "mm/tlb.h"
 #include "mm/walk.h"
 
 STALL_DECLARE(walk_level);	// an entry was read that names a table; the table has not been read
@@ -29,6 +33,31 @@ MUTANT_DECLARE(walk_no_leaf_recheck);
 MUTANT_DECLARE(walk_no_parent_recheck);
 
 #define WALK_RESTARTS 8		// after so many that its policy asked for a walk takes the slow path
+
+// Read with preemption or interrupts off, so that a switch of policies can wait for its readers. Acquire: who finds the
+// union finds of which two (switch.c).
+static __always_inline const struct table_policy *walk_selected(struct space *s) { return load_acquire(&s->policy); }
+
+static __always_inline void walk_count(struct space *s, unsigned n)
+{
+	if (!CHECK)
+		return;
+	count_add(walks, n);
+	if (!tlb_space_loaded_here(s))
+		count_add(walks_remote, n);
+}
+
+// The walker's context, inside one where preemption is off.
+static __always_inline void walk_hold(const struct table_policy *p, struct walk_state *w)
+{
+	if (p->walker == WALKER_IRQS_OFF)
+		w->flags = irq_save();
+}
+static __always_inline void walk_let_go(const struct table_policy *p, struct walk_state *w)
+{
+	if (p->walker == WALKER_IRQS_OFF)
+		irq_restore(w->flags);
+}
 
 struct walk_pos {
 	pte_t *entry;		// the leaf's
@@ -43,23 +72,24 @@ struct walk_pos {
 // the only reference); that it was not split just before shows in its tails. A reference that was taken in vain goes to
 // *drop: putting it may free, which the read side is no place for.
 static __always_inline struct page *walk_take(const struct table_policy *p, struct space *s, const struct walk_pos *pos,
-					      vaddr_t va, struct page **drop)
+					      int level, vaddr_t va, struct page **drop)
 {
 	paddr_t pa = pte_addr(pos->value);
 	struct page *head, *page;
+	pte_t changed;
 
 	if (p->distrusts && unlikely(!page_valid(pa)))
 		return NULL;
 	head = page_of(pa);
-	STALL(walk_leaf, s, va, pos->level);
+	STALL(walk_leaf, s, va, level);
 	if (unlikely(!page_try_get(head)))
 		return NULL;
-	STALL(walk_pinned, s, va, pos->level);
+	STALL(walk_pinned, s, va, level);
 	// page_try_get is a LOCKed operation: these reads come after it (pairs with the gather: clear, flush, put).
-	page = pos->level == 1 ? head : head + ((va & (level_size(pos->level) - 1)) >> PAGE_SHIFT);
-	if (unlikely((!pte_same(pte_read(pos->entry), pos->value) && !MUTANT(walk_no_leaf_recheck)) ||
-		     (!pte_same(pte_read(pos->parent), pos->parent_value) && !MUTANT(walk_no_parent_recheck)) ||
-		     (pos->level > 1 && page_head(page) != head))) {
+	page = level == 1 ? head : head + ((va & (level_size(level) - 1)) >> PAGE_SHIFT);
+	changed = MUTANT(walk_no_leaf_recheck) ? 0 : pte_diff(pte_read(pos->entry), pos->value);
+	changed |= MUTANT(walk_no_parent_recheck) ? 0 : pte_diff(pte_read(pos->parent), pos->parent_value);
+	if (unlikely(changed || (level > 1 && page_head(page) != head))) {
 		count(walk_restarts);
 		*drop = head;
 		return NULL;
@@ -67,35 +97,47 @@ static __always_inline struct page *walk_take(const struct table_policy *p, stru
 	return page;
 }
 
+enum walk_found { WALK_TABLE, WALK_LEAF, WALK_NOTHING };
+
+// One level: read its entry in the table at *table and, if that names a table, go there.
+static __always_inline enum walk_found walk_level(const struct table_policy *p, struct walk_state *w, int level, vaddr_t va,
+						  bool write, pte_t **table, struct walk_pos *pos)
+{
+	pte_t *entry = &(*table)[pt_index(va, level)];
+	pte_t value = pte_read(entry);
+
+	pos->parent = pos->entry;
+	pos->parent_value = pos->value;
+	pos->entry = entry;
+	pos->value = value;
+	pos->level = level;
+	if (level == 1)
+		return likely(pte_permits(value, write)) ? WALK_LEAF : WALK_NOTHING;
+	if (unlikely(!pte_permits_below(value, write)))	// permissions are the AND of all levels
+		return pte_permits(value, write) && level < PT_LEVELS ? WALK_LEAF : WALK_NOTHING;
+	STALL(walk_level, w->space, va, level);
+	if (p->distrusts && unlikely(!page_valid(pte_addr(value))))
+		return WALK_NOTHING;
+	oracle_leave(level - 1);	// of an earlier descent in this read side
+	if (unlikely(!p->step(w, level - 1, entry, value)))
+		return WALK_NOTHING;
+	oracle_publish(level - 1, page_of(pte_addr(value)));
+	*table = phys_to_virt(pte_addr(value));
+	return WALK_TABLE;
+}
+
 // Descend to the leaf for va; false: not present, or not permitted.
 static __always_inline bool walk_descend(const struct table_policy *p, struct walk_state *w, vaddr_t va, bool write,
 					 struct walk_pos *pos)
 {
-	pte_t *table = w->space->root, *entry = NULL;
-	pte_t value = 0;
+	pte_t *table = w->space->root;
 
 #pragma GCC unroll 4
 	for (int level = PT_LEVELS; level >= 1; level--) {
-		pos->parent = entry;
-		pos->parent_value = value;
-		entry = &table[pt_index(va, level)];
-		value = pte_read(entry);
-		if (unlikely(!pte_permits(value, write)))	// permissions are the AND of all levels
-			return false;
-		if (level == 1 || (level < PT_LEVELS && pte_leaf(value, level))) {
-			pos->entry = entry;
-			pos->value = value;
-			pos->level = level;
-			return true;
-		}
-		STALL(walk_level, w->space, va, level);
-		if (p->distrusts && unlikely(!page_valid(pte_addr(value))))
-			return false;
-		oracle_leave(level - 1);	// of an earlier descent in this read side
-		if (unlikely(!p->step(w, level - 1, entry, value)))
-			return false;
-		oracle_publish(level - 1, page_of(pte_addr(value)));
-		table = phys_to_virt(pte_addr(value));
+		enum walk_found found = walk_level(p, w, level, va, write, &table, pos);
+
+		if (found != WALK_TABLE)
+			return found == WALK_LEAF;
 	}
 	return false;
 }
@@ -124,7 +166,7 @@ static __always_inline bool walk_next(struct walk_pos *pos, vaddr_t va, bool wri
 	return pte_permits(pos->value, write) && pte_leaf(pos->value, pos->level);
 }
 
-// One read side for n pages. Called with n constant where it is 1: then all of the position stays in registers.
+// One read side for n pages. Preemption is off.
 static __always_inline unsigned walk_body(const struct table_policy *p, struct space *s, vaddr_t va, unsigned n,
 					  bool write, struct page **pages)
 {
@@ -135,12 +177,14 @@ static __always_inline unsigned walk_body(const struct table_policy *p, struct s
 
 	if (p->combines)
 		w.part = part;
+	walk_hold(p, &w);
+	trace(EV_WALK_BEGIN, va);
 	p->enter(&w);
 	oracle_enter(s, va, (uintptr_t)__builtin_return_address(0));
 	oracle_publish(PT_LEVELS, page_of(s->root_pa));
 	if (likely(walk_find(p, &w, va, write, &pos))) {
 		for (;;) {
-			struct page *page = walk_take(p, s, &pos, va, &drop);
+			struct page *page = walk_take(p, s, &pos, pos.level, va, &drop);
 
 			if (unlikely(!page))
 				break;
@@ -151,28 +195,129 @@ static __always_inline unsigned walk_body(const struct table_policy *p, struct s
 		}
 	}
 	oracle_exit();
+	trace(EV_WALK_END, got);
 	p->exit(&w);
+	walk_let_go(p, &w);
 	if (unlikely(drop))
 		page_put(drop);
 	return got;
 }
 
+// What is rare in a walk of one page, out of its way: all are called last, so that the walk itself needs no stack.
+struct page *walk_missed(struct page *drop);		// gives back what was taken in vain; NULL
+struct page *walk_resched(struct page *page);		// preempt_resched(); the page
+
+static __always_inline struct page *walk_let_go_one(const struct table_policy *p, struct page *page)
+{
+	if (p->walker == WALKER_IRQS_OFF) {
+		irq_enable();
+	} else {
+		preempt_enable_no_resched();
+		if (unlikely(this_cpu_read(need_resched)))
+			return walk_resched(page);
+	}
+	return page;
+}
+
+static __always_inline struct page *walk_leave(const struct table_policy *p, struct walk_state *w, struct page *page,
+					       struct page *drop)
+{
+	oracle_exit();
+	trace(EV_WALK_END, page != NULL);
+	p->exit(w);
+	if (CHECK && page)
+		count(walks_fast);
+	page = walk_let_go_one(p, page);
+	return unlikely(drop) ? walk_missed(drop) : page;
+}
+
+// The rest of a walk that has come upon a large leaf: once more from the root, so that the other one needs no registers
+// for what it has seen on the way.
+typedef struct page *walk_large_fn(struct space *s, vaddr_t va, bool write, bool joined, struct walk_state *part);
+static __always_inline struct page *walk_body_large(const struct table_policy *p, struct space *s, vaddr_t va, bool write,
+						    bool joined, struct walk_state *part)
+{
+	struct walk_state w = { .space = s, .joined = joined, .part = part };
+	struct page *page = NULL, *drop = NULL;
+	struct walk_pos pos = { 0 };
+
+	if (likely(walk_find(p, &w, va, write, &pos)))
+		page = walk_take(p, s, &pos, pos.level, va, &drop);
+	return walk_leave(p, &w, page, drop);
+}
+
+// Of one page, with preemption and interrupts on: one of the two goes off, as the policy asks; that makes the walk an RCU
+// reader, so that the selector may be read. Interrupts need not be looked at first, and while they are off nobody can ask
+// for this CPU. The way to a leaf at level 1 takes no jump and calls nothing.
+static __always_inline struct page *walk_body_one(const struct table_policy *p, walk_large_fn *large, struct space *s,
+						  vaddr_t va, bool write)
+{
+	struct walk_state w = { .space = s }, part[2];
+	struct walk_pos pos = { 0 };
+	struct page *drop = NULL;
+
+	ASSERT_MAY_SLEEP();
+	if (unlikely(va >= USER_END))
+		return NULL;
+	if (p->combines)
+		w.part = part;
+	if (p->walker == WALKER_IRQS_OFF)
+		irq_disable();
+	else
+		preempt_disable();
+	if (unlikely(walk_selected(s) != p))	// it has changed since the caller read it
+		return walk_let_go_one(p, NULL);
+	walk_count(s, 1);
+	trace(EV_WALK_BEGIN, va);
+	p->enter(&w);
+	oracle_enter(s, va, (uintptr_t)__builtin_return_address(0));
+	oracle_publish(PT_LEVELS, page_of(s->root_pa));
+	for (unsigned tries = 0;; tries++) {
+		pte_t *table = s->root;
+
+#pragma GCC unroll 4
+		for (int level = PT_LEVELS; level >= 1; level--) {
+			enum walk_found found = walk_level(p, &w, level, va, write, &table, &pos);
+
+			if (found == WALK_LEAF && level == 1)
+				return walk_leave(p, &w, walk_take(p, s, &pos, 1, va, &drop), drop);
+			if (found == WALK_LEAF)
+				return large(s, va, write, w.joined, w.part);
+			if (found == WALK_NOTHING)
+				break;
+		}
+		if (likely(!w.restart) || tries == WALK_RESTARTS)
+			return walk_leave(p, &w, NULL, NULL);
+		w.restart = false;
+		count(walk_restarts);
+	}
+}
+
 // Free FLUSHED tables at once: for policies whose flush was the wait.
 void policy_free_now(struct list *tables, const struct table_policy *policy);
 
-// The walk, compiled for one policy. walk_one is aligned so that it does not straddle pages, which an emulator pays for
-// at every jump between them.
+// The walk, compiled for one policy. Those of one page are aligned so that they do not straddle pages, which an emulator
+// pays for at every jump between them.
 #define DECLARE_WALK(n) \
 	static unsigned n##_walk(struct space *, vaddr_t, unsigned, bool, struct page **); \
-	static unsigned n##_walk_one(struct space *, vaddr_t, bool, struct page **)
+	static walk_large_fn n##_walk_large; \
+	static walk_one_fn n##_walk_read, n##_walk_write
 #define DEFINE_WALK(n, policy) \
 	static unsigned n##_walk(struct space *s, vaddr_t va, unsigned count, bool write, struct page **pages) \
 	{ \
 		return walk_body(&policy, s, va, count, write, pages); \
 	} \
-	static unsigned __aligned(1024) n##_walk_one(struct space *s, vaddr_t va, bool write, struct page **page) \
+	static __noinline struct page *n##_walk_large(struct space *s, vaddr_t va, bool write, bool joined, struct walk_state *part) \
 	{ \
-		return walk_body(&policy, s, va, 1, write, page); \
+		return walk_body_large(&policy, s, va, write, joined, part); \
+	} \
+	static struct page *__aligned(512) n##_walk_read(struct space *s, vaddr_t va) \
+	{ \
+		return walk_body_one(&policy, n##_walk_large, s, va, false); \
+	} \
+	static struct page *__aligned(512) n##_walk_write(struct space *s, vaddr_t va) \
+	{ \
+		return walk_body_one(&policy, n##_walk_large, s, va, true); \
 	} \
 	_Static_assert(1, "")
 
@@ -182,6 +327,6 @@ void policy_free_now(struct list *tables, const struct table_policy *policy);
 	DECLARE_WALK(n); \
 	static const struct table_policy n##_policy = { .name = name_, .enter = n##_enter, .step = n##_step, .exit = n##_exit, \
 		.free = n##_free, .wait = n##_wait, .walk = n##_walk, \
-		.walk_one = n##_walk_one, __VA_ARGS__ }; \
+		.walk_one = { n##_walk_read, n##_walk_write }, __VA_ARGS__ }; \
 	REGISTER(policies, n##_policy); \
 	DEFINE_WALK(n, n##_policy)

@@ -98,31 +98,38 @@ def release_build_carries_no_detector():
 
 
 def walks(elf):
-    """Instructions of each policy's compiled walks, of one page and of several. (The union of two policies, for
-    switches, goes through their tables.)"""
+    """Instructions of each policy's compiled walks: of several pages, of one page to read and to write, and what these
+    two go on with at a large leaf. (The union of two policies, for switches, goes through their tables.)"""
     text = subprocess.run(["objdump", "-d", "--no-show-raw-insn", elf], check=True, capture_output=True, text=True).stdout
-    blocks = re.findall(r"^[0-9a-f]+ <(\w+)_walk(?:_one)?>:\n((?:.+\n)+)", text, re.M)
+    blocks = re.findall(r"^[0-9a-f]+ <(\w+)_walk(?:_large|_read|_write)?>:\n((?:.+\n)+)", text, re.M)
     found = [(name, [line.split("\t", 1)[-1] for line in body.splitlines()]) for name, body in blocks
              if name in policies()]
-    if sorted(name for name, _ in found) != sorted(2 * list(policies())):
+    if sorted(name for name, _ in found) != sorted(4 * list(policies())):
         raise ValueError(f"walks of {[name for name, _ in found]} found, policies are {list(policies())}")
     return found
 
 
 @test
 def release_walks_call_nothing_but_the_last_put():
-    return [f"{name}: {line}" for name, body in walks("build/quiesce.elf") for line in body
-            if "call" in line and not re.search(r"<(page_put|__stack_chk_fail)>", line)]
+    """Nor jump there, nor through a pointer. Rare, and with the read side left behind: walk_missed() and walk_resched().
+    Not executed unless it is patched in: branch_call, of the trace."""
+    wrong = []
+    for name, body in walks("build/quiesce.elf"):
+        inside = re.compile(rf"<{name}_walk(_large|_read|_write)?[+>]|<(page_put|walk_missed|walk_resched|branch_call|__stack_chk_fail)>")
+        wrong += [f"{name}: {line}" for line in body if re.match(r"(call|j\w+)\s", line) and not inside.search(line)]
+    return wrong
 
 
 @test
 def release_walks_lock_nothing_but_the_count():
     """One LOCKed access to memory that others use: the page's count. (On the stack it is a barrier.) Beside it only
-    what the policy's own file says by name: calls of functions called *_atomic, as to join the mask of remote walkers."""
+    what the policy's own file says by name: calls of functions called *_atomic, as to join the mask of remote walkers.
+    The compiler may place one of those twice, on two ways out."""
     texts, wrong = policies(), []
     for name, body in walks("build/quiesce.elf"):
         shared = [line for line in body if line.startswith("lock") and "(%rsp)" not in line]
-        if len(shared) != 1 + len(re.findall(r"\w_atomic\(", texts[name])):
+        others = {line.split()[1] for line in shared if "cmpxchg" not in line}
+        if sum("cmpxchg" in line for line in shared) != 1 or len(others) > len(re.findall(r"\w_atomic\(", texts[name])):
             wrong.append(f"{name}: {shared}")
     return wrong
 

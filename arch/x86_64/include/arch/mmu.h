@@ -48,9 +48,16 @@ static __always_inline paddr_t pte_addr(pte_t v) { return v & PTE_ADDR; }
 // Present, and user mode may read it (write: also write it)?
 static __always_inline bool pte_permits(pte_t v, bool write)
 {
-	pte_t need = PTE_P | PTE_U | (write ? PTE_W : 0);
+	pte_t need = PTE_P | PTE_U | (pte_t)write * PTE_W;
 
 	return (v & need) == need;
+}
+// The same, and above level 1: it names a table.
+static __always_inline bool pte_permits_below(pte_t v, bool write)
+{
+	pte_t need = PTE_P | PTE_U | (pte_t)write * PTE_W;
+
+	return (v & (need | PTE_PS)) == need;
 }
 // The leaf with other permissions and all else, A and D included, as it is.
 static __always_inline pte_t pte_with_prot(pte_t v, unsigned prot)
@@ -61,7 +68,8 @@ static __always_inline pte_t pte_with_prot(pte_t v, unsigned prot)
 	return v | PTE_P | PTE_U | (prot & PROT_W ? PTE_W : 0) | (prot & PROT_X ? 0 : pte_nx_mask);
 }
 // Equal but for the bits that hardware sets by itself?
-static __always_inline bool pte_same(pte_t a, pte_t b) { return !((a ^ b) & ~(pte_t)(PTE_A | PTE_D)); }
+static __always_inline pte_t pte_diff(pte_t a, pte_t b) { return (a ^ b) & ~(pte_t)(PTE_A | PTE_D); }	// in which bits not
+static __always_inline bool pte_same(pte_t a, pte_t b) { return !pte_diff(a, b); }
 
 static __always_inline pte_t pte_make_leaf(paddr_t pa, int level, unsigned prot)	// a user leaf
 {

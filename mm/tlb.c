@@ -160,7 +160,7 @@ void tlb_leave_deferring(void)
 void __hot tlb_flush_handler(void *flush) { flush_own(flush); }
 
 // Nobody but this CPU is in the masks that count: most often so, and told in one look. Acquire: as in flush_targets().
-static __always_inline bool alone(const struct space *s, unsigned self, bool walkers)
+static __always_inline bool nobody_else(const struct space *s, unsigned self, bool walkers)
 {
 	u64 others = 0;
 
@@ -180,9 +180,11 @@ static __always_inline void flush_targets(struct flush *f, struct cpumask *targe
 	struct space *s = f->space;
 	unsigned self = cpu_id(), loaded;
 
-	cpumask_zero(targets);
-	if (alone(s, self, f->freed_tables))
+	f->walkers = 0;
+	f->alone = nobody_else(s, self, f->freed_tables);
+	if (likely(f->alone))
 		return;
+	cpumask_zero(targets);
 	// Acquire. A bit that is set: its CPU has cleared `lazy` before; pairs with tlb_join(). One that is clear: what its CPU
 	// read of the space while it had it loaded has been read; pairs with tlb_leave() and tlb_join().
 	cpumask_or_acquire(targets, &s->cpus);
@@ -214,7 +216,7 @@ static __always_inline void flush_here(const struct flush *f)
 
 static __always_inline void flush_at_once(const struct flush *f, const struct cpumask *targets)
 {
-	if (!f->loaded && !f->walkers) {	// nobody else: no back-end differs from any other
+	if (likely(f->alone)) {
 		flush_here(f);
 		return;
 	}
@@ -251,14 +253,19 @@ void tlb_flush(struct space *s, vaddr_t start, vaddr_t end, int level, bool free
 bool __hot tlb_flush_gathered(struct gather *g)
 {
 	const struct flush_backend *b = g->space->backend;
-	struct flush f = { .space = g->space, .start = g->start, .end = g->end, .level = g->level, .freed_tables = g->freed_tables };
+	struct flush f;
 	struct cpumask targets;
 	bool deferred;
 
+	f.space = g->space;	// one by one: what is left is filled in by flush_begin()
+	f.start = g->start;
+	f.end = g->end;
+	f.level = g->level;
+	f.freed_tables = g->freed_tables;
 	ASSERT(irqs_enabled());
 	preempt_disable();
 	flush_begin(&f, &targets);
-	deferred = g->may_defer && b->defer && b->defer(g, &f, &targets);
+	deferred = g->may_defer && b->defer && !f.alone && b->defer(g, &f, &targets);
 	if (!deferred)
 		flush_at_once(&f, &targets);
 	trace(EV_FLUSH_END, deferred);

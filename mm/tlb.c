@@ -19,6 +19,8 @@ MUTANT_DEFINE(flush_leaf_only);	// what stands above the leaves stays, though ta
 MUTANT_DEFINE(tlb_no_catch_up);	// back from lazy use without what was missed
 MUTANT_DEFINE(flush_skips_lazy);	// lazy CPUs are left out, though tables are freed (Linux, 2018)
 MUTANT_DEFINE(tlb_bit_last);		// generation read and root loaded, and only then the bit in the mask
+STALL_DEFINE(flush_answered);	// the flusher goes on, nothing is flushed here
+MUTANT_DEFINE(flush_answers_early);	// … though tables are freed
 STALL_DEFINE(flush_gen);	// generation incremented, mask not yet read
 
 static void tlb_leave(struct cpu_tlb *t)
@@ -157,7 +159,25 @@ void tlb_leave_deferring(void)
 		tlb_leave(t);
 }
 
-void __hot tlb_flush_handler(void *flush) { flush_own(flush); }
+// Answered before the flush where no table is freed: the flusher goes on, and may free the pages, for this CPU touches no
+// user memory before it has flushed, neither here nor in an NMI. The space cannot go: if this CPU has it loaded, tlb_evict()
+// must call here first; else nothing of it is touched. When tables are freed, the answer must wait: the CPU may walk
+// through them by itself at any time.
+void __hot tlb_flush_handler(void *flush)
+{
+	struct flush f = *(const struct flush *)flush;
+	enum swmmu_owes owed;
+
+	if (f.freed_tables && !MUTANT(flush_answers_early)) {
+		flush_own(&f);
+		return;
+	}
+	owed = swmmu_owe(SWMMU_OWES_LEAVES);
+	xcall_answer();
+	STALL(flush_answered, f.space, f.start, f.level);
+	flush_own(&f);
+	swmmu_owe(owed);
+}
 
 // Nobody but this CPU is in the masks that count: most often so, and told in one look. Acquire: as in flush_targets().
 static __always_inline bool nobody_else(const struct space *s, unsigned self, bool walkers)

@@ -78,6 +78,7 @@ TESTS = {
     "rcu_busy_is_idle": "rcu.waits_for*",
     "rcu_segment_early": "rcu.*,rcu_torture.*",
     "rcu_barrier_misses_a_cpu": "rcu.*barrier*,rcu_torture.*",
+    "rcu_call_is_quiescent": "rcu.many_calls*",
     "rcu_exp_unasked": "rcu.expedited*",
     # The detectors themselves
     "quarantine_no_grace_period": "walk.quarantine*",

@@ -36,7 +36,7 @@ struct victim {
 // Of one pair: what is recorded of thefts of each length.
 struct pair {
 	struct { struct bench_case first, longest, held; } of[ARRAY_SIZE(stolen_us)];
-	unsigned slices;
+	bool warm;
 };
 static struct bench_case *cases;	// one for each pair, whose slice fills all of those
 static struct pair *pairs;		// by its index
@@ -141,7 +141,6 @@ static void thefts_of(struct pair *p, unsigned i, struct places *at, unsigned cp
 		no_theft(p, i, at, most);
 	for (unsigned tries = MOST_TRIES; stolen_us[i] && times && tries; tries--)
 		times -= one_theft(p, i, at, cpu);
-	bench_settle(&p->of[i].first);
 	bench_count_to_here(&p->of[i].first);
 }
 
@@ -153,37 +152,27 @@ static bool wanted(const struct bench_case *c, unsigned us)
 	       (c->policy->waits == WAIT_FLUSH && c->flush == flush_default());
 }
 
-static void all_thefts(struct bench_case *c, struct places *at, unsigned cpu)
-{
-	struct pair *p = &pairs[c - cases];
-
-	for (unsigned i = 0; i < ARRAY_SIZE(stolen_us); i++) {
-		if (p->slices == 0 && i)
-			continue;		// the warm-up
-		if (p->slices == 1) {
-			bench_reset(&p->of[i].first);
-			bench_reset(&p->of[i].longest);
-			bench_reset(&p->of[i].held);
-		}
-		if (wanted(c, stolen_us[i]))
-			thefts_of(p, i, at, cpu);
-	}
-	p->slices++;
-}
-
+// The ticks before a theft are its warm-up. Ascending: should the one before still wait to be freed, it is the smaller part.
 static void slice_stolen(struct bench_case *c)
 {
-	struct victim v = { .space = bench_space(c) };
 	unsigned cpu = other_cpu(0);
+	struct victim v = { 0 };
 	struct places at;
 	struct thread *t;
 
+	if (!pairs[c - cases].warm) {
+		pairs[c - cases].warm = true;
+		return;
+	}
+	v.space = bench_space(c);
 	map(v.space, WALKED);
 	if (!places_init(&at, v.space) || !(t = thread_create("victim", victim, &v, cpu, PRIO_NORMAL)))
 		panic("no memory for a benchmark");
 	while (!READ_ONCE(v.runs))
 		thread_sleep_ns(NSEC_PER_MSEC);
-	all_thefts(c, &at, cpu);
+	for (unsigned i = 0; i < ARRAY_SIZE(stolen_us); i++)
+		if (wanted(c, stolen_us[i]))
+			thefts_of(&pairs[c - cases], i, &at, cpu);
 	WRITE_ONCE(v.stop, 1);
 	thread_join(t);
 	space_put(v.space);

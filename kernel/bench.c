@@ -241,21 +241,22 @@ static void pin_here(void)
 }
 
 // Each gets its share of the time that is left: what one takes beyond its own, since it does each of its cases once at
-// least, the others make up for.
+// least, the others make up for, with up to half of theirs.
 int bench_run_all(const char *glob, u64 total_ns)
 {
-	unsigned left = 0, k = 0, n = 0;
+	unsigned all = 0, left, k = 0, n = 0;
 	u64 start = now_ns();
 
 	FOR_EACH_REGISTERED(benches, const struct bench, b) {
 		if (glob_match(glob, (*b)->name)) {
-			left += (*b)->weight;
+			all += (*b)->weight;
 			n++;
 		}
 	}
 	if (!n)
 		return -1;
 	pin_here();
+	left = all;
 	FOR_EACH_REGISTERED(benches, const struct bench, b) {
 		u64 gone = now_ns() - start;
 
@@ -263,7 +264,7 @@ int bench_run_all(const char *glob, u64 total_ns)
 			continue;
 		log_info("measuring %s (%u of %u, %llu s gone of about %llu)", (*b)->name, ++k, n,
 			 (unsigned long long)(gone / NSEC_PER_SEC), (unsigned long long)(total_ns / NSEC_PER_SEC));
-		(*b)->run((total_ns > gone ? total_ns - gone : 0) / left * (*b)->weight);
+		(*b)->run(MAX((total_ns > gone ? total_ns - gone : 0) / left, total_ns / all / 2) * (*b)->weight);
 		left -= (*b)->weight;
 	}
 	return (int)n;

@@ -50,6 +50,8 @@ $M/mutant.o: kernel/mutant.c Makefile
 endif
 
 build/release/%.o: KFLAGS += -DCHECK=0 -DBUILD_NAME='"release"'
+# The release build without the trace's hooks, to measure what they cost: make build/quiesce-untraced.iso (docs/tracing.md).
+build/untraced/%.o: KFLAGS += -DCHECK=0 -DTRACE_HOOKS=0 -DBUILD_NAME='"release"'
 build/check/%.o: KFLAGS += -DCHECK=1 -DBUILD_NAME='"check"'
 define compile
 build/$(1)/%.o: %.c Makefile
@@ -64,7 +66,7 @@ build/$(1)/version.o: build/version.c Makefile
 	@mkdir -p $$(@D)
 	@$$(CC) $$(KFLAGS) -c $$< -o $$@
 endef
-$(foreach b,release check,$(eval $(call compile,$(b))))
+$(foreach b,release check untraced,$(eval $(call compile,$(b))))
 
 # Written anew only when the version or the commit changes, so that nothing else is compiled again.
 build/version.c: FORCE
@@ -76,6 +78,7 @@ build/version.c: FORCE
 # Two links: the first yields the symbol table that the second carries along for backtraces.
 build/quiesce.elf: $(call objs,release) linker.ld tools/ksyms.py
 build/quiesce-check.elf: $(call objs,check) linker.ld tools/ksyms.py
+build/quiesce-untraced.elf: $(call objs,untraced) linker.ld tools/ksyms.py
 build/%.elf:
 	@echo "LD $@"
 	@$(LD) $(LDFLAGS) -o $@.1 $(filter %.o,$^)

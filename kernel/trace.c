@@ -72,7 +72,7 @@ char trace_phase(enum trace_event event) { return events[event].phase; }
 
 // ---- Writing --------------------------------------------------------------------------------------------------------
 
-static void put(struct ring *r, u64 now, enum trace_event event, u64 arg)
+static void put(struct ring *r, u64 now, u64 event, u64 arg)
 {
 	u64 n = fetch_add_relaxed(&r->next, 1);
 	struct slot *s = &r->slot[n % TRACE_RECORDS];
@@ -90,7 +90,7 @@ static void put(struct ring *r, u64 now, enum trace_event event, u64 arg)
 	store_release(&s->seq, 2 * n + 2);
 }
 
-void trace_write(enum trace_event event, u64 arg)
+void trace_write(u64 event, u64 arg)
 {
 	u64 now;
 

@@ -58,12 +58,11 @@ struct trace_record {
 #ifndef TRACE_HOOKS
 #define TRACE_HOOKS 1
 #endif
-#define trace_on() (TRACE_HOOKS && arch_branch_on())
 #define trace(event, arg) do { \
-	if (trace_on()) \
-		trace_write((event), (u64)(arg)); \
+	if (TRACE_HOOKS && arch_branch_on()) \
+		arch_branch_call((event), (u64)(arg)); \
 } while (0)
-void trace_write(enum trace_event event, u64 arg) __attribute__((cold));
+void trace_write(u64 event, u64 arg);	// by arch_branch_call()
 // A table's way through its life, by the state that it has reached: its address, and its level in the lowest bits.
 #define trace_table(state, pa, level) trace(EV_TABLE_KEPT + (state) - TABLE_LIVE, (pa) | (level))
 

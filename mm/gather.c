@@ -72,7 +72,10 @@ void gather_moved(struct gather *g, vaddr_t va, int level)
 
 static __always_inline void put_leaves(struct gathered *t)
 {
-	page_put_many(t->inline_leaves, t->nr_inline);
+	if (t->nr_inline == 1)
+		page_put(t->inline_leaves[0]);
+	else
+		page_put_many(t->inline_leaves, t->nr_inline);
 	while (t->batches) {
 		struct leaf_batch *b = t->batches;
 
@@ -89,10 +92,13 @@ static __always_inline void flushed(struct gathered *t, struct space *s, const s
 	if (!list_empty(&t->tables))
 		freer->free(s, &t->tables);
 	put_leaves(t);
-	gathered_reset(t);
 }
 
-void gathered_flushed(struct gathered *t, struct space *s, const struct table_policy *freer) { flushed(t, s, freer); }
+void gathered_flushed(struct gathered *t, struct space *s, const struct table_policy *freer)
+{
+	flushed(t, s, freer);
+	gathered_reset(t);
+}
 
 void __hot gather_flush(struct gather *g)
 {

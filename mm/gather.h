@@ -78,7 +78,8 @@ static __always_inline void gather_begin(struct gather *g, struct space *s)
 
 static __always_inline void gather_end(struct gather *g)
 {
-	gather_flush(g);
+	if (g->flush)
+		gather_flush(g);
 	ASSERT(list_empty(&g->taken.tables));
 	if (g->credits)
 		pending_put(g->credits);

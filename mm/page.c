@@ -116,13 +116,15 @@ struct page *__hot page_alloc(unsigned order, enum page_kind kind, unsigned flag
 	return head;
 }
 
+#define USED_KINDS (1u << PAGE_ANON | 1u << PAGE_TABLE | 1u << PAGE_SLAB | 1u << PAGE_KERNEL)
+
 // The count has dropped to 0: nobody else has a way to this block. True: it is a single frame, and the caller's to keep.
 static __always_inline bool release(struct page *head)
 {
 	unsigned order = READ_ONCE(head->order);
 	enum page_kind kind = READ_ONCE(head->kind);
 
-	if (unlikely(kind == PAGE_RESERVED || kind == PAGE_FREE || kind == PAGE_TAIL || kind == PAGE_PCP))
+	if (unlikely(!(USED_KINDS >> kind & 1)))
 		panic("memory: last reference to frame %p of kind %d dropped", (void *)head, kind);
 	if (kind == PAGE_ANON)
 		swmmu_page_freed(head, order);
@@ -178,6 +180,18 @@ void __hot page_put_many(struct page *const *heads, unsigned n)
 		struct page_pcp *pcp = pcp_enter();
 
 		n -= some;
+		if (likely(pcp && pcp->high - pcp->count >= some)) {
+			struct page **ring = pcp->ring;
+			u32 mask = pcp->mask, top = pcp->bottom + pcp->count;
+
+			for (; some; some--, heads++) {
+				if (drop(*heads)) {
+					WRITE_ONCE((*heads)->kind, PAGE_PCP);
+					ring[top++ & mask] = *heads;
+				}
+			}
+			WRITE_ONCE(pcp->count, top - pcp->bottom);
+		}
 		for (; some; some--, heads++)
 			if (drop(*heads))
 				pcp_keep(pcp, *heads);

@@ -15,7 +15,7 @@
 #include "mm/buddy.h"
 
 // A map or unmap of 512 pages, tables included, comes from and goes to it entirely.
-#define PCP_HIGH 1536		// more than this, less on small machines: a batch goes back to the buddy allocator
+#define PCP_HIGH 4000		// more than this, less on small machines: a batch goes back to the buddy allocator
 
 struct page_pcp {
 	u32 open;		// 0: somebody is at it, or it does not exist yet

@@ -31,31 +31,19 @@ struct region *__hot region_find(struct space *s, vaddr_t va)
 	return r && r->start <= va ? r : NULL;
 }
 
-static __always_inline struct region *region_new(struct space *s, vaddr_t start, vaddr_t end, unsigned prot, int level)
+static __always_inline struct region *region_new(vaddr_t start, vaddr_t end, unsigned prot, int level)
 {
-	struct region *r = s->spare ?: slab_alloc(regions);
+	struct region *r = slab_alloc(regions);
 
-	s->spare = NULL;
 	if (r)
 		*r = (struct region){ .start = start, .end = end, .prot = (u8)prot, .level = (u8)level };
 	return r;
 }
 
-// One is kept for the next: who maps and unmaps, maps and unmaps.
-static __always_inline void region_free(struct space *s, struct region *r)
+static __always_inline void region_free(struct region *r)
 {
 	list_remove(&r->link);
-	if (s->spare)
-		slab_free(regions, r);
-	else
-		s->spare = r;
-}
-
-void region_free_spare(struct space *s)
-{
-	if (s->spare)
-		slab_free(regions, s->spare);
-	s->spare = NULL;
+	slab_free(regions, r);
 }
 
 int __hot region_add(struct space *s, vaddr_t start, vaddr_t end, unsigned prot, int level)
@@ -64,7 +52,7 @@ int __hot region_add(struct space *s, vaddr_t start, vaddr_t end, unsigned prot,
 
 	if (next && next->start < end)
 		return -EEXIST;
-	r = region_new(s, start, end, prot, level);
+	r = region_new(start, end, prot, level);
 	if (!r)
 		return -ENOMEM;
 	list_push_back(next ? &next->link : &s->regions, &r->link);	// before `next`
@@ -77,7 +65,7 @@ static int split_one(struct space *s, vaddr_t va)
 
 	if (!r || r->start == va)
 		return 0;
-	upper = region_new(s, va, r->end, r->prot, r->level);
+	upper = region_new(va, r->end, r->prot, r->level);
 	if (!upper)
 		return -ENOMEM;
 	r->end = va;
@@ -124,7 +112,7 @@ bool __hot region_remove_whole(struct space *s, vaddr_t start, vaddr_t end)
 	while (first) {
 		r = first;
 		first = r->link.next == it ? NULL : list_entry(r->link.next, struct region, link);
-		region_free(s, r);
+		region_free(r);
 	}
 	return true;
 }
@@ -137,7 +125,7 @@ void region_remove_range(struct space *s, vaddr_t start, vaddr_t end)
 		if (r->start >= end)
 			break;
 		if (r->start >= start && r->end <= end)
-			region_free(s, r);
+			region_free(r);
 	}
 }
 
@@ -171,7 +159,7 @@ void region_merge_range(struct space *s, vaddr_t start, vaddr_t end)
 		if (prev && prev->end == r->start && prev->prot == r->prot && prev->level == r->level &&
 		    r->start >= start && r->start <= end) {
 			prev->end = r->end;
-			region_free(s, r);
+			region_free(r);
 		} else {
 			prev = r;
 		}

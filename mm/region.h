@@ -13,7 +13,6 @@ bool region_cuts_large_page(struct space *s, vaddr_t va);	// would a boundary at
 void region_move(struct space *s, vaddr_t from, vaddr_t to, u64 len);	// boundaries were split before; `to` is free
 // Remove what lies in the range, if neither end of it cuts a region; false: one does, and nothing has changed.
 bool region_remove_whole(struct space *s, vaddr_t start, vaddr_t end);
-void region_free_spare(struct space *s);
 void region_remove_range(struct space *s, vaddr_t start, vaddr_t end);	// boundaries were split before
 void region_merge_range(struct space *s, vaddr_t start, vaddr_t end);	// join equal neighbours
 bool region_covers(struct space *s, vaddr_t start, vaddr_t end);	// no hole?

@@ -137,7 +137,6 @@ static void space_destroy(struct space *s)
 	tree_unmap(&g, 0, USER_END);
 	gather_flush(&g);
 	region_remove_range(s, 0, USER_END);
-	region_free_spare(s);
 	ASSERT(root->private == 0 && s->mapped == 0);
 	tlb_evict(s);
 	gather_reserve(&g);

@@ -38,7 +38,6 @@ struct space {
 
 	struct mutex lock __cacheline;	// regions, and every change of the tree
 	struct list regions;
-	struct region *spare;		// allocated and not in use, or NULL
 	u32 users;
 	u64 deferred;			// flushes that wait for sweeps (flush_lazy.h). Read without the lock
 	u64 mapped;			// 4 KiB units mapped by leaves; under lock

@@ -176,7 +176,7 @@ static __always_inline void unmap_3(struct gather *g, pte_t *t, vaddr_t start, v
 }
 
 // A range that lies under one entry of level 2, as most do: one way down, and up again as far as tables are left empty.
-// False: a large leaf is in the way.
+// False: a large leaf, or nothing, is in the way; nothing has changed.
 static __always_inline bool unmap_one_way(struct gather *g, vaddr_t start, vaddr_t end, unsigned what)
 {
 	pte_t *entry[PT_LEVELS + 1], *t = g->space->root;
@@ -189,9 +189,7 @@ static __always_inline bool unmap_one_way(struct gather *g, vaddr_t start, vaddr
 
 		entry[l] = &t[pt_index(start, l)];
 		v = pte_read(entry[l]);
-		if (!pte_present(v))
-			return true;
-		if (l < PT_LEVELS && pte_leaf(v, l))
+		if (!pte_present(v) || (l < PT_LEVELS && pte_leaf(v, l)))
 			return false;
 		table[l - 1] = page_of(pte_addr(v));
 		t = phys_to_virt(pte_addr(v));

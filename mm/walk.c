@@ -4,7 +4,6 @@
 #include "kernel/counter.h"
 #include "kernel/errno.h"
 #include "kernel/panic.h"
-#include "kernel/trace.h"
 #include "mm/tlb.h"
 #include "mm/walk_body.h"
 
@@ -28,9 +27,7 @@ unsigned walk_pin_fast(struct space *s, vaddr_t va, unsigned n, bool write, stru
 	ASSERT(!in_nmi());
 	preempt_disable();
 	walk_count(s, n);
-	trace(EV_WALK_BEGIN, va);
 	got = walk_selected(s)->walk(s, va, n, write, pages);
-	trace(EV_WALK_END, got);
 	preempt_enable();
 	if (CHECK)
 		count_add(walks_fast, got);
@@ -69,13 +66,6 @@ struct page *walk_missed(struct page *drop)
 {
 	page_put(drop);
 	return NULL;
-}
-
-struct page *walk_traced(struct space *s, vaddr_t va, bool write)
-{
-	struct page *page;
-
-	return walk_pin_fast(s, va, 1, write, &page) ? page : NULL;
 }
 
 struct page *walk_resched(struct page *page)

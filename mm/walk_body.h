@@ -178,6 +178,7 @@ static __always_inline unsigned walk_body(const struct table_policy *p, struct s
 	if (p->combines)
 		w.part = part;
 	walk_hold(p, &w);
+	trace(EV_WALK_BEGIN, va);
 	p->enter(&w);
 	oracle_enter(s, va, (uintptr_t)__builtin_return_address(0));
 	oracle_publish(PT_LEVELS, page_of(s->root_pa));
@@ -194,6 +195,7 @@ static __always_inline unsigned walk_body(const struct table_policy *p, struct s
 		}
 	}
 	oracle_exit();
+	trace(EV_WALK_END, got);
 	p->exit(&w);
 	walk_let_go(p, &w);
 	if (unlikely(drop))
@@ -204,7 +206,6 @@ static __always_inline unsigned walk_body(const struct table_policy *p, struct s
 // What is rare in a walk of one page, out of its way: all are called last, so that the walk itself needs no stack.
 struct page *walk_missed(struct page *drop);		// gives back what was taken in vain; NULL
 struct page *walk_resched(struct page *page);		// preempt_resched(); the page
-struct page *walk_traced(struct space *s, vaddr_t va, bool write);	// as a walk of a range of one: that leaves a trace
 
 static __always_inline struct page *walk_let_go_one(const struct table_policy *p, struct page *page)
 {
@@ -222,6 +223,7 @@ static __always_inline struct page *walk_leave(const struct table_policy *p, str
 					       struct page *drop)
 {
 	oracle_exit();
+	trace(EV_WALK_END, page != NULL);
 	p->exit(w);
 	if (CHECK && page)
 		count(walks_fast);
@@ -257,8 +259,6 @@ static __always_inline struct page *walk_body_one(const struct table_policy *p, 
 	ASSERT_MAY_SLEEP();
 	if (unlikely(va >= USER_END))
 		return NULL;
-	if (trace_on())
-		return walk_traced(s, va, write);
 	if (p->combines)
 		w.part = part;
 	if (p->walker == WALKER_IRQS_OFF)
@@ -268,6 +268,7 @@ static __always_inline struct page *walk_body_one(const struct table_policy *p, 
 	if (unlikely(walk_selected(s) != p))	// it has changed since the caller read it
 		return walk_let_go_one(p, NULL);
 	walk_count(s, 1);
+	trace(EV_WALK_BEGIN, va);
 	p->enter(&w);
 	oracle_enter(s, va, (uintptr_t)__builtin_return_address(0));
 	oracle_publish(PT_LEVELS, page_of(s->root_pa));

@@ -4,7 +4,8 @@
 //
 //   scale_disjoint  each CPU in a space of its own: nothing is shared, and so nothing should grow
 //   scale_shared    all CPUs in one space, each in a part of its own: the space's lock, and a shootdown to all the others
-//   scale_walkers   one CPU does it, the others walk the neighbouring page in the same space; scale_walk: those walks
+//   scale_walkers   one CPU does it, the others walk neighbouring pages in the same space, each its own; scale_walk:
+//                   those walks
 //
 // The distribution is that of the first CPU (of scale_walk: the second), ops_per_sec the sum over all, until every
 // deferred free has been done.
@@ -18,9 +19,11 @@
 
 #define SLICE_NS (40 * NSEC_PER_MSEC)
 #define MOST_SIZES 16
-#define PATIENCE 3			// times the budget
+#define PATIENCE 3			// times the budget, before cases are left out
+#define LEAST_NS (20 * NSEC_PER_SEC)
 #define LEVEL4 39			// each part is alone in its 512 GiB, so that its tables are its own
-#define WALKED 0x200000000000ull	// of scale_walkers: two L1 tables under the same L2 table
+#define WALKED 0x200000000000ull	// of scale_walkers, in one L1 table; and another under the same L2 table
+_Static_assert(NR_CPUS <= 512, "one L1 table");
 #define BESIDE 0x200000200000ull
 
 static struct team team;
@@ -62,7 +65,7 @@ static u64 churn_part(struct space *s, vaddr_t va, struct bench_case *c)
 
 static u64 work_apart(struct team *t, unsigned me) { return churn_part(spaces[me], part_of(me), me ? NULL : t->c); }
 
-static u64 walk_all_the_time(struct space *s, struct bench_case *c)
+static u64 walk_all_the_time(struct space *s, vaddr_t va, struct bench_case *c)
 {
 	struct page *page;
 	u64 ops = 0;
@@ -71,7 +74,7 @@ static u64 walk_all_the_time(struct space *s, struct bench_case *c)
 	do {
 		u64 t = cycles();
 
-		if (WARN_ON(walk_pin(s, WALKED, true, &page)))
+		if (WARN_ON(walk_pin(s, va, true, &page)))
 			break;
 		if (c)
 			bench_record(c, cycles() - t);
@@ -86,7 +89,7 @@ static u64 work_or_walk(struct team *t, unsigned me)
 {
 	if (!me)
 		return churn_part(spaces[0], BESIDE, t->c);
-	return walk_all_the_time(spaces[0], me == 1 ? &walks[t->c - cases] : NULL);
+	return walk_all_the_time(spaces[0], WALKED + me * PAGE_SIZE, me == 1 ? &walks[t->c - cases] : NULL);
 }
 
 // A slice that would be the case's first, when the time has been used up several times over.
@@ -160,7 +163,7 @@ static void slice_walkers(struct bench_case *c)
 		bench_reset(w);			// the slice before was the warm-up
 	ops = w->ops;
 	busy_ns = c->busy_ns;
-	if (map_patiently(s, WALKED, PAGE_SIZE, 1))
+	if (map_patiently(s, WALKED, (c->others + 1) * PAGE_SIZE, 1))
 		panic("no memory for a benchmark");
 	measure(c, work_or_walk, 1);
 	w->ops = ops + team_ops(&team, 1, team.n);
@@ -216,7 +219,7 @@ static void run(const struct bench_case *base, const struct bench_case *beside, 
 		n = add_cases(cases, max, base, beside);
 		if (beside && add_cases(walks, max, beside, true) != n)
 			panic("no memory for a benchmark");
-		too_late = now_ns() + PATIENCE * budget_ns;
+		too_late = now_ns() + MAX(PATIENCE * budget_ns, LEAST_NS);
 		bench_interleave(cases, n, budget_ns, NULL);
 		for (unsigned i = 0; i < n; i++) {
 			left_out += !report(&cases[i]);

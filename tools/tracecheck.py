@@ -7,6 +7,7 @@ import collections
 OWN_ROW = ("grace_period", "expedited", "switch")
 LIFE = ("table_unlinked", "table_flushed", "table_quiesced", "table_freed")
 WAITS_FOR_RCU = ("rcu", "rcu-sync", "rcu-page")
+WAITS_FOR_WALKS = WAITS_FOR_RCU + ("ipi",)  # for all; hazard and targeted only for those that have said where they are
 SENT = {"ipi_sent": ("ipi", "ipi_acked", "i"), "nmi_sent": ("nmi", "nmi", "E")}  # received by, answered by
 
 
@@ -114,6 +115,9 @@ def check_tables(events, all_spans):
         if unlinked["table_free"] in WAITS_FOR_RCU and not any(
                 b["event"] == "grace_period" and unlinked["ns"] <= b["ns"] and e["ns"] <= quiesced["ns"] for b, e in all_spans):
             problems.append(f"{table_name(arg)} counts as quiescent at {quiesced['ns']} ns, without a grace period")
+        if unlinked["table_free"] in WAITS_FOR_WALKS and any(
+                b["event"] == "walk" and b["ns"] < unlinked["ns"] and e["ns"] > quiesced["ns"] for b, e in all_spans):
+            problems.append(f"{table_name(arg)} counts as quiescent at {quiesced['ns']} ns, while an older walk goes on")
     return problems
 
 

@@ -29,7 +29,7 @@
 #include <arch/machine.h>
 
 #define SITE_BYTES 5
-extern const struct branch_site __start_branch_sites[], __stop_branch_sites[];
+extern const struct branch_site __start_branch_sites[] __attribute__((weak)), __stop_branch_sites[] __attribute__((weak));
 
 static struct {
 	bool to;

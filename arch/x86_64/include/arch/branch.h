@@ -17,8 +17,14 @@ static __always_inline bool arch_branch_on(void)
 		     ".quad 1b, %l[on]\n\t"
 		     ".popsection" : : : : on);
 	return false;
-on:
+on:	__attribute__((cold));
 	return true;
+}
+
+// In such a branch: trace_write(event, arg), which changes no register (branch_call.asm).
+static __always_inline void arch_branch_call(u64 event, u64 arg)
+{
+	__asm__ volatile("pushq %0; pushq %1; call branch_call" :: "ri"(event), "re"(arg) : "memory", "cc");
 }
 
 // All of them, on all CPUs. On return every CPU executes the new code. One caller at a time. Thread context, preemption

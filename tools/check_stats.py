@@ -17,7 +17,8 @@ SAMPLES = {
     "few": lambda r, n: r.integers(60, 70, n),
     "uniform": lambda r, n: r.integers(0, 1_000_000, n),
     "log-normal": lambda r, n: r.lognormal(8, 0.7, n).astype(int),
-    "two modes": lambda r, n: numpy.where(r.random(n) < 0.3, r.normal(90_000, 500, n), r.normal(2000, 50, n)).astype(int),
+    "two modes": lambda r, n: numpy.where(r.random(n) < 0.3, r.normal(90_000, 500, n),
+                                          r.normal(2000, 50, n)).astype(int),
 }
 
 
@@ -102,7 +103,8 @@ def interval_shrinks_with_the_samples():
     for n in (100, 10_000):
         low, high = stats.interval(histogram(SAMPLES["log-normal"](numpy.random.default_rng(4), n)))
         widths.append(high - low)
-    return [] if 7 < widths[0] / widths[1] < 14 else [f"a hundred times the samples: {widths[0] / widths[1]:.1f} times narrower"]
+    narrower = widths[0] / widths[1]
+    return [] if 7 < narrower < 14 else [f"a hundred times the samples: {narrower:.1f} times narrower"]
 
 
 @suite.test

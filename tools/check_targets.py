@@ -12,10 +12,11 @@ from check_stats import histogram
 
 suite = selftest.Suite("targets")
 NORMAL = statistics.NormalDist()
-KEYS = {"v": 1, "build": "release", "table_free": "-", "tlb_flush": "ipi", "cpus": 2, "others": 0, "walkers": 0, "pages": 1,
-        "remote": 0, "stolen_us": 0, "unit": "cycles", "n": 20_000}
+KEYS = {"v": 1, "build": "release", "table_free": "-", "tlb_flush": "ipi", "cpus": 2, "others": 0,
+        "walkers": 0, "pages": 1, "remote": 0, "stolen_us": 0, "unit": "cycles", "n": 20_000}
 FIGURES = [
-    {"name": "call_empty", "median": 1000}, {"name": "loads4", "median": 100}, {"name": "grace_period", "median": 18_000, "tick": 10_000},
+    {"name": "call_empty", "median": 1000}, {"name": "loads4", "median": 100},
+    {"name": "grace_period", "median": 18_000, "tick": 10_000},
     *({"table_free": policy} | more for policy in ("rcu", "rcu-sync", "hazard", "immediate") for more in (
         {"name": "unmap_page", "median": 2000}, {"name": "unmap_page", "others": 1, "median": 3600},
         {"name": "unmap_512", "median": 90_000}, {"name": "walk", "median": 300},
@@ -26,7 +27,8 @@ FIGURES = [
 def distribution(median, spread, n):
     """Log-normal: a thousand of its quantiles, each so often that they are n, or a few less."""
     made_once = histogram([int(median * math.exp(spread * NORMAL.inv_cdf((i + 0.5) / 1000))) for i in range(1000)])
-    return made_once | {"n": n // 1000 * 1000, "buckets": [[i, count * (n // 1000)] for i, count in made_once["buckets"]]}
+    times = n // 1000
+    return made_once | {"n": 1000 * times, "buckets": [[i, count * times] for i, count in made_once["buckets"]]}
 
 
 def made(figures=(), spread=0.0, **header):
@@ -84,7 +86,8 @@ def upper_bound_counts_for_rcu():
     """1.02 times is within 1.03; but not where the samples cannot tell it from 1.05, or are too few, or not sent."""
     two_more = {"name": "unmap_page", "median": 2040, "table_free": "rcu"}
     few = [two_more | {"n": 9999}]
-    found = [verdicts(run)["rcu_unmap/0"] for run in (made([two_more], 0.05), made([two_more], 0.9), made(few, 0.05), made([two_more]))]
+    runs = made([two_more], 0.05), made([two_more], 0.9), made(few, 0.05), made([two_more])
+    found = [verdicts(run)["rcu_unmap/0"] for run in runs]
     return [] if found == ["met", "MISSED", "not judged", "not judged"] else [str(found)]
 
 
@@ -93,17 +96,20 @@ def what_is_missing_is_said():
     run = made()
     run.bench = [b for b in run.bench if b["table_free"] != "immediate" and b["name"] != "loads4"]
     found = verdicts(run)
-    return [f"{name}: {found.get(name)}" for name in ("walk", "rcu_unmap", "rcu_rate") if found.get(name) != "not measured"]
+    wanted = "walk", "rcu_unmap", "rcu_rate"
+    return [f"{name}: {found.get(name)}" for name in wanted if found.get(name) != "not measured"]
 
 
 @suite.test
 def machines_are_kept_apart():
     """By CPUs and hypervisor; the boot with most samples counts; and the checking build says nothing of speed."""
     few = made([{"name": "walk", "median": 1, "table_free": "rcu", "n": 5}])
-    four, kvm, check = made(), made([{"name": "loads4", "median": 1}], hypervisor="kvm"), made([{"name": "loads4", "median": 1}])
+    odd = [{"name": "loads4", "median": 1}]
+    four, kvm, check = made(), made(odd, hypervisor="kvm"), made(odd)
     four.bench = [b | {"cpus": 4, "median": 10 * b["median"]} for b in four.bench]
     check.bench = [b | {"build": "check", "n": 10**6} for b in check.bench]
-    found = [(t.hypervisor, t.cpus, t.value) for t in targets.judge([four, few, made(), kvm, check]) if t.name == "walk/rcu"]
+    judged = targets.judge([four, few, made(), kvm, check])
+    found = [(t.hypervisor, t.cpus, t.value) for t in judged if t.name == "walk/rcu"]
     return [] if found == [("kvm", 2, 300), ("tcg", 2, 3), ("tcg", 4, 3)] else [str(found)]
 
 

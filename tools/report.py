@@ -2,13 +2,14 @@
 # SPDX-License-Identifier: MIT
 """make report: measure the comparison over policies, flush back-ends and numbers of CPUs, and draw it as one page
 (build/report/index.html; docs/report.md). Variables: SECONDS= of measuring in all, SMP_LIST= numbers of CPUs, the
-machine's as for make run. RESULTS="files" draws what was measured before, without an emulator; BASE="files" compares with
-what is in these."""
+machine's as for make run. RESULTS="files" draws what was measured before, without an emulator; BASE="files" compares
+with what is in these."""
 import dataclasses
 import glob
 import json
 import os
 import shlex
+import shutil
 import sys
 import time
 
@@ -40,8 +41,8 @@ class Step:
 
 
 def steps(base, sizes, seconds):
-    """What is measured: (the more a step tells, the larger its share). The unsafe pairs are timed, too: without them there
-    is nothing to compare the safe ones with."""
+    """What is measured. The more a step tells, the larger its share. The unsafe pairs are timed, too: without them
+    there is nothing to compare the safe ones with."""
     def step(name, share, build, smp, keys):
         return Step(name, share, dataclasses.replace(base, build=build, smp=smp), keys)
 
@@ -67,8 +68,11 @@ def measure(step, progress):
                                     on_line=lambda line: (log.write(line + "\n"), progress.line(line)))
     wrong = "" if result.ok else result.sentence if path else f"{result.sentence}; nothing was measured"
     said = [line for line in result.lines if line.startswith(("# ERROR", "# PANIC"))][:FAILED_LINES]
-    progress.end(step, [f"  {'ok' if not wrong else 'FAILED':6}  {step.name}: {result.seconds:.0f} s"
-                        + (f": {wrong} ({LOGS}/{step.name}.log)" if wrong else "")] + [f"        | {line}" for line in said if wrong])
+    lines = [f"  {'FAILED' if wrong else 'ok':6}  {step.name}: {result.seconds:.0f} s"]
+    if wrong:
+        lines[0] += f": {wrong} ({LOGS}/{step.name}.log)"
+        lines += [f"        | {line}" for line in said]
+    progress.end(step, lines)
     return wrong
 
 
@@ -84,7 +88,8 @@ def measure_all():
     for old in glob.glob(f"{host.FOLDER}/{NAME.format('*')}"):
         os.remove(old)
     expected = sum(step.seconds for step in plan)
-    say(f"Quiesce: {len(plan)} boots ({', '.join(step.name for step in plan)}), about {expected // 60} min {expected % 60} s.")
+    say(f"Quiesce: {len(plan)} boots ({', '.join(step.name for step in plan)}), about {expected // 60} min "
+        f"{expected % 60} s.")
     progress = Progress(plan)
     failed = sum(bool(measure(step, progress)) for step in plan)
     return [f"{host.FOLDER}/{NAME.format('*')}"], failed
@@ -97,7 +102,9 @@ def words(name):
 def draw(files):
     """The page and the targets' file beside it."""
     runs, base = results.load(files), words("BASE")
-    page = pictures.build(runs, results.load(base) if base else None, OUT)
+    base = results.load(base) if base else None
+    shutil.rmtree(OUT, ignore_errors=True)  # no picture of an earlier one stays
+    page = pictures.build(runs, base, OUT)
     judged = targets.judge(runs)
     with open(f"{OUT}/targets.json", "w", encoding="utf-8") as f:
         json.dump([target.as_dict() for target in judged], f, indent=1)
@@ -107,8 +114,9 @@ def draw(files):
 def print_summary(page, judged, files):
     for verdict in ("met", "MISSED", "not measured", "not judged"):
         some = [target.name for target in judged if target.verdict() == verdict]
+        names = f": {', '.join(some)}" if verdict != "met" else ""
         if some:
-            say(f"speed targets at SMP={targets.CPUS}, {verdict}: {len(some)}" + (f": {', '.join(some)}" if verdict != "met" else ""))
+            say(f"speed targets at SMP={targets.CPUS}, {verdict}: {len(some)}{names}")
     say(f"report: {page}\nreport: the same once more: make report RESULTS={shlex.quote(' '.join(files))}")
 
 

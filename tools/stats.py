@@ -65,15 +65,15 @@ def percentile(hist, p):
 
 
 def cumulative(hist):
-    """(values, shares): of all values, so large a share is at most so large. For drawing: ends of buckets, ascending."""
+    """(values, shares): of all values, so large a share is at most so large. For drawing: ends of buckets, in order."""
     d = distribution(hist)
     return d.high, d.count.cumsum() / max(1, d.n)
 
 
 def resampled(hist, q, random):
-    """The q-quantile of ROUNDS samples drawn from this one, each as large. They need not be drawn: the value of rank r of n
-    drawn ones is the drawn-from distribution's at u, where u is the rank-r value of n even random numbers, and that has a
-    beta distribution."""
+    """The q-quantile of ROUNDS samples drawn from this one, each as large. They need not be drawn: the value of rank r
+    of n drawn ones is the drawn-from distribution's at u, where u is the rank-r value of n even random numbers, and
+    that has a beta distribution."""
     d = distribution(hist)
     r = rank(d.n, q)
     return values_at(d, d.n * random.beta(r + 1, d.n - r, ROUNDS))

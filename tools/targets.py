@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""The speed that the project aims at, and what runs say of it: the one place for both, used by the table and by the report.
-Alone: python3 tools/targets.py FILE... (result files or serial logs), with --json one object a line.
+"""The speed that the project aims at, and what runs say of it: the one place for both, used by the table and by the
+report. Alone: python3 tools/targets.py FILE... (result files or serial logs), with --json one object a line.
 
-Each target is computed within one boot of the release build, under the flush back-end `ipi`. They are meant for two CPUs
-under TCG: with more CPUs than the host has, they measure the host's scheduler."""
+Each target is computed within one boot of the release build, under the flush back-end `ipi`. They are meant for two
+CPUs under TCG: with more CPUs than the host has, they measure the host's scheduler."""
 import dataclasses
 import json
 import sys
@@ -60,7 +60,8 @@ class Figures:
         self.header = run.header
         self.bench = [b for b in run.bench if b.get("tlb_flush") in ("ipi", "-", None) and b.get("build") != "check"]
         self.hist = {results.identity(h): h for h in run.hist}
-        self.policies = list(dict.fromkeys(b["table_free"] for b in self.bench if b.get("table_free") not in (None, "", "-")))
+        policies = (b.get("table_free") for b in self.bench)
+        self.policies = [policy for policy in dict.fromkeys(policies) if policy not in (None, "", "-")]
 
     def one(self, name, **want):
         return next((b for b in self.bench if b["name"] == name and b["median"] and
@@ -72,8 +73,9 @@ class Figures:
             return None
         hists = [self.hist.get(results.identity(part)) for part in parts]
         low, high = stats.combined(combine, hists) if all(h and h["n"] for h in hists) else (None, None)
-        return Target(name, what, unit, value=combine(*(part["median"] for part in parts)), low=low, high=high,
-                      n=min((part["n"] for part in parts if part.get("n")), default=None), cpus=parts[0].get("cpus"), **more)
+        fewest = min((part["n"] for part in parts if part.get("n")), default=None)
+        value = combine(*(part["median"] for part in parts))
+        return Target(name, what, unit, value=value, low=low, high=high, n=fewest, cpus=parts[0].get("cpus"), **more)
 
 
 def asked(policy, limit):
@@ -83,16 +85,17 @@ def asked(policy, limit):
 def unmap_with_one(f):
     for policy in f.policies:
         alone, one = (f.one("unmap_page", table_free=policy, others=others) for others in (0, 1))
-        yield f.target(f"unmap_with_one/{policy}", f"unmap a page, 1 other CPU in the space / (empty call + the same, alone), {policy}",
-                       "times", lambda one, call, alone: one / (call + alone), [one, f.one("call_empty"), alone],
+        yield f.target(f"unmap_with_one/{policy}",
+                       f"unmap a page, 1 other CPU in the space / (empty call + the same, alone), {policy}", "times",
+                       lambda one, call, alone: one / (call + alone), [one, f.one("call_empty"), alone],
                        limit=asked(policy, UNMAP_LIMIT))
 
 
 def cycles_of(name, bench, what, limit, **want):
     def part(f):
         for policy in f.policies:
-            yield f.target(f"{name}/{policy}", f"{what}, {policy}", "cycles", lambda x: x, [f.one(bench, table_free=policy, **want)],
-                           limit=asked(policy, limit))
+            yield f.target(f"{name}/{policy}", f"{what}, {policy}", "cycles", lambda x: x,
+                           [f.one(bench, table_free=policy, **want)], limit=asked(policy, limit))
 
     return part
 
@@ -119,8 +122,9 @@ def rcu_against_control(f):
 def rcu_rate(f):
     rcu, control = (f.one("map_touch_unmap", table_free=policy) for policy in ("rcu", CONTROL))
     if rcu and control and rcu.get("ops_per_sec") and control.get("ops_per_sec"):
-        yield Target("rcu_rate", f"map, touch, unmap per second, all that was put off included, under rcu / under {CONTROL}", "times",
-                     limit=RCU_RATE_LIMIT, at_least=True, value=rcu["ops_per_sec"] / control["ops_per_sec"],
+        yield Target("rcu_rate", "map, touch, unmap per second, all that was put off included, under rcu / under "
+                     f"{CONTROL}", "times", limit=RCU_RATE_LIMIT, at_least=True,
+                     value=rcu["ops_per_sec"] / control["ops_per_sec"],
                      n=min(rcu.get("n") or 0, control.get("n") or 0), cpus=rcu.get("cpus"))
 
 
@@ -130,8 +134,8 @@ def grace_period(f):
         if b["name"] == "grace_period" and b.get("unit", "cycles") == "cycles" and tick and b["median"]:
             busy = b.get("others") or 0
             of = "all CPUs idle" if not busy else f"{busy} of {b.get('cpus')} CPUs in a kernel thread"
-            yield f.target(f"grace_period/{busy}", f"grace period, none in progress, {of}", "ticks", lambda x, tick=tick: x / tick, [b],
-                           limit=GRACE_LIMIT)
+            yield f.target(f"grace_period/{busy}", f"grace period, none in progress, {of}", "ticks",
+                           lambda x, tick=tick: x / tick, [b], limit=GRACE_LIMIT)
 
 
 # The targets, and what has to be measured for each.
@@ -141,7 +145,8 @@ PARTS = [
      "bench=unmap_page"),
     (cycles_of("map_touch_unmap", "map_touch_unmap", "map, touch, unmap", SUSTAINED_LIMIT), "map_touch_unmap",
      "bench=map_touch_unmap"),
-    (cycles_of("unmap_512", "unmap_512", "unmap 512 pages, alone", UNMAP_512_LIMIT, others=0), "unmap_512", "bench=unmap_512"),
+    (cycles_of("unmap_512", "unmap_512", "unmap 512 pages, alone", UNMAP_512_LIMIT, others=0), "unmap_512",
+     "bench=unmap_512"),
     (walk, "walk", "bench=walk"),
     (rcu_against_control, "rcu_unmap", "allow_unsafe=1 bench=unmap_page"),
     (rcu_rate, "rcu_rate", "allow_unsafe=1 bench=map_touch_unmap"),
@@ -156,8 +161,8 @@ def of_run(run):
 
 
 def judge(runs):
-    """For each hypervisor and number of CPUs that was measured, each target, from the boot with the most samples of it; one
-    that none has measured says so."""
+    """For each hypervisor and number of CPUs that was measured, each target, from the boot with the most samples of it;
+    one that none has measured says so."""
     best = {}
     for run in runs:
         for part in of_run(run).values():
@@ -170,7 +175,8 @@ def judge(runs):
     for where in sorted({key[:2] for key in best}):
         for _, name, needs in PARTS:
             some = [target for key, target in best.items() if key[:2] == where and key[2].split("/")[0] == name]
-            found += some or [Target(name, name.replace("_", " "), "", cpus=where[1], hypervisor=where[0], why=f"needs {needs}")]
+            found += some or [Target(name, name.replace("_", " "), "", cpus=where[1], hypervisor=where[0],
+                                     why=f"needs {needs}")]
     return found
 
 
@@ -183,8 +189,8 @@ def number(value, unit):
 def sentence(target):
     """One line for people."""
     limit = "" if target.limit is None else f"{'>=' if target.at_least else '<='} {target.limit:,}"
-    interval = f"[{number(target.low, target.unit)}, {number(target.high, target.unit)}]" if target.low is not None else ""
-    return (f"{number(target.value, target.unit):>8}  {target.verdict():12} {limit:10} {interval:19} {target.what}"
+    ends = f"[{number(target.low, target.unit)}, {number(target.high, target.unit)}]" if target.low is not None else ""
+    return (f"{number(target.value, target.unit):>8}  {target.verdict():12} {limit:10} {ends:19} {target.what}"
             + (f" ({target.why})" if target.why else ""))
 
 

@@ -15,8 +15,8 @@
 #define DEPTH 16
 
 struct watched {
-	u64 looked;		// when; who wins the exchange of this may write the rest
-	u64 ticks, since;	// these many, since then
+	u64 looked;		// when; who wins the exchange of this may write the next two
+	u64 ticks, since;	// so many, since then
 	u32 want_backtrace;
 };
 static DEFINE_PER_CPU(struct watched, watched);
@@ -50,16 +50,17 @@ void tick_watch_look(void)
 {
 	unsigned cpu = (unsigned)((cpu_id() + 1 + this_cpu_read(ticks)) % nr_cpus);
 	struct watched *w = per_cpu_ptr(&watched, cpu);
-	u64 now = now_ns(), limit = READ_ONCE(tick_watch.limit_ns), looked = READ_ONCE(w->looked), seen;
+	u64 now = now_ns(), limit = READ_ONCE(tick_watch.limit_ns), looked = READ_ONCE(w->looked), seen, since;
 
 	if (cpu == cpu_id() || now <= looked || !cmpxchg(&w->looked, looked, now))
 		return;
 	seen = READ_ONCE(per_cpu(ticks, cpu));
-	if (seen != w->ticks || !tick_is_due(cpu, now) || now - looked > limit / 2) {
-		w->ticks = seen;
-		w->since = now;
-	} else if (now - w->since > limit) {
-		complain(cpu, w, now - w->since);
-		w->since = now;
+	since = READ_ONCE(w->since);
+	if (seen != READ_ONCE(w->ticks) || !tick_is_due(cpu, now) || now - looked > limit / 2) {
+		WRITE_ONCE(w->ticks, seen);
+		WRITE_ONCE(w->since, now);
+	} else if (now > since && now - since > limit) {
+		WRITE_ONCE(w->since, now);
+		complain(cpu, w, now - since);
 	}
 }

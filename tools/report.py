@@ -70,8 +70,8 @@ def measure(step, progress):
     with open(f"{LOGS}/{step.name}.log", "w", encoding="utf-8", buffering=1) as log:
         result, path = host.measure(step.config, f"{host.FOLDER}/{NAME.format(step.name)}",
                                     on_line=lambda line: (log.write(line + "\n"), progress.line(line)))
-    wrong = "" if result.ok else result.sentence if path else f"{result.sentence}; nothing was measured"
-    said = [line for line in result.lines if line.startswith(("# ERROR", "# PANIC"))][:FAILED_LINES]
+    wrong = "" if result.ok and path else result.sentence if path else f"{result.sentence}; nothing was measured"
+    said = [line for line in result.lines if line.startswith(("# ERROR", "# WARN", "# PANIC"))][:FAILED_LINES]
     lines = [f"  {'FAILED' if wrong else 'ok':6}  {step.name}: {result.seconds:.0f} s"]
     if wrong:
         lines[0] += f": {wrong} ({LOGS}/{step.name}.log)"

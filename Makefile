@@ -8,7 +8,7 @@ ACCEL ?= tcg
 FIRMWARE ?= bios
 MACHINE ?= q35
 BUILD ?= check
-export EMULATOR SMP MEM ACCEL FIRMWARE MACHINE CPU BUILD CMDLINE EXTRA TIMEOUT
+export EMULATOR SMP MEM ACCEL FIRMWARE MACHINE CPU BUILD CMDLINE EXTRA TIMEOUT RESULTS BASE SECONDS SMP_LIST SWEEP JOBS SSHLOGIN WORKDIR
 
 # The default toolchain: a bare-metal one, else the distribution's, else the native one used freestanding.
 CROSS_COMPILE ?= $(firstword $(foreach p,x86_64-elf- x86_64-linux-gnu-,$(if $(shell command -v $(p)gcc),$(p))))
@@ -20,7 +20,8 @@ NASM := nasm
 # The distribution's python3, which has its packages, before whichever else comes first in PATH.
 PYTHON := PYTHONDONTWRITEBYTECODE=1 $(firstword $(wildcard /usr/bin/python3) python3) -u
 DEPS := git gcc binutils make nasm python3 qemu-system-x86 grub-common grub-pc-bin grub-efi-amd64-bin xorriso mtools ovmf gdb \
-	clang libclang-rt-14-dev spin bochs bochs-term bochsbios vgabios parallel python3-numpy
+	clang libclang-rt-14-dev spin bochs bochs-term bochsbios vgabios parallel rsync python3-numpy \
+	python3-matplotlib chromium
 
 WARN := -Wall -Wextra -Werror -Wmissing-prototypes -Wno-unused-parameter
 KFLAGS := -std=gnu11 -O2 -g -ffreestanding -fno-pic -fno-pie -fno-omit-frame-pointer -fno-asynchronous-unwind-tables \
@@ -92,19 +93,25 @@ build/%.iso: build/%.elf grub.cfg
 
 # A make of its own builds, so that `make deps run` sees the tools that deps has just installed, and builds in parallel.
 build_all = @+$(MAKE) --no-print-directory -j$$(nproc) all
-run bench trace debug test torture-all mutants models scale fuzz: | $(filter deps,$(MAKECMDGOALS))
+run bench report sweep trace debug test torture-all mutants models scale fuzz: | $(filter deps,$(MAKECMDGOALS))
 run:
 	$(build_all)
 	@$(PYTHON) tools/run.py
 bench:
 	$(build_all)
 	@BUILD=release CMDLINE="$${CMDLINE:-mode=bench}" $(PYTHON) tools/run.py
+report:
+	$(if $(RESULTS),,$(build_all))
+	@$(PYTHON) tools/report.py
+sweep:
+	$(build_all)
+	@$(PYTHON) tools/sweep.py
 trace:
 	$(build_all)
 	@BUILD=release $(PYTHON) tools/trace.py $(RESULTS)
 torture-all:
 	$(build_all)
-	@SECONDS="$(SECONDS)" $(PYTHON) tools/torture.py $(foreach p,$(PAIRS),'$(p)')
+	@$(PYTHON) tools/torture.py $(foreach p,$(PAIRS),'$(p)')
 mutants:
 	$(build_all)
 	@$(PYTHON) tools/mutants.py $(foreach m,$(MUTANT_NAMES),'$(m)')
@@ -129,4 +136,4 @@ help:
 
 -include tests/host/host.mk tests/fuzz/fuzz.mk
 -include $(shell find build -name '*.d' -type f 2>/dev/null)
-.PHONY: all run bench trace torture-all mutants models scale debug test deps clean help FORCE
+.PHONY: all run bench report sweep trace torture-all mutants models scale debug test deps clean help FORCE

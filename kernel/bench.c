@@ -51,8 +51,7 @@ unsigned bench_add_policies(struct bench_case *cases, unsigned max, const struct
 	return n;
 }
 
-// Each policy under the default back-end, and each back-end under the default policy.
-static unsigned add_cross(struct bench_case *cases, unsigned max, const struct bench_case *base)
+unsigned bench_add_cross(struct bench_case *cases, unsigned max, const struct bench_case *base)
 {
 	unsigned n = bench_add_policies(cases, max, base);
 
@@ -68,7 +67,7 @@ static unsigned add_axes(struct bench_case *cases, unsigned max, const struct be
 	case BENCH_PAIRS:
 		return bench_add_pairs(cases, max, base);
 	case BENCH_CROSS:
-		return add_cross(cases, max, base);
+		return bench_add_cross(cases, max, base);
 	default:
 		return bench_add_policies(cases, max, base);
 	}
@@ -151,20 +150,31 @@ static void run_slice(struct bench_case *c, void (*slice)(struct bench_case *c))
 	bench_count_to_here(c);
 }
 
+// One slice each: caches, the allocators' lists, the emulator's translations. Thrown away, unless it has taken all the
+// time, as with many CPUs on few cores; then it is what was measured. True: thrown away.
+static bool warm_up(struct bench_case *cases, unsigned n, u64 end, void (*slice)(struct bench_case *c))
+{
+	bench_clock_cost();
+	for (unsigned i = 0; i < n; i++)
+		run_slice(&cases[i], slice);
+	if (now_ns() >= end) {
+		log_info("%s: the warm-up took all the time and counts", cases->name);
+		return false;
+	}
+	for (unsigned i = 0; i < n; i++)
+		bench_reset(&cases[i]);
+	return true;
+}
+
 void bench_interleave(struct bench_case *cases, unsigned n, u64 budget_ns, void (*slice)(struct bench_case *c))
 {
-	u64 end = now_ns() + budget_ns;		// warm-up included: with many CPUs on few cores it may take all of it
-	bool more = true;
+	u64 end = now_ns() + budget_ns;
+	bool warm = warm_up(cases, n, end, slice), more = true;
 
-	bench_clock_cost();
-	for (unsigned i = 0; i < n; i++) {	// warm-up: caches, the allocators' lists, the emulator's translations
-		run_slice(&cases[i], slice);
-		bench_reset(&cases[i]);
-	}
 	for (unsigned round = 0; more && (round == 0 || now_ns() < end); round++) {
 		more = false;
 		for (unsigned i = 0; i < n; i++) {
-			if (bench_full(&cases[i]))
+			if (bench_full(&cases[i]) || (!warm && cases[i].hist->n))
 				continue;
 			run_slice(&cases[i], slice);
 			more = true;
@@ -230,26 +240,32 @@ static void pin_here(void)
 	thread_set_affinity(&here);
 }
 
+// Each gets its share of the time that is left: what one takes beyond its own, since it does each of its cases once at
+// least, the others make up for, with up to half of theirs.
 int bench_run_all(const char *glob, u64 total_ns)
 {
-	unsigned total = 0, k = 0, n = 0;
+	unsigned all = 0, left, k = 0, n = 0;
 	u64 start = now_ns();
 
 	FOR_EACH_REGISTERED(benches, const struct bench, b) {
 		if (glob_match(glob, (*b)->name)) {
-			total += (*b)->weight;
+			all += (*b)->weight;
 			n++;
 		}
 	}
 	if (!n)
 		return -1;
 	pin_here();
+	left = all;
 	FOR_EACH_REGISTERED(benches, const struct bench, b) {
+		u64 gone = now_ns() - start;
+
 		if (!glob_match(glob, (*b)->name))
 			continue;
 		log_info("measuring %s (%u of %u, %llu s gone of about %llu)", (*b)->name, ++k, n,
-			 (unsigned long long)((now_ns() - start) / NSEC_PER_SEC), (unsigned long long)(total_ns / NSEC_PER_SEC));
-		(*b)->run(total_ns / total * (*b)->weight);
+			 (unsigned long long)(gone / NSEC_PER_SEC), (unsigned long long)(total_ns / NSEC_PER_SEC));
+		(*b)->run(MAX((total_ns > gone ? total_ns - gone : 0) / left, total_ns / all / 2) * (*b)->weight);
+		left -= (*b)->weight;
 	}
 	return (int)n;
 }

@@ -50,8 +50,8 @@ struct bench {
 bool bench_case_init(struct bench_case *c);	// memory for its histogram; false: none left (logged)
 // Measure the cases in turn: slice(c) sets its scene up, then runs operations and records samples for about
 // BENCH_SLICE_NS or until bench_full(c). One slice each that is thrown away (warm-up), then rounds, at least one, until
-// the budget is used. Counters are summed up around each slice, or between two marks in it; what one puts off until
-// later must not reach into the next (rcu_barrier at its end).
+// the budget is used; where the warm-up has used it all, it counts. Counters are summed up around each slice, or between
+// two marks in it; what one puts off until later must not reach into the next (rcu_barrier at its end).
 #define BENCH_SLICE_NS (5 * NSEC_PER_MSEC)
 void bench_interleave(struct bench_case *cases, unsigned n, u64 budget_ns, void (*slice)(struct bench_case *c));
 void bench_count_from_here(struct bench_case *c);	// in a slice: what came before is its scene
@@ -64,6 +64,8 @@ void bench_reset(struct bench_case *c);		// as if nothing had been recorded
 // each a copy of `base`, which says the rest. Returns how many were added.
 unsigned bench_add_pairs(struct bench_case *cases, unsigned max, const struct bench_case *base);
 unsigned bench_add_policies(struct bench_case *cases, unsigned max, const struct bench_case *base);	// under the default flush
+// Each policy under the default back-end, and each back-end under the default policy.
+unsigned bench_add_cross(struct bench_case *cases, unsigned max, const struct bench_case *base);
 unsigned bench_pairs(void);			// policies × back-ends: room for bench_add_pairs()
 // Which of the pairs are measured. CROSS: all policies under the default back-end and all back-ends under the default
 // policy, where the other pairs would say nothing new and take their time.

@@ -109,7 +109,7 @@ static bool try_in_turn(struct mutex *m, unsigned *tries)
 	return false;
 }
 
-void mutex_lock(struct mutex *m)
+void mutex_lock_slow(struct mutex *m)
 {
 	unsigned tries = 0;
 
@@ -122,14 +122,6 @@ void mutex_lock(struct mutex *m)
 	fetch_sub(&m->waiters, 1);
 	if (tries > 2)
 		fetch_sub(&m->starving, 1);
-}
-
-void mutex_unlock(struct mutex *m)
-{
-	ASSERT(mutex_held(m));
-	xchg(&m->owner, NULL);		// a full barrier before we look at `waiters`: pairs with mutex_lock()
-	if (READ_ONCE(m->waiters))
-		waitq_wake_one(&m->q);
 }
 
 void completion_init(struct completion *c)

@@ -3,6 +3,7 @@
 // context but NMI may do.
 #pragma once
 #include "kernel/list.h"
+#include "kernel/panic.h"
 #include "kernel/spinlock.h"
 
 struct thread;
@@ -51,10 +52,23 @@ struct mutex {
 };
 #define MUTEX_INIT(m, n) { .q = WAITQ_INIT((m).q), .name = (n) }
 void mutex_init(struct mutex *m, const char *name);
-void mutex_lock(struct mutex *m);
 bool mutex_trylock(struct mutex *m);
-void mutex_unlock(struct mutex *m);
 bool mutex_held(struct mutex *m);	// by the current thread
+void mutex_lock_slow(struct mutex *m);	// the whole of it, with its checks
+DECLARE_PER_CPU(struct thread *, current_thread);	// thread.h
+
+static __always_inline void mutex_lock(struct mutex *m)
+{
+	if (CHECK || unlikely(READ_ONCE(m->starving) || !cmpxchg(&m->owner, NULL, this_cpu_read(current_thread))))
+		mutex_lock_slow(m);
+}
+static __always_inline void mutex_unlock(struct mutex *m)
+{
+	ASSERT(mutex_held(m));
+	xchg(&m->owner, NULL);		// a full barrier before we look at `waiters`: pairs with mutex_lock_slow()
+	if (unlikely(READ_ONCE(m->waiters)))
+		waitq_wake_one(&m->q);
+}
 
 struct completion {
 	u32 done;

@@ -7,7 +7,8 @@
 // Each list has a lock, almost always taken by its own CPU alone: so rcu_barrier() can append to the list of an idle
 // CPU without waking it. A CPU with callbacks keeps its tick, and its tick wakes whoever has to act: the callback
 // thread when the oldest callback is ready, the grace-period thread when it has not begun what they wait for. So none
-// starves.
+// starves. A list that grows long before the tick comes does without: call_rcu() itself asks and reports (hasten), and
+// the end of the grace period wakes the callback thread (rcu_callbacks_ready).
 #include "kernel/counter.h"
 #include "kernel/mutant.h"
 #include "kernel/panic.h"
@@ -16,6 +17,7 @@
 
 MUTANT_DEFINE(rcu_segment_early);	// callbacks are ready one grace period early
 MUTANT_DEFINE(rcu_barrier_misses_a_cpu);
+MUTANT_DEFINE(rcu_call_is_quiescent);	// call_rcu() reports in a reader, too
 
 // ---- The list (its lock is held) ------------------------------------------------------------------------------------
 
@@ -105,6 +107,30 @@ bool rcu_head_queued(const struct rcu_head *head, rcu_fn fn)
 	return CHECK && (uintptr_t)scramble(head, head->fn) >> 31 == (uintptr_t)fn >> 31;
 }
 
+static void want_no_tick(unsigned cpu)
+{
+	if (!cpumask_test(&rcu.eager, cpu))
+		cpumask_set_atomic(&rcu.eager, cpu);
+}
+
+// Whoever frees a lot does not wait for ticks: what is freed late has left the caches, and the memory is missing meanwhile.
+// The caller is preemptible, so its CPU is quiescent here (rcu.c). It asks for a grace period each time that RCU_EAGER more
+// wait, and reports to one that waits for this CPU. Other CPUs are not disturbed: one that computes reports at its tick.
+static void hasten(u64 gp, bool ask)
+{
+	irqflags_t flags;
+
+	if (ask) {
+		want_no_tick(cpu_id());		// ours; another one's, if we have just been moved, does no harm
+		rcu_request(gp, true);
+	}
+	if (!rcu_waits_for(this_cpu_ptr(&rcu_cpu)))
+		return;
+	flags = irq_save();
+	rcu_quiescent(this_cpu_ptr(&rcu_cpu));
+	irq_restore(flags);
+}
+
 void call_rcu(struct rcu_head *head, rcu_fn fn)
 {
 	ASSERT(!in_nmi());
@@ -122,9 +148,11 @@ void call_rcu(struct rcu_head *head, rcu_fn fn)
 	irq_restore(flags);
 	// The wake-up of the grace-period thread is left to this CPU's next tick: the caller, who wanted not to wait,
 	// should not pay for it, and callbacks of one tick share a grace period. Whoever waits (synchronize_rcu,
-	// rcu_barrier) wakes it at once.
+	// rcu_barrier) wakes it at once, and so does who leaves many.
 	if (READ_ONCE(rcu.requested) < gp)
 		rcu_request(gp, false);
+	if (waiting >= RCU_EAGER && (preemptible() || MUTANT(rcu_call_is_quiescent)))
+		hasten(gp, waiting % RCU_EAGER == 0);
 	if (unlikely(waiting > READ_ONCE(rcu.pressure)))
 		rcu_press(preemptible());	// where preemption is off a lock may be held: the next tick sees to it
 }
@@ -202,6 +230,20 @@ static int cb_thread(void *arg)
 	return 0;
 }
 
+// A grace period has ended: who has asked not to be left to its tick is woken. Who asks too late has the tick.
+void rcu_callbacks_ready(void)
+{
+	for_each_cpu_in(cpu, &rcu.eager) {
+		struct rcu_cpu *rc = &per_cpu(rcu_cpu, cpu);
+
+		if (!ready(rc) && READ_ONCE(rc->cb.count))
+			continue;	// they wait for the next one
+		cpumask_clear_atomic(&rcu.eager, cpu);
+		if (READ_ONCE(rc->cb_thread))
+			waitq_wake_one(&rc->cb_wq);
+	}
+}
+
 void rcu_callbacks_tick(struct rcu_cpu *rc)
 {
 	u64 seq = READ_ONCE(rcu.seq);
@@ -251,8 +293,9 @@ static void barrier_callback(struct rcu_head *head)
 }
 
 // Behind all that is queued or being invoked on that CPU. The new head need not wait for a grace period of its own.
-static void barrier_entrain(struct rcu_cpu *rc)
+static void barrier_entrain(unsigned cpu)
 {
+	struct rcu_cpu *rc = &per_cpu(rcu_cpu, cpu);
 	struct rcu_cblist *l = &rc->cb;
 	irqflags_t flags = spin_lock_irqsave(&l->lock);
 
@@ -260,6 +303,7 @@ static void barrier_entrain(struct rcu_cpu *rc)
 		int s = l->seg[RCU_NEXT].head ? RCU_NEXT : l->seg[RCU_WAIT].head ? RCU_WAIT : RCU_DONE;
 
 		fetch_add(&bar.left, 1);
+		want_no_tick(cpu);
 		rc->barrier_head.fn = scramble(&rc->barrier_head, barrier_callback);
 		fifo_push(&l->seg[s], &rc->barrier_head);
 		WRITE_ONCE(l->count, l->count + 1);
@@ -275,7 +319,7 @@ void rcu_barrier(void)
 	WRITE_ONCE(bar.left, 1);	// ours, so that it does not reach 0 before all CPUs have been visited
 	for_each_cpu(cpu)
 		if (!MUTANT(rcu_barrier_misses_a_cpu) || cpu != nr_cpus - 1)
-			barrier_entrain(&per_cpu(rcu_cpu, cpu));
+			barrier_entrain(cpu);
 	rcu_request(READ_ONCE(rcu.requested), true);	// what call_rcu() left to the tick begins now
 	if (fetch_sub(&bar.left, 1) != 1)
 		wait_event(&bar.wq, load_acquire(&bar.left) == 0);

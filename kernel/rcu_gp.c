@@ -173,6 +173,7 @@ static void gp_end(void)
 		WRITE_ONCE(rcu.pressed, 0);	// a list that outgrows it just now sets it again with its next callback
 	for (unsigned i = 0; i * RCU_FANOUT < nr_cpus; i++)
 		waitq_wake_all(&rcu.node[i].done_wq);
+	rcu_callbacks_ready();
 }
 
 static void grace_period(void)

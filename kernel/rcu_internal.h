@@ -14,6 +14,7 @@
 _Static_assert(RCU_LEAVES <= RCU_FANOUT, "two levels hold all CPUs");
 #define RCU_GP_CPU 0		// where the grace-period thread lives
 #define RCU_BATCH 64		// callbacks taken off a list at once
+#define RCU_EAGER 128		// so many on one list do not wait for ticks
 
 struct rcu_node {
 	struct spinlock lock;
@@ -72,6 +73,7 @@ struct rcu_state {
 	u64 kicks;			// reschedule IPIs sent for pressure
 	u32 stall_cpu;			// the CPU named by the last complaint
 	struct cpumask want_thread;	// CPUs whose callbacks need a thread
+	struct cpumask eager;		// CPUs whose callback thread is woken when a grace period ends
 	u32 threads_wanted;
 	struct waitq gp_wq;		// the grace-period thread
 	u32 bell __cacheline;		// it has been woken and has not looked yet
@@ -105,6 +107,7 @@ bool rcu_interrupted_quiescent(void);		// [interrupt] was what this interrupt in
 // rcu_callbacks.c
 void rcu_callbacks_init(void);
 void rcu_callbacks_tick(struct rcu_cpu *rc);	// [tick, IRQs off] wake whoever has to act on this CPU's callbacks
+void rcu_callbacks_ready(void);			// [grace-period thread] one has ended: wake who does not wait for its tick
 void rcu_callbacks_threads(void);		// [grace-period thread] create the wanted threads
 bool rcu_head_queued(const struct rcu_head *head, void (*fn)(struct rcu_head *));	// checking builds; else false
 

@@ -59,11 +59,12 @@ void time_interrupt(bool quiescent)
 	swmmu_speculate();
 	rcu_tick(quiescent || from_idle);
 	sched_tick();
+	tick_watch_look();
 }
 
 static void tick_set(enum tick state)
 {
-	WRITE_ONCE(*this_cpu_ptr(&tick_state), state);	// tickless_cpus() looks on
+	WRITE_ONCE(*this_cpu_ptr(&tick_state), state);	// others look on
 }
 
 void tick_restart(void)
@@ -96,10 +97,17 @@ void tick_stop_idle(void)
 		arch_timer_stop();
 	} else if (this_cpu_read(tick_state) != TICK_ONESHOT || this_cpu_read(oneshot_at) != wake) {
 		space_idle();
+		WRITE_ONCE(*this_cpu_ptr(&oneshot_at), wake);
 		tick_set(TICK_ONESHOT);
-		this_cpu_write(oneshot_at, wake);
 		arch_timer_oneshot(wake > now ? wake - now : 0);
 	}
+}
+
+bool tick_is_due(unsigned cpu, u64 now)
+{
+	u32 state = READ_ONCE(per_cpu(tick_state, cpu));
+
+	return state == TICK_PERIODIC || (state == TICK_ONESHOT && READ_ONCE(per_cpu(oneshot_at, cpu)) <= now);
 }
 
 u64 tickless_cpus(void)

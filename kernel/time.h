@@ -17,6 +17,15 @@ void time_init_cpu(void);	// start this CPU's tick
 void time_interrupt(bool quiescent);
 void tick_stop_idle(void);	// idle loop, IRQs off: stop the tick or arm it for the next sleeper, if nothing needs it
 void tick_restart(void);	// leaving idle, IRQs off
+bool tick_is_due(unsigned cpu, u64 now);	// a tick, or a timer that was to come by `now` (a hint)
+// A timer that is due and does not come is reported, with the backtrace of its CPU, and again after the same time.
+struct tick_watch {
+	u64 limit_ns;		// after so long
+	u64 reports, backtraces;
+	u32 cpu;		// the one last reported
+};
+extern struct tick_watch tick_watch;
+void tick_watch_look(void);	// by the tick
 u64 tickless_cpus(void);	// how many CPUs idle without tick now (a hint)
 
 // A spin-wait with a watchdog: spin until cond; after SPIN_LIMIT_NS print who waits for what (and which CPU), with

@@ -18,21 +18,34 @@
 #include "kernel/trace.h"
 #include <arch/ipi.h>
 
-static DEFINE_PER_CPU(struct xcall *, xcall_queue);
+// Each on lines of its own: what other CPUs write (a queue's head, `pending`), what they read (a request), what is nobody
+// else's.
+struct queue {
+	struct xcall *head;
+} __cacheline;
+static DEFINE_PER_CPU(struct queue, xcall_queue);
+static DEFINE_PER_CPU(u32 *, unanswered);	// of the request that this CPU is running: its `pending`
+
+struct request {
+	struct xcall call;
+} __cacheline;
 
 // The requests of this CPU's xcall_mask_start(). Preemption is off while it is in use, and interrupts may not wait.
 struct batch {
-	u32 pending;		// requests that have not finished
-	bool active;
+	u32 pending __cacheline;	// requests that have not been answered
+	bool active __cacheline;
 	struct cpumask targets;
-	struct xcall call[NR_CPUS];
+	struct request request[NR_CPUS];
 };
 static DEFINE_PER_CPU(struct batch, batch);
+_Static_assert(sizeof(struct queue) == CACHE_LINE && sizeof(struct request) == CACHE_LINE, "a line each");
+_Static_assert(offsetof(struct batch, active) == CACHE_LINE && offsetof(struct batch, request) % CACHE_LINE == 0,
+	       "the targets write `pending` while the sender looks for more of them");
 
 // True: the queue was empty, so the caller must send IPI_XCALL. Preemption off until then.
 static bool push(unsigned cpu, struct xcall *call)
 {
-	struct xcall **head = per_cpu_ptr(&xcall_queue, cpu), *first;
+	struct xcall **head = &per_cpu(xcall_queue, cpu).head, *first;
 
 	ASSERT(this_cpu_read(preempt_count) && cpu < nr_cpus && cpumask_test(&cpus_online, cpu));
 	count(xcalls);
@@ -51,12 +64,23 @@ static void call_here(xcall_fn fn, void *arg)
 	irq_restore(flags);
 }
 
+void xcall_answer(void)
+{
+	u32 *pending = this_cpu_read(unanswered);
+
+	if (!pending)
+		return;
+	this_cpu_write(unanswered, NULL);
+	trace(EV_IPI_ACKED, 0);
+	fetch_sub(pending, 1);	// what fn did so far is visible before; pairs with the waiter's load_acquire
+}
+
 void xcall_interrupt(void)
 {
 	struct xcall *call, *fifo = NULL;
 
 	trace(EV_IPI_BEGIN, 0);
-	call = xchg(this_cpu_ptr(&xcall_queue), NULL);
+	call = xchg(&this_cpu_ptr(&xcall_queue)->head, NULL);
 	while (call) {
 		struct xcall *next = call->next;
 
@@ -67,17 +91,14 @@ void xcall_interrupt(void)
 	while (fifo) {
 		xcall_fn fn = fifo->fn;
 		void *arg = fifo->arg;
-		u32 *pending = fifo->pending;
 
+		this_cpu_write(unanswered, fifo->pending);
 		call = fifo;
 		fifo = fifo->next;
 		if (READ_ONCE(call->busy))
 			store_release(&call->busy, 0);	// the caller's again; pairs with its cmpxchg
 		fn(arg);
-		if (!pending)
-			continue;
-		trace(EV_IPI_ACKED, 0);
-		fetch_sub(pending, 1);	// what fn did is visible before; pairs with the waiter's load_acquire
+		xcall_answer();
 	}
 	trace(EV_IPI_END, 0);
 }
@@ -86,7 +107,7 @@ void xcall_interrupt(void)
 static int holdout(const struct cpumask *targets)
 {
 	for_each_cpu_in(cpu, targets)
-		if (READ_ONCE(per_cpu(xcall_queue, cpu)))
+		if (READ_ONCE(per_cpu(xcall_queue, cpu).head))
 			return (int)cpu;
 	return -1;
 }
@@ -137,8 +158,10 @@ void xcall_mask_start(const struct cpumask *mask, xcall_fn fn, void *arg)
 	WRITE_ONCE(b->pending, cpumask_weight(&b->targets));
 
 	for_each_cpu_in(cpu, &b->targets) {
-		b->call[cpu] = (struct xcall){ .fn = fn, .arg = arg, .pending = &b->pending };
-		if (push(cpu, &b->call[cpu])) {
+		struct xcall *call = &b->request[cpu].call;
+
+		*call = (struct xcall){ .fn = fn, .arg = arg, .pending = &b->pending };
+		if (push(cpu, call)) {
 			trace(EV_IPI_SENT, cpu);
 			cpumask_set(&kick, cpu);
 		}

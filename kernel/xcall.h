@@ -27,6 +27,9 @@ void xcall_mask_start(const struct cpumask *mask, xcall_fn fn, void *arg);
 void xcall_mask_wait(void);
 bool xcall_async(unsigned cpu, struct xcall *call);	// false: it was still busy. Any context but NMI
 void xcall_interrupt(void);				// handler of IPI_XCALL: run all that is queued
+// From fn, in the handler: whoever waits need not wait for the rest of fn. What arg points to may be gone from then on.
+// (Called directly on the own CPU, fn answers by its return.)
+void xcall_answer(void);
 // The sync IPI: returns when every CPU of the mask (NULL: all others) has been seen with interrupts on at least once
 // since the call. Maskable, skips nobody. IRQs on.
 void sync_ipi(const struct cpumask *mask);

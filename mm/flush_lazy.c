@@ -305,7 +305,8 @@ static bool post(struct gather *g, const struct cpumask *targets)
 		pending_put(g->taken.nr_frames);
 		return false;
 	}
-	*r = (struct lazy_record){ .space = g->space, .freer = g->space->freer, .since = now_ns(), .start = g->reach_start, .end = g->reach_end };
+	*r = (struct lazy_record){ .space = g->space, .freer = g->space->freer, .since = now_ns(),
+		.start = ALIGN_DOWN(g->start, level_size(g->covers)), .end = ALIGN_UP(g->end, level_size(g->covers)) };
 	cpumask_copy(&r->waiting, targets);
 	gathered_move(&r->taken, &g->taken);
 	fetch_add(&g->space->deferred, 1);

@@ -10,11 +10,22 @@
 // The caller holds the space's lock from begin to end: no other operation can find an entry cleared and not yet
 // flushed, but for what a back-end has deferred (may_defer): who must not, calls lazy_settle().
 #pragma once
-#include "mm/space.h"
+#include "mm/pending.h"
+#include "mm/table.h"
+#include "kernel/panic.h"
 
 #define GATHER_INLINE 16
 
-struct leaf_batch;
+// Leaves beyond the inline ones wait in whole frames of pointers.
+struct leaf_batch {
+	struct leaf_batch *next;
+	u64 nr;
+	struct page *leaves[PAGE_SIZE / sizeof(void *) - 2];
+};
+_Static_assert(sizeof(struct leaf_batch) == PAGE_SIZE, "a batch is one frame");
+
+MUTANT_DECLARE(gather_forgets_level);
+
 struct gathered {		// what was taken out of the tree
 	struct list tables;		// UNLINKED, by page.link
 	struct leaf_batch *batches;	// filled batch pages, newest first
@@ -26,30 +37,129 @@ struct gathered {		// what was taken out of the tree
 struct gather {
 	struct space *space;
 	vaddr_t start, end;	// hull of what must be flushed
-	vaddr_t reach_start, reach_end;	// the same, with all that freed tables covered
 	u8 level;		// smallest leaf level in it
+	u8 covers;		// what was unlinked covered at most whole entries of this level around the hull
 	bool flush, freed_tables;
 	u8 credits;		// taken for tables that are yet to be unlinked (mm/pending.h)
 	bool may_defer;		// unmap and exit: other CPUs may reach the old pages for a while (flush_backend.defer)
 	struct gathered taken;
 };
 
-void gather_begin(struct gather *g, struct space *s);
-// Places for the leaves that are cleared next, at least one: `*n` of them. May flush and give away what was collected so far.
-struct page **gather_room(struct gather *g, unsigned *n);
-// n > 0 leaves of that level were cleared, the first of them at `first`, the last at `last`; their heads, whose references
-// now are the gather's, stand in the room.
-void gather_leaves(struct gather *g, unsigned n, vaddr_t first, vaddr_t last, int level);
-void gather_changed(struct gather *g, vaddr_t va, int level);	// a leaf lost a permission: flush, nothing to free
-// Before an entry that names a table is exchanged: the table may be among those that wait to be freed. May sleep; may flush
-// and give away what was collected so far.
-void gather_reserve(struct gather *g);
-void gather_table(struct gather *g, struct page *table, vaddr_t va);	// detached: its parent entry was exchanged with 0
-// A table of level 1 (or a large leaf, level 2) has gone from va and lives on elsewhere: its leaves and the entry itself
-// must leave the TLBs, nothing is to be freed.
-void gather_moved(struct gather *g, vaddr_t va, int level);
 void gather_flush(struct gather *g);	// flush and give away what was collected so far
-void gather_end(struct gather *g);
 void gathered_move(struct gathered *to, struct gathered *from);	// `from` ends empty
 // The rest of their lives, after the flush: tables to the policy, frames put. May sleep; the space's lock held or not.
 void gathered_flushed(struct gathered *t, struct space *s, const struct table_policy *freer);
+
+static __always_inline void gathered_reset(struct gathered *t)
+{
+	list_init(&t->tables);
+	t->nr_tables = t->nr_frames = t->nr_inline = 0;
+	t->batches = NULL;
+}
+
+static __always_inline void gather_reset(struct gather *g)
+{
+	g->start = USER_END;
+	g->end = 0;
+	g->level = PT_LEVELS;
+	g->covers = 1;
+	g->flush = g->freed_tables = false;
+	gathered_reset(&g->taken);
+}
+
+static __always_inline void gather_begin(struct gather *g, struct space *s)
+{
+	ASSERT(mutex_held(&s->lock));
+	g->space = s;
+	g->may_defer = false;
+	g->credits = 0;
+	gather_reset(g);
+}
+
+static __always_inline void gather_end(struct gather *g)
+{
+	if (g->flush)
+		gather_flush(g);
+	ASSERT(list_empty(&g->taken.tables));
+	if (g->credits)
+		pending_put(g->credits);
+}
+
+static __always_inline void gather_range(struct gather *g, vaddr_t first, vaddr_t last, int level)
+{
+	vaddr_t start = ALIGN_DOWN(first, level_size(level)), end = ALIGN_DOWN(last, level_size(level)) + level_size(level);
+
+	if (start < g->start)
+		g->start = start;
+	if (end > g->end)
+		g->end = end;
+	if (level < g->level)
+		g->level = (u8)level;
+	g->flush = true;
+}
+
+// A leaf lost a permission: flush, nothing to free.
+static __always_inline void gather_changed(struct gather *g, vaddr_t va, int level) { gather_range(g, va, va, level); }
+
+// Places for the heads of the leaves that are cleared next, at least one: `*n` of them. May flush and give away what was
+// collected so far.
+struct page **gather_more_room(struct gather *g, unsigned *n);
+static __always_inline struct page **gather_room(struct gather *g, unsigned *n)
+{
+	struct gathered *t = &g->taken;
+
+	if (unlikely(t->nr_inline == GATHER_INLINE))
+		return gather_more_room(g, n);
+	*n = GATHER_INLINE - t->nr_inline;
+	return t->inline_leaves + t->nr_inline;
+}
+
+// n > 0 leaves of that level were cleared, the first of them at `first`, the last at `last`; their heads, whose references
+// now are the gather's, stand in the room.
+static __always_inline void gather_leaves(struct gather *g, unsigned n, vaddr_t first, vaddr_t last, int level)
+{
+	struct gathered *t = &g->taken;
+
+	gather_range(g, first, last, level);
+	t->nr_frames += n << (level - 1) * PT_BITS;
+	if (t->nr_inline < GATHER_INLINE)
+		t->nr_inline += n;
+	else
+		t->batches->nr += n;
+}
+
+// Before an entry that names a table is exchanged: the table may be among those that wait to be freed. May sleep; may flush
+// and give away what was collected so far. Credits are taken for all the tables that one page may have, so that it costs the
+// pool's lines two writes, not six.
+#define CREDITS_AT_ONCE (PT_LEVELS - 1)
+void gather_credit(struct gather *g);
+static __always_inline void gather_reserve(struct gather *g)
+{
+	if (g->credits)
+		g->credits--;
+	else
+		gather_credit(g);
+}
+
+// Detached: its parent entry was exchanged with 0.
+static __always_inline void gather_table(struct gather *g, struct page *table, vaddr_t va)
+{
+	bool emptied = table->table_level < PT_LEVELS && !MUTANT(tree_lower_entry_left) && !MUTANT(discard_no_recheck);
+
+	table_set_state(table, TABLE_LIVE, TABLE_UNLINKED);
+	if (MUTANT(gather_forgets_level) && table->table_level == 2)
+		return;
+	table->private = TABLE_CREDITED | (emptied ? TABLE_EMPTIED : 0);
+	// The paging-structure caches may hold the entry even if no leaf was ever present: any address under it will do.
+	if (va < g->start || va >= g->end || g->level > 1)
+		gather_range(g, va, va, 1);
+	if (table->table_level >= g->covers)
+		g->covers = table->table_level + 1;
+	g->freed_tables = true;
+	list_push_back(&g->taken.tables, &table->link);
+	g->taken.nr_tables++;
+}
+
+// A table of level 1 (or a large leaf, level 2) has gone from va and lives on elsewhere: its leaves and the entry itself
+// must leave the TLBs, nothing is to be freed.
+void gather_moved(struct gather *g, vaddr_t va, int level);

@@ -2,6 +2,7 @@
 // The invalidation primitives, as mm/ uses them: the CPU's own, and beside it the adversary's. Nothing else in mm/ or
 // kernel/ calls arch_flush_*() or arch_load_root(). This CPU; preemption off, IRQs either way.
 #pragma once
+#include <arch/inval.h>
 #include <arch/mmu.h>
 #include "mm/swmmu.h"
 

@@ -9,7 +9,7 @@
 // stale address changes nothing in it. A walker that took its reference while the frame was in use may keep it across
 // the owner's last put; then its own put frees. The one put that sees 1 frees, whoever it is, hence nothing is freed
 // twice. The count is never plainly stored, for a store could overwrite a walker's transient reference.
-#include "mm/buddy.h"
+#include "mm/page_pcp.h"
 #include "mm/swmmu.h"
 #include "kernel/inject.h"
 #include "kernel/lib.h"
@@ -97,7 +97,7 @@ static __always_inline struct page *take(unsigned order)
 	return likely(p) ? p : take_after_drain(order);
 }
 
-struct page *page_alloc(unsigned order, enum page_kind kind, unsigned flags)
+struct page *__hot page_alloc(unsigned order, enum page_kind kind, unsigned flags)
 {
 	struct page *head;
 	u32 old;
@@ -116,13 +116,15 @@ struct page *page_alloc(unsigned order, enum page_kind kind, unsigned flags)
 	return head;
 }
 
+#define USED_KINDS (1u << PAGE_ANON | 1u << PAGE_TABLE | 1u << PAGE_SLAB | 1u << PAGE_KERNEL)
+
 // The count has dropped to 0: nobody else has a way to this block. True: it is a single frame, and the caller's to keep.
 static __always_inline bool release(struct page *head)
 {
 	unsigned order = READ_ONCE(head->order);
 	enum page_kind kind = READ_ONCE(head->kind);
 
-	if (unlikely(kind == PAGE_RESERVED || kind == PAGE_FREE || kind == PAGE_TAIL || kind == PAGE_PCP))
+	if (unlikely(!(USED_KINDS >> kind & 1)))
 		panic("memory: last reference to frame %p of kind %d dropped", (void *)head, kind);
 	if (kind == PAGE_ANON)
 		swmmu_page_freed(head, order);
@@ -158,25 +160,62 @@ void page_get(struct page *p)
 	(void)old;
 }
 
-void page_put(struct page *head)
+void __hot page_put(struct page *head)
 {
-	if (drop(head))
-		pcp_free(head);
+	struct page_pcp *pcp;
+
+	if (!drop(head))
+		return;
+	pcp = pcp_enter();
+	pcp_keep(pcp, head);
+	pcp_leave(pcp);
 }
 
-void page_put_many(struct page *const *heads, unsigned n)
-{
-	struct page *last[PCP_FREE_MOST];
-	unsigned nr = 0;
+#define PUT_AT_ONCE 32	// preemption is off meanwhile
 
-	for (unsigned i = 0; i < n; i++) {
-		if (drop(heads[i]))
-			last[nr++] = heads[i];
-		if (nr == ARRAY_SIZE(last) || (nr && i + 1 == n)) {
-			pcp_free_many(last, nr);
-			nr = 0;
+void __hot page_put_many(struct page *const *heads, unsigned n)
+{
+	while (n) {
+		unsigned some = MIN(n, (unsigned)PUT_AT_ONCE);
+		struct page_pcp *pcp = pcp_enter();
+
+		n -= some;
+		if (likely(pcp && pcp->high - pcp->count >= some)) {
+			struct page **ring = pcp->ring;
+			u32 mask = pcp->mask, top = pcp->bottom + pcp->count;
+
+			for (; some; some--, heads++) {
+				if (drop(*heads)) {
+					WRITE_ONCE((*heads)->kind, PAGE_PCP);
+					ring[top++ & mask] = *heads;
+				}
+			}
+			WRITE_ONCE(pcp->count, top - pcp->bottom);
 		}
+		for (; some; some--, heads++)
+			if (drop(*heads))
+				pcp_keep(pcp, *heads);
+		pcp_leave(pcp);
 	}
+}
+
+void __hot page_put_list(struct list *heads)
+{
+	struct list *it = heads->next, *next;
+
+	while (it != heads) {
+		struct page_pcp *pcp = pcp_enter();
+
+		for (unsigned some = PUT_AT_ONCE; some && it != heads; some--, it = next) {
+			struct page *head = list_entry(it, struct page, link);
+
+			next = it->next;
+			if (drop(head))
+				pcp_keep(pcp, head);
+		}
+		pcp_leave(pcp);
+	}
+	list_init(heads);
 }
 
 // With the count frozen at 0 no walker can take the head, and tails have had none all along. A walker that had looked

@@ -73,6 +73,7 @@ static __always_inline bool page_try_get(struct page *head)
 }
 void page_put(struct page *head);		// the last one frees. Any context but NMI
 void page_put_many(struct page *const *heads, unsigned n);	// the same for each of them
+void page_put_list(struct list *heads);		// … linked by page.link; the list ends empty
 // The caller is about to put its reference; nobody writes to the single frame any more, and all its bytes are 0.
 static __always_inline void page_set_zeroed(struct page *p) { WRITE_ONCE(p->zeroed, true); }
 bool page_is_zero(const struct page *p);	// looks at every byte

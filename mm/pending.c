@@ -28,10 +28,7 @@
 #define PENDING_DEFAULT_MOST 16384
 #define MOST_LOCAL 32		// credits that a CPU keeps
 
-struct credits {
-	s64 n;
-} __cacheline;
-static DEFINE_PER_CPU(struct credits, credits);
+DEFINE_PER_CPU(struct pending_credits, pending_credits);
 static struct {
 	s64 left __cacheline;	// in the pool; below 0 after the bound was lowered
 	u32 waiting;
@@ -72,47 +69,33 @@ void pending_init(void)
 
 u64 pending_max(void) { return pool.max; }
 
-static bool take_from(s64 *from, s64 n)
-{
-	s64 old;
-
-	do {
-		old = READ_ONCE(*from);
-		if (old < n)
-			return false;
-	} while (!cmpxchg(from, old, old - n));
-	return true;
-}
-
-static void lay_down(s64 *to, s64 n)
+static __always_inline void lay_down(s64 *to, s64 n)
 {
 	fetch_add(to, n);
 	if (unlikely(READ_ONCE(pool.waiting)))
 		waitq_wake_all(&pool.wq);
 }
 
-// The own CPU's; then the pool's, and some more to keep. Which CPU's they are does not matter, should we be moved.
-bool pending_try(unsigned n)
+// The own CPU has too few: the pool's, and some more to keep. Which CPU's they are does not matter, should we be moved.
+bool pending_try_pool(unsigned n)
 {
-	s64 *own = &this_cpu_ptr(&credits)->n;
+	s64 *own = &this_cpu_ptr(&pending_credits)->n;
 
-	if (likely(take_from(own, n)))
-		return true;
 	if (READ_ONCE(pool.left) < (s64)pool.max / 4) {		// over the watermark: nobody waits yet, but it is time
 		count(pending_hurries);
 		rcu_hurry();
 	}
-	if (pool.local && take_from(&pool.left, n + pool.local)) {
+	if (pool.local && pending_take_from(&pool.left, n + pool.local)) {
 		lay_down(own, pool.local);
 		return true;
 	}
-	return take_from(&pool.left, n);
+	return pending_take_from(&pool.left, n);
 }
 
 static bool take_all_the_same(unsigned n)
 {
 	for_each_cpu(cpu) {
-		s64 *its = &per_cpu(credits, cpu).n, in_hand;
+		s64 *its = &per_cpu(pending_credits, cpu).n, in_hand;
 
 		if (!READ_ONCE(*its))
 			continue;
@@ -120,7 +103,7 @@ static bool take_all_the_same(unsigned n)
 		STALL(pending_in_hand, NULL, 0, 0);
 		lay_down(&pool.left, in_hand);
 	}
-	return take_from(&pool.left, n);
+	return pending_take_from(&pool.left, n);
 }
 
 void pending_take(unsigned n)
@@ -142,9 +125,9 @@ void pending_take(unsigned n)
 	fetch_sub(&pool.waiting, 1);
 }
 
-void pending_put(unsigned n)
+void __hot pending_put(unsigned n)
 {
-	s64 *own = &this_cpu_ptr(&credits)->n;
+	s64 *own = &this_cpu_ptr(&pending_credits)->n;
 
 	lay_down(READ_ONCE(*own) + (s64)n <= pool.local ? own : &pool.left, n);
 }
@@ -154,7 +137,7 @@ s64 pending_in_use(void)
 	s64 free = READ_ONCE(pool.left);
 
 	for_each_cpu(cpu)
-		free += READ_ONCE(per_cpu(credits, cpu).n);
+		free += READ_ONCE(per_cpu(pending_credits, cpu).n);
 	return (s64)pool.max - free;
 }
 

@@ -4,10 +4,31 @@
 // put back when the page is FREE. As long as there are credits nobody waits for anything. (Beyond the bound: the records of
 // deferred flushes themselves, and the quarantine of checking builds, mm/table.c.)
 #pragma once
-#include "kernel/types.h"
+#include <arch/percpu.h>
 
 void pending_init(void);
-bool pending_try(unsigned n);		// take n credits or none. Never waits; not in an NMI, no spinlock above RANK_MUTEX held
+struct pending_credits {	// of one CPU
+	s64 n;
+} __cacheline;
+DECLARE_PER_CPU(struct pending_credits, pending_credits);
+bool pending_try_pool(unsigned n);
+
+static __always_inline bool pending_take_from(s64 *from, s64 n)
+{
+	s64 old;
+
+	do {
+		old = READ_ONCE(*from);
+		if (old < n)
+			return false;
+	} while (!cmpxchg(from, old, old - n));
+	return true;
+}
+// Take n credits or none. Never waits; not in an NMI, no spinlock above RANK_MUTEX held.
+static __always_inline bool pending_try(unsigned n)
+{
+	return likely(pending_take_from(&this_cpu_ptr(&pending_credits)->n, n)) || pending_try_pool(n);
+}
 // Take n (at most pending_max()) credits; without enough of them, hurry those who hold them up and sleep until they come.
 // May sleep; a mutex may be held that no one needs in order to free.
 void pending_take(unsigned n);

@@ -13,7 +13,7 @@ void region_init(void)
 	BUG_ON(!regions);
 }
 
-struct region *region_first_from(struct space *s, vaddr_t va)
+struct region *__hot region_first_from(struct space *s, vaddr_t va)
 {
 	list_for_each(it, &s->regions) {
 		struct region *r = list_entry(it, struct region, link);
@@ -24,14 +24,14 @@ struct region *region_first_from(struct space *s, vaddr_t va)
 	return NULL;
 }
 
-struct region *region_find(struct space *s, vaddr_t va)
+struct region *__hot region_find(struct space *s, vaddr_t va)
 {
 	struct region *r = region_first_from(s, va);
 
 	return r && r->start <= va ? r : NULL;
 }
 
-static struct region *region_new(vaddr_t start, vaddr_t end, unsigned prot, int level)
+static __always_inline struct region *region_new(vaddr_t start, vaddr_t end, unsigned prot, int level)
 {
 	struct region *r = slab_alloc(regions);
 
@@ -40,13 +40,13 @@ static struct region *region_new(vaddr_t start, vaddr_t end, unsigned prot, int 
 	return r;
 }
 
-static void region_free(struct region *r)
+static __always_inline void region_free(struct region *r)
 {
 	list_remove(&r->link);
 	slab_free(regions, r);
 }
 
-int region_add(struct space *s, vaddr_t start, vaddr_t end, unsigned prot, int level)
+int __hot region_add(struct space *s, vaddr_t start, vaddr_t end, unsigned prot, int level)
 {
 	struct region *next = region_first_from(s, start), *r;
 
@@ -94,17 +94,27 @@ int region_split_at(struct space *s, vaddr_t start, vaddr_t end)
 	return err;
 }
 
-bool region_is_cut(struct space *s, vaddr_t start, vaddr_t end)
+bool __hot region_remove_whole(struct space *s, vaddr_t start, vaddr_t end)
 {
-	list_for_each(it, &s->regions) {
-		struct region *r = list_entry(it, struct region, link);
+	struct region *first = NULL, *r;
+	struct list *it = s->regions.next;
 
+	for (; it != &s->regions; it = it->next) {
+		r = list_entry(it, struct region, link);
 		if (r->start >= end)
 			break;
-		if ((r->start < start && start < r->end) || end < r->end)
-			return true;
+		if (r->end <= start)
+			continue;
+		if (r->start < start || r->end > end)
+			return false;
+		first = first ?: r;
 	}
-	return false;
+	while (first) {
+		r = first;
+		first = r->link.next == it ? NULL : list_entry(r->link.next, struct region, link);
+		region_free(r);
+	}
+	return true;
 }
 
 void region_remove_range(struct space *s, vaddr_t start, vaddr_t end)

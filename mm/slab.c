@@ -267,7 +267,7 @@ static __always_inline void *take_object(struct slab_cache *c)
 	return obj;
 }
 
-void *slab_alloc(struct slab_cache *c)
+void *__hot slab_alloc(struct slab_cache *c)
 {
 	void *obj;
 
@@ -291,7 +291,7 @@ static bool belongs(const struct slab_cache *c, void *obj)
 	       !((u64)((char *)obj - (char *)page_to_virt(slab)) % c->stride);
 }
 
-void slab_free(struct slab_cache *c, void *obj)
+void __hot slab_free(struct slab_cache *c, void *obj)
 {
 	struct slab_cpu *list;
 

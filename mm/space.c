@@ -185,7 +185,7 @@ bool space_range_ok(vaddr_t va, u64 len, u64 unit)
 }
 
 // Back the page at va by a zeroed frame. Lock held; nothing that was there before is in anybody's reach (lazy_settle).
-static int populate_one(struct space *s, const struct region *r, vaddr_t va)
+static __always_inline int populate_one(struct space *s, const struct region *r, vaddr_t va)
 {
 	struct page *table, *frame;
 	pte_t *e;
@@ -206,7 +206,7 @@ static int populate_one(struct space *s, const struct region *r, vaddr_t va)
 }
 
 // Drop every leaf of the range, and the tables that this empties. Lock held.
-static void unmap_locked(struct space *s, vaddr_t start, vaddr_t end, bool may_defer)
+static __always_inline void unmap_locked(struct space *s, vaddr_t start, vaddr_t end, bool may_defer)
 {
 	struct gather g;
 
@@ -227,7 +227,7 @@ static int populate(struct space *s, const struct region *r)
 	return 0;
 }
 
-int space_map(struct space *s, vaddr_t va, u64 len, unsigned prot, int level, unsigned flags)
+int __hot space_map(struct space *s, vaddr_t va, u64 len, unsigned prot, int level, unsigned flags)
 {
 	int err;
 
@@ -252,11 +252,8 @@ int space_map(struct space *s, vaddr_t va, u64 len, unsigned prot, int level, un
 // Boundaries of regions and of pages at start and end.
 static int space_cut(struct space *s, vaddr_t start, vaddr_t end)
 {
-	int err;
+	int err = region_split_at(s, start, end);
 
-	if (likely(!region_is_cut(s, start, end)))
-		return 0;	// nor is a page: each lies in one region, a collapsed one, too
-	err = region_split_at(s, start, end);
 	if (err)
 		return err;
 	err = huge_cut(s, start, end);
@@ -265,7 +262,20 @@ static int space_cut(struct space *s, vaddr_t start, vaddr_t end)
 	return err;
 }
 
-static int unmap(struct space *s, vaddr_t va, u64 len, bool sync)
+// Every page lies in one region, a collapsed one, too: where no region is cut, no page is.
+static __always_inline int remove_regions(struct space *s, vaddr_t start, vaddr_t end)
+{
+	int err;
+
+	if (likely(region_remove_whole(s, start, end)))
+		return 0;
+	err = space_cut(s, start, end);
+	if (!err)
+		region_remove_range(s, start, end);
+	return err;
+}
+
+static __always_inline int unmap(struct space *s, vaddr_t va, u64 len, bool sync)
 {
 	int err;
 
@@ -273,9 +283,8 @@ static int unmap(struct space *s, vaddr_t va, u64 len, bool sync)
 		return -EINVAL;
 	trace(EV_UNMAP_BEGIN, va);
 	mutex_lock(&s->lock);
-	err = space_cut(s, va, va + len);
+	err = remove_regions(s, va, va + len);
 	if (!err) {
-		region_remove_range(s, va, va + len);
 		unmap_locked(s, va, va + len, !sync);
 		if (sync)
 			lazy_settle(s, va, va + len);	// what others have unmapped there, and we did not find
@@ -285,7 +294,7 @@ static int unmap(struct space *s, vaddr_t va, u64 len, bool sync)
 	return err;
 }
 
-int space_unmap(struct space *s, vaddr_t va, u64 len) { return unmap(s, va, len, false); }
+int __hot space_unmap(struct space *s, vaddr_t va, u64 len) { return unmap(s, va, len, false); }
 int space_unmap_sync(struct space *s, vaddr_t va, u64 len) { return unmap(s, va, len, true); }
 
 static void protect_locked(struct space *s, vaddr_t start, vaddr_t end, unsigned prot)
@@ -322,7 +331,7 @@ int space_protect(struct space *s, vaddr_t va, u64 len, unsigned prot)
 	return err;
 }
 
-int space_fault(struct space *s, vaddr_t va, bool write)
+int __hot space_fault(struct space *s, vaddr_t va, bool write)
 {
 	struct region *r;
 	int err;

@@ -6,7 +6,6 @@
 #include "kernel/mutant.h"
 #include "kernel/panic.h"
 #include "kernel/spinlock.h"
-#include "kernel/trace.h"
 #include "mm/oracle.h"
 #include "mm/pending.h"
 #include "mm/swmmu.h"
@@ -18,7 +17,7 @@
 
 STALL_DEFINE(table_freeing);	// marked FREE, not yet given back
 
-struct page *table_alloc(int level)
+struct page *__hot table_alloc(int level)
 {
 	struct page *table = page_alloc(0, PAGE_TABLE, PG_ZERO);
 
@@ -29,15 +28,6 @@ struct page *table_alloc(int level)
 	WRITE_ONCE(table->table_state, TABLE_LIVE);
 	count(tables_allocated);
 	return table;
-}
-
-void table_set_state(struct page *table, enum table_state from, enum table_state to)
-{
-	ASSERT(READ_ONCE(table->table_state) == from);
-	WRITE_ONCE(table->table_state, to);
-	trace_table(to, page_to_phys(table), table->table_level);
-	if (to == TABLE_UNLINKED)
-		count(tables_unlinked);
 }
 
 void table_put_back(struct page *table)
@@ -208,32 +198,39 @@ void table_free(struct page *table, const struct table_policy *policy)
 		pending_put(1);		// last: who gets the credit may unlink another page at once
 }
 
-void tables_free(struct page *const *tables, unsigned n, const struct table_policy *policy)
+// FLUSHED -> FREE, all but the putting. Returns its credit.
+static __always_inline unsigned quiesced_dies(struct page *table, const struct table_policy *policy)
+{
+	unsigned credit = table->private & TABLE_CREDITED;
+
+	table_set_state(table, TABLE_FLUSHED, TABLE_QUIESCED);
+	table_die(table, policy);
+	return credit;
+}
+
+// Credits are put back last, as above.
+void __hot tables_free(struct page *const *tables, unsigned n, const struct table_policy *policy)
 {
 	unsigned credits = 0;
 
-	for (unsigned i = 0; i < n; i++) {
-		credits += tables[i]->private & TABLE_CREDITED;
-		table_set_state(tables[i], TABLE_FLUSHED, TABLE_QUIESCED);
-		table_die(tables[i], policy);
-	}
+	for (unsigned i = 0; i < n; i++)
+		credits += quiesced_dies(tables[i], policy);
 	if (!CHECK)
 		page_put_many(tables, n);
 	if (credits)
-		pending_put(credits);	// last, as above
+		pending_put(credits);
 }
 
-void policy_free_now(struct list *tables, const struct table_policy *policy)
+void __hot policy_free_now(struct list *tables, const struct table_policy *policy)
 {
-	struct page *some[16];
-	unsigned n = 0;
+	unsigned credits = 0;
 
-	list_for_each_safe(it, tables) {
-		some[n++] = list_entry(it, struct page, link);
-		if (n == ARRAY_SIZE(some) || _n == tables) {
-			tables_free(some, n, policy);
-			n = 0;
-		}
-	}
-	list_init(tables);
+	list_for_each_safe(it, tables)		// checking builds may soon link it elsewhere
+		credits += quiesced_dies(list_entry(it, struct page, link), policy);
+	if (CHECK)
+		list_init(tables);
+	else
+		page_put_list(tables);
+	if (credits)
+		pending_put(credits);
 }

@@ -2,7 +2,10 @@
 // Table pages: LIVE -> UNLINKED -> FLUSHED -> QUIESCED -> FREE (DESIGN 2). page.private counts the non-zero entries of
 // a LIVE table, under the space's lock.
 #pragma once
+#include "kernel/counter.h"
 #include "kernel/mutant.h"
+#include "kernel/panic.h"
+#include "kernel/trace.h"
 #include "mm/space.h"
 
 struct gather;
@@ -16,7 +19,14 @@ enum { TABLE_CREDITED = 1 << 0, TABLE_EMPTIED = 1 << 1 };
 
 // A zeroed LIVE table, or NULL.
 struct page *table_alloc(int level);
-void table_set_state(struct page *table, enum table_state from, enum table_state to);	// checks `from` in checking builds
+static __always_inline void table_set_state(struct page *table, enum table_state from, enum table_state to)
+{
+	ASSERT(READ_ONCE(table->table_state) == from);
+	WRITE_ONCE(table->table_state, to);
+	trace_table(to, page_to_phys(table), table->table_level);
+	if (to == TABLE_UNLINKED)
+		count(tables_unlinked);
+}
 // The FREE step: QUIESCED -> FREE; the oracle looks, the page is poisoned and (checking builds) kept in quarantine for
 // a while.
 void table_free(struct page *table, const struct table_policy *policy);

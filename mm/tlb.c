@@ -19,6 +19,8 @@ MUTANT_DEFINE(flush_leaf_only);	// what stands above the leaves stays, though ta
 MUTANT_DEFINE(tlb_no_catch_up);	// back from lazy use without what was missed
 MUTANT_DEFINE(flush_skips_lazy);	// lazy CPUs are left out, though tables are freed (Linux, 2018)
 MUTANT_DEFINE(tlb_bit_last);		// generation read and root loaded, and only then the bit in the mask
+STALL_DEFINE(flush_answered);	// the flusher goes on, nothing is flushed here
+MUTANT_DEFINE(flush_answers_early);	// … though tables are freed
 STALL_DEFINE(flush_gen);	// generation incremented, mask not yet read
 
 static void tlb_leave(struct cpu_tlb *t)
@@ -91,7 +93,7 @@ void space_switch(struct thread *prev, struct thread *next)
 	}
 }
 
-static void flush_range_here(const struct flush *f)
+static __always_inline void flush_range_here(const struct flush *f)
 {
 	u64 step = level_size(f->level);
 
@@ -99,7 +101,7 @@ static void flush_range_here(const struct flush *f)
 		inval_page(va, f->freed_tables && !MUTANT(flush_leaf_only));
 }
 
-void tlb_flush_here(const struct flush *f)
+static __always_inline void flush_own(const struct flush *f)
 {
 	struct cpu_tlb *t = this_cpu_ptr(&cpu_tlb);
 	u64 gen;
@@ -128,6 +130,8 @@ void tlb_flush_here(const struct flush *f)
 	t->gen = gen;
 }
 
+void tlb_flush_here(const struct flush *f) { flush_own(f); }
+
 void tlb_flush_all_here(void)
 {
 	struct cpu_tlb *t = this_cpu_ptr(&cpu_tlb);
@@ -155,16 +159,51 @@ void tlb_leave_deferring(void)
 		tlb_leave(t);
 }
 
-void tlb_flush_handler(void *flush) { tlb_flush_here(flush); }
+// Answered before the flush where no table is freed: the flusher goes on, and may free the pages, for this CPU touches no
+// user memory before it has flushed, neither here nor in an NMI. The space cannot go: if this CPU has it loaded, tlb_evict()
+// must call here first; else nothing of it is touched. When tables are freed, the answer must wait: the CPU may walk
+// through them by itself at any time.
+void __hot tlb_flush_handler(void *flush)
+{
+	struct flush f = *(const struct flush *)flush;
+	enum swmmu_owes owed;
+
+	if (f.freed_tables && !MUTANT(flush_answers_early)) {
+		flush_own(&f);
+		return;
+	}
+	owed = swmmu_owe(SWMMU_OWES_LEAVES);
+	xcall_answer();
+	STALL(flush_answered, f.space, f.start, f.level);
+	flush_own(&f);
+	swmmu_owe(owed);
+}
+
+// Nobody but this CPU is in the masks that count: most often so, and told in one look. Acquire: as in flush_targets().
+static __always_inline bool nobody_else(const struct space *s, unsigned self, bool walkers)
+{
+	u64 others = 0;
+
+	for (unsigned i = 0; i * 64 < nr_cpus; i++) {
+		u64 word = load_acquire(&s->cpus.w[i]) | (walkers ? load_acquire(&s->walkers.w[i]) : 0);
+
+		others |= i == self / 64 ? word & ~(1ull << self % 64) : word;
+	}
+	return !others;
+}
 
 // Who must hear of it: all that have the space loaded, but the lazy ones only when tables are freed (a lazy CPU touches
 // no user address, and catches up before it does; but it walks speculatively). When tables are freed, also the walkers
 // that rely on being asked.
-static void flush_targets(struct flush *f, struct cpumask *targets)
+static __always_inline void flush_targets(struct flush *f, struct cpumask *targets)
 {
 	struct space *s = f->space;
 	unsigned self = cpu_id(), loaded;
 
+	f->walkers = 0;
+	f->alone = nobody_else(s, self, f->freed_tables);
+	if (likely(f->alone))
+		return;
 	cpumask_zero(targets);
 	// Acquire. A bit that is set: its CPU has cleared `lazy` before; pairs with tlb_join(). One that is clear: what its CPU
 	// read of the space while it had it loaded has been read; pairs with tlb_leave() and tlb_join().
@@ -187,17 +226,17 @@ static void flush_targets(struct flush *f, struct cpumask *targets)
 	}
 }
 
-static void flush_here(const struct flush *f)
+static __always_inline void flush_here(const struct flush *f)
 {
 	irqflags_t flags = irq_save();
 
-	tlb_flush_here(f);
+	flush_own(f);
 	irq_restore(flags);
 }
 
-static void flush_at_once(const struct flush *f, const struct cpumask *targets)
+static __always_inline void flush_at_once(const struct flush *f, const struct cpumask *targets)
 {
-	if (!f->loaded && !f->walkers) {	// nobody else: no back-end differs from any other
+	if (likely(f->alone)) {
 		flush_here(f);
 		return;
 	}
@@ -207,7 +246,7 @@ static void flush_at_once(const struct flush *f, const struct cpumask *targets)
 }
 
 // Preemption off.
-static void flush_begin(struct flush *f, struct cpumask *targets)
+static __always_inline void flush_begin(struct flush *f, struct cpumask *targets)
 {
 	trace(EV_FLUSH_BEGIN, f->start);
 	f->full = (f->end - f->start) >> level_shift(f->level) > TLB_RANGE_MAX;
@@ -231,17 +270,22 @@ void tlb_flush(struct space *s, vaddr_t start, vaddr_t end, int level, bool free
 	preempt_enable();
 }
 
-bool tlb_flush_gathered(struct gather *g)
+bool __hot tlb_flush_gathered(struct gather *g)
 {
 	const struct flush_backend *b = g->space->backend;
-	struct flush f = { .space = g->space, .start = g->start, .end = g->end, .level = g->level, .freed_tables = g->freed_tables };
+	struct flush f;
 	struct cpumask targets;
 	bool deferred;
 
+	f.space = g->space;	// one by one: what is left is filled in by flush_begin()
+	f.start = g->start;
+	f.end = g->end;
+	f.level = g->level;
+	f.freed_tables = g->freed_tables;
 	ASSERT(irqs_enabled());
 	preempt_disable();
 	flush_begin(&f, &targets);
-	deferred = g->may_defer && b->defer && b->defer(g, &f, &targets);
+	deferred = g->may_defer && b->defer && !f.alone && b->defer(g, &f, &targets);
 	if (!deferred)
 		flush_at_once(&f, &targets);
 	trace(EV_FLUSH_END, deferred);

@@ -28,6 +28,7 @@ struct flush {
 	u8 level;		// smallest leaf that went: the stride is its size
 	bool full;
 	bool freed_tables;	// upper entries must go too, on lazy CPUs as well, and no generation check spares a CPU
+	bool alone;		// no other CPU is in a mask that counts, lazy or not: no targets, and no back-end is asked
 	unsigned loaded, walkers;	// how many targets have the space loaded, and how many are asked only for a walk's sake
 };
 

@@ -50,7 +50,7 @@ pte_t *tree_find_leaf(struct space *s, vaddr_t va, int *level)
 	return NULL;
 }
 
-pte_t *tree_make(struct space *s, vaddr_t va, int level, struct page **table)
+pte_t *__hot tree_make(struct space *s, vaddr_t va, int level, struct page **table)
 {
 	pte_t *t = s->root;
 
@@ -134,6 +134,11 @@ static __always_inline void detach(struct gather *g, pte_t *e, vaddr_t va, struc
 	gather_table(g, page_of(pte_addr(old)), va);
 }
 
+static __always_inline bool may_go(const struct page *table, unsigned what)
+{
+	return !table->private || (what == TABLES && MUTANT(discard_no_recheck));
+}
+
 // Visit each entry of a table of `level` that [start, end) touches.
 static __always_inline void unmap_below(struct gather *g, pte_t *t, int level, unmap_fn *lower, vaddr_t start, vaddr_t end,
 					unsigned what)
@@ -151,7 +156,7 @@ static __always_inline void unmap_below(struct gather *g, pte_t *t, int level, u
 			pte_t *child = phys_to_virt(pte_addr(v));
 
 			lower(g, child, va, next, what);
-			if ((what & TABLES) && (!table_of(child)->private || (what == TABLES && MUTANT(discard_no_recheck))))
+			if ((what & TABLES) && may_go(table_of(child), what))
 				detach(g, e, va, table_of(t));
 		} else if (what & LEAVES) {
 			ASSERT(next - va == size);	// whoever cuts a collapsed leaf splits it first
@@ -170,8 +175,39 @@ static __always_inline void unmap_3(struct gather *g, pte_t *t, vaddr_t start, v
 	unmap_below(g, t, 3, unmap_2, start, end, what);
 }
 
-static void unmap_all(struct gather *g, vaddr_t start, vaddr_t end, unsigned what)
+// A range that lies under one entry of level 2, as most do: one way down, and up again as far as tables are left empty.
+// False: a large leaf, or nothing, is in the way; nothing has changed.
+static __always_inline bool unmap_one_way(struct gather *g, vaddr_t start, vaddr_t end, unsigned what)
 {
+	pte_t *entry[PT_LEVELS + 1], *t = g->space->root;
+	struct page *table[PT_LEVELS + 1];
+
+	table[PT_LEVELS] = table_of(t);
+#pragma GCC unroll 4
+	for (int l = PT_LEVELS; l > 1; l--) {
+		pte_t v;
+
+		entry[l] = &t[pt_index(start, l)];
+		v = pte_read(entry[l]);
+		if (!pte_present(v) || (l < PT_LEVELS && pte_leaf(v, l)))
+			return false;
+		table[l - 1] = page_of(pte_addr(v));
+		t = phys_to_virt(pte_addr(v));
+	}
+	unmap_1(g, t, start, end, what);
+#pragma GCC unroll 4
+	for (int l = 1; l < PT_LEVELS; l++) {
+		if (!(what & TABLES) || !may_go(table[l], what))
+			break;
+		detach(g, entry[l + 1], start, table[l + 1]);
+	}
+	return true;
+}
+
+static void __hot unmap_all(struct gather *g, vaddr_t start, vaddr_t end, unsigned what)
+{
+	if ((start ^ (end - 1)) < level_size(2) && likely(unmap_one_way(g, start, end, what)))
+		return;
 	unmap_below(g, g->space->root, PT_LEVELS, unmap_3, start, end, what);
 }
 

@@ -32,7 +32,7 @@ struct unmapper {
 struct watched {		// beside a case of the same index
 	u64 ns, gaps;
 	u64 lost, host;		// cycles: with an interrupt, without one
-	u64 unmaps, ipis, ticks, switches;	// meanwhile
+	u64 ipis, ticks, switches;
 };
 static struct bench_case *cases;
 static struct watched *watched;
@@ -179,6 +179,7 @@ static void watch(struct bench_case *c, const struct unmapper *u)
 
 	if (!c->busy_ns)
 		*w = (struct watched){ 0 };	// the slice before was the warm-up
+	bench_count_from_here(c);
 	unmaps = unmaps_of(u);
 	taken = this_cpu_read(interrupts);
 	ticked = this_cpu_read(ticks);
@@ -186,10 +187,13 @@ static void watch(struct bench_case *c, const struct unmapper *u)
 	watch_clock(c, w, u);
 	taken = this_cpu_read(interrupts) - taken;
 	ticked = this_cpu_read(ticks) - ticked;
+	switched = this_cpu_read(context_switches) - switched;
+	c->ops += unmaps_of(u) - unmaps;
+	bench_count_to_here(c);
+	c->busy_ns = w->ns;
 	w->ipis += taken - ticked;
 	w->ticks += ticked;
-	w->switches += this_cpu_read(context_switches) - switched;
-	w->unmaps += unmaps_of(u) - unmaps;
+	w->switches += switched;
 }
 
 enum bystander { IN_THE_SPACE, LAZY, ELSEWHERE };
@@ -198,7 +202,6 @@ static __always_inline void slice(struct bench_case *c, enum bystander kind)
 {
 	struct space *s = space_create_with(c->policy, c->flush), *home = kind == ELSEWHERE ? space_create() : s;
 	struct unmapper unmapper, *u = c->others ? &unmapper : NULL;
-	u64 start = now_ns();
 
 	BUG_ON(!s || !home);
 	space_attach(home);
@@ -210,11 +213,8 @@ static __always_inline void slice(struct bench_case *c, enum bystander kind)
 		space_detach();
 	}
 	watch(c, u);
-	if (u) {
+	if (u)
 		unmapper_stop(u);
-		c->ops += u->unmaps;
-	}
-	c->busy_ns += now_ns() - start;
 	if (kind != LAZY)
 		space_detach();
 	if (home != s)
@@ -242,7 +242,7 @@ static unsigned add_cases(unsigned max)
 		cases[n] = kinds[i];
 		n += bench_case_init(&cases[n]);
 		unmapped.others = 1;
-		n += bench_add_pairs(cases + n, max - n, &unmapped);
+		n += (i ? bench_add_cross : bench_add_pairs)(cases + n, max - n, &unmapped);
 	}
 	return n;
 }
@@ -255,7 +255,6 @@ static void report(struct bench_case *c)
 	bench_extra(c, "gaps_per_sec", w->gaps * 1000 / ms);
 	bench_extra(c, "lost_ppm", arch_cycles_to_ns(w->lost) / ms);
 	bench_extra(c, "host_ppm", arch_cycles_to_ns(w->host) / ms);
-	bench_extra(c, "unmaps", w->unmaps);
 	bench_extra(c, "ipis", w->ipis);
 	bench_extra(c, "ipis_per_sec", w->ipis * 1000 / ms);
 	bench_extra(c, "ticks", w->ticks);

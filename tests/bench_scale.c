@@ -4,7 +4,8 @@
 //
 //   scale_disjoint  each CPU in a space of its own: nothing is shared, and so nothing should grow
 //   scale_shared    all CPUs in one space, each in a part of its own: the space's lock, and a shootdown to all the others
-//   scale_walkers   one CPU does it, the others walk the neighbouring page in the same space; scale_walk: those walks
+//   scale_walkers   one CPU does it, the others walk neighbouring pages in the same space, each its own; scale_walk:
+//                   those walks
 //
 // The distribution is that of the first CPU (of scale_walk: the second), ops_per_sec the sum over all, until every
 // deferred free has been done.
@@ -18,14 +19,18 @@
 
 #define SLICE_NS (40 * NSEC_PER_MSEC)
 #define MOST_SIZES 16
+#define PATIENCE 3			// times the budget, before cases are left out
+#define LEAST_NS (20 * NSEC_PER_SEC)
 #define LEVEL4 39			// each part is alone in its 512 GiB, so that its tables are its own
-#define WALKED 0x200000000000ull	// of scale_walkers: two L1 tables under the same L2 table
+#define WALKED 0x200000000000ull	// of scale_walkers, in one L1 table; and another under the same L2 table
+_Static_assert(NR_CPUS <= 512, "one L1 table");
 #define BESIDE 0x200000200000ull
 
 static struct team team;
 static struct space *spaces[NR_CPUS];	// each member's
 static struct bench_case *walks;	// beside the cases of scale_walkers, by index
 static struct bench_case *cases;
+static u64 too_late;			// now_ns() from which on no case is begun: many CPUs on few cores
 
 static vaddr_t part_of(unsigned me) { return (vaddr_t)(1 + me) << LEVEL4; }
 
@@ -45,7 +50,7 @@ static u64 churn_part(struct space *s, vaddr_t va, struct bench_case *c)
 	u64 ops = 0;
 
 	space_attach(s);
-	while (!team_over(&team)) {
+	do {
 		u64 t = cycles();
 
 		if (!map_touch_unmap(s, va))
@@ -53,29 +58,29 @@ static u64 churn_part(struct space *s, vaddr_t va, struct bench_case *c)
 		if (c)
 			bench_record(c, cycles() - t);
 		ops++;
-	}
+	} while (!team_over(&team));
 	space_detach();
 	return ops;
 }
 
 static u64 work_apart(struct team *t, unsigned me) { return churn_part(spaces[me], part_of(me), me ? NULL : t->c); }
 
-static u64 walk_all_the_time(struct space *s, struct bench_case *c)
+static u64 walk_all_the_time(struct space *s, vaddr_t va, struct bench_case *c)
 {
 	struct page *page;
 	u64 ops = 0;
 
 	space_attach(s);
-	while (!team_over(&team)) {
+	do {
 		u64 t = cycles();
 
-		if (walk_pin(s, WALKED, true, &page))
+		if (WARN_ON(walk_pin(s, va, true, &page)))
 			break;
 		if (c)
 			bench_record(c, cycles() - t);
 		page_unpin(page, false);
 		ops++;
-	}
+	} while (!team_over(&team));
 	space_detach();
 	return ops;
 }
@@ -84,8 +89,11 @@ static u64 work_or_walk(struct team *t, unsigned me)
 {
 	if (!me)
 		return churn_part(spaces[0], BESIDE, t->c);
-	return walk_all_the_time(spaces[0], me == 1 ? &walks[t->c - cases] : NULL);
+	return walk_all_the_time(spaces[0], WALKED + me * PAGE_SIZE, me == 1 ? &walks[t->c - cases] : NULL);
 }
+
+// A slice that would be the case's first, when the time has been used up several times over.
+static bool give_up(const struct bench_case *c) { return !c->hist->n && now_ns() > too_late; }
 
 // bench_record() counts the operations of one member; all count.
 static void measure(struct bench_case *c, u64 (*work)(struct team *, unsigned), unsigned counted)
@@ -95,8 +103,10 @@ static void measure(struct bench_case *c, u64 (*work)(struct team *, unsigned), 
 	team.n = c->others + 1;
 	team.c = c;
 	team.work = work;
+	bench_count_from_here(c);
 	start = team_run(&team, SLICE_NS);
 	bench_settle(c);
+	bench_count_to_here(c);
 	if (start) {
 		c->ops = ops + team_ops(&team, 0, counted);
 		c->busy_ns += now_ns() - start;
@@ -106,6 +116,8 @@ static void measure(struct bench_case *c, u64 (*work)(struct team *, unsigned), 
 
 static void slice_disjoint(struct bench_case *c)
 {
+	if (give_up(c))
+		return;
 	for (unsigned i = 0; i <= c->others; i++) {
 		spaces[i] = space_create_with(c->policy, c->flush);
 		BUG_ON(!spaces[i]);
@@ -128,8 +140,11 @@ static struct space *shared_space(const struct bench_case *c)
 
 static void slice_shared(struct bench_case *c)
 {
-	struct space *s = shared_space(c);
+	struct space *s;
 
+	if (give_up(c))
+		return;
+	s = shared_space(c);
 	measure(c, work_apart, c->others + 1);
 	space_put(s);
 	bench_settle(c);
@@ -138,14 +153,17 @@ static void slice_shared(struct bench_case *c)
 static void slice_walkers(struct bench_case *c)
 {
 	struct bench_case *w = &walks[c - cases];
-	struct space *s = shared_space(c);
+	struct space *s;
 	u64 ops, busy_ns;
 
+	if (give_up(c))
+		return;
+	s = shared_space(c);
 	if (!c->busy_ns)
 		bench_reset(w);			// the slice before was the warm-up
 	ops = w->ops;
 	busy_ns = c->busy_ns;
-	if (map_patiently(s, WALKED, PAGE_SIZE, 1))
+	if (map_patiently(s, WALKED, (c->others + 1) * PAGE_SIZE, 1))
 		panic("no memory for a benchmark");
 	measure(c, work_or_walk, 1);
 	w->ops = ops + team_ops(&team, 1, team.n);
@@ -179,9 +197,21 @@ static unsigned add_cases(struct bench_case *to, unsigned max, const struct benc
 	return n;
 }
 
+// False: there was no time for it, or nobody walks.
+static bool report(struct bench_case *c)
+{
+	bool measured = c->hist->n;
+
+	if (measured)
+		bench_report(c);
+	else
+		bench_discard(c);
+	return measured;
+}
+
 static void run(const struct bench_case *base, const struct bench_case *beside, u64 budget_ns)
 {
-	unsigned max = MOST_SIZES * bench_pairs(), n;
+	unsigned max = MOST_SIZES * bench_pairs(), n, left_out = 0;
 
 	cases = kzalloc(max * sizeof(*cases));
 	walks = kzalloc(max * sizeof(*walks));
@@ -189,14 +219,15 @@ static void run(const struct bench_case *base, const struct bench_case *beside, 
 		n = add_cases(cases, max, base, beside);
 		if (beside && add_cases(walks, max, beside, true) != n)
 			panic("no memory for a benchmark");
+		too_late = now_ns() + MAX(PATIENCE * budget_ns, LEAST_NS);
 		bench_interleave(cases, n, budget_ns, NULL);
 		for (unsigned i = 0; i < n; i++) {
-			bench_report(&cases[i]);
-			if (beside && walks[i].walkers)
-				bench_report(&walks[i]);
-			else if (beside)
-				bench_discard(&walks[i]);
+			left_out += !report(&cases[i]);
+			if (beside)
+				report(&walks[i]);
 		}
+		if (left_out)
+			log_info("%s: %u of %u cases left out for want of time", base->name, left_out, n);
 	} else {
 		log_error("%s: no memory for its cases", base->name);
 	}

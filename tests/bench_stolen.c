@@ -33,13 +33,13 @@ struct victim {
 	u32 stop, runs;
 };
 
-// Cases of unmap_stolen, and what is recorded beside each in the same thefts.
-struct beside {
-	struct bench_case longest, held;
-	unsigned slices;
+// Of one pair: what is recorded of thefts of each length.
+struct pair {
+	struct { struct bench_case first, longest, held; } of[ARRAY_SIZE(stolen_us)];
+	bool warm;
 };
-static struct bench_case *cases;
-static struct beside *besides;
+static struct bench_case *cases;	// one for each pair, whose slice fills all of those
+static struct pair *pairs;		// by its index
 
 static int victim(void *arg)
 {
@@ -95,153 +95,154 @@ static u64 churn_for(struct places *p, u64 ns)
 	return most;
 }
 
-static void record(struct bench_case *c, u64 took, u64 worst)
+static void record(struct pair *p, unsigned i, u64 took, u64 worst)
 {
-	bench_record_raw(c, took);
-	bench_record_raw(&besides[c - cases].longest, worst);
+	bench_record_raw(&p->of[i].first, took);
+	bench_record_raw(&p->of[i].longest, worst);
 }
 
-static bool one_theft(struct bench_case *c, struct places *p, unsigned cpu, u64 ns)
+static bool one_theft(struct pair *p, unsigned i, struct places *at, unsigned cpu)
 {
-	u64 most, took, worst;
+	u64 most, took, worst, *ops = &p->of[i].first.ops;
 
-	if (!rob(cpu, ns))
+	if (!rob(cpu, stolen_us[i] * 1000ull))
 		return false;
 	most = (u64)pending_in_use();
-	took = worst = timed_unmap(p);
-	for (c->ops++; thief_robs(cpu); c->ops++) {
+	took = worst = timed_unmap(at);
+	for (++*ops; thief_robs(cpu); ++*ops) {
 		most = MAX(most, (u64)pending_in_use());
-		worst = MAX(worst, timed_unmap(p));
+		worst = MAX(worst, timed_unmap(at));
 	}
 	thief_wait_back(cpu);
-	record(c, took, worst);
-	bench_record_raw(&besides[c - cases].held, most);
+	record(p, i, took, worst);
+	bench_record_raw(&p->of[i].held, most);
 	return true;
 }
 
-static void no_theft(struct bench_case *c, struct places *p, u64 most)
+static void no_theft(struct pair *p, unsigned i, struct places *at, u64 most)
 {
-	for (int i = 0; i < 10; i++) {
-		u64 took = timed_unmap(p);
+	for (int k = 0; k < 10; k++) {
+		u64 took = timed_unmap(at);
 
-		record(c, took, took);
-		c->ops++;
+		record(p, i, took, took);
+		p->of[i].first.ops++;
 	}
-	bench_record_raw(&besides[c - cases].held, most);
+	bench_record_raw(&p->of[i].held, most);
 }
 
-static void thefts(struct bench_case *c, struct places *p, unsigned cpu)
+static void thefts_of(struct pair *p, unsigned i, struct places *at, unsigned cpu)
 {
-	unsigned us = c->stolen_us;
-	u64 most = churn_for(p, LEAD_TICKS * tick_ns());
-	unsigned times = MAX(1u, 10 / (1 + us / 1000));
+	unsigned times = MAX(1u, 10 / (1 + stolen_us[i] / 1000));
+	u64 most;
 
-	if (!us)
-		no_theft(c, p, most);
-	for (unsigned tries = MOST_TRIES; us && times && tries; tries--)
-		times -= one_theft(c, p, cpu, us * 1000ull);
+	bench_count_from_here(&p->of[i].first);
+	most = churn_for(at, LEAD_TICKS * tick_ns());
+	if (!stolen_us[i])
+		no_theft(p, i, at, most);
+	for (unsigned tries = MOST_TRIES; stolen_us[i] && times && tries; tries--)
+		times -= one_theft(p, i, at, cpu);
+	bench_count_to_here(&p->of[i].first);
 }
 
+// Under a flush that waits for the robbed CPU, and under one that defers, all policies fare alike: one of them is enough
+// for the whole curve.
+static bool wanted(const struct bench_case *c, unsigned us)
+{
+	return us == 0 || us == 1000 || us == 10000 || c->flush->spares_robbed || !strcmp(c->policy->name, "rcu") ||
+	       (c->policy->waits == WAIT_FLUSH && c->flush == flush_default());
+}
+
+// The ticks before a theft are its warm-up. Ascending: should the one before still wait to be freed, it is the smaller part.
 static void slice_stolen(struct bench_case *c)
 {
-	struct beside *b = &besides[c - cases];
 	unsigned cpu = other_cpu(0);
 	struct victim v = { 0 };
-	struct places places;
+	struct places at;
 	struct thread *t;
 
-	if (b->slices++ == 0 && c->stolen_us)
-		return;				// a warm-up for each pair is enough
-	v.space = space_create_with(c->policy, c->flush);
-	BUG_ON(!v.space);
-	if (b->slices == 2) {
-		bench_reset(&b->longest);
-		bench_reset(&b->held);
+	if (!pairs[c - cases].warm) {
+		pairs[c - cases].warm = true;
+		return;
 	}
+	v.space = bench_space(c);
 	map(v.space, WALKED);
-	if (!places_init(&places, v.space) || !(t = thread_create("victim", victim, &v, cpu, PRIO_NORMAL)))
+	if (!places_init(&at, v.space) || !(t = thread_create("victim", victim, &v, cpu, PRIO_NORMAL)))
 		panic("no memory for a benchmark");
 	while (!READ_ONCE(v.runs))
 		thread_sleep_ns(NSEC_PER_MSEC);
-	thefts(c, &places, cpu);
+	for (unsigned i = 0; i < ARRAY_SIZE(stolen_us); i++)
+		if (wanted(c, stolen_us[i]))
+			thefts_of(&pairs[c - cases], i, &at, cpu);
 	WRITE_ONCE(v.stop, 1);
 	thread_join(t);
 	space_put(v.space);
 	bench_settle(c);
 }
 
-// Under a flush that waits for the robbed CPU, and under one that defers, all policies fare alike: one of them is enough
-// for the whole curve.
-static bool wanted(const struct bench_case *c)
+static void init(struct bench_case *c, const struct bench_case *of, const char *name, const char *unit, unsigned us)
 {
-	unsigned us = c->stolen_us;
-
-	return us == 0 || us == 1000 || us == 10000 || c->flush->spares_robbed || c->policy->waits == WAIT_FLUSH ||
-	       !strcmp(c->policy->name, "rcu");
-}
-
-static bool add_beside(struct beside *b, const struct bench_case *c)
-{
-	struct bench_case longest = *c, held = *c;
-
-	longest.name = "unmap_longest";
-	held.name = "pages_held";
-	held.unit = "pages";
-	b->longest = longest;
-	b->held = held;
-	return bench_case_init(&b->longest) && bench_case_init(&b->held);
+	*c = (struct bench_case){ .name = name, .unit = unit, .policy = of->policy, .flush = of->flush, .others = 1,
+				  .walkers = 1, .pages = 1, .stolen_us = us };
+	if (!bench_case_init(c))
+		panic("no memory for a benchmark");
 }
 
 static unsigned add_cases(unsigned max)
 {
-	unsigned n = 0;
+	static const struct bench_case base = { .name = "unmap_stolen", .slice = slice_stolen };
+	unsigned n = bench_add_pairs(cases, max, &base);
 
-	for (unsigned i = 0; i < ARRAY_SIZE(stolen_us); i++) {
-		struct bench_case base = { .name = "unmap_stolen", .pages = 1, .others = 1, .walkers = 1, .unit = "ns",
-					   .stolen_us = stolen_us[i] };
-		unsigned end = n + bench_add_pairs(cases + n, max - n, &base);
-
-		for (unsigned k = n; k < end; k++) {
-			if (wanted(&cases[k]))
-				cases[n++] = cases[k];
-			else
-				bench_discard(&cases[k]);
+	for (unsigned k = 0; k < n; k++) {
+		for (unsigned i = 0; i < ARRAY_SIZE(stolen_us); i++) {
+			init(&pairs[k].of[i].first, &cases[k], "unmap_stolen", "ns", stolen_us[i]);
+			init(&pairs[k].of[i].longest, &cases[k], "unmap_longest", "ns", stolen_us[i]);
+			init(&pairs[k].of[i].held, &cases[k], "pages_held", "pages", stolen_us[i]);
+			bench_extra(&pairs[k].of[i].held, "pending_max", pending_max());
 		}
 	}
-	for (unsigned k = 0; k < n; k++)
-		if (!add_beside(&besides[k], &cases[k]))
-			panic("no memory for a benchmark");
 	return n;
+}
+
+static void end(struct bench_case *c, bool report)
+{
+	if (report)
+		bench_report(c);
+	else
+		bench_discard(c);
 }
 
 static void report(struct bench_case *c)
 {
-	struct beside *b = &besides[c - cases];
+	struct pair *p = &pairs[c - cases];
 
-	bench_extra(&b->held, "pending_max", pending_max());
-	bench_report(c);
-	bench_report(&b->longest);
-	bench_report(&b->held);
+	for (unsigned i = 0; i < ARRAY_SIZE(stolen_us); i++) {
+		bool measured = wanted(c, stolen_us[i]);
+
+		end(&p->of[i].first, measured);
+		end(&p->of[i].longest, measured);
+		end(&p->of[i].held, measured);
+	}
+	bench_discard(c);
 }
 
 BENCHMARK(unmap_stolen, 12)
 {
-	unsigned max = ARRAY_SIZE(stolen_us) * bench_pairs(), n;
+	unsigned max = bench_pairs(), n;
 
 	if (nr_cpus == 1 || !thief_works()) {
 		log_info("unmap_stolen needs 2 CPUs and steal=thief");
 		return;
 	}
 	cases = kzalloc(max * sizeof(*cases));
-	besides = kzalloc(max * sizeof(*besides));
-	if (cases && besides) {
+	pairs = kzalloc(max * sizeof(*pairs));
+	if (cases && pairs) {
 		n = add_cases(max);
-		bench_interleave(cases, n, budget_ns, slice_stolen);
+		bench_interleave(cases, n, budget_ns, NULL);
 		for (unsigned i = 0; i < n; i++)
 			report(&cases[i]);
 	} else {
 		log_error("unmap_stolen: no memory for its cases");
 	}
 	kfree(cases);
-	kfree(besides);
+	kfree(pairs);
 }

@@ -6,7 +6,7 @@
 #include "kernel/thread.h"
 #include "kernel/time.h"
 #include "kernel/xcall.h"
-#include "mm/buddy.h"
+#include "mm/page_pcp.h"
 #include "mm/slab.h"
 #include "tests/page_help.h"
 

@@ -90,6 +90,36 @@ TEST(rcu, cookie_of_a_reader, NEEDS_CPUS2)
 	move_anywhere();
 }
 
+// … nor however many callbacks it queues itself: each reader's CPU would report for them, were it not for the reader.
+TEST(rcu, many_calls_in_a_reader, NEEDS_CPUS2)
+{
+	static struct rcu_head heads[3 * RCU_EAGER];
+	u32 stop = 0;
+
+	move_to(0);
+	struct thread *t = thread_create("asker", asker, &stop, 0, PRIO_NORMAL);
+
+	move_to(last_cpu());
+	memset(heads, 0, sizeof(heads));
+	WRITE_ONCE(ran, 0);
+	rcu_read_lock();
+	u64 cookie = rcu_snapshot();
+
+	for (unsigned i = 0; i < ARRAY_SIZE(heads); i++) {
+		call_rcu(&heads[i], count_run);
+		if (i % RCU_EAGER == 0)
+			spin_ns(2 * tick_ns());
+	}
+	EXPECT(!rcu_elapsed(cookie));
+	rcu_read_unlock();
+	rcu_barrier();
+	EXPECT(rcu_elapsed(cookie));
+	EXPECT_EQ(READ_ONCE(ran), ARRAY_SIZE(heads));
+	WRITE_ONCE(stop, 1);
+	thread_join(t);
+	move_anywhere();
+}
+
 // ---- Many at once, latency, quiet -----------------------------------------------------------------------------------
 
 static int synchronize_some(void *arg)

@@ -215,6 +215,7 @@ static void observe(struct round *r)
 	unsigned n = r->v->observer == JOINING ? 1 : MIN(nr_cpus - 1, (unsigned)MOST_OBSERVERS);
 	struct counters before, after;
 	struct thread *t[MOST_OBSERVERS];
+	u64 gen;
 
 	completion_init(&r->wake);
 	if (r->v->observer == JOINING)
@@ -225,9 +226,12 @@ static void observe(struct round *r)
 		thread_yield();
 	if (r->v->observer == LAZY)
 		wait_until_lazy(r->s);
+	gen = READ_ONCE(r->s->gen);
 	counters_snapshot(&before);
 	change(r);
 	counters_snapshot(&after);
+	if (r->control)
+		WRITE_ONCE(r->s->gen, gen);	// nobody may learn from it, either: where nobody is to be told, no back-end is asked
 	complete_all(&r->wake);
 	for (unsigned i = 0; i < n; i++)
 		mm_join(t[i]);

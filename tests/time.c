@@ -195,3 +195,40 @@ TEST(time, no_switch_in_interrupt, 0)
 	if (EXPECT(t))
 		thread_join(t);
 }
+
+static struct {
+	u32 on, over;
+} silence;
+
+static int keep_irqs_off(void *unused)
+{
+	irqflags_t flags = irq_save();
+
+	store_release(&silence.on, 1u);
+	spin_until(load_acquire(&silence.over), "the end of the test", -1);	// pairs with the test's store
+	irq_restore(flags);
+	return 0;
+}
+
+static bool silence_is_reported(unsigned cpu, u64 reports, u64 backtraces)
+{
+	return READ_ONCE(tick_watch.reports) > reports && READ_ONCE(tick_watch.backtraces) > backtraces &&
+	       READ_ONCE(tick_watch.cpu) == cpu;	// a busy host may make another one silent meanwhile
+}
+
+// The CPU that keeps interrupts off tells by NMI where it is.
+TEST(time, silent_timer_is_reported, NEEDS_CPUS2)
+{
+	u64 limit = tick_watch.limit_ns, reports = READ_ONCE(tick_watch.reports), backtraces = READ_ONCE(tick_watch.backtraces);
+	unsigned other = (cpu_id() + 1) % nr_cpus;
+	struct thread *t;
+
+	silence.on = silence.over = 0;
+	t = thread_create("silent", keep_irqs_off, NULL, other, PRIO_NORMAL);
+	REQUIRE(t);
+	WRITE_ONCE(tick_watch.limit_ns, 20 * tick_ns());
+	EXPECT(EVENTUALLY(load_acquire(&silence.on) && silence_is_reported(other, reports, backtraces), WAIT_MS));
+	WRITE_ONCE(tick_watch.limit_ns, limit);
+	store_release(&silence.over, 1u);
+	thread_join(t);
+}

@@ -16,8 +16,8 @@ import selftest
 suite = selftest.Suite("results")
 BANNER = ("quiesce 0.1: build=release commit=abc1234-dirty mutant=none cpus=2 mem=511M firmware=bios hypervisor=tcg "
           "apic=xapic clock=apic+hpet paging=4-level table_free=rcu tlb_flush=ipi")
-PAIR = {"v": 1, "name": "unmap_page", "build": "release", "table_free": "rcu", "tlb_flush": "ipi", "cpus": 2, "others": 1,
-        "walkers": 0, "pages": 1, "remote": 0, "stolen_us": 0, "unit": "cycles"}
+PAIR = {"v": 1, "name": "unmap_page", "build": "release", "table_free": "rcu", "tlb_flush": "ipi", "cpus": 2,
+        "others": 1, "walkers": 0, "pages": 1, "remote": 0, "stolen_us": 0, "unit": "cycles"}
 BENCH = PAIR | {"n": 3, "median": 700, "min": 7, "max": 900, "p99": None}
 HIST = PAIR | {"n": 3, "min": 7, "max": 900, "sum": 1607, "bits": 6, "buckets": [[7, 1], [279, 1], [304, 1]]}
 VERDICT = {"v": 1, "table_free": "rcu", "tlb_flush": "ipi", "claimed": "safe", "found": "clean"}
@@ -50,7 +50,8 @@ def raw_log_is_read_as_a_person_captured_it():
     """With the line ends of a serial port and the colours of GRUB."""
     def check(path):
         run, = results.load([path])
-        want = (results.header_of_banner(results.BANNER.match(BANNER)) | HEADER | {"exit": 0}, [BENCH], [HIST], [VERDICT], [TRACE])
+        header = results.header_of_banner(results.BANNER.match(BANNER)) | HEADER | {"exit": 0}
+        want = header, [BENCH], [HIST], [VERDICT], [TRACE]
         return [] if contents(run) == want else [f"read as {contents(run)}"]
 
     text = "\r\n".join(LOG + [""]).replace(BANNER, "\x1b[2J\x1b[01;01H" + BANNER)
@@ -61,8 +62,8 @@ def raw_log_is_read_as_a_person_captured_it():
 def banner_stands_in_for_a_missing_header():
     def check(path):
         header = results.load([path])[0].header
-        want = {"version": "0.1", "commit": "abc1234-dirty", "build": "release", "cpus": 2, "mem_mib": 511, "mutant": "none",
-                "hypervisor": "tcg", "clock": "apic+hpet"}
+        want = {"version": "0.1", "commit": "abc1234-dirty", "build": "release", "cpus": 2, "mem_mib": 511,
+                "mutant": "none", "hypervisor": "tcg", "clock": "apic+hpet"}
         return [f"{key} is {header.get(key)!r}" for key in want if header.get(key) != want[key]]
 
     return in_file("\n".join([BANNER, line("BENCH", BENCH)]), check)
@@ -119,7 +120,8 @@ def broken_lines_are_named():
         ("a.log", 1, [line("HIST", {k: v for k, v in HIST.items() if k != "buckets"})]),
         ("a.log", 2, [BANNER, "HEADER {"]),
         ("a.jsonl", 2, [header, "BENCH {}"]), ("a.jsonl", 1, [json.dumps({"kind": "BENCH"} | BENCH)]),
-        ("a.jsonl", 2, [header, json.dumps({"kind": "BENCHMARK"} | BENCH)]), ("a.jsonl", 2, [header, '{"kind":"BENCH"}']),
+        ("a.jsonl", 2, [header, json.dumps({"kind": "BENCHMARK"} | BENCH)]),
+        ("a.jsonl", 2, [header, '{"kind":"BENCH"}']),
         ("a.jsonl", 2, [header, json.dumps({"kind": "BENCH"} | BENCH)[:-1]]),
     ]
     wrong = []
@@ -176,14 +178,17 @@ def files_put_together_are_several_runs():
 @suite.test
 def command_repeats_the_run():
     """Through make and a shell, whatever is in it."""
-    config = machine.Config(smp=2, build="release", mem="1G", cpu="qemu64,-nx", cmdline="mode=bench bench=unmap_*,w*'\" seed=$7")
+    config = machine.Config(smp=2, build="release", mem="1G", cpu="qemu64,-nx",
+                            cmdline="mode=bench bench=unmap_*,w*'\" seed=$7")
     makefile = "export SMP BUILD MEM CPU CMDLINE\nrun:\n\t@env\n"
     with tempfile.TemporaryDirectory() as folder:
         with open(f"{folder}/Makefile", "w", encoding="utf-8") as f:
             f.write(makefile)
-        said = subprocess.run(host.repeat(config), shell=True, cwd=folder, capture_output=True, text=True).stdout.splitlines()
+        done = subprocess.run(host.repeat(config), shell=True, cwd=folder, capture_output=True, text=True)
+    said = done.stdout.splitlines()
     want = {"SMP": "2", "BUILD": "release", "MEM": "1G", "CPU": config.cpu, "CMDLINE": config.cmdline}
-    return [f"{key}={value} is lost by {host.repeat(config)}" for key, value in want.items() if f"{key}={value}" not in said]
+    return [f"{key}={value} is lost by {host.repeat(config)}" for key, value in want.items()
+            if f"{key}={value}" not in said]
 
 
 @suite.test

@@ -17,7 +17,8 @@ SAMPLES = {
     "few": lambda r, n: r.integers(60, 70, n),
     "uniform": lambda r, n: r.integers(0, 1_000_000, n),
     "log-normal": lambda r, n: r.lognormal(8, 0.7, n).astype(int),
-    "two modes": lambda r, n: numpy.where(r.random(n) < 0.3, r.normal(90_000, 500, n), r.normal(2000, 50, n)).astype(int),
+    "two modes": lambda r, n: numpy.where(r.random(n) < 0.3, r.normal(90_000, 500, n),
+                                          r.normal(2000, 50, n)).astype(int),
 }
 
 
@@ -87,12 +88,23 @@ def intervals_hold_the_true_median_as_often_as_they_say():
 
 
 @suite.test
+def resampling_is_that_of_real_draws():
+    """The interval is the one that comes of drawing samples and taking each one's median."""
+    random = numpy.random.default_rng(9)
+    values = SAMPLES["log-normal"](random, 300)
+    drawn = numpy.sort(random.choice(values, (4000, 300)), axis=1)[:, 150]
+    want, got = numpy.percentile(drawn, [2.5, 97.5]), stats.interval(histogram(values))
+    return [] if max(abs(got / want - 1)) < 0.02 else [f"{got}, by drawing {want}"]
+
+
+@suite.test
 def interval_shrinks_with_the_samples():
     widths = []
     for n in (100, 10_000):
         low, high = stats.interval(histogram(SAMPLES["log-normal"](numpy.random.default_rng(4), n)))
         widths.append(high - low)
-    return [] if 7 < widths[0] / widths[1] < 14 else [f"a hundred times the samples: {widths[0] / widths[1]:.1f} times narrower"]
+    narrower = widths[0] / widths[1]
+    return [] if 7 < narrower < 14 else [f"a hundred times the samples: {narrower:.1f} times narrower"]
 
 
 @suite.test

@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""The distributions of HIST lines (kernel/hist.h): buckets that are exact below 128 and at most 1/64 of their lower end
-wide above; percentiles as the kernel computes them; and whether a BENCH line and the HIST line behind it agree."""
+"""The distributions of HIST lines (kernel/hist.h): which bucket a value falls into, percentiles as the kernel computes
+them, and whether a BENCH line and the HIST line behind it say the same."""
+import json
+import re
+
 BITS = 6
-EXACT = 2 << BITS
+EXACT = 2 << BITS  # values below have a bucket of their own
 IDENTITY = ("v", "name", "build", "table_free", "tlb_flush", "cpus", "others", "walkers", "pages", "remote", "stolen_us",
             "unit", "n")
 # Key of a BENCH line: the share of the samples below it.
@@ -22,9 +25,10 @@ def bounds(bucket):
     return (bucket - (shift << BITS)) << shift, 1 << shift
 
 
-def value_at(hist, rank):
-    """The value of that rank (0: the least); those of one bucket count as spread evenly over it."""
-    rank, below = min(rank, hist["n"] - 1), 0
+def quantile(hist, num, den):
+    """The value that num/den of all are below, in whole numbers as kernel/hist.c computes it: those of one bucket count
+    as spread evenly over it."""
+    rank, below = min(hist["n"] * num // den, hist["n"] - 1), 0
     for bucket, count in hist["buckets"]:
         if rank < below + count:
             low, width = bounds(bucket)
@@ -33,10 +37,6 @@ def value_at(hist, rank):
             return min(max(low + inside, hist["min"]), hist["max"])
         below += count
     return hist["max"]
-
-
-def quantile(hist, num, den):
-    return value_at(hist, hist["n"] * num // den)
 
 
 def disagreements(bench, hist):
@@ -59,3 +59,13 @@ def disagreements(bench, hist):
         if bench[key] != want:
             wrong.append(f"{key}: {bench[key]}, by the buckets {want}")
     return wrong
+
+
+def line_errors(lines):
+    """Of a boot's lines: a header, then each measurement with its distribution right behind it."""
+    lines = [line.split(" ", 1) for line in lines if re.match(r"(HEADER|BENCH|HIST) ", line)]
+    kinds, items = [kind for kind, _ in lines], [json.loads(text) for _, text in lines]
+    if kinds[:1] != ["HEADER"] or kinds.count("HEADER") != 1 or kinds[1:] != ["BENCH", "HIST"] * (len(kinds) // 2):
+        return [f"not a header and then pairs: {' '.join(kinds)}"[:100]]
+    return [f"{bench['name']}: {text}" for bench, its in zip(items[1::2], items[2::2])
+            for text in disagreements(bench, its)]

@@ -33,8 +33,12 @@ def cpus():
 
 def emulator_version(config):
     """QEMU says it; Bochs does not without booting, so there the package's version stands for it."""
-    command = [qemu.QEMU, "--version"] if config.emulator == "qemu" else ["dpkg-query", "-W", "-f=version ${Version}", "bochs"]
-    said = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True).stdout if shutil.which(command[0]) else ""
+    command = [qemu.QEMU, "--version"]
+    if config.emulator == "bochs":
+        command = ["dpkg-query", "-W", "-f=version ${Version}", "bochs"]
+    if not shutil.which(command[0]):
+        return "unknown"
+    said = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True).stdout
     found = re.search(r"version (.*)", said)
     return found[1] if found else "unknown"
 

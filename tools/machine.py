@@ -7,6 +7,7 @@ import re
 
 EMULATORS = ("qemu", "bochs")
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")  # the firmware and GRUB paint their screens
+DEFAULT_TIMEOUT = 600  # seconds, beyond the seconds= that the command line asks for
 EXIT_NAMES = {1: "tests failed", 2: "bad input", 3: "panic", 4: "inconclusive"}
 
 
@@ -41,6 +42,37 @@ class Result:
     @property
     def ok(self):
         return self.exit == 0
+
+
+def config_from(get):
+    """What the variables of make ask for; `get(name)` is a variable's value."""
+    mutant = get("MUTANT")
+    if mutant and get("BUILD") == "release":
+        raise Unavailable("MUTANT=: release builds have no mutants")
+    try:
+        return Config(smp=int(get("SMP") or 4), mem=get("MEM") or "512M", accel=get("ACCEL") or "tcg",
+                      firmware=get("FIRMWARE") or "bios", machine=get("MACHINE") or "q35", cpu=get("CPU") or "",
+                      build=get("BUILD") or "check", cmdline=get("CMDLINE") or "", timeout=float(get("TIMEOUT") or 0),
+                      emulator=get("EMULATOR") or "qemu",
+                      iso=f"build/mutant-{mutant}/quiesce-check.iso" if mutant else "")
+    except ValueError as error:
+        raise Unavailable(f"SMP= and TIMEOUT= are numbers: {error}") from None
+
+
+def config_from_environment():
+    return config_from(os.environ.get)
+
+
+def seconds_of(cmdline):
+    match = re.search(r"\bseconds=(\d+)", cmdline)
+    return int(match[1]) if match else 0
+
+
+def timeout_of(config):
+    """TIMEOUT=, or a generous limit; none when somebody types at the monitor."""
+    if config.timeout or "mode=monitor" in config.cmdline:
+        return config.timeout
+    return DEFAULT_TIMEOUT + seconds_of(config.cmdline)
 
 
 def iso_of(config):

@@ -31,6 +31,7 @@ TESTS = {
     "gather_flush_last": "history.lazy_cpus_walk_too,adversary.*",
     "gather_forgets_level": "space.t*,space_end.*",
     "no_flush_without_leaf": "history.no_leaf*",
+    "flush_answers_early": "flush_early.tables*",
     "flush_leaf_only": "history.leaf_only*",
     "flush_skips_lazy": "history.lazy_cpus*",
     "tlb_no_catch_up": "adversary.lazy_cpu*",
@@ -77,6 +78,7 @@ TESTS = {
     "rcu_busy_is_idle": "rcu.waits_for*",
     "rcu_segment_early": "rcu.*,rcu_torture.*",
     "rcu_barrier_misses_a_cpu": "rcu.*barrier*,rcu_torture.*",
+    "rcu_call_is_quiescent": "rcu.many_calls*",
     "rcu_exp_unasked": "rcu.expedited*",
     # The detectors themselves
     "quarantine_no_grace_period": "walk.quarantine*",

@@ -171,6 +171,7 @@ def command(l2, files, memory, folder):
     """QEMU's arguments for L1, which runs the command `l2`. files: {path in L1: path here}; memory: L2's, as for -m;
     folder: private to this run. L1's second serial port, where L2's standard input and output are, is stdio."""
     kernel, initramfs = base()
+    l2 = [*l2, "-chardev", "tty,id=monitor,path=/dev/ttyS2", "-mon", "chardev=monitor"]
     per_run = {path.lstrip("/"): (0o644, read(here)) for path, here in files.items()}
     per_run["l2"] = (0o755, f"exec {shlex.join(l2)}\n".encode())
     both = f"{folder}/initramfs"
@@ -182,7 +183,13 @@ def command(l2, files, memory, folder):
             "-object", f"memory-backend-ram,id=ram,size={size},reserve=off", "-m", size, "-machine", "pc,memory-backend=ram",
             "-accel", "tcg,thread=multi,tb-size=512", "-cpu", L1_CPU, "-smp", str(L1_CPUS),
             "-kernel", kernel, "-initrd", both, "-append", L1_CMDLINE,
-            "-serial", f"file:{folder}/l1.log", "-serial", "stdio"]
+            "-serial", f"file:{folder}/l1.log", "-serial", "stdio",
+            "-serial", f"unix:{l2_monitor(folder)},server=on,wait=off"]
+
+
+def l2_monitor(folder):
+    """The socket that is L1's third serial port, where the monitor of L2's QEMU is."""
+    return f"{folder}/l2-monitor"
 
 
 @dataclasses.dataclass

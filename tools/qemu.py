@@ -9,6 +9,7 @@ import time
 
 import machine
 import nested
+import stuck
 from machine import Result, Unavailable
 
 QEMU = nested.QEMU
@@ -111,6 +112,10 @@ def exit_of(status):
     return (status - SUCCESS) // 2 if status is not None and status >= SUCCESS and status % 2 else None
 
 
+def elf_of(config):
+    return machine.iso_of(config).replace(".iso", ".elf")
+
+
 def sentence_of(status, lines, timeout):
     said = next((line for line in reversed(lines) if line.startswith("quiesce: exit ")), None)
     last = machine.last_said(lines)
@@ -129,15 +134,21 @@ def sentence_of(status, lines, timeout):
 
 def run_once(config, on_line, interactive):
     with tempfile.TemporaryDirectory(prefix="quiesce-") as folder:
-        arguments = command(config, folder)
-        start, lines, expired = time.monotonic(), [], threading.Event()
+        monitors = {"QEMU": f"{folder}/monitor"}
+        if config.accel == "nested":
+            monitors["L2's QEMU"] = nested.l2_monitor(folder)
+        arguments = command(config, folder) + ["-monitor", f"unix:{folder}/monitor,server=on,wait=off"]
+        start, lines, expired, found = time.monotonic(), [], threading.Event(), []
         process = subprocess.Popen(arguments, stdin=None if interactive else subprocess.DEVNULL,
                                    stdout=None if interactive else subprocess.PIPE,
                                    stderr=None if interactive else subprocess.STDOUT)
 
         def expire():
             expired.set()
-            process.kill()
+            try:
+                found.extend(stuck.evidence(process.pid, monitors, elf_of(config)))
+            finally:
+                process.kill()
 
         timer = threading.Timer(config.timeout, expire) if config.timeout else None
         if timer:
@@ -159,6 +170,10 @@ def run_once(config, on_line, interactive):
                 process.wait()
         status, counts = None if expired.is_set() else status, {}
         sentence = sentence_of(status, lines, config.timeout)
+        for line in found:
+            lines.append(line)
+            if on_line:
+                on_line(line)
         if config.accel == "nested":
             l1 = nested.outcome(folder)
             if status is None or l1.status is None:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""What a boot measured, from its result file (build/results/*.jsonl) or from the raw log of a serial line: the only parser
-of the kernel's HEADER, BENCH, HIST, VERDICT and TRACE lines. docs/report.md has the format. A line that is broken is an
-error that names the file and the line, never a gap."""
+"""What a boot measured, from its result file (build/results/*.jsonl) or from the raw log of a serial line: the only
+parser of the kernel's HEADER, BENCH, HIST, VERDICT and TRACE lines. docs/report.md has the format. A line that is
+broken is an error that names the file and the line, never a gap."""
 import dataclasses
 import glob
 import json
@@ -23,7 +23,8 @@ EXIT = re.compile(r"quiesce: exit (\d+)$")
 # What the banner calls otherwise than HEADER.
 BANNER_KEYS = ("build", "commit", "mutant", "firmware", "hypervisor", "apic", "clock", "table_free", "tlb_flush")
 # What makes two measurements the same one.
-IDENTITY = ("name", "build", "table_free", "tlb_flush", "cpus", "others", "walkers", "pages", "remote", "stolen_us", "unit")
+IDENTITY = ("name", "build", "table_free", "tlb_flush", "cpus", "others", "walkers", "pages", "remote", "stolen_us",
+            "unit")
 
 
 class Broken(ValueError):
@@ -168,12 +169,12 @@ def read(path):
 
 
 def expand(names):
-    """Files, globs and folders (their *.jsonl and *.log) as files, each once."""
+    """Files, globs and folders as files, each once. Of a folder its result files, or if it has none, its logs."""
     paths = {}
     for name in names:
         if os.path.isdir(name):
-            found = glob.glob(f"{glob.escape(name)}/**/*.jsonl", recursive=True)
-            found += glob.glob(f"{glob.escape(name)}/**/*.log", recursive=True)
+            found = (glob.glob(f"{glob.escape(name)}/**/*.jsonl", recursive=True)
+                     or glob.glob(f"{glob.escape(name)}/**/*.log", recursive=True))
         else:
             found = [name] if os.path.exists(name) else glob.glob(name)
         if not found:

@@ -5,7 +5,6 @@ FIRMWARE, MACHINE, CPU, BUILD, MUTANT, CMDLINE, EXTRA, TIMEOUT). With CMDLINE on
 verdicts from the checking build, the times from the release build, one table; EXTRA has more keys for its two command
 lines. The exit status is 0 only when the kernel ended with success."""
 import os
-import re
 import shlex
 import sys
 
@@ -14,6 +13,7 @@ import machine
 import qemu
 import results
 import table
+from machine import config_from_environment, seconds_of, timeout_of
 
 # The two halves of the comparison: build, what it finds out, seconds that it measures for at most, seconds to boot and
 # end.
@@ -21,7 +21,6 @@ STEPS = [
     ("check", "verdicts: walkers against unmappers, watched by the oracle (checking build)", 100, 10),
     ("release", "times: unmap, walk, stolen time, grace periods (release build)", 85, 15),
 ]
-DEFAULT_TIMEOUT = 600  # beyond the seconds= that the command line asks for
 
 
 def say(text):
@@ -33,33 +32,6 @@ def with_extra(cmdline):
     extra = (os.environ.get("EXTRA") or "").split()
     named = [word.split("=")[0] for word in extra]
     return " ".join([word for word in cmdline.split() if word.split("=")[0] not in named] + extra)
-
-
-def config_from_environment():
-    get = os.environ.get
-    mutant = get("MUTANT")
-    if mutant and get("BUILD") == "release":
-        raise machine.Unavailable("MUTANT=: release builds have no mutants")
-    try:
-        return machine.Config(smp=int(get("SMP") or 4), mem=get("MEM") or "512M", accel=get("ACCEL") or "tcg",
-                              firmware=get("FIRMWARE") or "bios", machine=get("MACHINE") or "q35", cpu=get("CPU") or "",
-                              build=get("BUILD") or "check", cmdline=get("CMDLINE") or "",
-                              timeout=float(get("TIMEOUT") or 0), emulator=get("EMULATOR") or "qemu",
-                              iso=f"build/mutant-{mutant}/quiesce-check.iso" if mutant else "")
-    except ValueError as error:
-        raise machine.Unavailable(f"SMP= and TIMEOUT= are numbers: {error}") from None
-
-
-def seconds_of(cmdline):
-    match = re.search(r"\bseconds=(\d+)", cmdline)
-    return int(match[1]) if match else 0
-
-
-def timeout_of(config):
-    """TIMEOUT=, or a generous limit; none when somebody types at the monitor."""
-    if config.timeout or "mode=monitor" in config.cmdline:
-        return config.timeout
-    return DEFAULT_TIMEOUT + seconds_of(config.cmdline)
 
 
 def boot_once(config):

@@ -45,33 +45,38 @@ def distribution(hist):
     return Distribution(ends[:, 0], ends[:, 1], numpy.array([counts[i] for i in sorted(counts)], dtype=numpy.int64))
 
 
-def quantiles(d, counts, q):
-    """The q-quantile for each row of counts over the buckets of d: the value of rank q × n, as the kernel picks it."""
-    before = counts.cumsum(axis=1)
-    rank = numpy.minimum(numpy.floor(q * before[:, -1]), before[:, -1] - 1)
-    at = (before <= rank[:, None]).sum(axis=1)
-    row = numpy.arange(len(counts))
-    inside = counts[row, at]
-    within = (rank - (before[row, at] - inside) + 0.5) / inside
+def values_at(d, positions):
+    """The values at these positions among all n in order, 0 to n; the one of rank r lies at r + 1/2."""
+    upto = d.count.cumsum()
+    at = numpy.minimum(numpy.searchsorted(upto, positions, side="right"), len(upto) - 1)
+    within = (positions - (upto[at] - d.count[at])) / d.count[at]
     return d.low[at] + within * (d.high[at] - d.low[at])
+
+
+def rank(n, q):
+    """Which of n values in order the kernel takes for the q-quantile."""
+    return min(int(q * n), n - 1)
 
 
 def percentile(hist, p):
     """The value that p per cent of all are below, or None of an empty one."""
     d = distribution(hist)
-    return float(quantiles(d, d.count[None, :], p / 100)[0]) if d.n else None
+    return float(values_at(d, numpy.array([rank(d.n, p / 100) + 0.5]))[0]) if d.n else None
 
 
 def cumulative(hist):
-    """(values, shares): of all values, so large a share is at most so large. For drawing: ends of buckets, ascending."""
+    """(values, shares): of all values, so large a share is at most so large. For drawing: ends of buckets, in order."""
     d = distribution(hist)
     return d.high, d.count.cumsum() / max(1, d.n)
 
 
 def resampled(hist, q, random):
-    """The q-quantile of ROUNDS samples drawn from this one, each as large."""
+    """The q-quantile of ROUNDS samples drawn from this one, each as large. They need not be drawn: the value of rank r
+    of n drawn ones is the drawn-from distribution's at u, where u is the rank-r value of n even random numbers, and
+    that has a beta distribution."""
     d = distribution(hist)
-    return quantiles(d, random.multinomial(d.n, d.count / d.n, size=ROUNDS), q)
+    r = rank(d.n, q)
+    return values_at(d, d.n * random.beta(r + 1, d.n - r, ROUNDS))
 
 
 def interval_of(values, level=LEVEL):
@@ -85,6 +90,13 @@ def interval(hist, p=50, level=LEVEL):
     return interval_of(resampled(hist, p / 100, numpy.random.default_rng(SEED)), level)
 
 
+def combined(function, hists, p=50, level=LEVEL):
+    """The confidence interval of what `function` makes of a percentile of each."""
+    random = numpy.random.default_rng(SEED)
+    with numpy.errstate(divide="ignore", invalid="ignore"):
+        return interval_of(function(*(resampled(hist, p / 100, random) for hist in hists)), level)
+
+
 @dataclasses.dataclass
 class Ratio:
     ratio: float
@@ -93,15 +105,12 @@ class Ratio:
 
 
 def ratio(a, b, p=50, level=LEVEL):
-    """a's percentile over b's, with the confidence interval; None where b's is 0 or one of them is empty."""
+    """a's percentile over b's, with the confidence interval; None where b's may be 0 or one of them is empty."""
     top, bottom = percentile(a, p), percentile(b, p)
     if top is None or not bottom:
         return None
-    random = numpy.random.default_rng(SEED)
-    over, under = resampled(a, p / 100, random), resampled(b, p / 100, random)
-    if not under.all():
-        return None
-    return Ratio(top / bottom, *interval_of(over / under, level))
+    low, high = combined(lambda x, y: x / y, [a, b], p, level)
+    return Ratio(top / bottom, low, high) if numpy.isfinite([low, high]).all() else None
 
 
 # Two boots of the same kernel do not measure the same: memory lies elsewhere, the host does other things. No interval

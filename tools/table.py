@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: MIT
 """What the kernel measured, for a person: the VERDICT and BENCH lines of a run's serial output become a few tables, policies
-down and flush back-ends across, followed by the ratios that the project promises. Usable alone:
+down and flush back-ends across, followed by the speed targets (targets.py). Usable alone:
 python3 tools/table.py < serial.log"""
+import collections
 import itertools
 import sys
 
 import results
+import targets
 
-ALONE, ONE, ALL = {"others": 0}, {"others": 1}, {"others": "most"}
+ALONE, ALL = {"others": 0}, {"others": "most"}
 # What depends on both axes: title, the measurement's name, which of its runs, which of its numbers.
 BY_PAIR = [
     ("unmap 1 page and its tables, alone", "unmap_page", ALONE, "time"),
@@ -17,12 +19,35 @@ BY_PAIR = [
     ("map, touch, unmap, sustained, all costs included: per second", "map_touch_unmap", {}, "rate"),
     ("most table pages waiting to be freed, meanwhile", "pages_held", {"stolen_us": 0, "others": 0}, "time"),
 ]
-# What depends on the policy alone.
+# What is measured for each policy under one back-end, the default.
 BY_POLICY = [
     ("lockless walk, undisturbed", "walk", {}),
     ("  of a space not loaded here", "walk_remote", {}),
-    ("  against an unmapper", "walk_contended", {}),
-    ("longest time with interrupts off", "irqs_off_max", {}),
+    ("  against an unmapper", "walk_contended", {"walkers": 1}),
+    ("  against unmappers on all other CPUs", "walk_contended", {"walkers": "most"}),
+    ("  of 16 pages at once", "walk_16", {}),
+    ("  of 512 pages at once", "walk_512", {}),
+    ("interrupts off, walking 64 pages", "irqs_off", {}),
+    ("  the longest on any CPU", "irqs_off_max", {}),
+    ("map 1 page and its tables", "map_page", {}),
+    ("unmap 8 pages and their tables, alone", "unmap_8", ALONE),
+    ("  64 pages", "unmap_64", ALONE),
+    ("collapse 512 pages into one, alone", "collapse", ALONE),
+    ("end of a space of 64 pages", "space_exit", {}),
+]
+# What is measured for each back-end under one policy, the default.
+BY_FLUSH = [
+    ("unmap 1 page, not its tables, alone", "unmap_kept", ALONE | {"pages": 1}),
+    ("  8 pages", "unmap_kept", ALONE | {"pages": 8}),
+    ("  64 pages", "unmap_kept", ALONE | {"pages": 64}),
+    ("  512 pages", "unmap_kept", ALONE | {"pages": 512}),
+    ("unmap 1 page, not its tables, all other CPUs in the space", "unmap_kept", ALL | {"pages": 1}),
+    ("  8 pages", "unmap_kept", ALL | {"pages": 8}),
+    ("  64 pages", "unmap_kept", ALL | {"pages": 64}),
+    ("  512 pages", "unmap_kept", ALL | {"pages": 512}),
+    ("unmap 8 pages and their tables, all other CPUs in the space", "unmap_8", ALL),
+    ("  64 pages", "unmap_64", ALL),
+    ("collapse 512 pages into one, all other CPUs in the space", "collapse", ALL),
 ]
 # Measurements that concern no policy.
 COMMON = [
@@ -30,9 +55,8 @@ COMMON = [
     ("four dependent loads", "loads4"),
     ("grace period, the other CPUs idle", "grace_period"),
     ("expedited grace period", "expedited"),
+    ("barrier behind one callback", "rcu_barrier"),
 ]
-# Promises: what is measured over what, at most.
-UNMAP_LIMIT, RCU_LIMIT, WALK_LIMIT = 1.5, 1.1, 3.5
 EXPECTED = {"safe": "clean", "unsafe": "violated"}
 
 
@@ -120,14 +144,36 @@ def pair_tables(verdicts, bench, unsafe):
             yield rows
 
 
-def policy_rows(bench, unsafe):
-    policies, _ = axes([b for b in bench if b["name"] in {name for _, name, _ in BY_POLICY}], unsafe)
-    rows = [["cycles: median / 99th percentile"] + policies]
-    for title, name, want in BY_POLICY:
-        cells = [number(select(bench, name, want, table_free=policy)) for policy in policies]
-        if any(c != "-" for c in cells):
-            rows.append([title] + cells)
+def most_common(bench, table, axis):
+    """The value of this axis in most of the table's measurements: the default of that run."""
+    counts = collections.Counter(b[axis] for b in bench if b["name"] in {name for _, name, _ in table} and has_policy(b))
+    return counts.most_common(1)[0][0] if counts else None
+
+
+def axis_rows(title, bench, table, axis, others_axis, unsafe):
+    """One line for each measurement of the table, one column for each value of `axis`; the other axis at its default."""
+    default = most_common(bench, table, others_axis)
+    bench = [b for b in bench if b.get(others_axis) == default]
+    columns = axes([b for b in bench if b["name"] in {name for _, name, _ in table}], unsafe)[axis == "tlb_flush"]
+    rows, seen = [[title] + columns], []
+    alone = not any(b.get("others") for b in bench)
+    for text, name, want in table:
+        if alone and want.get("others") == "most":
+            continue
+        found = [select(bench, name, want, **{axis: column}) for column in columns]
+        if any(found) and found not in seen:  # with two CPUs one other is all others
+            rows.append([text] + [number(b) for b in found])
+            seen.append(found)
     return rows
+
+
+def policy_rows(bench, unsafe):
+    return axis_rows("cycles: median / 99th percentile", bench, BY_POLICY, "table_free", "tlb_flush", unsafe)
+
+
+def flush_rows(bench, unsafe):
+    return axis_rows(f"table_free={most_common(bench, BY_FLUSH, 'table_free')}", bench, BY_FLUSH, "tlb_flush",
+                     "table_free", unsafe)
 
 
 def time_text(ns):
@@ -161,7 +207,7 @@ def bystander_rows(bench, unsafe):
     def cell(b):
         if not b:
             return "-"
-        return f"{b['lost_ppm'] / 1e4:.1f} %" + (f", {b['ipis'] / b['unmaps']:.2f}" if b["unmaps"] else "")
+        return f"{b['lost_ppm'] / 1e4:.1f} %" + (f", {b['ipis'] / b['ops']:.2f}" if b["ops"] else "")
 
     pairs = [("-", "-")] + list(itertools.product(*axes(bystanders, unsafe)))
     for policy, flush in pairs:
@@ -191,35 +237,6 @@ def common_rows(bench):
     return [["whatever the policy", "cycles"]] + [row for row in rows if row[1] != "-"]
 
 
-def median(bench, name, want, **more):
-    b = select(bench, name, want, **more)
-    return b["median"] if b else None
-
-
-def ratios(bench):
-    """(what, ratio, limit) for each promise that this run can judge, under the shootdown IPI."""
-    found = []
-    bench = [b for b in bench if b.get("tlb_flush") in ("ipi", "-")]
-    call, loads = median(bench, "call_empty", {}), median(bench, "loads4", {})
-    policies, _ = axes(bench, [])
-    for policy in policies:
-        alone = median(bench, "unmap_page", ALONE, table_free=policy)
-        one = median(bench, "unmap_page", ONE, table_free=policy)
-        if call and alone and one:
-            what = f"unmap with 1 other CPU / (empty call + unmap alone), {policy}"
-            found.append((what, one / (call + alone), UNMAP_LIMIT))
-    for title, want in (("alone", ALONE), ("with 1 other CPU", ONE)):
-        rcu = median(bench, "unmap_page", want, table_free="rcu")
-        immediate = median(bench, "unmap_page", want, table_free="immediate")
-        if rcu and immediate:  # only where unsafe pairs were timed
-            found.append((f"unmap {title} under rcu / under immediate", rcu / immediate, RCU_LIMIT))
-    for policy in policies:
-        walk = median(bench, "walk", {}, table_free=policy)
-        if walk and loads:
-            found.append((f"undisturbed walk / four dependent loads, {policy}", walk / loads, WALK_LIMIT))
-    return found
-
-
 def print_grid(rows, *notes):
     print("\n".join(grid(rows)))
     for note in notes:
@@ -227,7 +244,7 @@ def print_grid(rows, *notes):
     print()
 
 
-def print_tables(verdicts, bench):
+def print_tables(runs, verdicts, bench):
     unsafe = [(v["table_free"], v["tlb_flush"]) for v in verdicts if v["claimed"] == "unsafe"]
     print("Verdicts: tables freed under walkers, watched by the oracle\n")
     print_grid(verdict_rows(verdicts, unsafe), *verdict_sums(verdicts))
@@ -235,6 +252,8 @@ def print_tables(verdicts, bench):
     for rows in pair_tables(verdicts, bench, unsafe):
         print_grid(rows)
     print_grid(policy_rows(bench, unsafe))
+    if len(rows := flush_rows(bench, unsafe)) > 1:
+        print_grid(rows)
     if stolen := stolen_rows(bench, unsafe):
         print("Stolen time: the first unmap while another CPU, in the middle of its walks, is robbed of its processor, "
               "and\nthe most pages that waited to be freed until it was back; medians\n")
@@ -246,12 +265,15 @@ def print_tables(verdicts, bench):
     if scale := scale_rows(bench):
         print_grid(scale)
     print_grid(common_rows(bench))
-    print("Promises")
-    for what, ratio, limit in ratios(bench):
-        print(f"  {ratio:6.2f}  {'within' if ratio <= limit else 'ABOVE '} {limit}  {what}")
-    if not median(bench, "unmap_page", ALONE, table_free="immediate"):
-        print(f"       -  not measured {RCU_LIMIT}  unmap under rcu / under immediate: EXTRA=\"allow_unsafe=1\" times "
-              "unsafe pairs")
+    print_targets(runs)
+
+
+def print_targets(runs):
+    judged = targets.judge(runs)
+    cpus = sorted({target.cpus for target in judged} - {targets.CPUS})
+    print("Speed targets" + (f" (they are meant for SMP={targets.CPUS}; this is SMP={cpus[0]})" if cpus else ""))
+    for target in judged:
+        print(targets.sentence(target))
 
 
 def print_report(lines):
@@ -265,7 +287,7 @@ def print_report(lines):
     if not verdicts or not bench:
         print(f"table: {len(verdicts)} VERDICT and {len(bench)} BENCH lines: nothing to compare")
         return 1
-    print_tables(verdicts, bench)
+    print_tables(runs, verdicts, bench)
     if gaps := missing(verdicts, bench):
         print("".join(f"\ntable: incomplete: {gap}" for gap in gaps))
         return 1

@@ -18,78 +18,11 @@ import time
 import ktap
 import machine
 import matrix
+from progress import Progress, say
 
 FOLDER = "build/test"
-TERMINAL = sys.stdout.isatty()
-BAR = 30
 # The host build ends by _exit(), with the kernel's status: what a sanitizer has found is not in it.
 SANITIZER = re.compile(r"(WARNING|ERROR): \w+Sanitizer|: runtime error: ")
-
-
-class Progress:
-    """Configuration k of n and the time left: a bar that stays on one line of a terminal, lines in a log. What is said
-    of a light run is said at its end, in one piece, for another one may be under way."""
-
-    def __init__(self, runs):
-        self.runs, self.done, self.start = runs, 0, time.monotonic()
-        self.estimated = sum(run.seconds for run in runs)
-        self.estimated_done, self.pace = 0, 1.0
-        self.running, self.detail = {}, ""  # {name: (run, since when)}
-        self.lock = threading.RLock()
-
-    def estimate_done(self):
-        """With a share of the runs that are under way."""
-        now = time.monotonic()
-        return self.estimated_done + sum(min((now - since) / self.pace, 0.95 * run.seconds)
-                                         for run, since in self.running.values())
-
-    def time_left(self):
-        left = int(self.pace * (self.estimated - self.estimate_done()))
-        return f"{left // 60}:{left % 60:02}"
-
-    def draw(self):
-        if TERMINAL:
-            full = int(BAR * self.estimate_done() / max(1, self.estimated))
-            text = (f"[{'#' * full}{'.' * (BAR - full)}] {self.done + 1} of {len(self.runs)}, {self.time_left()} left: "
-                    f"{', '.join(self.running)} {self.detail}")
-            sys.stdout.write("\r\x1b[K" + text[:os.get_terminal_size().columns - 1])
-            sys.stdout.flush()
-
-    def announce(self, run):
-        if not TERMINAL:
-            say(f"[{self.done + 1} of {len(self.runs)}, {self.time_left()} left] {run.name} ...")
-
-    def begin(self, run):
-        with self.lock:
-            self.running[run.name], self.detail = (run, time.monotonic()), ""
-            if not run.light:
-                self.announce(run)
-            self.draw()
-
-    def line(self, text):
-        """A line of the serial log: the harness announces each test."""
-        if TERMINAL and text.startswith("# ["):
-            with self.lock:
-                self.detail = text[2:]
-                self.draw()
-
-    def end(self, run, lines):
-        with self.lock:
-            if run.light:
-                self.announce(run)
-            del self.running[run.name]
-            self.done += 1
-            self.estimated_done += run.seconds
-            # The table's estimates, corrected by how this machine has done so far once that says something.
-            if self.estimated_done >= 60:
-                self.pace = max(0.05, (time.monotonic() - self.start) / self.estimated_done)
-            if TERMINAL:
-                sys.stdout.write("\r\x1b[K")
-            say("\n".join(lines))
-
-
-def say(text):
-    print(text, flush=True)
 
 
 class Outcome:

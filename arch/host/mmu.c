@@ -96,8 +96,7 @@ paddr_t arch_current_root(void)
 
 	return root ? root : kernel_root;
 }
-void arch_flush_page(vaddr_t va) { }	// mm/inval.h sees to the TLB
-void arch_flush_user(void) { }
+void arch_flush_user(void) { }	// mm/inval.h sees to the TLB
 void arch_flush_all(void) { }
 
 // The byte at va, or NULL.

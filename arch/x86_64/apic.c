@@ -55,27 +55,34 @@ void apic_write(enum apic_reg reg, u32 value)
 
 void apic_eoi(void) { apic_write(APIC_EOI, 0); }
 
+// A hypervisor's APIC has sent when the write is done; real ones may take their time, and must not be hurried.
+static bool sends_at_once;
+
 static void wait_icr_idle(void)
 {
+	if (sends_at_once)
+		return;
 	for (int i = 0; (registers[APIC_ICR / 4] & ICR_BUSY) && i < ICR_WAIT_SPINS; i++)
 		cpu_relax();
 }
 
-// In xAPIC mode a send is two writes, and an NMI that sends too may come between them: it puts the destination back
-// and lets its own send finish first, so that whoever was interrupted notices nothing.
+// In xAPIC mode a send is two writes, and an interrupt or NMI that sends too may come between them: it puts the destination
+// back and lets its own send finish first, so that whoever was interrupted notices nothing. (A thread would not be put
+// back in time: preemption is off.)
 static void xapic_send(u32 apic_id, u32 command)
 {
-	irqflags_t flags = irq_save();
-	u32 interrupted = registers[APIC_ICR_HIGH / 4];
+	bool nested = in_irq();
+	u32 interrupted = nested ? registers[APIC_ICR_HIGH / 4] : 0;
 
+	preempt_disable();
 	wait_icr_idle();
 	registers[APIC_ICR_HIGH / 4] = apic_id << 24;
 	registers[APIC_ICR / 4] = command;
-	if (in_nmi()) {
+	if (nested) {
 		wait_icr_idle();
 		registers[APIC_ICR_HIGH / 4] = interrupted;
 	}
-	irq_restore(flags);
+	preempt_enable();
 }
 
 void apic_send(u32 apic_id, u32 command)
@@ -163,6 +170,7 @@ void apic_init(void)
 	if (!cpu_has_apic())
 		panic("this processor has no local APIC, or the firmware has switched it off");
 	x2apic = cpu_has_x2apic();
+	sends_at_once = cpu_has_hypervisor();
 	if (!x2apic)
 		map_registers();
 	silence_8259();

@@ -27,8 +27,6 @@ bool arch_has_page_size(int level)
 	return READ_ONCE(has_1g);
 }
 
-void arch_flush_page(vaddr_t va) { __asm__ volatile("invlpg (%0)" :: "r"(va) : "memory"); }
-
 // Not a switch of roots, and therefore not counted as one: the counter tells who reloads on its own account.
 void arch_flush_user(void) { write_cr3(read_cr3()); }
 

@@ -88,7 +88,7 @@ static __always_inline paddr_t virt_to_phys(const void *p) { return (uintptr_t)p
 
 bool arch_has_page_size(int level);		// may a leaf stand at this level?
 // This CPU's TLB and paging-structure caches (SDM vol. 3, 4.10.4). IRQs either way, preemption off.
-void arch_flush_page(vaddr_t va);		// INVLPG: the leaf of va and all upper entries
+// (arch_flush_page() stands in <arch/inval.h>.)
 void arch_flush_user(void);			// all that is not global: reload of the root
 void arch_flush_all(void);			// global ones too
 void arch_load_root(paddr_t root);		// switch; flushes as above

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: MIT
+// Whom an unmap interrupts, counted on the CPU concerned under every safe pair: one that runs in another space never, one
+// that holds the space lazily once, one that runs in the space for each unmap, or never where the flush is deferred. What
+// that costs is measured by bench=bystander.
+#include "kernel/cpumask.h"
+#include "kernel/test.h"
+#include "mm/space.h"
+#include "tests/bench_load.h"
+#include "tests/bench_places.h"
+#include "tests/mm_help.h"
+#include "tests/rcu_readers.h"
+
+#define UNMAPS 20
+
+enum bystander { IN_THE_SPACE, LAZY, ELSEWHERE };
+
+// On the last CPU: the first one carries RCU's grace-period thread, which is woken by IPIs.
+static struct {
+	struct space *space;
+	bool lazy;
+	u32 watching, stop;
+	u64 received;		// interrupts that were not its tick's
+} at;
+
+static u64 received_here(void) { return this_cpu_read(interrupts) - this_cpu_read(ticks); }
+
+static int stand_by(void *unused)
+{
+	irqflags_t flags;
+
+	space_attach(at.space);
+	if (at.lazy)
+		space_detach();
+	flags = irq_save();		// no tick between the two readings
+	at.received = received_here();
+	irq_restore(flags);
+	store_release(&at.watching, 1);
+	while (!READ_ONCE(at.stop))
+		cpu_relax();
+	flags = irq_save();
+	at.received = received_here() - at.received;
+	irq_restore(flags);
+	if (!at.lazy)
+		space_detach();
+	return 0;
+}
+
+// What the bystander received, and what may have been for some other reason: threads that were woken on its CPU, or
+// sweeps that it was called for because it did not come by itself.
+struct heard { u64 ipis, resched, called; };
+
+static void unmap_often(struct space *s, struct places *places, struct heard *h)
+{
+	struct counters before, d;
+
+	counters_snapshot(&before);
+	for (int i = 0; i < UNMAPS; i++) {
+		vaddr_t va = places_next(places);
+
+		EXPECT_EQ(map_patiently(s, va, PAGE_SIZE, 1), 0);
+		EXPECT_EQ(space_unmap(s, va, PAGE_SIZE), 0);
+	}
+	counters_snapshot(&d);
+	counters_sub(&d, &d, &before);
+	h->resched = d.ipi_resched;
+	h->called = d.lazy_calls;
+}
+
+static bool unmap_beside(enum bystander kind, const struct table_policy *p, const struct flush_backend *b, struct heard *h)
+{
+	struct space *s = space_create_with(p, b), *home = kind == ELSEWHERE ? space_create() : s;
+	struct places places;
+	struct thread *t = NULL;
+
+	if (s && home && places_init(&places, s)) {
+		at.space = home;
+		at.lazy = kind == LAZY;
+		at.watching = at.stop = 0;
+		t = mm_thread("bystander", stand_by, NULL, last_cpu());
+	}
+	if (EXPECT(t) && EXPECT(EVENTUALLY(load_acquire(&at.watching), WAIT_MS)))
+		unmap_often(s, &places, h);
+	WRITE_ONCE(at.stop, 1);
+	if (t)
+		mm_join(t);
+	h->ipis = at.received;
+	if (home != s)
+		space_put(home);
+	space_put(s);
+	if (b->drain)
+		b->drain();
+	return t;
+}
+
+static void under_all(enum bystander kind, void (*judge)(const struct flush_backend *b, const struct heard *h))
+{
+	move_to(0);
+	FOR_EACH_BACKEND(b) {
+		FOR_EACH_POLICY(p) {
+			struct heard h = { 0 };
+
+			if ((*b)->missing() || !pair_verdict(*p, *b).safe || !unmap_beside(kind, *p, *b, &h))
+				continue;
+			judge(*b, &h);
+			if (test_failed()) {
+				log_info("%s with %s: %llu received, %llu threads woken, %llu sweeps called for", (*p)->name, (*b)->name,
+					 (unsigned long long)h.ipis, (unsigned long long)h.resched, (unsigned long long)h.called);
+				goto out;
+			}
+		}
+	}
+out:
+	rcu_barrier();
+	move_anywhere();
+}
+
+// A hypercall or a flag in place of an IPI may be what reaches it under the other back-ends.
+static void judge_in_the_space(const struct flush_backend *b, const struct heard *h)
+{
+	if (b == flush_find("ipi") || b == flush_find("nmi"))
+		EXPECT(h->ipis >= UNMAPS);
+	EXPECT(h->ipis <= (b->defer ? h->called : UNMAPS) + h->resched);
+}
+
+// An NMI flushes it and leaves its state alone; whatever else comes makes it leave the space.
+static void judge_lazy(const struct flush_backend *b, const struct heard *h)
+{
+	EXPECT(h->ipis <= (b == flush_find("nmi") ? UNMAPS : 1) + h->called + h->resched);
+}
+
+static void judge_elsewhere(const struct flush_backend *b, const struct heard *h) { EXPECT(h->ipis <= h->resched); }
+
+TEST(bystander, in_the_space, NEEDS_CPUS2) { under_all(IN_THE_SPACE, judge_in_the_space); }
+TEST(bystander, lazy, NEEDS_CPUS2) { under_all(LAZY, judge_lazy); }
+TEST(bystander, elsewhere, NEEDS_CPUS2) { under_all(ELSEWHERE, judge_elsewhere); }

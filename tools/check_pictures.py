@@ -1,0 +1,152 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Tests of what the report's pictures and sentences are made of, on small sets whose answers are known. Reported as KTAP;
+check_report.py looks at the page that comes out."""
+import re
+import sys
+
+import hist
+import results
+import selftest
+from pictures import bystander, cdf, changes, matrix_table, scaling, stolen, svg, timeline, words
+from pictures.data import Data
+
+suite = selftest.Suite("pictures")
+KEYS = {"v": 1, "build": "release", "table_free": "rcu", "tlb_flush": "ipi", "cpus": 2, "others": 0, "walkers": 0, "pages": 1,
+        "remote": 0, "stolen_us": 0, "unit": "cycles"}
+
+
+def differ(**pairs):
+    """What is not as it should be: name=(got, wanted)."""
+    return [f"{name}: {got!r}, not {wanted!r}" for name, (got, wanted) in pairs.items() if got != wanted]
+
+
+def measured(name, values, **keys):
+    """The BENCH and the HIST line of these values."""
+    item, counts = KEYS | {"name": name} | keys, {}
+    for value in values:
+        counts[hist.bucket_of(value)] = counts.get(hist.bucket_of(value), 0) + 1
+    item |= {"n": len(values), "min": min(values), "max": max(values)}
+    return (item | {"median": sorted(values)[len(values) // 2]},
+            item | {"bits": 6, "buckets": sorted([index, n] for index, n in counts.items())})
+
+
+def data_of(*lines, header=None, verdicts=(), trace=()):
+    run = results.Run("test", header or {"cpus": 2})
+    for bench, histogram in lines:
+        run.bench.append(bench)
+        run.hist.append(histogram)
+    run.verdicts, run.trace = list(verdicts), list(trace)
+    return Data([run])
+
+
+def verdict(policy, flush, claimed, found):
+    return {"table_free": policy, "tlb_flush": flush, "claimed": claimed, "found": found}
+
+
+@suite.test
+def numbers_as_words():
+    return differ(small=(words.count(4021), "4,021"), large=(words.count(16_700_000), "16.7 M"), tick=(words.tick(10_000), "10 k"),
+                  no=(words.count(None), "–"), ns=(words.time(950), "950 ns"), us=(words.time(45_670), "45.7 µs"),
+                  ms=(words.time(300e6), "300 ms"), carry=(words.time(99_600), "100 µs"), page=(words.value(1, "pages"), "1 page"),
+                  three=(words.listed(["a", "b", "c"]), "a, b and c"), one=(words.listed(["a"]), "a"))
+
+
+@suite.test
+def ranking_says_noise_where_there_is_only_noise():
+    return differ(noise=(words.ranking({"a": 100, "b": 105}, "cycles"), "100 cycles (a) to 105 cycles (b), which is within noise"),
+                  more=(words.ranking({"a": 100, "b": 300}, "cycles"), "100 cycles (a) to 300 cycles (b), 3.00 times as much"),
+                  one=(words.ranking({"a": 7}, "cycles"), "7 cycles under a, the only one measured"))
+
+
+@suite.test
+def the_sentence_on_safety_names_each_pair():
+    right = [verdict("rcu", f, "safe", "clean") for f in ("ipi", "pv")] + [
+        verdict("ipi", "ipi", "safe", "clean"), verdict("ipi", "pv", "unsafe", "violated")]
+    said = matrix_table.sentence(data_of(verdicts=right))
+    wrong = matrix_table.sentence(data_of(verdicts=right + [verdict("rcu", "ipi", "safe", "violated")]))
+    return differ(right=(said, "Safe, and found clean, with every flush back-end: rcu; with the ipi back-end only: ipi. "
+                               "Unsafe, and caught freeing tables under walkers, with the pv back-end only: ipi."),
+                  contradiction=("Found otherwise than claimed with the ipi back-end only: rcu." in wrong, True),
+                  unclear=(matrix_table.sentence(data_of(verdicts=[verdict("rcu", "pv", "safe", "inconclusive")])),
+                           "Inconclusive with every flush back-end: rcu."))
+
+
+@suite.test
+def the_page_is_about_as_many_cpus_as_the_host_has():
+    lines = [measured("unmap_page", [5], cpus=n) for n in (1, 2, 4)] + [measured("scale_walk", [5], cpus=8)]
+    return differ(known=(data_of(*lines, header={"host_cpus": 3}).cpus, 2), unknown=(data_of(*lines).cpus, 2),
+                  large=(data_of(*lines, header={"host_cpus": 16}).cpus, 4), only=(data_of(lines[0]).cpus, 1))
+
+
+@suite.test
+def distributions_say_their_medians():
+    said = cdf.by_policy(data_of(measured("unmap_page", [100] * 500 + [120] * 499), measured(
+        "unmap_page", [50] * 999, table_free="hazard"))).sentence
+    return differ(median=("the median is 50 cycles (hazard) to 100 cycles (rcu), 2.00 times as much" in said, True),
+                  tail=("99 % are done within 120 under the slowest (rcu)" in said, True))
+
+
+@suite.test
+def gaps_are_counted_per_second():
+    bench, histogram = measured("bystander", [10, 10, 20, 100], unit="ns")
+    noise = bystander.Noise(data_of((bench | {"gaps_per_sec": 400}, histogram)))
+    x, y = bystander.exceedance(noise.gaps["rcu", "ipi"], 400)
+    return differ(lengths=(list(x), [10, 20, 100]), rates=(list(y), [400, 200, 100]))
+
+
+@suite.test
+def who_waits_for_a_theft_is_told_apart():
+    lines = [measured("unmap_stolen", [wait], table_free=policy, tlb_flush="pv", unit="ns", stolen_us=100_000)
+             for policy, wait in (("rcu", 20_000), ("targeted", 99_000_000))]
+    said = stolen.section(data_of(*lines)).sentence
+    return differ(said=("under pv targeted waits and rcu does not" in said, True),
+                  gap=("the runs here say nothing of pages_held" in said, True))
+
+
+@suite.test
+def scaling_is_relative_to_one_cpu():
+    lines = [(bench | {"ops_per_sec": rate}, h) for n, rate in ((1, 1000), (2, 1500))
+             for bench, h in [measured("scale_shared", [5], others=n - 1)]]
+    data = data_of(*lines, header={"host_cpus": 2})
+    return differ(points=(scaling.Lines(data, "scale_shared").relative("rcu"), [(1, 1.0), (2, 1.5)]),
+                  said=("unmaps of all in one space 1.50 × (rcu)" in scaling.section(data).sentence, True))
+
+
+@suite.test
+def events_become_spans():
+    def event(name, ph, ns, cpu=0):
+        return {"scene": "unmap", "table_free": "rcu", "tlb_flush": "ipi", "cpu": cpu, "ns": ns, "event": name, "ph": ph, "arg": 0}
+
+    trace = [event("unmap", "B", 0), event("flush", "B", 10), event("flush", "E", 30), event("unmap", "E", 50),
+             event("walk", "E", 5, 1), event("walk", "B", 40, 1), event("table_freed", "i", 90)]
+    scene, = timeline.scenes(data_of(trace=trace))
+    spans = sorted((s.event, s.cpu, s.start, s.end, s.depth) for s in scene.spans)
+    return differ(spans=(spans, [("flush", 0, 10, 30, 1), ("unmap", 0, 0, 50, 0), ("walk", 1, 0, 5, 0), ("walk", 1, 40, 90, 0)]),
+                  instants=(scene.instants, [("table_freed", 0, 90)]),
+                  said=("it took 50 ns (rcu); its last table was free after 90 ns (rcu)" in timeline.say([scene]), True))
+
+
+@suite.test
+def changes_are_told_from_noise():
+    values = [1000 + i % 7 for i in range(2000)]
+    old = data_of(measured("walk", values), measured("walk", values, table_free="ipi"))
+    new = data_of(measured("walk", [v * 3 // 2 for v in values]), measured("walk", [v + 3 for v in values], table_free="ipi"))
+    found = {c.label: c.beyond for c in changes.compare(new, old)}
+    return differ(found=(found, {"walk rcu+ipi": True, "walk ipi+ipi": False}),
+                  same=([c.beyond for c in changes.compare(old, old)], [False, False]))
+
+
+@suite.test
+def inlined_pictures_share_no_id():
+    section = cdf.by_policy(data_of(measured("unmap_page", list(range(100, 200)))))
+    texts = [svg.inline(svg.text_of(section.draw(False)), name, "x") for name in ("a", "b")]
+    ids = [re.findall(r'\bid="([^"]+)"', text) for text in texts]
+    refs = [set(re.findall(r'href="#([^"]+)"|url\(#([^)]+)\)', text)) for text in texts]
+    lost = [ref for some, known in zip(refs, ids) for pair in some for ref in pair if ref and ref not in known]
+    return differ(shared=(set(ids[0]) & set(ids[1]), set()), lost=(lost, []), colours=(re.findall("#[0-9a-f]{6}", texts[0]), []),
+                  drawn=('class="data"' in texts[0] and "<text" in texts[0], True))
+
+
+if __name__ == "__main__":
+    sys.exit(selftest.main(suite))

@@ -1,0 +1,124 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Tests of targets.py: figures with known answers."""
+import math
+import statistics
+import sys
+
+import results
+import selftest
+import targets
+from check_stats import histogram
+
+suite = selftest.Suite("targets")
+NORMAL = statistics.NormalDist()
+KEYS = {"v": 1, "build": "release", "table_free": "-", "tlb_flush": "ipi", "cpus": 2, "others": 0,
+        "walkers": 0, "pages": 1, "remote": 0, "stolen_us": 0, "unit": "cycles", "n": 20_000}
+FIGURES = [
+    {"name": "call_empty", "median": 1000}, {"name": "loads4", "median": 100},
+    {"name": "grace_period", "median": 18_000, "tick": 10_000},
+    *({"table_free": policy} | more for policy in ("rcu", "rcu-sync", "hazard", "immediate") for more in (
+        {"name": "unmap_page", "median": 2000}, {"name": "unmap_page", "others": 1, "median": 3600},
+        {"name": "unmap_512", "median": 90_000}, {"name": "walk", "median": 300},
+        {"name": "map_touch_unmap", "median": 9000, "ops_per_sec": 1000})),
+]
+
+
+def distribution(median, spread, n):
+    """Log-normal: a thousand of its quantiles, each so often that they are n, or a few less."""
+    made_once = histogram([int(median * math.exp(spread * NORMAL.inv_cdf((i + 0.5) / 1000))) for i in range(1000)])
+    times = n // 1000
+    return made_once | {"n": 1000 * times, "buckets": [[i, count * times] for i, count in made_once["buckets"]]}
+
+
+def made(figures=(), spread=0.0, **header):
+    """A boot with FIGURES, those in `figures` instead of theirs; with `spread`, distributions too."""
+    run = results.Run("x", {"cpus": 2, "hypervisor": "tcg"} | header)
+    same = ("name", "table_free", "others")
+    for item in (KEYS | item for item in FIGURES):
+        item |= next((f for f in figures if all((KEYS | f)[key] == item[key] for key in same)), {})
+        run.bench.append(item)
+        if spread:
+            run.hist.append(item | distribution(item["median"], spread, item["n"]))
+    return run
+
+
+def verdicts(*runs):
+    return {target.name: target.verdict() for target in targets.judge(runs)}
+
+
+@suite.test
+def each_target_can_be_met_and_missed():
+    """Met: the figures above. Missed: one of them worse."""
+    cases = [
+        ("unmap_with_one/rcu", {"name": "unmap_page", "others": 1, "median": 3800, "table_free": "rcu"}),
+        ("unmap_alone/rcu", {"name": "unmap_page", "median": 3001, "table_free": "rcu"}),
+        ("map_touch_unmap/hazard", {"name": "map_touch_unmap", "median": 10_001, "table_free": "hazard"}),
+        ("unmap_512/rcu", {"name": "unmap_512", "median": 100_001, "table_free": "rcu"}),
+        ("walk/rcu", {"name": "walk", "median": 351, "table_free": "rcu"}),
+        ("rcu_unmap/0", {"name": "unmap_page", "median": 2100, "table_free": "rcu"}),
+        ("rcu_rate", {"name": "map_touch_unmap", "ops_per_sec": 899, "table_free": "rcu"}),
+        ("grace_period/0", {"name": "grace_period", "median": 20_001}),
+    ]
+    good = verdicts(made(spread=0.05))
+    wrong = [f"{name} is {good.get(name)} where it is within" for name, _ in cases if good.get(name) != "met"]
+    for name, worse in cases:
+        bad = verdicts(made([worse], spread=0.05))
+        wrong += [] if bad[name] == "MISSED" else [f"{name} is {bad[name]} with {worse}"]
+    return wrong
+
+
+@suite.test
+def open_walks_are_asked_for_more():
+    found = verdicts(made())
+    want = {"walk/rcu": "met", "walk/rcu-sync": "MISSED", "walk/hazard": "reported", "walk/immediate": "reported"}
+    return [f"{name}: {found[name]}" for name in want if found[name] != want[name]]
+
+
+@suite.test
+def control_is_asked_for_nothing():
+    found = verdicts(made([{"name": "unmap_page", "median": 99_999, "table_free": "immediate"}]))
+    return [f"{n}: {v}" for n, v in found.items() if n.endswith("/immediate") and v != "reported"]
+
+
+@suite.test
+def upper_bound_counts_for_rcu():
+    """1.02 times is within 1.03; but not where the samples cannot tell it from 1.05, or are too few, or not sent."""
+    two_more = {"name": "unmap_page", "median": 2040, "table_free": "rcu"}
+    few = [two_more | {"n": 9999}]
+    runs = made([two_more], 0.05), made([two_more], 0.9), made(few, 0.05), made([two_more])
+    found = [verdicts(run)["rcu_unmap/0"] for run in runs]
+    return [] if found == ["met", "MISSED", "not judged", "not judged"] else [str(found)]
+
+
+@suite.test
+def what_is_missing_is_said():
+    run = made()
+    run.bench = [b for b in run.bench if b["table_free"] != "immediate" and b["name"] != "loads4"]
+    found = verdicts(run)
+    wanted = "walk", "rcu_unmap", "rcu_rate"
+    return [f"{name}: {found.get(name)}" for name in wanted if found.get(name) != "not measured"]
+
+
+@suite.test
+def machines_are_kept_apart():
+    """By CPUs and hypervisor; the boot with most samples counts; and the checking build says nothing of speed."""
+    few = made([{"name": "walk", "median": 1, "table_free": "rcu", "n": 5}])
+    odd = [{"name": "loads4", "median": 1}]
+    four, kvm, check = made(), made(odd, hypervisor="kvm"), made(odd)
+    four.bench = [b | {"cpus": 4, "median": 10 * b["median"]} for b in four.bench]
+    check.bench = [b | {"build": "check", "n": 10**6} for b in check.bench]
+    judged = targets.judge([four, few, made(), kvm, check])
+    found = [(t.hypervisor, t.cpus, t.value) for t in judged if t.name == "walk/rcu"]
+    return [] if found == [("kvm", 2, 300), ("tcg", 2, 3), ("tcg", 4, 3)] else [str(found)]
+
+
+@suite.test
+def intervals_hold_their_values():
+    return [f"{t.name}: {t.low} {t.value} {t.high}" for t in targets.judge([made(spread=0.3)])
+            if t.low is not None and not 0.98 * t.low <= t.value <= 1.02 * t.high] + (
+        [] if sum(t.low is not None for t in targets.judge([made(spread=0.3)])) > 15 else ["few have an interval"])
+
+
+if __name__ == "__main__":
+    sys.exit(selftest.main(suite))

@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: MIT
+"""What has changed since an earlier run, and whether by more than noise."""
+import dataclasses
+from html import escape
+
+import stats
+from pictures import style, words
+from pictures.section import Section
+
+NAME, TITLE = "changes", "Changed since the base"
+SHOWN = 24  # in the picture
+
+
+@dataclasses.dataclass
+class Change:
+    label: str
+    old: float
+    new: float
+    unit: str
+    ratio: float
+    low: float = None   # of the confidence interval; None: a file has no histogram
+    high: float = None
+    beyond: bool = False
+
+
+def label_of(item):
+    """A case in words: its name, the pair, and what else tells it from others."""
+    pair = [item[k] for k in ("table_free", "tlb_flush") if item.get(k) not in (None, "", "-")]
+    more = [words.plural(item[k], text) for k, text in (("others", "other CPU"), ("walkers", "walker")) if item.get(k)]
+    if item.get("stolen_us"):
+        more = [f"{words.time(item['stolen_us'] * 1000)} stolen"]  # their company is always the same
+    if item["name"] == "unmap_kept":
+        more.append(words.plural(item["pages"], "page"))
+    return ", ".join([" ".join(filter(None, (item["name"], "+".join(pair)))), *more])
+
+
+def interval(change):
+    return f"{change.low:.3g} to {change.high:.3g}"
+
+
+def compare(data, base):
+    """The cases that both have, at all numbers of CPUs, the most changed first."""
+    found = []
+    for key in data.bench:
+        if key not in base.bench:
+            continue
+        new, old = data.middle(data.bench[key]), base.middle(base.bench[key])
+        if not new.get("median") or not old.get("median"):
+            continue
+        name = label_of(new) + (f", {new['cpus']} CPUs" if len(data.cpu_counts()) > 1 else "")
+        change = Change(name, old["median"], new["median"], new.get("unit") or "cycles", new["median"] / old["median"])
+        if key in data.hist and key in base.hist and (seen := stats.changed(data.hist[key], base.hist[key])):
+            change = dataclasses.replace(change, ratio=seen.ratio, low=seen.low, high=seen.high,
+                                         beyond=seen.beyond_noise)
+        found.append(change)
+    return sorted(found, key=lambda c: (not c.beyond, c.low is None, -max(c.ratio, 1 / c.ratio), c.label))
+
+
+def draw(narrow, shown):
+    left = 20 if narrow else min(400, 20 + 7 * max(len(c.label) for c in shown))
+    legend = [(style.lines.Line2D([], [], color=style.RED, marker="o", linestyle="-"), "beyond noise"),
+              (style.lines.Line2D([], [], color=style.MUTED, marker="o", markerfacecolor=style.PAPER), "not")]
+    panels = style.Panels(narrow, [""], (1, 1), (38 if narrow else 24) * len(shown) + 10, legend, left=left)
+    axes = panels.axes[0]
+    low = min(c.low if c.low else c.ratio for c in shown)
+    high = max(c.high if c.high else c.ratio for c in shown)
+    axes.set_xscale("log")
+    axes.set_xlim(min(low, 1 / 1.2) / 1.05, max(high, 1.2) * 1.05)
+    axes.axvspan(1 / (1 + stats.NOISE), 1 + stats.NOISE, color=style.GRID, alpha=0.5, linewidth=0)
+    for y, c in enumerate(shown):
+        color = style.RED if c.beyond else style.MUTED
+        if c.low is not None:
+            style.data(axes.plot([c.low, c.high], [y, y], color=color, linewidth=2)[0])
+        inside = color if c.beyond else style.PAPER
+        style.data(axes.plot([c.ratio], [y], marker="o", color=color, markerfacecolor=inside)[0])
+        if narrow:
+            axes.text(0, y - 0.3, c.label, transform=axes.get_yaxis_transform(), fontsize=11, va="center")
+    axes.set_yticks([] if narrow else range(len(shown)), [] if narrow else [c.label for c in shown])
+    axes.set_ylim(len(shown) - 0.5, -0.7)
+    axes.grid(axis="y", visible=False)
+    style.readable_log(axes.xaxis, lambda v: f"{v:g}×")
+    axes.set_xlabel("median now / median then (log scale)")
+    return panels.figure
+
+
+def table(changes):
+    cells = [(words.value(c.old, c.unit), words.value(c.new, c.unit), words.times(c.ratio), interval(c))
+             for c in changes]
+    rows = "".join(f'<tr><th scope="row">{escape(c.label)}</th>'
+                   + "".join(f'<td class="number">{text}</td>' for text in row) + "</tr>" for c, row in zip(changes, cells))
+    head = "".join(f'<th class="number">{text}</th>' for text in ("then", "now", "ratio", "95 % interval"))
+    return ("<details><summary>All that changed beyond noise, in figures</summary>"
+            f'<table class="changes"><thead><tr><th>case</th>{head}</tr></thead><tbody>{rows}</tbody></table></details>')
+
+
+def say(changes, beyond):
+    said = f"Of {words.plural(len(changes), 'case')} that both have"
+    if blind := sum(c.low is None for c in changes):
+        said += f" ({blind} of them without histograms, so without an interval)"
+    if not beyond:
+        return f"{said}, none has changed beyond noise ({stats.NOISE:.0%} and the 95 % interval of the bootstrap)."
+    slower, faster = [c for c in beyond if c.ratio > 1], [c for c in beyond if c.ratio < 1]
+    said += f", {len(beyond)} {'have' if len(beyond) > 1 else 'has'} changed beyond noise"
+    for what, some in (("larger", slower), ("smaller", faster)):
+        if some:
+            said += (f"; {len(some)} {'are' if len(some) > 1 else 'is'} {what}, {some[0].label} by most: "
+                     f"{words.value(some[0].old, some[0].unit)} became {words.value(some[0].new, some[0].unit)} "
+                     f"({words.times(some[0].ratio)}, {interval(some[0])})")
+    return said + "."
+
+
+def section(data, base):
+    changes = compare(data, base)
+    if not changes:
+        return Section(NAME, TITLE, gap="Not drawn: these runs and the base have no case in common (the same benchmark, "
+                       "pair, number of CPUs and build).")
+    beyond = [c for c in changes if c.beyond]
+    shown = changes[:SHOWN]
+    note = (f"Grey ground: ±{stats.NOISE:.0%}, which is what two boots of one kernel may differ by. Lines: 95 % intervals of "
+            "the ratio, by bootstrap.")
+    if len(shown) < len(changes):
+        note += f" The {len(shown)} largest changes of {len(changes)}."
+    return Section(NAME, TITLE, say(changes, beyond), draw=lambda narrow: draw(narrow, shown), note=note,
+                   table=table(beyond) if beyond else "")

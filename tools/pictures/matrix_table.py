@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: MIT
+"""The first thing on the page: which policy is safe with which flush back-end, and what each costs."""
+from html import escape
+
+from pictures import words
+
+# Words, a sign, and a class for the colour: none of them alone.
+SIGNS = {("safe", "clean"): ("✓", "safe", "clean", "good"), ("unsafe", "violated"): ("✗", "unsafe", "violated", "bad")}
+
+
+def sign(data, policy, flush):
+    """(sign, claim, what was found, class) of a pair."""
+    verdict = data.verdicts.get((policy, flush))
+    if not verdict:
+        return "–", "not judged", "", "open"
+    claimed, found = verdict["claimed"], verdict["found"]
+    if found == "inconclusive":
+        return "?", claimed, "inconclusive", "open"
+    return SIGNS.get((claimed, found), ("‼", claimed, f"but {found}", "wrong"))
+
+
+class Costs:
+    """What a pair costs, each figure as (number, text), None where it was not measured."""
+
+    def __init__(self, data):
+        self.data = data
+        self.most = data.most_others("unmap_page")
+        self.longest = max((i["stolen_us"] for i in data.select("unmap_stolen")), default=0)
+        self.whole = bool(data.select("unmap_longest", stolen_us=self.longest))  # else only the first unmap is timed
+
+    def columns(self):
+        yield "alone", "unmap of a page with its tables, nobody else in the space: cycles, median"
+        if self.most:
+            yield "shared", f"the same with {words.plural(self.most, 'other CPU')} in the space"
+        yield "held", "the most table pages that wait to be freed while one CPU unmaps as fast as it can, median"
+        if self.longest:
+            which = "the longest unmap, in the median," if self.whole else "the longest that the first unmap took"
+            yield "worst", f"{which} while another CPU was robbed of its processor for {words.time(1000 * self.longest)}"
+
+    def of(self, policy, flush):
+        pair = {"table_free": policy, "tlb_flush": flush}
+        stolen = self.data.one("unmap_longest" if self.whole else "unmap_stolen", stolen_us=self.longest, **pair)
+        held = self.data.select("pages_held", stolen_us=0, **pair)
+        found = {"alone": self.data.median("unmap_page", others=0, **pair),
+                 "shared": self.data.median("unmap_page", others=self.most, **pair),
+                 "held": min(held, key=lambda i: i.get("others") or 0)["median"] if held else None,
+                 "worst": stolen["median" if self.whole else "max"] if stolen and self.longest else None}
+        return {name: (words.time if name == "worst" else words.count)(found[name]) for name, _ in self.columns()}
+
+
+def heads(data, before=""):
+    return "".join(f'<th scope="col">{before}{escape(flush)}</th>' for flush in data.backends)
+
+
+def verdict_html(data, policy, flush):
+    mark, claim, found, kind = sign(data, policy, flush)
+    return (f'<span class="verdict {kind}"><span class="mark">{mark}</span> {escape(claim)}'
+            + (f'<span class="found">, {escape(found)}</span>' if found else "") + "</span>")
+
+
+def walk_cost(data, policy):
+    return words.count(data.median("walk", table_free=policy, walkers=0, remote=0))
+
+
+def combined(data, costs):
+    """For a wide screen: all in one table."""
+    rows = []
+    for policy in data.policies:
+        cells = []
+        for flush in data.backends:
+            figures = costs.of(policy, flush)
+            text = " ".join(f'<span class="figure"><i>{name}</i> {value}</span>' for name, value in figures.items())
+            if all(value == "–" for value in figures.values()):
+                text = '<span class="figure"><i>not timed</i></span>'
+            cells.append(f"<td>{verdict_html(data, policy, flush)}<span class=figures>{text}</span></td>")
+        rows.append(f'<tr><th scope="row">{escape(policy)}</th><td class="number">{walk_cost(data, policy)}</td>'
+                    + "".join(cells) + "</tr>")
+    return ('<table class="matrix on-wide"><thead><tr><th scope="col">policy</th><th scope="col" class="number">walk</th>'
+            f"{heads(data, 'flush by ')}</tr></thead><tbody>{''.join(rows)}</tbody></table>")
+
+
+def verdicts_only(data):
+    """For a phone: the verdicts, then the costs by back-end."""
+    rows = [f'<tr><th scope="row">{escape(policy)}</th>'
+            + "".join(f"<td>{verdict_html(data, policy, flush)}</td>" for flush in data.backends) + "</tr>"
+            for policy in data.policies]
+    return (f'<table class="matrix on-narrow"><thead><tr><th scope="col">policy</th>{heads(data)}</tr></thead>'
+            f"<tbody>{''.join(rows)}</tbody></table>")
+
+
+def costs_of_backend(data, costs, flush):
+    names = [name for name, _ in costs.columns()]
+    rows = []
+    for policy in data.policies:
+        figures = costs.of(policy, flush)
+        if any(value != "–" for value in figures.values()):
+            cells = "".join(f'<td class="number">{figures[name]}</td>' for name in names)
+            rows.append(f'<tr><th scope="row">{escape(policy)}</th><td class="number">{walk_cost(data, policy)}</td>{cells}'
+                        "</tr>")
+    if not rows:
+        return ""
+    head = "".join(f'<th scope="col" class="number">{name}</th>' for name in ["walk"] + names)
+    return (f'<table class="costs on-narrow"><caption>Costs, flush by {escape(flush)}</caption><thead><tr>'
+            f'<th scope="col">policy</th>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table>')
+
+
+def key(costs):
+    """What the short words in the cells stand for."""
+    items = "".join(f"<li><b>{name}</b> {escape(text)}</li>" for name, text in
+                    [("walk", "a lockless walk of one page, its put excluded: cycles, median"), *costs.columns()])
+    return f'<ul class="key">{items}</ul>'
+
+
+def tables(data, costs):
+    return combined(data, costs), "".join(costs_of_backend(data, costs, flush) for flush in data.backends)
+
+
+def html(data):
+    costs = Costs(data)
+    wide, narrow = tables(data, costs)
+    parts = [wide, verdicts_only(data), narrow, key(costs)]
+    for cpus in data.cpu_counts("unmap_page"):
+        if cpus != data.cpus:
+            costs = Costs(data.at(cpus))
+            parts.append(f"<details><summary>The same with {words.plural(cpus, 'CPU')}</summary>"
+                         f"{''.join(tables(costs.data, costs))}{key(costs)}</details>")
+    return "".join(parts)
+
+
+def phrase(pairs, data, what):
+    """Which policies these pairs are, as a sentence: with every back-end, then with some."""
+    whole = [p for p in data.policies if all((p, f) in pairs for f in data.backends)]
+    some = {p: [f for f in data.backends if (p, f) in pairs] for p in data.policies if p not in whole}
+    parts = [f"with every flush back-end: {words.listed(whole)}"] if whole else []
+    parts += [f"with the {words.listed(flushes)} back-end{'s' if len(flushes) > 1 else ''} only: {policy}"
+              for policy, flushes in some.items() if flushes]
+    return f"{what} {'; '.join(parts)}." if parts else ""
+
+
+def sentence(data):
+    """Who is safe."""
+    if not data.verdicts:
+        return ("No run here has judged safety: the times below come without verdicts (these come from the checking "
+                "build: make run).")
+    pairs = {kind: [pair for pair in data.verdicts if sign(data, *pair)[3] == kind]
+             for kind in ("good", "bad", "open", "wrong")}
+    return " ".join(filter(None, (
+        phrase(pairs["good"], data, "Safe, and found clean,"),
+        phrase(pairs["bad"], data, "Unsafe, and caught freeing tables under walkers,"),
+        phrase(pairs["open"], data, "Inconclusive"),
+        phrase(pairs["wrong"], data, "Found otherwise than claimed"))))

@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: MIT
+"""What a QEMU that has not ended in time is doing, asked before it is killed: its threads, by /proc, and its CPUs, by its
+monitor. A monitor that does not answer is a finding, too: then it is QEMU's main loop that is stuck."""
+import bisect
+import glob
+import os
+import re
+import socket
+import time
+
+import ksyms
+
+TALK_SECONDS = 3  # for an answer of the monitor
+QUIET_SECONDS = 0.3  # a monitor that says nothing for so long has said all
+SAMPLE_SECONDS = 1  # over which a thread's use of the processor is measured, and between two looks at the registers
+LOOKS = 2
+MOST_CPUS = 8  # whose local APICs are shown
+PROMPT = b"(qemu) "
+CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\r")
+REGISTERS = re.compile(r"CPU#\d+|\b[RE]?(?:IP|SP|FL|AX|CX|DX|DI|SI) *=[0-9a-f]+|\b(?:CR0|CR3|EFER)=[0-9a-f]+|\bHLT=\d")
+LAPIC = re.compile(r"^(LVTT|Timer|ICR2?|ISR|IRR|APR)\b")
+ADDRESS = re.compile(r"\bRIP=([0-9a-f]{16})")
+
+
+# --- The threads of the process
+
+def read(path):
+    try:
+        with open(path, encoding="utf-8", errors="replace") as f:
+            return f.read().strip()
+    except OSError:
+        return ""
+
+
+def state_and_seconds(task):
+    """The letter of the thread's state, and the seconds of a processor that it has had."""
+    fields = read(f"{task}/stat").rpartition(") ")[2].split()
+    if len(fields) < 13:
+        return "gone", 0.0
+    return fields[0], (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def threads(pid):
+    tasks = sorted(glob.glob(f"/proc/{pid}/task/*"), key=lambda task: int(os.path.basename(task)))
+    before = {task: state_and_seconds(task)[1] for task in tasks}
+    time.sleep(SAMPLE_SECONDS)
+    for task in tasks:
+        state, seconds = state_and_seconds(task)
+        share = 100 * (seconds - before[task]) / SAMPLE_SECONDS
+        yield (f"thread {os.path.basename(task)} {read(f'{task}/comm')}: {state}, {share:.0f} % of a processor, {seconds:.1f} s "
+               f"in all, waits in {read(f'{task}/wchan') or '?'}")
+
+
+# --- The monitor
+
+class Mute(Exception):
+    """The monitor does not answer."""
+
+
+class Monitor:
+    """QEMU's human monitor, at a socket."""
+
+    def __init__(self, path):
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.settimeout(TALK_SECONDS)
+        try:
+            self.socket.connect(path)
+            self.socket.sendall(b"\n")  # one on a serial line has greeted nobody
+        except OSError as error:
+            raise Mute(f"the monitor cannot be reached: {error}") from None
+        self.receive(lambda got: False, QUIET_SECONDS)
+
+    def receive(self, enough, seconds):
+        got = b""
+        self.socket.settimeout(seconds)
+        try:
+            while not enough(got) and (some := self.socket.recv(65536)):
+                got += some
+        except TimeoutError:
+            pass
+        return got
+
+    def ask(self, command):
+        """The lines of the answer, without the echo of the command."""
+        try:
+            self.socket.sendall(command.encode() + b"\n")
+            got = self.receive(lambda got: got.endswith(PROMPT), TALK_SECONDS)
+        except OSError as error:
+            raise Mute(f"the monitor is gone: {error}") from None
+        if not got.endswith(PROMPT):
+            raise Mute(f"the monitor has not answered {command} in {TALK_SECONDS} s")
+        return CONTROL.sub("", got.removesuffix(PROMPT).decode("utf-8", "replace")).splitlines()[1:]
+
+
+# --- What is asked
+
+class Symbols:
+    """Of the kernel: where an address is. Without them, or elsewhere: nowhere."""
+
+    def __init__(self, elf):
+        self.functions = ksyms.functions("nm", elf)[1] if os.path.exists(elf) else []
+        self.starts = [start for start, _ in self.functions]
+
+    def name(self, address):
+        at = bisect.bisect_right(self.starts, address) - 1
+        if at < 0 or at == len(self.starts) - 1:
+            return ""
+        return f" {self.functions[at][1]}+{address - self.starts[at]:#x}"
+
+
+def registers(lines, symbols):
+    """A line for each CPU: only what says where it is."""
+    cpus = []
+    for line in lines:
+        if line.startswith("CPU#"):
+            cpus.append([])
+        if cpus:
+            cpus[-1] += REGISTERS.findall(line)
+    for cpu in cpus:
+        line = " ".join(word.replace(" ", "") for word in cpu)
+        match = ADDRESS.search(line)
+        yield line + (symbols.name(int(match[1], 16)) if match else "")
+
+
+def monitor(path, symbols):
+    """What the CPUs do, by the monitor at that socket."""
+    try:
+        talk = Monitor(path)
+        yield from talk.ask("info status")
+        for look in range(LOOKS):
+            time.sleep(SAMPLE_SECONDS if look else 0)
+            seen = list(registers(talk.ask("info registers -a"), symbols))
+            yield from seen
+        for cpu in range(min(len(seen), MOST_CPUS)):
+            said = (line.strip() for line in talk.ask(f"info lapic {cpu}"))
+            yield f"lapic {cpu}: " + "; ".join(re.sub(r"\s+", " ", line) for line in said if LAPIC.match(line))
+    except Mute as error:
+        yield str(error)
+
+
+def evidence(pid, monitors, elf):
+    """Lines. monitors: {what it is the monitor of: socket}; elf: of the kernel, for names."""
+    symbols = Symbols(elf)
+    lines = [f"# stuck: {line}" for line in threads(pid)]
+    for whose, path in monitors.items():
+        lines += [f"# stuck: {whose}: {line.strip()}" for line in monitor(path, symbols)]
+    return lines

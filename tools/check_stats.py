@@ -137,6 +137,28 @@ def changes_are_told_from_noise():
 
 
 @suite.test
+def boots_that_differ_among_themselves_hide_a_change():
+    """1.3 times is beyond noise where four boots agree, but not where they are as far from each other."""
+    random = numpy.random.default_rng(10)
+    found = []
+    for moods in ((1, 1, 1, 1), (1, 1.5, 0.8, 1.2)):
+        old, new = ([histogram(random.lognormal(9, 0.3, 5000) * f * mood) for mood in moods] for f in (1, 1.3))
+        found.append(stats.changed(new, old).beyond_noise)
+    wrong = [] if found == [True, False] else [str(found)]
+    once = stats.changed(new[:1], old[:1])
+    return wrong + ([] if once == stats.changed(new[0], old[0]) else ["a list of one is not that one"])
+
+
+@suite.test
+def overcommitted_hosts_are_noisier():
+    for headers, want in (([{}, {"overcommitted": ""}], stats.NOISE),
+                          ([{}, {"overcommitted": "4 vCPUs on 2 host CPUs"}], stats.NOISE_OVERCOMMITTED)):
+        if stats.noise_of(headers) != want:
+            return [str(headers)]
+    return []
+
+
+@suite.test
 def histograms_can_be_put_together():
     random = numpy.random.default_rng(7)
     parts = [random.integers(0, 5000, 1000), random.integers(3000, 90_000, 3000)]

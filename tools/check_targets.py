@@ -92,6 +92,14 @@ def upper_bound_counts_for_rcu():
 
 
 @suite.test
+def few_samples_are_not_judged():
+    found = verdicts(made([{"name": "unmap_512", "median": 1, "table_free": "rcu", "n": 29},
+                           {"name": "unmap_page", "median": 2000, "table_free": "rcu", "n": 29}]))
+    names = "unmap_512/rcu", "unmap_alone/rcu", "unmap_with_one/rcu", "rcu_unmap/0"
+    return [f"{name}: {found[name]}" for name in names if found[name] != "not judged"]
+
+
+@suite.test
 def what_is_missing_is_said():
     run = made()
     run.bench = [b for b in run.bench if b["table_free"] != "immediate" and b["name"] != "loads4"]

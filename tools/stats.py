@@ -114,9 +114,21 @@ def ratio(a, b, p=50, level=LEVEL):
 
 
 # Two boots of the same kernel do not measure the same: memory lies elsewhere, the host does other things. No interval
-# from within one boot knows of that. NOISE is what the medians of one boot over those of another kept within; see
-# docs/report.md for how it was measured.
-NOISE = 0.10
+# from within one boot knows of that, so a change counts as beyond noise only from here on; docs/report.md says why so.
+NOISE, NOISE_OVERCOMMITTED = 0.10, 2.0
+
+
+def noise_of(headers):
+    """What is to be expected between boots on the hosts that these headers tell of."""
+    return NOISE_OVERCOMMITTED if any(header.get("overcommitted") for header in headers) else NOISE
+
+
+def side(hists, q, random):
+    """The q-quantile by several boots, which is the middle of theirs, and ROUNDS others that might have been found as
+    well: of boots drawn from these, each with samples drawn from its own."""
+    each = numpy.array([resampled(h, q, random) for h in hists])
+    drawn = numpy.take_along_axis(each, random.integers(0, len(each), each.shape), axis=0)
+    return float(numpy.median([percentile(h, 100 * q) for h in hists])), numpy.median(drawn, axis=0)
 
 
 @dataclasses.dataclass
@@ -125,9 +137,15 @@ class Change(Ratio):
 
 
 def changed(new, old, p=50, noise=NOISE):
-    """How much a percentile has changed from `old` to `new` (HIST lines, or lists of them): beyond noise if the whole
-    confidence interval is further from 1 than two boots of one kernel are from each other. None: not comparable."""
-    found = ratio(new, old, p)
-    if found is None:
+    """How much a percentile has changed from `old` to `new`: the HIST line of one boot, or a list of several boots'.
+    Beyond noise if the whole confidence interval is further from 1 than boots of one kernel are from each other. None:
+    not comparable."""
+    new, old = ([h for h in (of if isinstance(of, list) else [of]) if distribution(h).n] for of in (new, old))
+    if not new or not old:
         return None
-    return Change(found.ratio, found.low, found.high, found.low > 1 + noise or found.high < 1 / (1 + noise))
+    random = numpy.random.default_rng(SEED)
+    (top, over), (bottom, under) = side(new, p / 100, random), side(old, p / 100, random)
+    if not bottom or not under.all():
+        return None
+    low, high = interval_of(over / under)
+    return Change(top / bottom, low, high, low > 1 + noise or high < 1 / (1 + noise))

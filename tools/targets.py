@@ -18,6 +18,7 @@ UNMAP_LIMIT, ALONE_LIMIT, SUSTAINED_LIMIT, UNMAP_512_LIMIT = 1.25, 3000, 10_000,
 WALK_LIMITS = {"rcu-sync": 2.5, "rcu-page": 2.5, "ipi": 3.5, "rcu": 3.5}  # the others' walks are only reported
 RCU_LIMIT, RCU_RATE_LIMIT, RCU_SAMPLES = 1.03, 0.9, 10_000
 GRACE_LIMIT = 2  # ticks
+FEWEST = 30  # samples, below which a median is not judged
 
 
 @dataclasses.dataclass
@@ -75,7 +76,9 @@ class Figures:
         low, high = stats.combined(combine, hists) if all(h and h["n"] for h in hists) else (None, None)
         fewest = min((part["n"] for part in parts if part.get("n")), default=None)
         value = combine(*(part["median"] for part in parts))
-        return Target(name, what, unit, value=value, low=low, high=high, n=fewest, cpus=parts[0].get("cpus"), **more)
+        few = fewest is not None and fewest < FEWEST
+        return Target(name, what, unit, value=value, low=low, high=high, n=fewest,
+                      why=f"n = {fewest}: too few samples" if few else "", cpus=parts[0].get("cpus"), **more)
 
 
 def asked(policy, limit):
@@ -112,7 +115,7 @@ def rcu_against_control(f):
         rcu, control = (f.one("unmap_page", table_free=policy, others=others) for policy in ("rcu", CONTROL))
         found = f.target(f"rcu_unmap/{others}", f"unmap a page, {title}, under rcu / under {CONTROL}", "times",
                          lambda rcu, control: rcu / control, [rcu, control], limit=RCU_LIMIT, bound=True)
-        if found and (found.n or 0) < RCU_SAMPLES:
+        if found and FEWEST <= (found.n or 0) < RCU_SAMPLES:
             found.why = f"n = {found.n}, and {RCU_SAMPLES:,} samples are asked for: more seconds="
         elif found and found.high is None:
             found.why = "the log has no distributions"

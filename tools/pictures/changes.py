@@ -38,9 +38,13 @@ def interval(change):
     return f"{change.low:.3g} to {change.high:.3g}"
 
 
+def noise_between(data, base):
+    return stats.noise_of([run.header for run in data.runs + base.runs])
+
+
 def compare(data, base):
     """The cases that both have, at all numbers of CPUs, the most changed first."""
-    found = []
+    found, noise = [], noise_between(data, base)
     for key in data.bench:
         if key not in base.bench:
             continue
@@ -49,14 +53,15 @@ def compare(data, base):
             continue
         name = label_of(new) + (f", {new['cpus']} CPUs" if len(data.cpu_counts()) > 1 else "")
         change = Change(name, old["median"], new["median"], new.get("unit") or "cycles", new["median"] / old["median"])
-        if key in data.hist and key in base.hist and (seen := stats.changed(data.hist[key], base.hist[key])):
+        seen = stats.changed(data.hist.get(key, []), base.hist.get(key, []), noise=noise)
+        if seen:
             change = dataclasses.replace(change, ratio=seen.ratio, low=seen.low, high=seen.high,
                                          beyond=seen.beyond_noise)
         found.append(change)
     return sorted(found, key=lambda c: (not c.beyond, c.low is None, -max(c.ratio, 1 / c.ratio), c.label))
 
 
-def draw(narrow, shown):
+def draw(narrow, shown, noise):
     left = 20 if narrow else min(400, 20 + 7 * max(len(c.label) for c in shown))
     legend = [(style.lines.Line2D([], [], color=style.RED, marker="o", linestyle="-"), "beyond noise"),
               (style.lines.Line2D([], [], color=style.MUTED, marker="o", markerfacecolor=style.PAPER), "not")]
@@ -66,7 +71,7 @@ def draw(narrow, shown):
     high = max(c.high if c.high else c.ratio for c in shown)
     axes.set_xscale("log")
     axes.set_xlim(min(low, 1 / 1.2) / 1.05, max(high, 1.2) * 1.05)
-    axes.axvspan(1 / (1 + stats.NOISE), 1 + stats.NOISE, color=style.GRID, alpha=0.5, linewidth=0)
+    axes.axvspan(1 / (1 + noise), 1 + noise, color=style.GRID, alpha=0.5, linewidth=0)
     for y, c in enumerate(shown):
         color = style.RED if c.beyond else style.MUTED
         if c.low is not None:
@@ -93,12 +98,12 @@ def table(changes):
             f'<table class="changes"><thead><tr><th>case</th>{head}</tr></thead><tbody>{rows}</tbody></table></details>')
 
 
-def say(changes, beyond):
+def say(changes, beyond, noise):
     said = f"Of {words.plural(len(changes), 'case')} that both have"
     if blind := sum(c.low is None for c in changes):
         said += f" ({blind} of them without histograms, so without an interval)"
     if not beyond:
-        return f"{said}, none has changed beyond noise ({stats.NOISE:.0%} and the 95 % interval of the bootstrap)."
+        return f"{said}, none has changed beyond noise ({words.times(1 + noise)} and the 95 % interval of the bootstrap)."
     slower, faster = [c for c in beyond if c.ratio > 1], [c for c in beyond if c.ratio < 1]
     said += f", {len(beyond)} {'have' if len(beyond) > 1 else 'has'} changed beyond noise"
     for what, some in (("larger", slower), ("smaller", faster)):
@@ -116,9 +121,11 @@ def section(data, base):
                        "pair, number of CPUs and build).")
     beyond = [c for c in changes if c.beyond]
     shown = changes[:SHOWN]
-    note = (f"Grey ground: ±{stats.NOISE:.0%}, which is what two boots of one kernel may differ by. Lines: 95 % intervals of "
-            "the ratio, by bootstrap.")
+    noise = noise_between(data, base)
+    note = (f"Grey ground: up to {words.times(1 + noise)} more or less counts as noise between boots"
+            + (", as the host was overcommitted" if noise > stats.NOISE else "")
+            + ". Lines: 95 % intervals of the ratio, by bootstrap.")
     if len(shown) < len(changes):
         note += f" The {len(shown)} largest changes of {len(changes)}."
-    return Section(NAME, TITLE, say(changes, beyond), draw=lambda narrow: draw(narrow, shown), note=note,
+    return Section(NAME, TITLE, say(changes, beyond, noise), draw=lambda narrow: draw(narrow, shown, noise), note=note,
                    table=table(beyond) if beyond else "")

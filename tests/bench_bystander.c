@@ -32,7 +32,7 @@ struct unmapper {
 struct watched {		// beside a case of the same index
 	u64 ns, gaps;
 	u64 lost, host;		// cycles: with an interrupt, without one
-	u64 ipis, ticks, switches;
+	u64 ipis, ticks, switches, slices;
 };
 static struct bench_case *cases;
 static struct watched *watched;
@@ -194,6 +194,7 @@ static void watch(struct bench_case *c, const struct unmapper *u)
 	w->ipis += taken - ticked;
 	w->ticks += ticked;
 	w->switches += switched;
+	w->slices++;
 }
 
 enum bystander { IN_THE_SPACE, LAZY, ELSEWHERE };
@@ -260,6 +261,7 @@ static void report(struct bench_case *c)
 	bench_extra(c, "ticks", w->ticks);
 	bench_extra(c, "switches", w->switches);
 	bench_extra(c, "watched_us", w->ns / 1000);
+	bench_extra(c, "slices", w->slices);
 	bench_report(c);
 }
 

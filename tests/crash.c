@@ -3,6 +3,7 @@
 // with registers, a backtrace with function names of each CPU, and the failing status.
 #include "kernel/mode.h"
 #include "kernel/panic.h"
+#include "kernel/rcu.h"
 #include "kernel/thread.h"
 #include "mm/page.h"
 
@@ -30,6 +31,7 @@ static int crash(void)
 			return EXIT_INCONCLUSIVE;
 	while (READ_ONCE(computing) < nr_cpus - 1)
 		thread_yield();
+	synchronize_rcu();	// something that trace= shows
 	return (int)crash_here(page_to_virt(page_map) + 64 * level_size(PT_LEVELS - 1));	// far beyond any RAM
 }
 MODE(crash, crash);

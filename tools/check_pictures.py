@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Tests of what the report's pictures and sentences are made of, on small sets whose answers are known. Reported as KTAP;
-check_report.py looks at the page that comes out."""
+"""Tests of what the report's pictures and sentences are made of, on small sets whose answers are known. Reported as
+KTAP; check_report.py looks at the page that comes out."""
 import re
 import sys
 
@@ -12,8 +12,8 @@ from pictures import bystander, cdf, changes, matrix_table, scaling, stolen, svg
 from pictures.data import Data
 
 suite = selftest.Suite("pictures")
-KEYS = {"v": 1, "build": "release", "table_free": "rcu", "tlb_flush": "ipi", "cpus": 2, "others": 0, "walkers": 0, "pages": 1,
-        "remote": 0, "stolen_us": 0, "unit": "cycles"}
+KEYS = {"v": 1, "build": "release", "table_free": "rcu", "tlb_flush": "ipi", "cpus": 2, "others": 0, "walkers": 0,
+        "pages": 1, "remote": 0, "stolen_us": 0, "unit": "cycles"}
 
 
 def differ(**pairs):
@@ -46,16 +46,19 @@ def verdict(policy, flush, claimed, found):
 
 @suite.test
 def numbers_as_words():
-    return differ(small=(words.count(4021), "4,021"), large=(words.count(16_700_000), "16.7 M"), tick=(words.tick(10_000), "10 k"),
-                  no=(words.count(None), "–"), ns=(words.time(950), "950 ns"), us=(words.time(45_670), "45.7 µs"),
-                  ms=(words.time(300e6), "300 ms"), carry=(words.time(99_600), "100 µs"), page=(words.value(1, "pages"), "1 page"),
-                  three=(words.listed(["a", "b", "c"]), "a, b and c"), one=(words.listed(["a"]), "a"))
+    return differ(
+        small=(words.count(4021), "4,021"), large=(words.count(16_700_000), "16.7 M"), none=(words.count(None), "–"),
+        tick=(words.tick(10_000), "10 k"), ns=(words.time(950), "950 ns"), us=(words.time(45_670), "45.7 µs"),
+        ms=(words.time(300e6), "300 ms"), carry=(words.time(99_600), "100 µs"), page=(words.value(1, "pages"), "1 page"),
+        three=(words.listed(["a", "b", "c"]), "a, b and c"), one=(words.listed(["a"]), "a"))
 
 
 @suite.test
 def ranking_says_noise_where_there_is_only_noise():
-    return differ(noise=(words.ranking({"a": 100, "b": 105}, "cycles"), "100 cycles (a) to 105 cycles (b), which is within noise"),
-                  more=(words.ranking({"a": 100, "b": 300}, "cycles"), "100 cycles (a) to 300 cycles (b), 3.00 times as much"),
+    return differ(noise=(words.ranking({"a": 100, "b": 105}, "cycles"),
+                         "100 cycles (a) to 105 cycles (b), which is within noise"),
+                  more=(words.ranking({"a": 100, "b": 300}, "cycles"),
+                        "100 cycles (a) to 300 cycles (b), 3.00 times as much"),
                   one=(words.ranking({"a": 7}, "cycles"), "7 cycles under a, the only one measured"))
 
 
@@ -65,8 +68,8 @@ def the_sentence_on_safety_names_each_pair():
         verdict("ipi", "ipi", "safe", "clean"), verdict("ipi", "pv", "unsafe", "violated")]
     said = matrix_table.sentence(data_of(verdicts=right))
     wrong = matrix_table.sentence(data_of(verdicts=right + [verdict("rcu", "ipi", "safe", "violated")]))
-    return differ(right=(said, "Safe, and found clean, with every flush back-end: rcu; with the ipi back-end only: ipi. "
-                               "Unsafe, and caught freeing tables under walkers, with the pv back-end only: ipi."),
+    return differ(right=(said, "Safe, and found clean, with every flush back-end: rcu; with the ipi back-end only: "
+                               "ipi. Unsafe, and caught freeing tables under walkers, with the pv back-end only: ipi."),
                   contradiction=("Found otherwise than claimed with the ipi back-end only: rcu." in wrong, True),
                   unclear=(matrix_table.sentence(data_of(verdicts=[verdict("rcu", "pv", "safe", "inconclusive")])),
                            "Inconclusive with every flush back-end: rcu."))
@@ -116,22 +119,25 @@ def scaling_is_relative_to_one_cpu():
 @suite.test
 def events_become_spans():
     def event(name, ph, ns, cpu=0):
-        return {"scene": "unmap", "table_free": "rcu", "tlb_flush": "ipi", "cpu": cpu, "ns": ns, "event": name, "ph": ph, "arg": 0}
+        return {"scene": "unmap", "table_free": "rcu", "tlb_flush": "ipi", "cpu": cpu, "ns": ns, "event": name,
+                "ph": ph}
 
     trace = [event("unmap", "B", 0), event("flush", "B", 10), event("flush", "E", 30), event("unmap", "E", 50),
              event("walk", "E", 5, 1), event("walk", "B", 40, 1), event("table_freed", "i", 90)]
     scene, = timeline.scenes(data_of(trace=trace))
     spans = sorted((s.event, s.cpu, s.start, s.end, s.depth) for s in scene.spans)
-    return differ(spans=(spans, [("flush", 0, 10, 30, 1), ("unmap", 0, 0, 50, 0), ("walk", 1, 0, 5, 0), ("walk", 1, 40, 90, 0)]),
+    return differ(spans=(spans, [("flush", 0, 10, 30, 1), ("unmap", 0, 0, 50, 0), ("walk", 1, 0, 5, 0),
+                                 ("walk", 1, 40, 90, 0)]),
                   instants=(scene.instants, [("table_freed", 0, 90)]),
-                  said=("it took 50 ns (rcu); its last table was free after 90 ns (rcu)" in timeline.say([scene]), True))
+                  said=("took 50 ns (rcu); its last table was free after 90 ns (rcu)" in timeline.say([scene]), True))
 
 
 @suite.test
 def changes_are_told_from_noise():
     values = [1000 + i % 7 for i in range(2000)]
     old = data_of(measured("walk", values), measured("walk", values, table_free="ipi"))
-    new = data_of(measured("walk", [v * 3 // 2 for v in values]), measured("walk", [v + 3 for v in values], table_free="ipi"))
+    new = data_of(measured("walk", [v * 3 // 2 for v in values]),
+                  measured("walk", [v + 3 for v in values], table_free="ipi"))
     found = {c.label: c.beyond for c in changes.compare(new, old)}
     return differ(found=(found, {"walk rcu+ipi": True, "walk ipi+ipi": False}),
                   same=([c.beyond for c in changes.compare(old, old)], [False, False]))
@@ -144,7 +150,8 @@ def inlined_pictures_share_no_id():
     ids = [re.findall(r'\bid="([^"]+)"', text) for text in texts]
     refs = [set(re.findall(r'href="#([^"]+)"|url\(#([^)]+)\)', text)) for text in texts]
     lost = [ref for some, known in zip(refs, ids) for pair in some for ref in pair if ref and ref not in known]
-    return differ(shared=(set(ids[0]) & set(ids[1]), set()), lost=(lost, []), colours=(re.findall("#[0-9a-f]{6}", texts[0]), []),
+    return differ(shared=(set(ids[0]) & set(ids[1]), set()), lost=(lost, []),
+                  colours=(re.findall("#[0-9a-f]{6}", texts[0]), []),
                   drawn=('class="data"' in texts[0] and "<text" in texts[0], True))
 
 

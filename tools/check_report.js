@@ -38,7 +38,7 @@
 			    b.top < frame.top - 1 || b.bottom > frame.bottom + 1)
 				problems.push(`${name}: "${t.textContent}" reaches out of its picture`);
 			if (contrast(style.fill, paper) < 4.5)
-				problems.push(`${name}: "${t.textContent}" can hardly be seen, ${style.fill} on ${paper}`);
+				problems.push(`${name}: "${t.textContent}" is hardly seen, ${style.fill} on ${paper}`);
 			for (let j = 0; j < i; j++)
 				if (overlap(b, boxes[j]))
 					problems.push(`${name}: "${t.textContent}" lies on "${texts[j].textContent}"`);
@@ -99,6 +99,6 @@
 			problems.push(`${where(cell)}: "${cell.textContent}" is wider than its cell`);
 	const matrix = [...document.querySelectorAll("body > table.matrix")].filter(shown);
 	if (matrix.length !== 1 || matrix[0].getBoundingClientRect().bottom + scrolled.y > innerHeight)
-		problems.push(`the table of verdicts is not wholly on the first screen of ${innerWidth}x${innerHeight}`);
+		problems.push(`the table of verdicts is not wholly on the first screen, ${innerWidth}x${innerHeight}`);
 	return { problems, axes };
 })()

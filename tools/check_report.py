@@ -91,8 +91,8 @@ def comparison_with_a_base():
     page = pictures.build(slower(load()), load(), f"{FOLDER}/changed", pngs=False)
     with open(page, encoding="utf-8") as f:
         said = re.search(r'<section id="changes">.*?<figcaption><p>(.*?)</p>', f.read(), re.S)
-    wrong = [] if said and re.search(r"[1-9]\d* (have|has) changed beyond noise; [1-9]\d* (are|is) larger", said[1]) and \
-        "smaller" not in said[1] else [f"it says: {said and said[1]}"]
+    right = said and re.search(r"[1-9]\d* (have|has) changed beyond noise; [1-9]\d* (are|is) larger", said[1])
+    wrong = [] if right and "smaller" not in said[1] else [f"it says: {said and said[1]}"]
     for size in SIZES:
         wrong += problems_of(page, size, False, f"{FOLDER}/changed-{size}.png")
     return wrong
@@ -117,13 +117,14 @@ BREAKAGES = {
     "texts_overlap": (lambda t: in_first_plot(t, r'(<text [^>]*?)y="[\d.]+"', r'\1y="100"'), " lies on "),
     "text_outside": (lambda t: in_first_plot(t, r'(<text [^>]*?)x="[\d.]+"', r'\1x="-60"'), "reaches out of its"),
     "text_too_small": (lambda t: in_first_plot(t, r"font-size: 1\dpx", "font-size: 8px"), "8.0 px high"),
-    "text_unreadable": (lambda t: t.replace("--ink: #e4e6e8", "--ink: #1b1d1f"), "can hardly be seen"),
+    "text_unreadable": (lambda t: t.replace("--ink: #e4e6e8", "--ink: #1b1d1f"), "is hardly seen"),
     "too_wide": (lambda t: t.replace("</h1>", "</h1><div style='width:500px'>wide</div>"), "px wide, its window 390"),
     "foreign": (lambda t: t.replace("</h1>", "</h1><img alt='' src='http://127.0.0.1:9/x.png'>"), "asks for http://"),
     "no_sentence": (lambda t: re.sub(r"<figcaption><p>.*?</p>", "<figcaption><p></p>", t, count=1), "no good sentence"),
     "both_shown": (lambda t: t.replace(".wide, .on-wide { display: none; }", ""), "2 of its 2 pictures are shown"),
     "long_head": (lambda t: t.replace("</h1>", "</h1>" + "<p>more</p>" * 40), "not wholly on the first screen"),
-    "ids_twice": (lambda t: t.replace("<section ", "<p id=twice></p><p id=twice></p><section ", 1), "ids are not unique"),
+    "ids_twice": (lambda t: t.replace("<section ", "<p id=twice></p><p id=twice></p><section ", 1),
+                  "ids are not unique"),
 }
 
 

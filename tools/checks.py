@@ -327,7 +327,7 @@ def bystander_errors(bench):
         most = {"bystander": 0.1 * ops if flush == "lazy" else 1.1 * ops, "bystander_lazy": ops if flush == "nmi" else 0,
                 "bystander_elsewhere": 0}.get(b["name"])
         least = 0.9 * ops if b["name"] == "bystander" and flush in ("ipi", "nmi") else 0
-        slices = 1 + b.get("watched_us", 0) // 20_000  # each begins and ends in the middle of something
+        slices = b.get("slices", 0)  # each begins and ends in the middle of an unmap
         if most is not None and not least - slices <= ipis <= most + 2 * slices:
             yield f"{b['name']} under {b['table_free']} + {flush}: {ipis} IPIs, {ops} unmaps"
 

@@ -31,6 +31,11 @@ def boot(name, seconds, tests="*", keys="", timeout=0, light=False, **options):
     return Run(name, seconds, config, timeout=timeout, light=light)
 
 
+def saying(run, *says):
+    run.says += says
+    return run
+
+
 def refused(name, cmdline, *says):
     """A command line that must end the run with status 2 and a named error."""
     return Run(name, 3, machine.Config(smp=2, cmdline=cmdline), status=2, ktap=False, says=says, timeout=120,
@@ -62,6 +67,8 @@ def bochs(name, seconds, tests, **options):
     return run
 
 
+# tests/log.c: longer than one kprintf(), while another CPU prints.
+LONG_LINES = tuple(f"# log: long line {number} {'x' * 5096} ends" for number in (1, 2))
 MANY_CPUS = "smoke,scale,xcall,rcu,stale"  # with 64 CPUs on a few cores: boot, calls, RCU, shootdown
 # What a hypervisor does to the guest. Not here: the tests whose controls must show a race or a stale translation, for
 # it may hide both; and what does not depend on how the CPUs are executed (lib, slab, ...), for where KVM is nested
@@ -79,14 +86,15 @@ MATRIX = [
     Run("sweep", 15, command=(sys.executable, "tools/check_sweep.py")),
     Run("targets", 2, command=(sys.executable, "tools/check_targets.py")),
     Run("pictures", 4, command=(sys.executable, "tools/check_pictures.py")),
+    Run("trace-tools", 1, command=(sys.executable, "tools/check_trace.py")),
     Run("host", 60, command=("make", "--no-print-directory", f"-j{os.cpu_count()}", "host-test"), timeout=900),
     Run("hosted", 80, command=(sys.executable, "tools/hosted.py", "quick"), timeout=900),
     Run("fuzz", 75, command=("make", "--no-print-directory", "fuzz-test"), timeout=900),
     Run("models", 50, command=(sys.executable, "tools/models.py", "--quick", "--ktap"), timeout=900),
     Run("mutants", 60, command=(sys.executable, "tools/mutants.py", "--quick", "--ktap"), timeout=900),
     boot("smp1-bios-q35-qemu64", 60, smp=1, cpu="qemu64"),
-    boot("smp2-bios-pc-max", 60, smp=2, machine="pc"),
-    boot("smp4-uefi-q35-max", 90, smp=4, firmware="uefi"),
+    saying(boot("smp2-bios-pc-max", 60, smp=2, machine="pc"), *LONG_LINES),
+    saying(boot("smp4-uefi-q35-max", 90, smp=4, firmware="uefi"), *LONG_LINES),
     boot("smp8-bios-q35-max", 120, smp=8),
     boot("smp2-uefi-pc-qemu64", 60, smp=2, firmware="uefi", machine="pc", cpu="qemu64"),
     boot("smp4-release", 60, smp=4, build="release"),
@@ -98,8 +106,8 @@ MATRIX = [
           accel="nested"),
     boot("kvm", 180, KVM_SUITES, smp=4, accel="kvm", timeout=1500),
     boot("kvm-hyperv", 20, "nested,hyperv", smp=4, accel="kvm", cpu="hyperv", timeout=1500),
-    whole("panic", 3, "mode=crash", "# PANIC: page fault", "rip ffffffff", " crash_here", "crash_bystander+",
-          "thread bystander", status=3, smp=4),
+    whole("panic", 3, "mode=crash trace=*", "# PANIC: page fault", "rip ffffffff", " crash_here", "crash_bystander+",
+          "thread bystander", "CPU 0, its last events of ", " us ago: quiescent i 0x", status=3, smp=4),
     whole("torture-smp8", 35, "mode=torture seconds=25", *TORTURE_CLEAN, smp=8),
     whole("torture-hang-irqs-off", 10, "mode=torture seconds=60 watchdog=2 hang=irqs-off", *TORTURE_HANGS,
           "holds lock 'torture hang'", status=3, smp=4),
@@ -112,6 +120,8 @@ MATRIX = [
     whole("times", 45, "mode=compare seconds=20", "BENCH {", '"name":"unmap_stolen"', smp=2, build="release"),
     Run("table", 4, command=(sys.executable, "tools/checks.py", "logs")),
     Run("report", 60, command=(sys.executable, "tools/check_report.py"), timeout=900),
+    whole("trace", 15, "mode=trace seconds=5", "HEADER {", '"scene":"unmap_robbed"', '"scene":"switch"', smp=2, build="release"),
+    Run("trace-log", 1, command=(sys.executable, "tools/check_trace.py", "log")),
     boot("all-pairs", 30, "switch_load,stolen.no_safe*", keys=" seconds=30", smp=4),
     bochs("bochs-smp1-icelake", 25, BOCHS_SMAP, smp=1, cpu="corei7_icelake_u"),
     bochs("bochs-smp2", 30, BOCHS_2, smp=2),

@@ -4,7 +4,8 @@ docs/report.md says how to read it."""
 import os
 from html import escape
 
-from pictures import bystander, cdf, changes, machines, page, scaling, stolen, style, svg, target_table, timeline, walkcost
+from pictures import (bystander, cdf, changes, machines, page, scaling, stolen, style, svg, target_table, timeline,
+                      walkcost)
 from pictures.data import Data
 
 SECTIONS = (cdf.by_policy, cdf.by_backend, bystander.section, stolen.section, scaling.section, walkcost.section,

@@ -95,7 +95,7 @@ def say(noise):
         if base.get("lost_ppm") is not None:
             said += f", {percent(base['lost_ppm'])} lost"
     else:
-        said += "; without anybody unmapping it was not measured, so the tick's and the host's share is in these figures"
+        said += "; without anybody unmapping it was not measured, so the tick's and the host's share is in these"
     return said + "."
 
 

@@ -85,4 +85,5 @@ def by_policy(data):
 def by_backend(data):
     policy = "rcu" if "rcu" in data.policies else next(iter(data.policies), "rcu")
     curves = {b: {"table_free": policy, "tlb_flush": b} for b in data.backends}
-    return build(data, "unmap-by-backend", f"Unmap latency by flush back-end, under {policy}", style.BACKEND_LOOKS, curves)
+    return build(data, "unmap-by-backend", f"Unmap latency by flush back-end, under {policy}", style.BACKEND_LOOKS,
+                 curves)

@@ -92,10 +92,12 @@ def table(changes):
     cells = [(words.value(c.old, c.unit), words.value(c.new, c.unit), words.times(c.ratio), interval(c))
              for c in changes]
     rows = "".join(f'<tr><th scope="row">{escape(c.label)}</th>'
-                   + "".join(f'<td class="number">{text}</td>' for text in row) + "</tr>" for c, row in zip(changes, cells))
+                   + "".join(f'<td class="number">{text}</td>' for text in row) + "</tr>"
+                   for c, row in zip(changes, cells))
     head = "".join(f'<th class="number">{text}</th>' for text in ("then", "now", "ratio", "95 % interval"))
     return ("<details><summary>All that changed beyond noise, in figures</summary>"
-            f'<table class="changes"><thead><tr><th>case</th>{head}</tr></thead><tbody>{rows}</tbody></table></details>')
+            f'<table class="changes"><thead><tr><th>case</th>{head}</tr></thead><tbody>{rows}</tbody></table>'
+            "</details>")
 
 
 def say(changes, beyond, noise):
@@ -117,8 +119,8 @@ def say(changes, beyond, noise):
 def section(data, base):
     changes = compare(data, base)
     if not changes:
-        return Section(NAME, TITLE, gap="Not drawn: these runs and the base have no case in common (the same benchmark, "
-                       "pair, number of CPUs and build).")
+        return Section(NAME, TITLE, gap="Not drawn: these runs and the base have no case in common (the same "
+                       "benchmark, pair, number of CPUs and build).")
     beyond = [c for c in changes if c.beyond]
     shown = changes[:SHOWN]
     noise = noise_between(data, base)

@@ -9,8 +9,8 @@ LABELS = {
     "version": "version", "commit": "commit", "build": "build", "mutant": "mutant", "cmdline": "command line",
     "cpus": "CPUs", "smp": "SMP", "mem_mib": "memory, MiB", "mem": "MEM", "firmware": "firmware",
     "hypervisor": "hypervisor", "cpu": "guest CPU", "features": "CPUID features", "apic": "APIC", "clock": "clock",
-    "tsc_khz": "TSC, kHz", "hz": "tick, Hz", "seed": "seed", "table_free": "default policy", "tlb_flush": "default flush",
-    "qemu": "QEMU", "bochs": "Bochs", "accel": "accelerator",
+    "tsc_khz": "TSC, kHz", "hz": "tick, Hz", "seed": "seed", "table_free": "default policy",
+    "tlb_flush": "default flush", "qemu": "QEMU", "bochs": "Bochs", "accel": "accelerator",
     "machine": "machine", "cpu_model": "CPU model", "host_cpu": "host CPU", "host_cpus": "host CPUs",
     "overcommitted": "host overcommitted", "date": "date", "command": "repeat with",
 }

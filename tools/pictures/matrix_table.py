@@ -35,7 +35,8 @@ class Costs:
         yield "held", "the most table pages that wait to be freed while one CPU unmaps as fast as it can, median"
         if self.longest:
             which = "the longest unmap, in the median," if self.whole else "the longest that the first unmap took"
-            yield "worst", f"{which} while another CPU was robbed of its processor for {words.time(1000 * self.longest)}"
+            stolen = words.time(self.longest * 1000)
+            yield "worst", f"{which} while another CPU was robbed of its processor for {stolen}"
 
     def of(self, policy, flush):
         pair = {"table_free": policy, "tlb_flush": flush}
@@ -75,8 +76,9 @@ def combined(data, costs):
             cells.append(f"<td>{verdict_html(data, policy, flush)}<span class=figures>{text}</span></td>")
         rows.append(f'<tr><th scope="row">{escape(policy)}</th><td class="number">{walk_cost(data, policy)}</td>'
                     + "".join(cells) + "</tr>")
-    return ('<table class="matrix on-wide"><thead><tr><th scope="col">policy</th><th scope="col" class="number">walk</th>'
-            f"{heads(data, 'flush by ')}</tr></thead><tbody>{''.join(rows)}</tbody></table>")
+    return ('<table class="matrix on-wide"><thead><tr><th scope="col">policy</th>'
+            f'<th scope="col" class="number">walk</th>{heads(data, "flush by ")}</tr></thead>'
+            f'<tbody>{"".join(rows)}</tbody></table>')
 
 
 def verdicts_only(data):
@@ -95,8 +97,8 @@ def costs_of_backend(data, costs, flush):
         figures = costs.of(policy, flush)
         if any(value != "–" for value in figures.values()):
             cells = "".join(f'<td class="number">{figures[name]}</td>' for name in names)
-            rows.append(f'<tr><th scope="row">{escape(policy)}</th><td class="number">{walk_cost(data, policy)}</td>{cells}'
-                        "</tr>")
+            rows.append(f'<tr><th scope="row">{escape(policy)}</th><td class="number">{walk_cost(data, policy)}</td>'
+                        f"{cells}</tr>")
     if not rows:
         return ""
     head = "".join(f'<th scope="col" class="number">{name}</th>' for name in ["walk"] + names)

@@ -25,7 +25,8 @@ class Lines:
         self.flush = next((b for b in data.backends if any(i["tlb_flush"] == b for i in some)), None)
         for policy in data.policies:
             of_pair = [i for i in some if (i["table_free"], i["tlb_flush"]) == (policy, self.flush)]
-            points = sorted({(i.get("others") or 0) + 1: i["ops_per_sec"] for i in of_pair if i.get("ops_per_sec")}.items())
+            rates = {(i.get("others") or 0) + 1: i["ops_per_sec"] for i in of_pair if i.get("ops_per_sec")}
+            points = sorted(rates.items())
             if len(points) > 1:
                 self.policies[policy] = points
 
@@ -78,8 +79,8 @@ def section(data):
     command = data.command("scale_*", seconds=60)
     benches = [b for name in PANELS if (b := Lines(data, name)).policies]
     if not benches:
-        return missing(NAME, TITLE, f"no run here has measured {words.listed(PANELS, 'or')} with several numbers of CPUs",
-                       command)
+        what = words.listed(PANELS, "or")
+        return missing(NAME, TITLE, f"no run here has measured {what} with several numbers of CPUs", command)
     flushes = sorted({b.flush for b in benches})
     most = max(n for b in benches for points in b.policies.values() for n, _ in points)
     most = min(most, data.host_cpus or most)

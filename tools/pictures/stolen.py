@@ -97,7 +97,8 @@ def say_waits(waits, longest):
             at_most = f", {words.time(max(medians.values()))} at most"
             parts.append(f"under {flush} all that were measured{some} wait" if waiting else
                          f"under {flush} none of those measured{some} waits{at_most}")
-    return f"while a CPU is robbed for {words.time(longest * 1000)}, in the median of the first unmap, {'; '.join(parts)}"
+    robbed = words.time(longest * 1000)
+    return f"while a CPU is robbed for {robbed}, in the median of the first unmap, {'; '.join(parts)}"
 
 
 def say_held(held, longest):
@@ -129,5 +130,5 @@ def section(data):
     return Section(NAME, TITLE, words.upper("; ".join(said)) + ".", command,
                    lambda narrow: draw(narrow, kinds, lengths, names),
                    note="Medians of how long the first unmap takes, and of the most table pages that wait to be freed "
-                        "until the CPU is back; one panel for each flush back-end. Both axes are logarithmic; 0 is the same "
-                        "without a theft; curves that coincide are drawn side by side.")
+                        "until the CPU is back; one panel for each flush back-end. Both axes are logarithmic; 0 is the "
+                        "same without a theft; curves that coincide are drawn side by side.")

@@ -136,7 +136,8 @@ def uncrowd(fig):
     for axis, along in [(axis, along) for axes in fig.axes for axis, along in ((axes.xaxis, 0), (axes.yaxis, 1))]:
         low, high = sorted(axis.get_view_interval())
         labels = [tick.label1 for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high]
-        ends = [(label.get_window_extent(renderer).get_points()[:, along], label) for label in labels if label.get_text()]
+        ends = [(label.get_window_extent(renderer).get_points()[:, along], label) for label in labels
+                if label.get_text()]
         free = math.inf
         for (start, end), label in sorted(ends, key=lambda item: -item[0][0]):
             if end > free:

@@ -149,9 +149,9 @@ def section(data):
     command = f"make trace SMP={data.cpus}"
     some = scenes(data)
     if not some:
-        return Section(NAME, TITLE, gap="Not drawn: no run here has TRACE lines of a scene called unmap. This makes them:",
+        return Section(NAME, TITLE, gap="Not drawn: no run here has TRACE lines of the scene unmap. This makes them:",
                        command=command)
     return Section(NAME, TITLE, say(some), command, lambda narrow: draw(narrow, some),
-                   note="A single unmap each, not a statistic. Time runs from the start of the scene; each panel has its "
-                        "own scale. Bars are spans of time, thinner ones lie within others; the marks below them are "
+                   note="A single unmap each, not a statistic. Time runs from the start of the scene; each panel has "
+                        "its own scale. Bars are spans of time, thinner ones lie within others; the marks below them are "
                         "instants.")

@@ -58,8 +58,8 @@ def section(data):
     pieces = {n: m for n in PIECES if (m := data.median(n))}
     low, high = min(walks, key=walks.get), max(walks, key=walks.get)
     said = (f"Four dependent loads take {words.value(loads, 'cycles')} in the median, a whole walk "
-            f"{words.ranking(walks, 'cycles')}: {words.times(walks[low] / loads)} to {words.times(walks[high] / loads)} "
-            f"the loads")
+            f"{words.ranking(walks, 'cycles')}: {words.times(walks[low] / loads)} to "
+            f"{words.times(walks[high] / loads)} the loads")
     if {"preempt_off_on", "irqs_off_on"} <= set(pieces):
         said += (f"; turning interrupts off and on costs {words.count(pieces['irqs_off_on'])}, preemption "
                  f"{words.count(pieces['preempt_off_on'])}")
@@ -69,5 +69,5 @@ def section(data):
         said += (f"; an unmapper beside it makes it up to {words.times(ratio)} as long ({worst})"
                  if ratio > 1 + words.ALIKE else "; an unmapper beside it makes no difference beyond noise")
     return Section(NAME, TITLE, said + ".", command, lambda narrow: draw(narrow, walks, loads, pieces, contended),
-                   note="Medians. The put is not in it. The pieces on their own are measured in turn with the walks; they "
-                        "need not add up, for a processor overlaps them.")
+                   note="Medians. The put is not in it. The pieces on their own are measured in turn with the walks; "
+                        "they need not add up, for a processor overlaps them.")

@@ -74,7 +74,7 @@ static void advance(struct rcu_cblist *l, u64 completed)
 // is one of the two.
 static u64 enqueue(struct rcu_cblist *l, struct rcu_head *head)
 {
-	smp_mb();	// the caller's unlinking, then the sequence: property 6 of rcu.c
+	smp_mb_after_lock();	// the caller's unlinking, then the sequence: property 6 of rcu.c
 	u64 seq = load_acquire(&rcu.seq), gp = rcu_seq_next(seq);
 
 	advance(l, rcu_seq_completed(seq));
@@ -141,10 +141,10 @@ void call_rcu(struct rcu_head *head, rcu_fn fn)
 	irqflags_t flags = irq_save();
 	struct rcu_cblist *l = &this_cpu_ptr(&rcu_cpu)->cb;
 
-	spin_lock(&l->lock);
+	spin_lock_irqs_off(&l->lock);
 	u64 gp = enqueue(l, head), waiting = l->count;
 
-	spin_unlock(&l->lock);
+	spin_unlock_irqs_off(&l->lock);
 	irq_restore(flags);
 	// The wake-up of the grace-period thread is left to this CPU's next tick: the caller, who wanted not to wait,
 	// should not pay for it, and callbacks of one tick share a grace period. Whoever waits (synchronize_rcu,

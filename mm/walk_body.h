@@ -279,8 +279,11 @@ static __always_inline struct page *walk_body_one(const struct table_policy *p, 
 		for (int level = PT_LEVELS; level >= 1; level--) {
 			enum walk_found found = walk_level(p, &w, level, va, write, &table, &pos);
 
-			if (found == WALK_LEAF && level == 1)
-				return walk_leave(p, &w, walk_take(p, s, &pos, 1, va, &drop), drop);
+			if (found == WALK_LEAF && level == 1) {
+				struct page *page = walk_take(p, s, &pos, 1, va, &drop);
+
+				return walk_leave(p, &w, page, drop);
+			}
 			if (found == WALK_LEAF)
 				return large(s, va, write, w.joined, w.part);
 			if (found == WALK_NOTHING)

@@ -13,4 +13,5 @@
 #else
 #define arch_fence() __atomic_thread_fence(__ATOMIC_SEQ_CST)
 #endif
+#define arch_fence_after_atomic() arch_fence()
 #define cpu_relax() host_relax()

@@ -49,7 +49,6 @@ static u64 churn_part(struct space *s, vaddr_t va, struct bench_case *c)
 {
 	u64 ops = 0;
 
-	space_attach(s);
 	do {
 		u64 t = cycles();
 
@@ -59,7 +58,6 @@ static u64 churn_part(struct space *s, vaddr_t va, struct bench_case *c)
 			bench_record(c, cycles() - t);
 		ops++;
 	} while (!team_over(&team));
-	space_detach();
 	return ops;
 }
 
@@ -70,7 +68,6 @@ static u64 walk_all_the_time(struct space *s, vaddr_t va, struct bench_case *c)
 	struct page *page;
 	u64 ops = 0;
 
-	space_attach(s);
 	do {
 		u64 t = cycles();
 
@@ -81,7 +78,6 @@ static u64 walk_all_the_time(struct space *s, vaddr_t va, struct bench_case *c)
 		page_unpin(page, false);
 		ops++;
 	} while (!team_over(&team));
-	space_detach();
 	return ops;
 }
 
@@ -103,6 +99,7 @@ static void measure(struct bench_case *c, u64 (*work)(struct team *, unsigned), 
 	team.n = c->others + 1;
 	team.c = c;
 	team.work = work;
+	team.spaces = spaces;
 	bench_count_from_here(c);
 	start = team_run(&team, SLICE_NS);
 	bench_settle(c);

@@ -17,10 +17,12 @@ static int member(void *arg)
 	struct team *t = a->team;
 	u64 ops;
 
+	space_attach(t->spaces[a->me]);
 	fetch_add(&t->ready, 1);
 	while (!READ_ONCE(t->deadline))
 		cpu_relax();
 	ops = t->work(t, a->me);
+	space_detach();
 	t->member[a->me].ops = ops;
 	fetch_add(&t->done, 1);		// a release: `ops` is read after it
 	return 0;
@@ -47,10 +49,13 @@ static bool create_members(struct team *t)
 u64 team_run(struct team *t, u64 ns)
 {
 	bool complete = create_members(t);
-	u64 start = now_ns();
+	u64 start;
 
+	space_attach(t->spaces[0]);
+	start = now_ns();
 	WRITE_ONCE(t->deadline, complete ? start + ns : start);
 	t->member[0].ops = t->work(t, 0);
+	space_detach();
 	while (load_acquire(&t->done) < t->n - 1)
 		cpu_relax();
 	return complete ? start : 0;

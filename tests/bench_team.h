@@ -16,6 +16,7 @@ struct team {
 	unsigned n;			// members; number 0 is the caller, on its own CPU
 	u64 (*work)(struct team *t, unsigned me);	// until team_over(); returns the number of its operations
 	struct bench_case *c;
+	struct space **spaces;		// by member: it runs there from before the start on
 	u32 ready __cacheline, done;
 	struct team_member member[NR_CPUS];
 };

@@ -2,9 +2,11 @@
 # SPDX-License-Identifier: MIT
 """What a change costs: two kernels are booted in turn, A B B A A B …, the same benchmarks each time, and each pair of boots
 gives one ratio, B's tenth percentile to A's. Printed is their median with a bootstrap confidence interval of 95 %. The tenth
-percentile and not the median, for a busy host only ever adds. Usage: pairwise.py A.iso B.iso ROUNDS [bench=… seconds=…]"""
+percentile and not the median, for a busy host only ever adds. Usage: pairwise.py A.iso B.iso ROUNDS [bench=… seconds=…]; SMP=2 in the
+environment."""
 import collections
 import math
+import os
 import random
 import statistics
 import sys
@@ -14,7 +16,7 @@ import host
 import machine
 import results
 
-SKIP = ("build",)
+SKIP = ("v", "build", "n")
 
 
 def measure(iso, cmdline, smp):
@@ -38,18 +40,18 @@ def title(identity):
 
 def main():
     a, b, rounds = sys.argv[1], sys.argv[2], int(sys.argv[3])
-    cmdline = " ".join(["mode=bench"] + sys.argv[4:])
+    cmdline, smp = " ".join(["mode=bench"] + sys.argv[4:]), int(os.environ.get("SMP") or 2)
     logs, figures = collections.defaultdict(list), collections.defaultdict(list)
     for number in range(rounds):
         first, second = (a, b) if number % 2 == 0 else (b, a)
-        of = {first: measure(first, cmdline, 2)}
-        of[second] = measure(second, cmdline, 2)
+        of = {first: measure(first, cmdline, smp)}
+        of[second] = measure(second, cmdline, smp)
         for identity in of[a].keys() & of[b].keys():
             logs[identity].append(math.log(of[b][identity] / of[a][identity]))
             figures[identity].append((of[a][identity], of[b][identity]))
         print(f"pairwise: {number + 1} of {rounds}", file=sys.stderr, flush=True)
     rng = random.Random(1)
-    print(f"{a} and {b}, SMP=2, {rounds} pairs of boots, {host.cpu_model()}, {host.cpus()} CPUs: {cmdline}")
+    print(f"{a} and {b}, SMP={smp}, {rounds} pairs of boots, {host.cpu_model()}, {host.cpus()} CPUs: {cmdline}")
     for identity, values in sorted(logs.items()):
         low, high = (math.exp(x) for x in interval(values, rng))
         before, after = (statistics.median(column) for column in zip(*figures[identity]))

@@ -7,6 +7,7 @@ import contextlib
 import glob
 import io
 import json
+import os
 import re
 import subprocess
 import sys
@@ -19,6 +20,7 @@ import matrix
 import qemu
 import results
 import selftest
+import stuck
 import table
 
 SOURCES = ("arch", "boot", "kernel", "mm", "tests", "tools")
@@ -208,6 +210,61 @@ def ends_of_bochs_are_told_apart():
         if part not in sentence:
             wrong.append(f"{exit_status}, {in_time}, {lines}: {sentence}")
     return wrong
+
+
+# As QEMU's monitor said it of a run that hung so.
+L1_CPU = """CPU#0
+RAX=00000000474f6000 RBX=000000001efe7fdb RCX=000000001efe9330 RDX=000000001efe7fdb
+RSI=0000000000001060 RDI=0000000000000000 RBP=0000000000000000 RSP=ffffc900003ebce0
+RIP=ffffffffc032ddcc RFL=00000246 [---Z-P-] CPL=0 II=0 A20=1 SMM=0 HLT=0
+CR0=80050033 CR2=0000000000000000 CR3=00000000044a8000 CR4=00750eb0
+EFER=0000000000001d01"""
+L2_CPU = """CPU#0
+EAX=474f6000 EBX=1efe7fdb ECX=1efe9330 EDX=1efe7fdb
+EIP=c032ddcc EFL=00000246 [---Z-P-] CPL=0 II=0 A20=1 SMM=0 HLT=0
+CR0=80050033 CR2=00000000 CR3=044a8000 CR4=00000000
+EFER=0000000000000000"""
+
+
+@test
+def a_guest_lost_by_the_emulation_is_told_from_one_that_hangs():
+    def lost(l2):
+        said = [("QEMU", L1_CPU), ("L2's QEMU", l2)]
+        return stuck.lost_guest([f"# stuck: {whose}: {line}" for whose, text in said
+                                 for line in stuck.registers(text.splitlines(), stuck.Symbols("nowhere"))])
+    wrong = [] if lost(L2_CPU) else ["L1's registers in L2 are not seen"]
+    for what, old, new in (("its own root", "CR3=044a8000", "CR3=0044a900"), ("no root", "CR3=044a8000", "CR3=00000000"),
+                           ("its own text", "EIP=c032ddcc", "RIP=ffffffff8016e0a7")):
+        if lost(L2_CPU.replace(old, new)):
+            wrong.append(f"a guest with {what} counts as lost")
+    return wrong
+
+
+@test
+def an_interrupt_lost_by_the_emulation_is_told_from_an_idle_cpu():
+    def lost(*looks):
+        lines = []
+        for halted, flags, vectors in looks:
+            lines += [f"# stuck: QEMU: CPU#0 RIP=ffffffff81a17a0b RFL={flags} HLT={halted} CR0=80050033",
+                      f"# stuck: QEMU: lapic 0: LVTT 0x000000ec; ISR (none); IRR {vectors}; APR 0x00 TPR 0x10"]
+        return stuck.lost_interrupt(lines)
+    waits, off = (1, "00000246", "236 251"), (1, "00000046", "236 251")
+    wrong = [] if lost(waits, waits) else ["not seen"]
+    for other in (off, (0, "00000246", "236 251"), (1, "00000246", "(none)"), (1, "00000246", "236")):
+        wrong += [f"{other} counts as lost"] if lost(waits, other) or lost(other, waits) else []
+    return wrong + (["one look is enough"] if lost(waits) else [])
+
+
+@test
+def what_is_stuck_is_named():
+    symbols = stuck.Symbols("build/quiesce-check.elf")
+    address, name = symbols.functions[len(symbols.functions) // 2]
+    line, = stuck.registers(L1_CPU.replace("ffffffffc032ddcc", f"{address + 1:016x}").splitlines(), symbols)
+    wrong = [] if line.endswith(f" {name}+0x1") and " HLT=0 " in line else [line]
+    threads = list(stuck.threads(os.getpid()))
+    wrong += [] if threads and all(" % of a processor" in line for line in threads) else threads or ["no thread"]
+    mute = list(stuck.monitor("build/no-such-monitor", symbols))
+    return wrong + ([] if len(mute) == 1 and "cannot be reached" in mute[0] else mute)
 
 
 def verdict(policy, claimed, found):

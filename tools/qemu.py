@@ -187,13 +187,24 @@ def run_once(config, on_line, interactive):
         return Result(exit_of(status), sentence, lines, time.monotonic() - start, counts)
 
 
+def broken_emulation(lines):
+    """ACCEL=nested: why it is QEMU that has failed, and not the guest; None: nothing shows that."""
+    if line := next((line for line in lines if nested.ASSERTION.search(line)), None):
+        return f"QEMU has failed an assertion ({line})"
+    if line := stuck.lost_guest(lines):
+        return f"QEMU has put L1's registers in the place of L2's ({line})"
+    if line := stuck.lost_interrupt(lines):
+        return f"QEMU has lost an interrupt of L1, which halts and waits for it ({line})"
+    return None
+
+
 def run(config, on_line=None, interactive=False):
     """Boot once (machine.run()). QEMU's emulation of AMD's virtualisation has an assertion that fails now and then for
-    reasons of its own; such a run says nothing about the guest, and only such a run is made again, once."""
+    reasons of its own, and it has been seen to lose the guest's registers, and interrupts of L1; such a run says nothing
+    about the guest, and only such a run is made again, once."""
     result = run_once(config, on_line, interactive)
-    broken = next((line for line in result.lines if nested.ASSERTION.search(line)), None)
-    if config.accel == "nested" and not result.ok and broken:
+    if config.accel == "nested" and not result.ok and (why := broken_emulation(result.lines)):
         if on_line:
-            on_line(f"# nested: QEMU failed an assertion, so the run is made again: {broken}")
+            on_line(f"# nested: {why}, so the run is made again")
         result = run_once(config, on_line, interactive)
     return result

@@ -131,9 +131,9 @@ def monitor(path, symbols):
             time.sleep(SAMPLE_SECONDS if look else 0)
             seen = list(registers(talk.ask("info registers -a"), symbols))
             yield from seen
-        for cpu in range(min(len(seen), MOST_CPUS)):
-            said = (line.strip() for line in talk.ask(f"info lapic {cpu}"))
-            yield f"lapic {cpu}: " + "; ".join(re.sub(r"\s+", " ", line) for line in said if LAPIC.match(line))
+            for cpu in range(min(len(seen), MOST_CPUS)):
+                said = (line.strip() for line in talk.ask(f"info lapic {cpu}"))
+                yield f"lapic {cpu}: " + "; ".join(re.sub(r"\s+", " ", line) for line in said if LAPIC.match(line))
     except Mute as error:
         yield str(error)
 
@@ -145,3 +145,37 @@ def evidence(pid, monitors, elf):
     for whose, path in monitors.items():
         lines += [f"# stuck: {whose}: {line.strip()}" for line in monitor(path, symbols)]
     return lines
+
+
+# --- What it proves
+
+CPU = re.compile(r"^# stuck: (?P<whose>[^:]+): CPU#\d+ .*\b[RE]IP=(?P<pc>[0-9a-f]+) .*\bCR3=(?P<root>[0-9a-f]+) ")
+MODULES = 0xc0000000  # where modules of a Linux kernel begin, and above Quiesce: the lower half of the address
+
+
+def lost_guest(lines):
+    """QEMU's emulation of AMD's virtualisation has saved the state of L1, which runs KVM, as that of L2: a CPU of L2 has the
+    page tables of L1's kernel and stands in one of its modules. No guest can bring that about, and L2 runs no more. Returns
+    the line that shows it, or None."""
+    cpus = [(match, line) for line in lines if (match := CPU.match(line))]
+    roots = {int(match["root"], 16) for match, _ in cpus if match["whose"] == "QEMU"} - {0}
+    return next((line for match, line in cpus if match["whose"] != "QEMU" and int(match["root"], 16) in roots and
+                 int(match["pc"], 16) & 0xffffffff >= MODULES), None)
+
+
+HALTED = re.compile(r"^# stuck: QEMU: CPU#(?P<cpu>\d+) .*\bRFL=(?P<flags>[0-9a-f]+) HLT=1")
+PENDING = re.compile(r"^# stuck: QEMU: lapic (?P<cpu>\d+): .*; IRR (?P<vectors>\d[\d ]*);")
+INTERRUPTS_ON = 0x200
+
+
+def lost_interrupt(lines):
+    """QEMU has lost an interrupt: at each look a CPU halts with interrupts on, though its local APIC has some for it. VMRUN,
+    where an interrupt window is asked for, sets a bit of the CPU's requests without the lock, and wipes out what another
+    thread sets at the same instant. Returns the line that shows it, or None."""
+    halts = [match["cpu"] for line in lines if (match := HALTED.match(line)) and int(match["flags"], 16) & INTERRUPTS_ON]
+    pending = {}
+    for line in lines:
+        if match := PENDING.match(line):
+            pending.setdefault(match["cpu"], []).append((match["vectors"], line))
+    return next((found[0][1] for cpu, found in pending.items() if len(found) == halts.count(cpu) == LOOKS and
+                 len({vectors for vectors, _ in found}) == 1), None)

@@ -16,7 +16,7 @@ int walk_once(void *arg)
 
 	if (j->local)
 		space_attach(j->s);
-	j->got = walk_pin_fast(j->s, j->va, 1, j->write, &j->page);
+	j->got = j->one ? !walk_pin(j->s, j->va, j->write, &j->page) : walk_pin_fast(j->s, j->va, 1, j->write, &j->page);
 	if (j->local)
 		space_detach();
 	return 0;

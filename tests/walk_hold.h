@@ -17,6 +17,7 @@ struct walk_job {
 	vaddr_t va;
 	bool write;
 	bool local;		// the walker runs in the space
+	bool one;		// by walk_pin(), which takes another way than a range, and the slow path if it fails
 	unsigned got;
 	struct page *page;
 };

@@ -22,11 +22,11 @@ struct leaf_case {
 };
 
 // A page with a neighbour that keeps the tables, and a walker held on its way to it.
-static bool leaf_begin(struct leaf_case *c, const struct table_policy *p, struct stall_point *point, bool write)
+static bool leaf_begin(struct leaf_case *c, const struct table_policy *p, struct stall_point *point, bool write, bool one)
 {
 	struct space *s = space_create_with(p, flush_find("ipi"));
 
-	*c = (struct leaf_case){ .job = { .s = s, .va = BASE, .write = write }, .point = point };
+	*c = (struct leaf_case){ .job = { .s = s, .va = BASE, .write = write, .one = one }, .point = point };
 	if (!EXPECT(s))
 		return false;
 	EXPECT_EQ(space_map(s, BASE, 2 * PAGE_SIZE, RW, 1, MAP_POPULATE), 0);
@@ -76,7 +76,7 @@ static void frame_reused(const struct table_policy *p, bool looks_again)
 {
 	struct leaf_case c;
 
-	if (!leaf_begin(&c, p, &stall_walk_leaf, true))
+	if (!leaf_begin(&c, p, &stall_walk_leaf, true, false))
 		return;
 	EXPECT_EQ(space_unmap(c.job.s, BASE, PAGE_SIZE), 0);
 	EXPECT_EQ(READ_ONCE(c.frame->refs), 0);
@@ -91,7 +91,7 @@ static void frame_freed(const struct table_policy *p)
 {
 	struct leaf_case c;
 
-	if (!leaf_begin(&c, p, &stall_walk_leaf, true))
+	if (!leaf_begin(&c, p, &stall_walk_leaf, true, false))
 		return;
 	EXPECT_EQ(space_unmap(c.job.s, BASE, PAGE_SIZE), 0);
 	EXPECT_EQ(READ_ONCE(c.frame->refs), 0);
@@ -99,13 +99,13 @@ static void frame_freed(const struct table_policy *p)
 }
 
 // The unmapper's put is not the last: the walker's is, after its second look.
-static void unmapped_when_pinned(const struct table_policy *p)
+static void unmapped_when_pinned(const struct table_policy *p, bool one)
 {
 	struct mm_balance b;
 	struct leaf_case c;
 
 	mm_balance_begin(&b);
-	if (!leaf_begin(&c, p, &stall_walk_pinned, false))
+	if (!leaf_begin(&c, p, &stall_walk_pinned, false, one))
 		return;
 	EXPECT_EQ(READ_ONCE(c.frame->refs), 2);
 	EXPECT_EQ(space_unmap(c.job.s, BASE, PAGE_SIZE), 0);
@@ -119,7 +119,7 @@ static void protected_when_pinned(const struct table_policy *p)
 {
 	struct leaf_case c;
 
-	if (!leaf_begin(&c, p, &stall_walk_pinned, true))
+	if (!leaf_begin(&c, p, &stall_walk_pinned, true, false))
 		return;
 	EXPECT_EQ(space_protect(c.job.s, BASE, PAGE_SIZE, PROT_R), 0);
 	leaf_end(&c, 0, 1);
@@ -131,7 +131,7 @@ static void accessed_when_pinned(const struct table_policy *p)
 	struct leaf_case c;
 	pte_t *e;
 
-	if (!leaf_begin(&c, p, &stall_walk_pinned, false))
+	if (!leaf_begin(&c, p, &stall_walk_pinned, false, false))
 		return;
 	mutex_lock(&c.job.s->lock);
 	e = tree_find(c.job.s, BASE, 1, NULL);
@@ -150,7 +150,7 @@ static void parent_changed_when_pinned(const struct table_policy *p, bool looks_
 	struct leaf_case c;
 	pte_t *e, old;
 
-	if (!leaf_begin(&c, p, &stall_walk_pinned, false))
+	if (!leaf_begin(&c, p, &stall_walk_pinned, false, false))
 		return;
 	mutex_lock(&c.job.s->lock);
 	e = tree_find(c.job.s, BASE, 2, NULL);
@@ -180,8 +180,10 @@ TEST(walk, frame_freed_before_the_pin, NEEDS_CPUS2 | NEEDS_CHECK)
 
 TEST(walk, unmapped_after_the_pin, NEEDS_CPUS2 | NEEDS_CHECK)
 {
-	FOR_EACH_POLICY(p)
-		unmapped_when_pinned(*p);
+	FOR_EACH_POLICY(p) {
+		unmapped_when_pinned(*p, false);
+		unmapped_when_pinned(*p, true);
+	}
 }
 
 TEST(walk, protected_after_the_pin, NEEDS_CPUS2 | NEEDS_CHECK)

@@ -46,8 +46,6 @@ const char *arch_cmdline_override(void) { return line; }
 const char *arch_firmware(void) { return "host"; }
 const char *arch_hypervisor(void) { return "host"; }
 const char *arch_apic_mode(void) { return "none"; }
-const char *arch_cpu_brand(void) { return "threads of a Linux process"; }
-const char *arch_cpu_features(void) { return ""; }
 
 void arch_init_early(void) { }	// main() has done it
 void arch_init_platform(void) { nr_cpus = opt_cpus ? MIN(opt_cpus, (u32)NR_CPUS) : CPUS_DEFAULT; }

@@ -129,6 +129,8 @@ static void hasten(u64 gp, bool ask)
 	flags = irq_save();
 	rcu_quiescent(this_cpu_ptr(&rcu_cpu));
 	irq_restore(flags);
+	if (unlikely(this_cpu_read(need_resched)))	// that may have woken a thread of this CPU: irq_restore() does not look
+		preempt_resched();
 }
 
 void call_rcu(struct rcu_head *head, rcu_fn fn)

@@ -17,6 +17,7 @@
 struct watched {
 	u64 looked;		// when; who wins the exchange of this may write the next two
 	u64 ticks, since;	// so many, since then
+	bool seen;		// once it was online: before, it has no tick, and could take no NMI
 	u32 want_backtrace;
 };
 static DEFINE_PER_CPU(struct watched, watched);
@@ -52,11 +53,12 @@ void tick_watch_look(void)
 	struct watched *w = per_cpu_ptr(&watched, cpu);
 	u64 now = now_ns(), limit = READ_ONCE(tick_watch.limit_ns), looked = READ_ONCE(w->looked), seen, since;
 
-	if (cpu == cpu_id() || now <= looked || !cmpxchg(&w->looked, looked, now))
+	if (cpu == cpu_id() || !cpumask_test(&cpus_online, cpu) || now <= looked || !cmpxchg(&w->looked, looked, now))
 		return;
 	seen = READ_ONCE(per_cpu(ticks, cpu));
 	since = READ_ONCE(w->since);
-	if (seen != READ_ONCE(w->ticks) || !tick_is_due(cpu, now) || now - looked > limit / 2) {
+	if (seen != READ_ONCE(w->ticks) || !tick_is_due(cpu, now) || now - looked > limit / 2 || !READ_ONCE(w->seen)) {
+		WRITE_ONCE(w->seen, true);
 		WRITE_ONCE(w->ticks, seen);
 		WRITE_ONCE(w->since, now);
 	} else if (now > since && now - since > limit) {

@@ -25,9 +25,11 @@
 // lower number and a later time. Readers sort by time, then number. The time is that of the CPU's own counter;
 // docs/tracing.md says how far those of two CPUs agree.
 //
-// Stopping: after arch_branch_switch() no CPU enters a hook; one that was inside is an RCU reader (preemption is off), so
-// a grace period later it has left. Two of them, for the hook in rcu_exp_quiescent(): its CPU may have reported to the
-// first one just before, and is a reader still for the second.
+// Stopping: after arch_branch_switch() no CPU enters a hook. One that was inside either finds `recording` false, for it looks
+// with preemption off, or has looked before and is an RCU reader, so a grace period later it has left. Two of them, for the
+// hooks in rcu_exp_quiescent() and in a switch of threads after its report: that CPU has reported to the first one
+// just before, and is a reader still for the second. (Who was preempted between the branch and its look may look when
+// the next recording has begun, and then writes one record of its present time.)
 #include "kernel/trace.h"
 #include "kernel/cpumask.h"
 #include "kernel/lib.h"
@@ -55,6 +57,7 @@ static DEFINE_PER_CPU(struct ring, ring);
 static struct mutex switching = MUTEX_INIT(switching, "trace");
 static bool recording;
 
+STALL_DEFINE(trace_entered);		// the branch is taken, and nothing more
 STALL_DEFINE(trace_marked);		// a slot is marked, its fields are not yet written
 
 static const struct {
@@ -94,9 +97,11 @@ void trace_write(u64 event, u64 arg)
 {
 	u64 now;
 
+	STALL(trace_entered, NULL, arg, 0);
 	preempt_disable();
 	now = cycles();
-	put(this_cpu_ptr(&ring), now, event, arg);
+	if (likely(READ_ONCE(recording)))	// else it has ended since the branch was taken: see the top
+		put(this_cpu_ptr(&ring), now, event, arg);
 	preempt_enable();
 }
 
@@ -206,9 +211,9 @@ void trace_stop(void)
 	mutex_lock(&switching);
 	if (recording) {
 		arch_branch_switch(false);
-		synchronize_rcu();
-		synchronize_rcu();
 		WRITE_ONCE(recording, false);
+		synchronize_rcu();
+		synchronize_rcu();
 	}
 	mutex_unlock(&switching);
 }

@@ -59,8 +59,11 @@ static bool push(unsigned cpu, struct xcall *call)
 static void call_here(xcall_fn fn, void *arg)
 {
 	irqflags_t flags = irq_save();
+	u32 *outer = this_cpu_read(unanswered);
 
+	this_cpu_write(unanswered, NULL);	// of the request whose fn calls here, if any: not fn's to answer
 	fn(arg);
+	this_cpu_write(unanswered, outer);
 	irq_restore(flags);
 }
 

@@ -164,6 +164,48 @@ TEST(trace, nmi_in_the_middle_of_a_record, NEEDS_CHECK)
 	EXPECT_EQ(trace_dropped(cpu_id()), 1);
 	reading_drop(&r);
 }
+
+STALL_DECLARE(trace_entered);
+
+static int write_mark_1(void *unused)
+{
+	trace(EV_SWEEP, marked(1));
+	return 0;
+}
+
+// A writer in preemptible code that has taken the branch and not yet looked whether it still may: no grace period waits for
+// it, so it must write nothing.
+TEST(trace, stop_while_a_writer_enters, NEEDS_CHECK | NEEDS_CPUS2)
+{
+	unsigned cpu = mm_other_cpu(0);
+	struct thread *t;
+	u64 written;
+
+	REQUIRE(trace_start());
+	stall_arm(&stall_trace_entered, NULL, marked(1), marked(1) + 1, 0);
+	REQUIRE(t = mm_thread("writer", write_mark_1, NULL, cpu));
+	stall_wait_parked(&stall_trace_entered);
+	trace_stop();
+	written = trace_written(cpu);
+	stall_release(&stall_trace_entered);
+	mm_join(t);
+	EXPECT_EQ(trace_written(cpu), written);
+}
+
+STALL_DECLARE(branch_asked);
+
+static void nmi_here(struct stall_point *p, void *unused) { arch_send_ipi(cpu_id(), IPI_NMI); }
+
+// Somebody else's NMI reaches the CPU that switches before it has sent for the others: it must not begin to wait for them.
+TEST(trace, nmi_in_the_middle_of_a_switch, NEEDS_CHECK | NEEDS_CPUS2 | NEEDS_HW)
+{
+	stall_branch_asked.action = nmi_here;
+	stall_arm(&stall_branch_asked, NULL, 0, 0, 0);
+	EXPECT(trace_start());
+	EXPECT_EQ(stall_branch_asked.hits, 1);
+	stall_release(&stall_branch_asked);
+	trace_stop();
+}
 #endif
 
 // NMIs at any instruction of a writer, as far as one CPU can have it: another one sends them.

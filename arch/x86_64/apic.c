@@ -55,7 +55,8 @@ void apic_write(enum apic_reg reg, u32 value)
 
 void apic_eoi(void) { apic_write(APIC_EOI, 0); }
 
-// A hypervisor's APIC has sent when the write is done; real ones may take their time, and must not be hurried.
+// The APIC of QEMU and KVM has sent when the write is done; real ones, which another hypervisor may pass on, take their time
+// and must not be hurried.
 static bool sends_at_once;
 
 static void wait_icr_idle(void)
@@ -170,7 +171,7 @@ void apic_init(void)
 	if (!cpu_has_apic())
 		panic("this processor has no local APIC, or the firmware has switched it off");
 	x2apic = cpu_has_x2apic();
-	sends_at_once = cpu_has_hypervisor();
+	sends_at_once = hypervisor_leaf("TCGTCGTCGTCG") || hypervisor_leaf("KVMKVMKVM\0\0\0");
 	if (!x2apic)
 		map_registers();
 	silence_8259();

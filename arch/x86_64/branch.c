@@ -23,6 +23,7 @@
 #include "kernel/lib.h"
 #include "kernel/panic.h"
 #include "kernel/preempt.h"
+#include "kernel/stall.h"
 #include "kernel/time.h"
 #include <arch/branch.h>
 #include <arch/ipi.h>
@@ -38,6 +39,7 @@ static struct {
 	u64 turn, done;
 } meeting;
 static DEFINE_PER_CPU(u32, asked);
+STALL_DEFINE(branch_asked);	// the other CPUs are asked, and have not been sent for
 
 static void write_site(const struct branch_site *s, bool on)
 {
@@ -74,11 +76,13 @@ static void meet(void)
 	} else {
 		spin_until(load_acquire(&meeting.done) >= turn || panic_in_progress(), "the branch to be written", -1);
 	}
+	cpu_serialize();	// handlers that run after this one have such branches, too
 }
 NMI_HANDLER(meet);
 
 void arch_branch_switch(bool on)
 {
+	irqflags_t flags;
 	u64 turn;
 
 	ASSERT_MAY_SLEEP();
@@ -87,10 +91,15 @@ void arch_branch_switch(bool on)
 	meeting.to = on;
 	meeting.writer = cpu_id();
 	WRITE_ONCE(meeting.left, cpumask_weight(&cpus_online));
+	flags = irq_save();		// an interrupt here could wait for a lock of a CPU that has been stopped
 	for_each_cpu_in(cpu, &cpus_online)
-		xchg(&per_cpu(asked, cpu), 1);	// releases the above; pairs with meet()
+		if (cpu != cpu_id())
+			xchg(&per_cpu(asked, cpu), 1);	// releases the above; pairs with meet()
+	STALL(branch_asked, NULL, 0, 0);
 	arch_send_ipi_mask(&cpus_online, IPI_NMI);
+	xchg(this_cpu_ptr(&asked), 1);	// last: from here any NMI makes this CPU wait for all those that were sent to
 	arch_send_ipi(cpu_id(), IPI_NMI);
+	irq_restore(flags);
 	spin_until(load_acquire(&meeting.done) == turn, "the branch to be written", -1);
 	preempt_enable();
 }

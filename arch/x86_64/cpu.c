@@ -14,6 +14,8 @@ bool cpu_has_nx(void) { return cpuid_has_leaf(0x80000001) && (cpuid(0x80000001).
 u64 cpu_phys_end(void) { return 1ull << (cpuid_has_leaf(0x80000008) ? MIN(cpuid(0x80000008).eax & 0xff, 52u) : 36); }
 
 static void write_cr0(u64 v) { __asm__ volatile("mov %0, %%cr0" :: "r"(v) : "memory"); }
+void cpu_serialize(void) { cpuid(0); }
+
 void cpu_write_protect(bool on) { write_cr0(on ? CR0_KERNEL : CR0_KERNEL & ~CR0_WP); }
 static void write_cr4(u64 v) { __asm__ volatile("mov %0, %%cr4" :: "r"(v) : "memory"); }
 

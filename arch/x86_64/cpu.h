@@ -18,6 +18,7 @@ enum {
 // CPU 0: by arch_init_early(). The others: percpu_alloc() has been called.
 void arch_cpu_setup(unsigned cpu);
 bool cpu_has_nx(void);
+void cpu_serialize(void);		// what was written to the code before is what runs after (SDM vol. 3, 9.1.3)
 void cpu_write_protect(bool on);	// may this CPU's kernel write to read-only pages? Off only while nothing else runs on it
 u64 cpu_phys_end(void);		// one past the highest physical address that it can name
 u64 cpu_cr4_wanted(void);	// what arch_cpu_setup() puts into CR4: the same on all

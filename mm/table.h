@@ -14,7 +14,8 @@ MUTANT_DECLARE(tree_lower_entry_left);	// an entry that names a table is left as
 MUTANT_DECLARE(discard_no_recheck);	// a table that was empty when its leaves were dropped is detached without a second look
 
 // page.private of a table that was unlinked to be freed: it holds a credit (mm/pending.h); it holds no entry, and so is all
-// zero (a root has the kernel's half).
+// zero (a root has the kernel's half). All zero rests on the processor's way with A and D: it sets them by an atomic operation
+// that finds the entry present (SDM vol. 3, 4.8), so never in one that has been cleared. Xeon Phi x200, by erratum, may.
 enum { TABLE_CREDITED = 1 << 0, TABLE_EMPTIED = 1 << 1 };
 
 // A zeroed LIVE table, or NULL.

@@ -2,9 +2,8 @@
 # SPDX-License-Identifier: MIT
 """Tests of the report's page in a browser, at the widths of a screen and of a phone, light and dark: what
 check_report.js finds, pixels of data in each panel, no request to anywhere. Reported as KTAP. The page is made of what
-the configurations `verdicts` and `times` have measured (their serial logs), or of the result files that are named as
-arguments. Then the same of pages that are broken on purpose: each check must find its own."""
-import glob
+the configurations `verdicts`, `times` and `trace` have measured (their serial logs), or of the result files that are
+named as arguments. Then the same of pages that are broken on purpose: each check must find its own."""
 import itertools
 import os
 import re
@@ -17,7 +16,7 @@ import results
 import selftest
 from matplotlib import image
 
-LOGS = ("build/test/verdicts.log", "build/test/times.log", "build/test/trace*.log")
+LOGS = ("build/test/verdicts.log", "build/test/times.log", "build/test/trace.log")
 FOLDER = "build/test/report"
 SIZES = {"screen": (1280, 800), "phone": (390, 844)}
 COLOURED = 20  # pixels at least in a panel that shows data
@@ -194,10 +193,10 @@ def part_of_the_lines_makes_a_page():
 
 
 def main():
-    Shared.files = sys.argv[1:] or [name for pattern in LOGS for name in glob.glob(pattern)]
-    missing = [name for name in LOGS[:2] if not sys.argv[1:] and not os.path.exists(name)]
+    Shared.files = sys.argv[1:] or LOGS
+    missing = [name for name in Shared.files if not os.path.exists(name)]
     if missing:
-        print(f"Bail out! {' and '.join(missing)} not there: run the configurations verdicts and times before")
+        print(f"Bail out! {' and '.join(missing)} not there: run the configurations verdicts, times and trace before")
         return 1
     os.makedirs(FOLDER, exist_ok=True)
     Shared.page = pictures.build(results.load(Shared.files), None, FOLDER)

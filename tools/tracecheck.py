@@ -7,7 +7,9 @@ import collections
 OWN_ROW = ("grace_period", "expedited", "switch")
 LIFE = ("table_unlinked", "table_flushed", "table_quiesced", "table_freed")
 WAITS_FOR_RCU = ("rcu", "rcu-sync", "rcu-page")
-WAITS_FOR_WALKS = WAITS_FOR_RCU + ("ipi",)  # for all; hazard and targeted only for those that have said where they are
+# For all walks (`ipi`: of those that run in the space, as the scenes' walkers do); hazard and targeted only for those that
+# have said where they are.
+WAITS_FOR_WALKS = WAITS_FOR_RCU + ("ipi",)
 SENT = {"ipi_sent": ("ipi", "ipi_acked", "i"), "nmi_sent": ("nmi", "nmi", "E")}  # received by, answered by
 
 

@@ -182,15 +182,19 @@ void bench_interleave(struct bench_case *cases, unsigned n, u64 budget_ns, void 
 	}
 }
 
-void bench_run_matrix(const struct bench_case *bases, unsigned nr_bases, enum bench_axes axes, const unsigned *others,
-		      unsigned n_others, u64 budget_ns)
+void bench_run_matrix_beside(const struct bench_case *common, const struct bench_case *bases, unsigned nr_bases,
+			     enum bench_axes axes, const unsigned *others, unsigned n_others, u64 budget_ns)
 {
-	unsigned max = nr_bases * n_others * bench_pairs(), n = 0;
+	unsigned max = nr_bases * n_others * bench_pairs() + 1, n = 0;
 	struct bench_case *cases = kzalloc(max * sizeof(*cases));
 
 	if (!cases) {
 		log_error("%s: no memory for its cases", bases->name);
 		return;
+	}
+	if (common) {
+		cases[0] = *common;
+		n += bench_case_init(&cases[0]);
 	}
 	for (unsigned i = 0; i < nr_bases * n_others; i++) {
 		struct bench_case base = bases[i / n_others];

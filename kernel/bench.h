@@ -71,8 +71,14 @@ unsigned bench_pairs(void);			// policies × back-ends: room for bench_add_pairs
 // policy, where the other pairs would say nothing new and take their time.
 enum bench_axes { BENCH_PAIRS, BENCH_CROSS, BENCH_POLICIES };
 // All cases: bases × axes × numbers of others, interleaved; then their lines.
-void bench_run_matrix(const struct bench_case *bases, unsigned nr_bases, enum bench_axes axes, const unsigned *others,
-		      unsigned n_others, u64 budget_ns);
+// `common`, unless NULL, takes its turn among them: a case that concerns no pair, for what they are compared with.
+void bench_run_matrix_beside(const struct bench_case *common, const struct bench_case *bases, unsigned nr_bases,
+			     enum bench_axes axes, const unsigned *others, unsigned n_others, u64 budget_ns);
+static inline void bench_run_matrix(const struct bench_case *bases, unsigned nr_bases, enum bench_axes axes,
+				    const unsigned *others, unsigned n_others, u64 budget_ns)
+{
+	bench_run_matrix_beside(NULL, bases, nr_bases, axes, others, n_others, budget_ns);
+}
 
 static inline bool bench_full(const struct bench_case *c) { return c->hist->n >= c->limit; }
 // One operation took so many cycles by two readings of cycles(); the clock's own cost is subtracted.

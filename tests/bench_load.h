@@ -28,6 +28,7 @@ bool churner_start(struct churner *c, struct space *s, vaddr_t base, unsigned cp
 void churner_stop(struct churner *c);
 
 struct space *bench_space(const struct bench_case *c);	// a new one under the case's pair
+extern const struct bench_case call_empty_case;	// bench_rcu.c; needs 2 CPUs
 unsigned primitive_cases(struct bench_case *cases, unsigned max);	// bench_primitives.c; returns how many
 unsigned other_cpu(unsigned k);		// the k-th CPU that is not the caller's
 // All that the case's policy or its flush has put off is done: at the end of each slice.

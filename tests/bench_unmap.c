@@ -93,7 +93,8 @@ BENCHMARK(unmap_page, 6)
 	static const struct bench_case base = { .name = "unmap_page", .pages = 1, .slice = slice_unmap };
 	unsigned others[16];
 
-	bench_run_matrix(&base, 1, BENCH_PAIRS, others, others_list(others, ARRAY_SIZE(others)), budget_ns);
+	bench_run_matrix_beside(nr_cpus > 1 ? &call_empty_case : NULL, &base, 1, BENCH_PAIRS, others,
+				others_list(others, ARRAY_SIZE(others)), budget_ns);
 }
 
 BENCHMARK(unmap_8, 1)

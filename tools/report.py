@@ -28,7 +28,7 @@ BOOT_SECONDS = 6
 VERDICT_SMP, SCALE_SMP = 4, 8
 # What the number of CPUs may change; the first of SMP_LIST is for everything.
 OTHER_SIZES = ("walk*,unmap_page,unmap_512,protect_page,map_touch_unmap,pages_held,"
-               "call_empty,expedited,grace_period,bystander*")
+               "expedited,grace_period,bystander*")
 FAILED_LINES = 5
 
 

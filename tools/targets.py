@@ -143,7 +143,7 @@ def grace_period(f):
 
 # The targets, and what has to be measured for each.
 PARTS = [
-    (unmap_with_one, "unmap_with_one", "bench=unmap_page,call_empty"),
+    (unmap_with_one, "unmap_with_one", "bench=unmap_page"),
     (cycles_of("unmap_alone", "unmap_page", "unmap a page and its tables, alone", ALONE_LIMIT, others=0), "unmap_alone",
      "bench=unmap_page"),
     (cycles_of("map_touch_unmap", "map_touch_unmap", "map, touch, unmap", SUSTAINED_LIMIT), "map_touch_unmap",

@@ -233,17 +233,6 @@ void bench_discard(struct bench_case *c)
 	c->hist = NULL;
 }
 
-// Benchmarks say "another CPU" and mean it.
-static void pin_here(void)
-{
-	struct cpumask here = { 0 };
-
-	preempt_disable();
-	cpumask_set(&here, cpu_id());
-	preempt_enable();
-	thread_set_affinity(&here);
-}
-
 // Each gets its share of the time that is left: what one takes beyond its own, since it does each of its cases once at
 // least, the others make up for, with up to half of theirs.
 int bench_run_all(const char *glob, u64 total_ns)
@@ -259,7 +248,7 @@ int bench_run_all(const char *glob, u64 total_ns)
 	}
 	if (!n)
 		return -1;
-	pin_here();
+	thread_pin_here();	// benchmarks say "another CPU" and mean it
 	left = all;
 	FOR_EACH_REGISTERED(benches, const struct bench, b) {
 		u64 gone = now_ns() - start;

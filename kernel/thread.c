@@ -150,6 +150,16 @@ int thread_set_affinity(const struct cpumask *mask)
 	return 0;
 }
 
+void thread_pin_here(void)
+{
+	struct cpumask here = { 0 };
+
+	preempt_disable();
+	cpumask_set(&here, cpu_id());
+	preempt_enable();
+	thread_set_affinity(&here);
+}
+
 struct team {
 	struct waitq start, arrival;
 	u32 wanted, ready;

@@ -46,6 +46,7 @@ _Noreturn void thread_exit(int result);
 void thread_yield(void);
 void thread_sleep_ns(u64 ns);				// at least so long; tick resolution
 int thread_set_affinity(const struct cpumask *mask);	// of current; migrates at once if need be. -EINVAL: empty
+void thread_pin_here(void);	// current stays on the CPU that it runs on
 bool thread_wake(struct thread *t);			// SLEEPING -> RUNNING; false if it was not asleep. Not from NMI
 void schedule(void);					// give up the CPU; preemption depth 0 (or from the idle loop)
 

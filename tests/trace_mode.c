@@ -74,16 +74,6 @@ static bool selected(const struct trace_scene *sc)
 	return glob_match(glob, sc->name) || glob_match(glob, name);
 }
 
-static void pin_here(void)
-{
-	struct cpumask here = { 0 };
-
-	preempt_disable();
-	cpumask_set(&here, cpu_id());
-	preempt_enable();
-	thread_set_affinity(&here);
-}
-
 static void compare_clocks(void)
 {
 	struct clock_bounds worst;
@@ -102,7 +92,7 @@ static int trace_mode(void)
 	unsigned played = 0, named = 0;
 	int status = EXIT_OK, err;
 
-	pin_here();
+	thread_pin_here();
 	header_print();
 	compare_clocks();
 	for (const struct trace_scene *sc = trace_scenes; sc < trace_scenes + nr_trace_scenes; sc++) {

@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: MIT
+// tlb_flush=lazy and walks of other CPUs: those with interrupts off are waited for, since their CPUs do not sweep.
+#include "kernel/mutant.h"
+#include "kernel/test.h"
+#include "kernel/time.h"
+#include "mm/flush_lazy.h"
+#include "mm/oracle.h"
+#include "mm/walk.h"
+#include "tests/mm_help.h"
+#include "tests/walk_hold.h"
+
+#if CHECK
+MUTANT_DECLARE(lazy_no_wait);
+
+static const struct flush_backend *lazy_flush(void) { return flush_find("lazy"); }
+
+// A walk of another CPU, whose thread runs in the space, held before it reads a table.
+enum until { UNMAPPED, SWEPT, FREED };		// when the walker goes on; a sweep needs its interrupts on
+struct lazy_walk {
+	struct walk_job job;
+	struct page *table;
+	u32 there, returned;
+	enum until until;
+};
+
+static void hold_walker(struct stall_point *p, void *arg)
+{
+	struct lazy_walk *w = arg;
+	u64 sweeps = mm_counted_here(lazy_sweeps);
+
+	store_release(&w->there, 1u);
+	spin_until(load_acquire(&w->returned), "the unmapper", -1);
+	if (w->until >= SWEPT)
+		spin_until(mm_counted_here(lazy_sweeps) != sweeps, "the own sweep", -1);
+	if (w->until >= FREED)
+		spin_until(mm_state(w->table) == TABLE_FREE, "the table", -1);
+}
+
+static u64 unmap_under_walk(const struct table_policy *policy, enum until until)
+{
+	u64 violations = oracle_violations();
+	struct lazy_walk w = { .until = until };
+	struct space *s = space_create_with(policy, lazy_flush());
+	struct thread *walker;
+
+	if (!EXPECT(s))
+		return 0;
+	w.job = (struct walk_job){ .s = s, .va = BASE, .local = true };
+	EXPECT_EQ(space_map(s, BASE, PAGE_SIZE, RW, 1, MAP_POPULATE), 0);
+	w.table = mm_table(s, BASE, 1);
+	stall_walk_level.action = hold_walker;
+	stall_walk_level.arg = &w;
+	stall_arm(&stall_walk_level, s, BASE, BASE + PAGE_SIZE, 2);
+	walker = mm_thread("walker", walk_once, &w.job, mm_other_cpu(0));
+	if (!EXPECT(walker))
+		return 0;
+	spin_until(load_acquire(&w.there), "walker", -1);
+	EXPECT_EQ(space_unmap(s, BASE, PAGE_SIZE), 0);		// it does not wait
+	if (policy->walker == WALKER_IRQS_OFF && !MUTANT(lazy_no_wait))
+		EXPECT_EQ(mm_state(w.table), TABLE_UNLINKED);
+	if (MUTANT(lazy_no_wait))
+		lazy_flush()->drain();
+	store_release(&w.returned, 1u);
+	if (until == FREED)
+		lazy_flush()->drain();		// the thread that completes may have its place on the walker's CPU
+	mm_join(walker);
+	stall_release(&stall_walk_level);
+	EXPECT_EQ(w.job.got, 0);
+	lazy_flush()->drain();
+	if (policy->drain)
+		policy->drain();
+	EXPECT_EQ(mm_state(w.table), TABLE_FREE);
+	space_put(s);
+	return oracle_violations() - violations;
+}
+
+// A sweep cannot happen inside a walk with interrupts off: the table is held until the walker has left.
+TEST(flush_lazy, table_held_for_an_interrupts_off_walk, NEEDS_CPUS2)
+{
+	for (int i = 0; i < 10; i++)
+		EXPECT_EQ(unmap_under_walk(policy_find("ipi"), UNMAPPED), 0);
+	oracle_expect_violations(true);
+	mutant_set(lazy_no_wait, 1);
+	EXPECT(unmap_under_walk(policy_find("ipi"), UNMAPPED) > 0);
+	mutant_set(lazy_no_wait, 0);
+	oracle_expect_violations(false);
+}
+
+// With interrupts on it is swept over.
+TEST(flush_lazy, immediate_is_swept_over, NEEDS_CPUS2)
+{
+	oracle_expect_violations(true);
+	for (int i = 0; i < 10; i++)
+		EXPECT(unmap_under_walk(policy_find("immediate"), FREED) > 0);
+	oracle_expect_violations(false);
+}
+
+TEST(flush_lazy, safe_policies_are_clean, NEEDS_CPUS2)
+{
+	FOR_EACH_POLICY(p) {
+		enum until until = (*p)->walker == WALKER_IRQS_OFF ? UNMAPPED : SWEPT;
+
+		if (pair_verdict(*p, lazy_flush()).safe && unmap_under_walk(*p, until))
+			test_fail(__FILE__, __LINE__, "table_free=%s", (*p)->name);
+	}
+}
+
+// A CPU that stops its tick leaves the space that it holds lazily: later unmaps need not wait for it.
+TEST(flush_lazy, idle_cpu_leaves, NEEDS_CPUS2)
+{
+	struct space *s = space_create_with(policy_find("ipi"), lazy_flush());
+	struct walk_job job = { .s = s, .va = BASE, .local = true };
+
+	REQUIRE(s);
+	EXPECT_EQ(space_map(s, BASE, PAGE_SIZE, RW, 1, MAP_POPULATE), 0);
+	mm_join(mm_thread("walker", walk_once, &job, mm_other_cpu(0)));		// its CPU now holds the space lazily
+	if (EXPECT_EQ(job.got, 1))
+		page_unpin(job.page, false);
+	while (cpumask_test(&s->cpus, mm_other_cpu(0)))
+		thread_sleep_ns(tick_ns());
+	EXPECT_EQ(space_unmap(s, BASE, PAGE_SIZE), 0);
+	EXPECT_EQ(lazy_held(), 0);
+	space_put(s);
+}
+#endif

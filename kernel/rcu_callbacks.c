@@ -238,10 +238,12 @@ void rcu_callbacks_ready(void)
 	for_each_cpu_in(cpu, &rcu.eager) {
 		struct rcu_cpu *rc = &per_cpu(rcu_cpu, cpu);
 
-		if (!ready(rc) && READ_ONCE(rc->cb.count))
+		bool due = ready(rc);
+
+		if (!due && READ_ONCE(rc->cb.count))
 			continue;	// they wait for the next one
 		cpumask_clear_atomic(&rcu.eager, cpu);
-		if (READ_ONCE(rc->cb_thread))
+		if (due && READ_ONCE(rc->cb_thread))	// none is left: its tick was faster, and a CPU that idles by now is left alone
 			waitq_wake_one(&rc->cb_wq);
 	}
 }

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT
 // RCU callbacks: never early, never lost, in order; from any context; rcu_barrier() waits for all.
 #include "kernel/lib.h"
+#include "kernel/rcu_internal.h"
 #include "kernel/test.h"
 #include "kernel/thread.h"
+#include "kernel/xcall.h"
 #include "mm/slab.h"
 #include "tests/rcu_readers.h"
 
@@ -192,4 +194,29 @@ TEST(rcu, double_call_is_noticed, NEEDS_CHECK)
 	rcu_read_unlock();
 	rcu_barrier();
 	EXPECT(!rcu_head_queued(&head, count_run));
+}
+
+// Its tick was faster than the end of the grace period that it wanted to be told of: nothing is left to be woken for.
+// Another thread may run there meanwhile, so one undisturbed try of some is enough.
+TEST(rcu, no_wakeup_for_callbacks_that_are_done, NEEDS_CPUS2)
+{
+	unsigned cpu = last_cpu();
+	bool undisturbed = false;
+
+	move_to(0);
+	memset(many, 0, sizeof(many));
+	xcall_one(cpu, call_from_irq, NULL);	// so that it has a callback thread
+	rcu_barrier();
+	for (int i = 0; i < 10 && !undisturbed; i++) {
+		u64 switches = READ_ONCE(per_cpu(context_switches, cpu));
+
+		cpumask_set_atomic(&rcu.eager, cpu);
+		synchronize_rcu();
+		thread_sleep_ns(5 * tick_ns());
+		EXPECT(!cpumask_test(&rcu.eager, cpu));
+		undisturbed = READ_ONCE(per_cpu(context_switches, cpu)) == switches;
+	}
+	EXPECT(READ_ONCE(per_cpu(rcu_cpu, cpu).cb_thread));
+	EXPECT(undisturbed);
+	move_anywhere();
 }

@@ -113,7 +113,7 @@ void buddy_free(struct page *head, unsigned order)
 	spin_unlock_irqrestore(&lock, flags);
 }
 
-#define FREE_AT_ONCE 32	// so many while interrupts stay off
+#define FREE_AT_ONCE 32	// so many under the lock, where interrupts are off
 
 void buddy_free_ring(struct page *const *ring, u32 mask, u32 at, u32 n)
 {

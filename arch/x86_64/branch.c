@@ -67,12 +67,12 @@ static void meet(void)
 	if (!xchg(this_cpu_ptr(&asked), 0))	// acquires what the caller wrote before it asked
 		return;				// somebody else's NMI
 	turn = meeting.turn;
-	fetch_sub(&meeting.left, 1);
+	fetch_sub(&meeting.left, 1);	// full: what ran here has run; pairs with the writer's load_acquire
 	if (cpu_id() == meeting.writer) {
 		spin_until(!load_acquire(&meeting.left) || panic_in_progress(), "the CPUs to be stopped", -1);
 		if (!panic_in_progress())
 			write_sites();
-		store_release(&meeting.done, turn);
+		store_release(&meeting.done, turn);	// the code is written; pairs with the others' load_acquire, and the caller's
 	} else {
 		spin_until(load_acquire(&meeting.done) >= turn || panic_in_progress(), "the branch to be written", -1);
 	}

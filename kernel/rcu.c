@@ -10,8 +10,8 @@
 //   included. The hooks of rcu.h cut such a stretch in two: their callers carry no protected reference across them.
 //   A CPU is *quiescent at an instant* when no reader is under way on it at that instant: in rcu_context_switch(); in
 //   rcu_tick(true) and in an expedited call that interrupted preemptible code or the idle loop; in the preemptible code
-//   of the grace-period thread, and of a caller of call_rcu(); and all the time between the two edges of the idle state, rcu_idle_enter()/irq exit and
-//   rcu_idle_exit()/irq, NMI entry.
+//   of the grace-period thread, and of a caller of call_rcu(); and all the time between the two edges of the idle state,
+//   rcu_idle_enter()/irq exit and rcu_idle_exit()/irq, NMI entry.
 //   *Grace period g* begins when rcu.seq becomes 2g-1 and ends when it becomes 2g. Only the grace-period thread writes
 //   seq. Grace periods do not overlap.
 //

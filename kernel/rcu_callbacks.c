@@ -243,7 +243,8 @@ void rcu_callbacks_ready(void)
 		if (!due && READ_ONCE(rc->cb.count))
 			continue;	// they wait for the next one
 		cpumask_clear_atomic(&rcu.eager, cpu);
-		if (due && READ_ONCE(rc->cb_thread))	// none is left: its tick was faster, and a CPU that idles by now is left alone
+		// None is due: its tick was faster, and a CPU that idles by now is left alone.
+		if (due && READ_ONCE(rc->cb_thread))
 			waitq_wake_one(&rc->cb_wq);
 	}
 }

@@ -11,6 +11,7 @@ import os
 import re
 import subprocess
 import sys
+import unittest.mock
 
 import bochs
 import hist
@@ -253,6 +254,51 @@ def an_interrupt_lost_by_the_emulation_is_told_from_an_idle_cpu():
     for other in (off, (0, "00000246", "236 251"), (1, "00000246", "(none)"), (1, "00000246", "236")):
         wrong += [f"{other} counts as lost"] if lost(waits, other) or lost(other, waits) else []
     return wrong + (["one look is enough"] if lost(waits) else [])
+
+
+@test
+def what_l1_says_is_told_from_what_l2_did():
+    wrong, shut = [], "nested: vcpu 0 shut down at "
+    lockup = "[  152.657082] watchdog: BUG: soft lockup - CPU#0 stuck for 131s! [qemu-system-x86:95]"
+    for judge, said, expected in ((stuck.lost_and_shut_down, f"{shut}ffffffffc032ddcc", True), (stuck.locked_up, lockup, True),
+                                  (stuck.lost_and_shut_down, f"{shut}c032ddcc", True),
+                                  (stuck.lost_and_shut_down, f"{shut}ffffffff8016e0a7", False),
+                                  (stuck.lost_and_shut_down, f"{shut}4000c032ddcc", False),
+                                  (stuck.lost_and_shut_down, lockup, False), (stuck.locked_up, f"{shut}c032ddcc", False),
+                                  (stuck.locked_up, "rcu: INFO: rcu_preempt detected stalls on CPUs/tasks:", True),
+                                  (stuck.locked_up, "kvm: BUG of the guest", False)):
+        if bool(judge([f"# stuck: L1: {said}"])) != expected:
+            wrong.append(f"{judge.__name__}: {said}")
+        if judge([f"# {said}"]):  # the guest may say what it likes
+            wrong.append(f"{judge.__name__}, by the guest: {said}")
+    return wrong
+
+
+@test
+def a_run_that_has_failed_a_test_is_not_made_again():
+    lockup = "# stuck: L1: watchdog: BUG: soft lockup - CPU#0 stuck for 131s!"
+    again = qemu.broken_emulation(["ok 1 a", lockup])
+    return ([] if again else ["no evidence seen"]) + \
+           (["made again though a test has failed"] if qemu.broken_emulation(["    not ok 1 a", lockup]) else [])
+
+
+@test
+def a_run_lost_by_the_emulation_is_made_again_once():
+    def runs(*endings, accel="nested"):
+        """How many runs are made where they end so, and what is said of it."""
+        left, said = list(endings), []
+        made = lambda *_: machine.Result(0 if not left[0] else None, "", [left.pop(0)], 1.0)
+        with unittest.mock.patch.object(qemu, "run_once", made):
+            result = qemu.run(machine.Config(accel=accel), said.append)
+        return len(endings) - len(left), result.ok, any("made again" in line for line in said)
+    lost, hangs = "# stuck: L1: nested: vcpu 0 shut down at ffffffffc032ddcc", "# stuck: QEMU: VM status: running"
+    wrong = []
+    for expected, endings, accel in (((2, True, True), (lost, ""), "nested"), ((2, False, True), (lost, lost, ""), "nested"),
+                                     ((2, False, True), (lost, hangs, ""), "nested"), ((1, False, False), (hangs, ""), "nested"),
+                                     ((1, True, False), ("", ""), "nested"), ((1, False, False), (lost, ""), "tcg")):
+        if (found := runs(*endings, accel=accel)) != expected:
+            wrong.append(f"{endings} under {accel}: {found}")
+    return wrong
 
 
 @test

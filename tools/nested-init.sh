@@ -21,6 +21,14 @@ for each in $traced; do
 	echo "hist:keys=${each#*:}" >$events/${each%:*}/trigger
 done
 
+# Where a CPU of L2 was when it shut down by a triple fault (exit 0x7f), which KVM answers by a reset that forgets all.
+echo "exit_reason == 0x7f" >$events/kvm_exit/filter
+echo 1 >$events/kvm_exit/enable
+
+# A VM without a CPU that lives to the end: with the last one L1 would rewrite its own code while its other CPU runs it, and
+# QEMU may go on with what it has translated of the old code.
+qemu-system-x86_64 -nodefaults -display none -machine none -accel kvm &
+
 stty -F /dev/ttyS1 raw -echo 115200
 echo "nested: begin"
 sh /l2 </dev/ttyS1 >/dev/ttyS1 2>/tmp/errors
@@ -32,6 +40,7 @@ esac
 for each in $traced; do
 	sed -n "s/^{ *\([a-z_]*\): *\([0-9]*\) *} *hitcount: *\([0-9]*\).*/nested: ${each%:*} \1=\2 \3/p" $events/${each%:*}/hist
 done
+sed -n 's/.*kvm_exit: *\(vcpu [0-9]*\) reason.* rip 0x\([0-9a-f]*\) .*/nested: \1 shut down at \2/p' /sys/kernel/tracing/trace
 echo "nested: status $status"
 sleep 0.3	# the serial ports drain
 echo b >/proc/sysrq-trigger	# at once, without taking CPUs and devices down; -no-reboot makes it the end

@@ -169,39 +169,47 @@ def run_once(config, on_line, interactive):
                 process.kill()
                 process.wait()
         status, counts = None if expired.is_set() else status, {}
-        sentence = sentence_of(status, lines, config.timeout)
+        said = list(lines)
+        sentence = sentence_of(status, said, config.timeout)
+        l1 = nested.outcome(folder) if config.accel == "nested" else None
+        found += [f"# stuck: L1: {line}" for line in l1.troubles] if l1 else []
         for line in found:
             lines.append(line)
             if on_line:
                 on_line(line)
-        if config.accel == "nested":
-            l1 = nested.outcome(folder)
+        if l1:
             if status is None or l1.status is None:
                 sentence = f"{sentence}; L1 did not tell how L2 ended, its console said: {l1.last}"
                 status = status and (1 if status == SUCCESS else status)
             else:
                 status, counts = l1.status, l1.counts
-                sentence = sentence_of(status, lines, config.timeout)
+                sentence = sentence_of(status, said, config.timeout)
                 if on_line:
                     on_line(l1.line())
         return Result(exit_of(status), sentence, lines, time.monotonic() - start, counts)
 
 
 def broken_emulation(lines):
-    """ACCEL=nested: why it is QEMU that has failed, and not the guest; None: nothing shows that."""
+    """ACCEL=nested: why it is QEMU that has failed, and not the guest; None: nothing shows that, or a test has failed."""
+    if any(line.lstrip().startswith("not ok ") for line in lines):
+        return None
     if line := next((line for line in lines if nested.ASSERTION.search(line)), None):
         return f"QEMU has failed an assertion ({line})"
     if line := stuck.lost_guest(lines):
         return f"QEMU has put L1's registers in the place of L2's ({line})"
+    if line := stuck.lost_and_shut_down(lines):
+        return f"QEMU has put L1's registers in the place of L2's, which then shut down ({line})"
     if line := stuck.lost_interrupt(lines):
         return f"QEMU has lost an interrupt of L1, which halts and waits for it ({line})"
+    if line := stuck.locked_up(lines):
+        return f"L1's kernel, which is Debian's, stands still ({line})"
     return None
 
 
 def run(config, on_line=None, interactive=False):
     """Boot once (machine.run()). QEMU's emulation of AMD's virtualisation has an assertion that fails now and then for
-    reasons of its own, and it has been seen to lose the guest's registers, and interrupts of L1; such a run says nothing
-    about the guest, and only such a run is made again, once."""
+    reasons of its own, and it has been seen to lose the guest's registers, and interrupts and changed code of L1
+    (docs/nested.md); such a run says nothing about the guest, and only such a run is made again, once."""
     result = run_once(config, on_line, interactive)
     if config.accel == "nested" and not result.ok and (why := broken_emulation(result.lines)):
         if on_line:

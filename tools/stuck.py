@@ -163,6 +163,24 @@ def lost_guest(lines):
                  int(match["pc"], 16) & 0xffffffff >= MODULES), None)
 
 
+L1_TROUBLE = re.compile(r"nested: vcpu \d+ shut down at (?P<pc>[0-9a-f]+)|(?P<kernel>BUG: soft lockup|watchdog: .*hard LOCKUP|"
+                        r"rcu: INFO: \S+ (self-)?detected .*stall)")
+
+
+def lost_and_shut_down(lines):
+    """As lost_guest(), seen by KVM: a CPU of L2 has shut down by a triple fault where L1 has a module."""
+    found = ((L1_TROUBLE.search(line), line) for line in lines if line.startswith("# stuck: L1: "))
+    return next((line for match, line in found if match and match["pc"] and int(match["pc"], 16) & 0xffffffff >= MODULES and
+                 int(match["pc"], 16) >> 32 in (0, 0xffffffff)), None)
+
+
+def locked_up(lines):
+    """L1's own watchdogs say that L1's kernel stands still. No guest of KVM can bring that about: QEMU has lost something of
+    L1's, or runs code of L1's that is no longer there."""
+    return next((line for line in lines if line.startswith("# stuck: L1: ") and (match := L1_TROUBLE.search(line)) and
+                 match["kernel"]), None)
+
+
 HALTED = re.compile(r"^# stuck: QEMU: CPU#(?P<cpu>\d+) .*\bRFL=(?P<flags>[0-9a-f]+) HLT=1")
 PENDING = re.compile(r"^# stuck: QEMU: lapic (?P<cpu>\d+): .*; IRR (?P<vectors>\d[\d ]*);")
 INTERRUPTS_ON = 0x200

@@ -4,10 +4,13 @@
 #include "kernel/counter.h"
 #include "kernel/cpumask.h"
 #include "kernel/panic.h"
+#include "kernel/stall.h"
 #include "mm/oracle.h"
 #include "mm/tlb.h"
 
 #if CHECK
+STALL_DEFINE(swmmu_excusing);	// a CPU owes the flush of an entry, which is not marked yet
+
 static void report(const char *what, const struct swmmu *m, unsigned cpu, unsigned slot, u64 word, const struct table_policy *p)
 {
 	struct violation v = { .kind = word & SWMMU_LEAF ? VIOLATION_STALE_LEAF : VIOLATION_STALE_TABLE, .seen_by = what };
@@ -22,21 +25,31 @@ static void report(const char *what, const struct swmmu *m, unsigned cpu, unsign
 	oracle_report(&v);
 }
 
-// Is this CPU on its way to drop the entry? Then it is marked. The order of the looks matters: a CPU that pays its debt
-// says so in `owes` before it takes the first sign of it back, and until it has dropped all; so when none of the signs is
-// seen any more and the word is still there, it has been kept.
-static bool owed(struct swmmu *m, unsigned cpu, unsigned slot, u64 word)
+// Is this CPU on its way to drop the entry? The order of the looks matters: a CPU that pays its debt says so in `owes` before
+// it takes the first sign of it back, and until it has dropped all; so when none of the signs is seen any more and the word is
+// still there, it has been kept.
+static bool owes_it(const struct swmmu *m, unsigned cpu, u64 word)
 {
 	bool lazy = READ_ONCE(per_cpu(cpu_tlb, cpu).lazy);
 	u32 owes;
 
 	smp_rmb();	// pairs with swmmu_owe()
 	owes = load_acquire(&m->owes);
-	if (owes != SWMMU_OWES_ALL && !((word & SWMMU_LEAF) && (lazy || owes == SWMMU_OWES_LEAVES)))
+	return owes == SWMMU_OWES_ALL || ((word & SWMMU_LEAF) && (lazy || owes == SWMMU_OWES_LEAVES));
+}
+
+// Then it is marked, for what is marked must be gone when the CPU has paid. The CPU may have paid since we looked, without
+// seeing the mark; so we look again. Whoever takes the mark back reports the entry.
+static bool owed(struct swmmu *m, unsigned cpu, unsigned slot, u64 word)
+{
+	if (!owes_it(m, cpu, word))
 		return false;
-	if (cmpxchg(&m->word[slot], word, word | SWMMU_OWED))
-		WRITE_ONCE(m->marked, 1);
-	return true;
+	STALL(swmmu_excusing, NULL, READ_ONCE(m->va[slot]), swmmu_level(word));
+	if (!cmpxchg(&m->word[slot], word, word | SWMMU_OWED))
+		return true;	// dropped, or marked by another scan
+	WRITE_ONCE(m->marked, 1);
+	smp_mb();	// the mark, then the second look: pairs with swmmu_owe(), which looks for marks after it has paid
+	return owes_it(m, cpu, word) || !cmpxchg(&m->word[slot], word | SWMMU_OWED, word & ~SWMMU_OWED);
 }
 
 static bool excused(struct swmmu *m, unsigned cpu, unsigned slot, u64 word)
@@ -126,7 +139,7 @@ void swmmu_settle_marks(void)
 
 	if (likely(!READ_ONCE(m->marked)))
 		return;
-	WRITE_ONCE(m->marked, 0);
+	xchg(&m->marked, 0u);	// full barrier: a mark made after this is said anew
 	for (u64 left = READ_ONCE(m->used); left; left &= left - 1) {
 		unsigned slot = (unsigned)__builtin_ctzll(left);
 		u64 word = READ_ONCE(m->word[slot]);
@@ -137,8 +150,8 @@ void swmmu_settle_marks(void)
 			WRITE_ONCE(m->marked, 1);
 			continue;
 		}
-		report("adversary, after its CPU had caught up", m, cpu_id(), slot, word, NULL);
-		cmpxchg(&m->word[slot], word, word & ~SWMMU_OWED);	// an NMI may have dropped it meanwhile
+		if (cmpxchg(&m->word[slot], word, word & ~SWMMU_OWED))	// else an NMI has dropped it, or the scan reports it
+			report("adversary, after its CPU had caught up", m, cpu_id(), slot, word, NULL);
 	}
 }
 
@@ -147,10 +160,11 @@ enum swmmu_owes swmmu_owe(enum swmmu_owes what)
 	struct swmmu *m = this_cpu_ptr(&swmmu);
 	enum swmmu_owes before = READ_ONCE(m->owes);
 
+	store_release(&m->owes, (u32)what);
+	// Said before the first sign of the debt goes, and before marks are looked for: pairs with owes_it() and owed().
+	smp_mb();
 	if (what == SWMMU_OWES_NOTHING)
 		swmmu_settle_marks();
-	store_release(&m->owes, (u32)what);
-	smp_mb();	// said before the first sign of the debt goes: pairs with owed()
 	return before;
 }
 

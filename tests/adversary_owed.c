@@ -15,6 +15,7 @@
 
 #if CHECK
 STALL_DECLARE(steal_returning);
+STALL_DECLARE(swmmu_excusing);
 STALL_DECLARE(swmmu_read);
 STALL_DECLARE(nmi_flushed);
 MUTANT_DECLARE(nmi_late_ticket);
@@ -36,7 +37,7 @@ MUTANT_DECLARE(swmmu_no_reread);
 struct scene {
 	struct space *s;	// two pages; one of them goes, the other keeps the tables
 	unsigned cpu;
-	u32 ready, primed_again, returned;
+	u32 ready, primed_again, paid, returned;
 	struct completion wake;
 	bool left;		// the entry is there when the CPU goes on
 	u64 before;
@@ -139,6 +140,8 @@ static int sleep_meanwhile(void *arg)
 	wait_for_completion(&sc->wake);
 	preempt_disable();
 	sc->left = swmmu_has_leaf(cpu_id(), BASE);
+	store_release(&sc->paid, 1u);
+	spin_until(load_acquire(&sc->returned), "the unmap", -1);	// not lazy again meanwhile
 	preempt_enable();
 	space_detach();
 	return 0;
@@ -162,6 +165,39 @@ TEST(adversary, lazy_cpu_owes_its_catching_up, NEEDS_CPUS2)
 {
 	EXPECT_EQ(lazy(), 0);
 	WITH(tlb_no_catch_up, EXPECT_EQ(lazy(), 101));
+}
+
+static void pay_meanwhile(struct stall_point *p, void *arg)
+{
+	struct scene *sc = arg;
+
+	complete_all(&sc->wake);
+	spin_until(load_acquire(&sc->paid), "the CPU that owed", -1);
+}
+
+// It catches up when it has been seen to owe, and before the entry is marked: its own look for marks finds none.
+static u64 paid_before_the_mark(void)
+{
+	struct scene sc;
+	struct thread *t = begin(&sc, "ipi", sleep_meanwhile);
+
+	if (!EXPECT(t))
+		return 0;
+	while (!load_acquire(&sc.ready) || !READ_ONCE(per_cpu(cpu_tlb, sc.cpu).lazy))
+		thread_yield();
+	stall_swmmu_excusing.action = pay_meanwhile;
+	stall_swmmu_excusing.arg = &sc;
+	stall_arm(&stall_swmmu_excusing, NULL, BASE, BASE + PAGE_SIZE, 0);
+	EXPECT_EQ(space_unmap(sc.s, BASE, PAGE_SIZE), 0);
+	EXPECT_EQ(stall_swmmu_excusing.hits, 1);
+	stall_release(&stall_swmmu_excusing);
+	return end(&sc, t) + (sc.left ? 100 : 0);
+}
+
+TEST(adversary, paid_before_the_mark, NEEDS_CPUS2)
+{
+	EXPECT_EQ(paid_before_the_mark(), 0);
+	WITH(tlb_no_catch_up, EXPECT_EQ(paid_before_the_mark(), 101));
 }
 
 static void let_unmap(struct stall_point *p, void *arg)

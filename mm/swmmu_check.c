@@ -38,26 +38,25 @@ static bool owes_it(const struct swmmu *m, unsigned cpu, u64 word)
 	return owes == SWMMU_OWES_ALL || ((word & SWMMU_LEAF) && (lazy || owes == SWMMU_OWES_LEAVES));
 }
 
-// Then it is marked, for what is marked must be gone when the CPU has paid. The CPU may have paid since we looked, without
-// seeing the mark; so we look again. Whoever takes the mark back reports the entry.
-static bool owed(struct swmmu *m, unsigned cpu, unsigned slot, u64 word)
-{
-	if (!owes_it(m, cpu, word))
-		return false;
-	STALL(swmmu_excusing, NULL, READ_ONCE(m->va[slot]), swmmu_level(word));
-	if (!cmpxchg(&m->word[slot], word, word | SWMMU_OWED))
-		return true;	// dropped, or marked by another scan
-	WRITE_ONCE(m->marked, 1);
-	smp_mb();	// the mark, then the second look: pairs with swmmu_owe(), which looks for marks after it has paid
-	return owes_it(m, cpu, word) || !cmpxchg(&m->word[slot], word | SWMMU_OWED, word & ~SWMMU_OWED);
-}
-
+// An entry that its CPU owes is marked, for what is marked must be gone when the CPU has paid. The CPU may have paid since we
+// looked, without seeing the mark; so we look again. Whoever takes a mark back reports the entry, and nobody else does.
 static bool excused(struct swmmu *m, unsigned cpu, unsigned slot, u64 word)
 {
-	u64 debt = READ_ONCE(m->debt) << SWMMU_DEBT_SHIFT;
-
-	return word >> SWMMU_DEBT_SHIFT << SWMMU_DEBT_SHIFT != debt || owed(m, cpu, slot, word) ||
-	       (READ_ONCE(m->word[slot]) & ~SWMMU_OWED) != (word & ~SWMMU_OWED);
+	if (word >> SWMMU_DEBT_SHIFT << SWMMU_DEBT_SHIFT != READ_ONCE(m->debt) << SWMMU_DEBT_SHIFT)
+		return true;
+	if (owes_it(m, cpu, word)) {
+		STALL(swmmu_excusing, NULL, READ_ONCE(m->va[slot]), swmmu_level(word));
+		if (!cmpxchg(&m->word[slot], word, word | SWMMU_OWED))
+			return true;	// dropped, or marked by another scan
+		word |= SWMMU_OWED;
+		WRITE_ONCE(m->marked, 1);
+		smp_mb();	// pairs with swmmu_owe(), which looks for marks after it has paid
+		if (owes_it(m, cpu, word))
+			return true;
+	}
+	if (word & SWMMU_OWED)
+		return !cmpxchg(&m->word[slot], word, word & ~SWMMU_OWED);
+	return (READ_ONCE(m->word[slot]) & ~SWMMU_OWED) != word;
 }
 
 struct range {
@@ -161,7 +160,7 @@ enum swmmu_owes swmmu_owe(enum swmmu_owes what)
 	enum swmmu_owes before = READ_ONCE(m->owes);
 
 	store_release(&m->owes, (u32)what);
-	// Said before the first sign of the debt goes, and before marks are looked for: pairs with owes_it() and owed().
+	// Said before the first sign of the debt goes, and before marks are looked for: pairs with owes_it() and excused().
 	smp_mb();
 	if (what == SWMMU_OWES_NOTHING)
 		swmmu_settle_marks();

@@ -147,6 +147,12 @@ static int sleep_meanwhile(void *arg)
 	return 0;
 }
 
+static void wait_asleep(struct scene *sc, struct thread *t)
+{
+	while (!load_acquire(&sc->ready) || READ_ONCE(t->state) != THREAD_SLEEPING || !READ_ONCE(per_cpu(cpu_tlb, sc->cpu).lazy))
+		thread_yield();
+}
+
 // A CPU that holds the space lazily is not told, and catches up before the thread goes on.
 static u64 lazy(void)
 {
@@ -155,8 +161,7 @@ static u64 lazy(void)
 
 	if (!EXPECT(t))
 		return 0;
-	while (!load_acquire(&sc.ready) || !READ_ONCE(per_cpu(cpu_tlb, sc.cpu).lazy))
-		thread_yield();
+	wait_asleep(&sc, t);
 	unmap_owed(&sc);
 	return end(&sc, t) + (sc.left ? 100 : 0);
 }
@@ -183,8 +188,7 @@ static u64 paid_before_the_mark(void)
 
 	if (!EXPECT(t))
 		return 0;
-	while (!load_acquire(&sc.ready) || !READ_ONCE(per_cpu(cpu_tlb, sc.cpu).lazy))
-		thread_yield();
+	wait_asleep(&sc, t);
 	stall_swmmu_excusing.action = pay_meanwhile;
 	stall_swmmu_excusing.arg = &sc;
 	stall_arm(&stall_swmmu_excusing, NULL, BASE, BASE + PAGE_SIZE, 0);

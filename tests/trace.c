@@ -110,13 +110,13 @@ static struct {
 
 static void write_in_nmi(void)
 {
-	u64 n = READ_ONCE(from_nmi.n);
+	u64 n = load_acquire(&from_nmi.n);	// pairs with send_nmis()
 
 	if (!n)
 		return;
 	for (u64 k = 0; k < n; k++)
 		trace(EV_SWEEP, marked(from_nmi.first + k));
-	WRITE_ONCE(from_nmi.n, 0);
+	store_release(&from_nmi.n, 0ull);	// pairs with send_nmis(), which writes the next
 	fetch_add(&from_nmi.taken, 1);
 }
 NMI_HANDLER(write_in_nmi);
@@ -204,10 +204,12 @@ static int send_nmis(void *arg)
 	struct storm *s = arg;
 
 	for (u64 k = 0x100000; !READ_ONCE(s->stop); k++) {
-		while (READ_ONCE(from_nmi.n) && !READ_ONCE(s->stop))
+		while (load_acquire(&from_nmi.n) && !READ_ONCE(s->stop))
 			cpu_relax();
+		if (READ_ONCE(s->stop))
+			break;
 		from_nmi.first = k;
-		WRITE_ONCE(from_nmi.n, 1);
+		store_release(&from_nmi.n, 1ull);
 		arch_send_ipi(s->cpu, IPI_NMI);
 		thread_yield();
 	}

@@ -138,7 +138,7 @@ void swmmu_settle_marks(void)
 
 	if (likely(!READ_ONCE(m->marked)))
 		return;
-	xchg(&m->marked, 0u);	// full barrier: a mark made after this is said anew
+	xchg(&m->marked, 0u);	// full barrier: a mark made after this is said anew; pairs with excused()
 	for (u64 left = READ_ONCE(m->used); left; left &= left - 1) {
 		unsigned slot = (unsigned)__builtin_ctzll(left);
 		u64 word = READ_ONCE(m->word[slot]);

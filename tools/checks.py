@@ -279,7 +279,8 @@ def a_run_that_has_failed_a_test_is_not_made_again():
     lockup = "# stuck: L1: watchdog: BUG: soft lockup - CPU#0 stuck for 131s!"
     again = qemu.broken_emulation(["ok 1 a", lockup])
     return ([] if again else ["no evidence seen"]) + \
-           (["made again though a test has failed"] if qemu.broken_emulation(["    not ok 1 a", lockup]) else [])
+           [f"made again after {line}" for line in ("    not ok 1 a", "# PANIC: page fault", "# torture: 2 violations, 3 rounds")
+            if qemu.broken_emulation([line, lockup])]
 
 
 @test

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """One run of Quiesce in QEMU: the command line, the run with a time limit, and a plain sentence of how it ended."""
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -13,6 +14,7 @@ import stuck
 from machine import Result, Unavailable
 
 QEMU = nested.QEMU
+GUEST_FAILED = re.compile(r"\s*not ok |# PANIC|# torture: [1-9]\d* violations")
 SUCCESS = 33  # isa-debug-exit yields 2 * (0x10 + N) + 1 for the kernel's exit N
 OVMF = [("OVMF_CODE_4M.fd", "OVMF_VARS_4M.fd"), ("OVMF_CODE.fd", "OVMF_VARS.fd")]
 OVMF_FOLDERS = ["/usr/share/OVMF", "/usr/share/edk2/ovmf", "/usr/share/edk2/x64"]
@@ -190,8 +192,9 @@ def run_once(config, on_line, interactive):
 
 
 def broken_emulation(lines):
-    """ACCEL=nested: why it is QEMU that has failed, and not the guest; None: nothing shows that, or a test has failed."""
-    if any(line.lstrip().startswith("not ok ") for line in lines):
+    """ACCEL=nested: why it is QEMU that has failed, and not the guest; None: nothing shows that, or the guest itself has
+    failed a test, found a violation, or panicked."""
+    if any(GUEST_FAILED.match(line) for line in lines):
         return None
     if line := next((line for line in lines if nested.ASSERTION.search(line)), None):
         return f"QEMU has failed an assertion ({line})"

@@ -19,7 +19,7 @@ static void identity(const struct bench_case *c, char *buf)
 	ksnprintf(buf, IDENTITY_MAX, "\"v\":1,\"name\":\"%s\",\"build\":\"%s\",\"table_free\":\"%s\",\"tlb_flush\":\"%s\",\"cpus\":%u,"
 		  "\"others\":%u,\"walkers\":%u,\"pages\":%u,\"remote\":%u,\"stolen_us\":%u,\"unit\":\"%s\",\"n\":%u",
 		  c->name, BUILD_NAME, c->policy ? c->policy->name : "-", c->flush ? c->flush->name : "-", nr_cpus, c->others,
-		  c->walkers, c->pages, c->remote, c->stolen_us, c->unit ? c->unit : "cycles", c->hist->n);
+		  c->walkers, c->pages, c->remote, c->stolen_us, c->unit ? c->unit : arch_cycles_are_instructions() ? "instructions" : "cycles", c->hist->n);
 }
 
 // Null where fewer than ten samples lie beyond it.

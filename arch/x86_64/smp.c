@@ -10,6 +10,7 @@
 #include "arch/x86_64/apic.h"
 #include "arch/x86_64/clock.h"
 #include "arch/x86_64/cpu.h"
+#include "arch/x86_64/icount.h"
 #include "arch/x86_64/kmap.h"
 #include "arch/x86_64/smp.h"
 #include "kernel/cmdline.h"
@@ -164,6 +165,7 @@ void arch_init_platform(void)
 	acpi_init(apic_own_id());
 	apic_init();
 	ipi_init();
+	icount_init();
 	clock_init();
 	timer_init();
 	smp_roll_call();

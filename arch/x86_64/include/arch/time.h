@@ -11,6 +11,7 @@ static __always_inline u64 cycles(void)
 	__asm__ volatile("rdtsc" : "=a"(lo), "=d"(hi));
 	return (u64)hi << 32 | lo;
 }
+bool arch_cycles_are_instructions(void);	// those executed by all CPUs together: an emulator that counts them
 u64 arch_cycles_hz(void);		// after calibration
 u64 arch_cycles_to_ns(u64 c);
 u64 arch_ns(void);			// monotonic ns since boot, any context

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: MIT
+// The deterministic machine: QEMU with -icount shift=0 counts one nanosecond, and one cycle of the TSC, per instruction,
+// and its CPUs take turns in one thread. Whether this is such a machine is found out, not told.
+//
+// There a run repeats to the byte, but for what comes before the kernel: firmware and boot loader poll the disk for as
+// long as the host takes to read it. So the kernel begins at a full second of the counter. It gets there by HLT, for time
+// then jumps, and QEMU begins its turns of the CPUs anew when it ends.
+#include "arch/x86_64/icount.h"
+#include "arch/x86_64/apic.h"
+#include "arch/x86_64/io.h"
+#include "arch/x86_64/trap.h"
+#include "kernel/log.h"
+#include "kernel/time.h"
+#include <arch/irq.h>
+
+#define DIVIDE_BY_1 0xb
+#define COUNTS_PER_SECOND NSEC_PER_SEC	// of QEMU's TSC under -icount, and of its local APIC's timer
+
+static bool instructions;
+
+bool arch_cycles_are_instructions(void) { return instructions; }
+
+// Cycles that a block of instructions takes, with the readings around it.
+#define CYCLES_OF(block) ({ \
+	u32 _start, _end; \
+	__asm__ volatile("rdtsc; movl %%eax, %0; " block " rdtsc; movl %%eax, %1" \
+			 : "=&r"(_start), "=&r"(_end) : : "eax", "ecx", "edx", "cc"); \
+	_end - _start; })
+
+// Blocks that take a processor a quarter of a cycle and 20 to 100 cycles an instruction: no clock makes them equal.
+static bool counts_instructions(void)
+{
+	for (int i = 0; i < 3; i++) {
+		u32 nothing = CYCLES_OF("");
+
+		if (CYCLES_OF(".rept 64; nop; .endr;") - nothing != 64 ||
+		    CYCLES_OF("movl $1, %%ecx; .rept 20; movl $0, %%edx; divl %%ecx; .endr;") - nothing != 41)
+			return false;
+	}
+	return true;
+}
+
+static void timer_has_fired(struct trap_frame *f) { apic_eoi(); }
+
+// The firmware's tick would come at any phase, masked or not, and each of its edges ends a CPU's turn in QEMU.
+static void stop_pit(void)
+{
+	enum { CHANNEL0 = 0x40, COMMAND = 0x43, CHANNEL0_ONCE = 0x30 };
+
+	outb(COMMAND, CHANNEL0_ONCE);
+	outb(CHANNEL0, 1);
+	outb(CHANNEL0, 0);
+}
+
+// From the reading on there is one path, so the same number of instructions lies between it and the timer's start, and
+// the timer fires at the same distance from the full second whenever this is called.
+static void sleep_until_full_second(void)
+{
+	u64 now;
+
+	apic_write(APIC_TIMER_DIVIDE, DIVIDE_BY_1);
+	apic_write(APIC_LVT_TIMER, APIC_TIMER_ONESHOT | VEC_TIMER);
+	now = cycles();
+	apic_write(APIC_TIMER_COUNT, (u32)(2 * COUNTS_PER_SECOND - now % COUNTS_PER_SECOND));
+	irq_enable_and_halt();
+	irq_disable();
+	apic_write(APIC_LVT_TIMER, APIC_MASKED | VEC_TIMER);
+}
+
+void icount_init(void)
+{
+	instructions = counts_instructions();
+	if (!instructions)
+		return;
+	stop_pit();
+	arch_set_irq_handler(VEC_TIMER, timer_has_fired);
+	sleep_until_full_second();
+	log_debug("icount: the TSC counts instructions; the kernel begins at %llu", (unsigned long long)cycles());
+}

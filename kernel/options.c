@@ -4,6 +4,7 @@
 #include "kernel/lib.h"
 #include "kernel/log.h"
 #include "kernel/mode.h"
+#include <arch/time.h>
 
 #define SECONDS_MAX (7 * 24 * 3600)
 
@@ -71,6 +72,13 @@ static const char *set_u32(u32 *to, u64 min, u64 max, const char *value)
 		return "out of range";
 	*to = (u32)v;
 	return NULL;
+}
+
+u32 mode_seconds(u32 usual)
+{
+	if (opt_seconds)
+		return opt_seconds;
+	return arch_cycles_are_instructions() ? MAX(usual / 15, 1u) : usual;
 }
 
 static const char *set_seconds(const char *value) { return set_u32(&opt_seconds, 1, SECONDS_MAX, value); }

@@ -133,18 +133,16 @@ static int judge_all(u64 ns)
 
 static int compare(void)
 {
-	u64 ns = opt_seconds * NSEC_PER_SEC;
+	u64 ns = mode_seconds(CHECK ? 60 : 80) * NSEC_PER_SEC;
 	int status = EXIT_OK;
 
 	header_print();
 	policy_print_all();
 	if (CHECK) {
-		if (!ns)
-			ns = 60 * NSEC_PER_SEC;
 		status = judge_all(ns - ns / 20);
 		bench_run_all("irqs_off_max", ns / 20);
 	} else {
-		bench_run_all("*", ns ? ns : 80 * NSEC_PER_SEC);
+		bench_run_all("*", ns);
 	}
 	return warn_count() && !status ? EXIT_TESTS_FAILED : status;
 }

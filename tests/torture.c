@@ -321,7 +321,7 @@ static int verdict(bool ok, unsigned seconds)
 
 static int torture(void)
 {
-	unsigned seconds = opt_seconds ? opt_seconds : 60;
+	unsigned seconds = mode_seconds(60);
 	u64 state = opt_seed, end;
 	bool ok;
 

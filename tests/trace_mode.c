@@ -88,7 +88,7 @@ static void compare_clocks(void)
 
 static int trace_mode(void)
 {
-	u64 budget_ns = (opt_seconds ?: SECONDS) * NSEC_PER_SEC;
+	u64 budget_ns = mode_seconds(SECONDS) * NSEC_PER_SEC;
 	unsigned played = 0, named = 0;
 	int status = EXIT_OK, err;
 

@@ -8,6 +8,7 @@
 #include "mm/space.h"
 #include "mm/swmmu.h"
 #include <arch/machine.h>
+#include <arch/time.h>
 
 #define MAX_RECORDS 16
 
@@ -52,9 +53,10 @@ static const char *const what[] = {
 
 void oracle_print(const struct violation *v)
 {
-	log_warn("oracle: %s: table_free=%s tlb_flush=%s level %d page %llx, seen by the %s on CPU %u, reader on CPU %u at %llx",
+	log_warn("oracle: %s: table_free=%s tlb_flush=%s level %d page %llx, seen by the %s on CPU %u, reader on CPU %u at %llx, "
+		 "%s %llu",
 		 what[v->kind], v->policy, v->flush, v->level, (unsigned long long)v->table, v->seen_by, v->cpu, v->walker_cpu,
-		 (unsigned long long)v->va);
+		 (unsigned long long)v->va, arch_cycles_are_instructions() ? "instruction" : "cycle", (unsigned long long)v->at);
 	print_backtrace(v->backtrace, v->depth);
 	if (v->kind != VIOLATION_WALK)
 		return;
@@ -64,7 +66,7 @@ void oracle_print(const struct violation *v)
 
 void oracle_report(const struct violation *v)
 {
-	u64 n = fetch_add(&violations, 1);
+	u64 at = cycles(), n = fetch_add(&violations, 1);
 	bool expected = READ_ONCE(expecting);
 	struct violation own = *v, *r = n < MAX_RECORDS ? &records[n] : &own;
 
@@ -72,6 +74,7 @@ void oracle_report(const struct violation *v)
 		fetch_add(&by_adversary, 1);
 	*r = *v;
 	r->cpu = cpu_id();
+	r->at = at;
 	r->depth = arch_backtrace(r->backtrace, ARRAY_SIZE(r->backtrace));
 	if (expected)
 		return;

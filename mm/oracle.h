@@ -29,6 +29,7 @@ struct violation {
 	paddr_t table;			// or the data page
 	int level;
 	unsigned cpu, walker_cpu;	// who found it; who still reads it
+	u64 at;				// cycles() when it was found
 	vaddr_t va;
 	unsigned depth;			// of the backtrace
 	uintptr_t backtrace[8];
@@ -50,7 +51,7 @@ static __always_inline void oracle_exit(void) { }
 static __always_inline bool oracle_table_freed(struct page *table, const struct table_policy *policy) { return false; }
 static __always_inline bool oracle_table_reused(struct page *table, const struct table_policy *policy) { return false; }
 #endif
-void oracle_report(const struct violation *v);	// count, record and print; `cpu` and the backtrace are filled in. Any context
+void oracle_report(const struct violation *v);	// count, record and print; `cpu`, `at` and the backtrace are filled in. Any context
 u64 oracle_violations(void);		// since boot or the last reset
 void oracle_reset(void);
 unsigned oracle_records(struct violation *out, unsigned max);	// the first ones recorded since the reset

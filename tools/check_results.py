@@ -193,8 +193,9 @@ def command_repeats_the_run():
 
 @suite.test
 def overcommitted_hosts_are_told():
-    cases = ((2, 2, 0.0, ""), (2, 2, 0.2, ""), (2, 2, 0.5, "others used 0.5"), (4, 2, 0.0, "4 vCPUs on 2 host CPUs"),
-             (2, 4, 1.9, ""), (2, 4, 3.0, "others used 3.0"))
+    cases = (("tcg", 2, 2, 0.0, ""), ("tcg", 2, 2, 0.2, ""), ("tcg", 2, 2, 0.5, "others used 0.5"),
+             ("tcg", 4, 2, 0.0, "4 vCPUs on 2 host CPUs"), ("tcg", 2, 4, 1.9, ""), ("tcg", 2, 4, 3.0, "others used 3.0"),
+             ("icount", 4, 2, 1.9, ""))
     return [f"{case}: {got!r}" for *case, want in cases
             for got in [host.overcommitted(*case)] if want not in got or bool(want) != bool(got)]
 

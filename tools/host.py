@@ -63,8 +63,11 @@ class Load:
         return max(0.0, (busy - ours) / max(seconds, 0.01))
 
 
-def overcommitted(smp, host_cpus, others):
-    """Why the CPUs of the guest had to wait for each other or for somebody else; "" if they had not."""
+def overcommitted(accel, smp, host_cpus, others):
+    """Why the CPUs of the guest had to wait for each other or for somebody else; "" if they had not. Where instructions are
+    counted nothing depends on the host."""
+    if accel == "icount":
+        return ""
     if smp > host_cpus:
         return f"{smp} vCPUs on {host_cpus} host CPUs"
     if others > BUSY and smp + others > host_cpus + BUSY:
@@ -91,7 +94,8 @@ def header(config, result, load, date):
     return {"host_cpu": cpu_model(), "host_cpus": host_cpus, config.emulator: emulator_version(config),
             "accel": config.accel, "machine": config.machine, "cpu_model": model, "smp": config.smp, "mem": config.mem,
             "date": f"{date:%Y-%m-%dT%H:%M:%SZ}", "seconds": round(result.seconds, 1),
-            "host_used_by_others": round(others, 2), "overcommitted": overcommitted(config.smp, host_cpus, others),
+            "host_used_by_others": round(others, 2),
+            "overcommitted": overcommitted(config.accel, config.smp, host_cpus, others),
             "command": repeat(config), "exit": result.exit, "ended": result.sentence}
 
 

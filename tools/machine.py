@@ -109,7 +109,7 @@ def emulator(config):
 def check_available(config):
     for name, value, valid in (("BUILD", config.build, ("check", "release")),
                                ("FIRMWARE", config.firmware, ("bios", "uefi")),
-                               ("ACCEL", config.accel, ("tcg", "kvm", "nested"))):
+                               ("ACCEL", config.accel, ("tcg", "icount", "kvm", "nested"))):
         if value not in valid:
             raise Unavailable(f"{name}={value} is unknown; valid: {', '.join(valid)}")
     emulator(config).check_available(config)

@@ -22,7 +22,7 @@ HYPERV = ("hv-relaxed", "hv-vpindex", "hv-time", "hv-synic", "hv-tlbflush", "hv-
 
 
 def cpu_model(config):
-    if config.accel == "tcg":
+    if config.accel in ("tcg", "icount"):
         return config.cpu or "max"
     # A nested host may offer MSR_IA32_ARCH_CAPABILITIES in CPUID and yet refuse it, which ends QEMU at its start. In L1
     # the register that XSETBV writes does not stick.
@@ -45,7 +45,7 @@ def check_available(config):
         raise Unavailable(f"{QEMU} is not installed: make deps")
     if config.machine.split(",")[0] not in ("q35", "pc"):
         raise Unavailable(f"MACHINE={config.machine} is unknown; valid: q35, pc")
-    if config.accel == "tcg" and config.cpu == "hyperv":
+    if config.accel in ("tcg", "icount") and config.cpu == "hyperv":
         raise Unavailable("CPU=hyperv: QEMU poses as Hyper-V only with ACCEL=nested or ACCEL=kvm")
     if config.accel == "kvm" and not os.access("/dev/kvm", os.R_OK | os.W_OK):
         what = "may not be opened by this user" if os.path.exists("/dev/kvm") else "does not exist"
@@ -73,19 +73,34 @@ def firmware_files(config):
     raise Unavailable("FIRMWARE=uefi: OVMF is not installed: make deps")
 
 
-def command(config, folder):
+def seed_of(cmdline):
+    """seed= as the kernel reads it, for the machine's own random numbers (RDRAND); the kernel names a wrong one."""
+    match = re.search(r"\bseed=(0x[0-9a-fA-F]+|\d+)", cmdline)
+    return (int(match[1], 0) if match else 1) % (1 << 64)
+
+
+def execution(config, folder, interactive=False):
+    """How the CPUs are executed, and where the serial line goes. Under ACCEL=icount to a file: a pipe takes no more now and
+    then, and the guest would see that it has to wait."""
+    if config.accel != "icount":
+        accel = {"tcg": "tcg,thread=multi", "nested": "kvm"}.get(config.accel, config.accel)
+        return ["-accel", accel, "-serial", "stdio"]
+    return ["-accel", "tcg", "-icount", "shift=0,sleep=off", "-rtc", "base=2026-01-01,clock=vm",
+            "-seed", str(seed_of(config.cmdline)), "-serial", "stdio" if interactive else f"file:{folder}/serial"]
+
+
+def command(config, folder, interactive=False):
     """QEMU's arguments; `folder` is private to this run."""
     iso = machine.iso_of(config)
     # The files that the machine uses: by their names here, and in L1, which has the copies for itself.
     l2 = config.accel == "nested"
     files = {"/quiesce.iso": iso}
-    accel = {"tcg": "tcg,thread=multi", "nested": "kvm"}.get(config.accel, config.accel)
     arguments = [QEMU, "-nodefaults", "-display", "none", "-vga", "none", "-no-reboot",
                  # reserve=off: a large memory needs only what is touched
                  "-object", f"memory-backend-ram,id=ram,size={config.mem},reserve=off", "-m", config.mem,
-                 "-machine", f"{config.machine},memory-backend=ram", "-accel", accel, "-cpu", cpu_model(config),
-                 "-smp", str(config.smp), "-serial", "stdio", "-device", "isa-debug-exit,iobase=0xf4,iosize=0x4",
-                 "-cdrom", "/quiesce.iso" if l2 else iso]
+                 "-machine", f"{config.machine},memory-backend=ram", "-cpu", cpu_model(config), "-smp", str(config.smp),
+                 "-device", "isa-debug-exit,iobase=0xf4,iosize=0x4", "-cdrom", "/quiesce.iso" if l2 else iso,
+                 *execution(config, folder, interactive)]
     if config.cmdline:
         path = f"{folder}/cmdline"  # a file takes any byte, an argument does not
         with open(path, "wb") as f:
@@ -134,12 +149,34 @@ def sentence_of(status, lines, timeout):
     return f"QEMU failed with status {status}; it last said: {last}"
 
 
+def serial_lines(process, config, folder):
+    """The lines of the serial port as they come, raw; what QEMU itself says is among them, or behind them."""
+    if config.accel == "icount" and process.stdout:
+        yield from follow(process, f"{folder}/serial")
+    yield from process.stdout or ()
+
+
+def follow(process, path):
+    """The lines of a file that the process writes, until it has ended."""
+    with open(path, "rb") as serial:
+        rest, ended = b"", False
+        while not ended:
+            ended = process.poll() is not None  # asked first: what is read after its end is all there will be
+            *lines, rest = (rest + serial.read()).split(b"\n")
+            yield from lines
+            if not ended:
+                time.sleep(0.05)
+        if rest:
+            yield rest
+
+
 def run_once(config, on_line, interactive):
     with tempfile.TemporaryDirectory(prefix="quiesce-") as folder:
         monitors = {"QEMU": f"{folder}/monitor"}
         if config.accel == "nested":
             monitors["L2's QEMU"] = nested.l2_monitor(folder)
-        arguments = command(config, folder) + ["-monitor", f"unix:{folder}/monitor,server=on,wait=off"]
+        arguments = command(config, folder, interactive) + ["-monitor", f"unix:{folder}/monitor,server=on,wait=off"]
+        open(f"{folder}/serial", "wb").close()
         start, lines, expired, found = time.monotonic(), [], threading.Event(), []
         process = subprocess.Popen(arguments, stdin=None if interactive else subprocess.DEVNULL,
                                    stdout=None if interactive else subprocess.PIPE,
@@ -156,7 +193,7 @@ def run_once(config, on_line, interactive):
         if timer:
             timer.start()
         try:
-            for raw in process.stdout or ():
+            for raw in serial_lines(process, config, folder):
                 line = machine.clean(raw)
                 if not line and not lines:
                     continue

@@ -72,7 +72,7 @@ static void activate(struct runq *rq, struct thread *t)
 		this_cpu_write(need_resched, true);
 	} else if (!rq->kicked) {
 		// Inside the lock: a sender preempted between setting `kicked` and sending would leave others waiting.
-		rq->kicked = true;
+		WRITE_ONCE(rq->kicked, true);
 		count(ipi_resched);
 		arch_send_ipi(t->cpu, IPI_RESCHED);
 	}
@@ -158,7 +158,7 @@ static void switch_away(enum reason why, unsigned to)
 	ASSERT(!irqs_enabled() && this_cpu_read(preempt_count) == PREEMPT_ONE);
 	spin_lock(&rq->lock);
 	this_cpu_write(need_resched, false);
-	rq->kicked = false;
+	WRITE_ONCE(rq->kicked, false);
 	if (prev != rq->idle)
 		put_prev(rq, prev, why, to);
 	rq->rotate = false;

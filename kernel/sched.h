@@ -10,7 +10,7 @@ struct runq {
 	struct thread *curr;		// chosen last; read without the lock as a hint
 	u32 ready;			// bit p: queue[p] has a thread. The same hint
 	u32 load;			// threads that run or are queued, idle aside. The same hint
-	bool kicked;			// a reschedule IPI is on its way: one is enough
+	bool kicked;			// a reschedule IPI is on its way: one is enough. The same hint
 
 	// This CPU's own, IRQs off:
 	struct thread *idle;

@@ -9,7 +9,11 @@
 #include "kernel/mode.h"
 #include "kernel/panic.h"
 #include "kernel/preempt.h"
+#include "kernel/rcu_internal.h"
+#include "kernel/sched.h"
+#include "kernel/thief.h"
 #include "kernel/time.h"
+#include "kernel/xcall.h"
 #include "mm/page.h"
 #include <arch/machine.h>
 
@@ -161,6 +165,51 @@ int tests_run(const char *glob)
 		if (selected(*t, glob))
 			failed += !run_one(*t, ++k, n, glob);
 	return failed;
+}
+
+// ---- Waiting --------------------------------------------------------------------------------------------------------
+
+// What is on its way first, then the idle state, which holds throughout: the CPU takes it back only after it has left that.
+bool cpu_rests(unsigned cpu, u64 until_ns)
+{
+	return !tick_is_due(cpu, until_ns) && !READ_ONCE(per_cpu(runq, cpu).kicked) && !xcall_waits(cpu) &&
+	       rcu_sample_idle(rcu_idle_sample(cpu));
+}
+
+static u32 runs_of(unsigned cpu)
+{
+	return (u32)(READ_ONCE(per_cpu(ticks, cpu)) + READ_ONCE(per_cpu(spin_looks, cpu)));
+}
+
+// A robbed CPU spins for its hypervisor: it does not run.
+static bool has_run(unsigned cpu, u32 before)
+{
+	return cpu_rests(cpu, now_ns()) || (runs_of(cpu) - before >= 2 && !thief_robs(cpu));
+}
+
+static bool all_have_run(const struct test_wait *w)
+{
+	for_each_cpu_in(cpu, &cpus_online)
+		if (cpu != cpu_id() && !has_run(cpu, w->runs[cpu]))	// the waiter's has: it slept there, and woke
+			return false;
+	return true;
+}
+
+void test_wait_begin(struct test_wait *w, u32 rounds)
+{
+	w->rounds = rounds;
+	for_each_cpu(cpu)
+		w->runs[cpu] = runs_of(cpu);
+}
+
+bool test_wait_on(struct test_wait *w)
+{
+	if (!w->rounds)
+		return false;
+	thread_sleep_ns(tick_ns() / 2);
+	if (all_have_run(w))
+		test_wait_begin(w, w->rounds - 1);
+	return true;
 }
 
 static int run_tests(void)

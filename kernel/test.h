@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // In-kernel tests, reported as KTAP version 1. A test returns nothing: it fails by EXPECT, and is skipped by SKIP.
 #pragma once
+#include "kernel/cpumask.h"
 #include "kernel/types.h"
 #include "kernel/log.h"
 #include "kernel/thread.h"
@@ -49,10 +50,30 @@ bool test_failed(void);		// has the running test failed already?
 int tests_run(const char *glob);
 u64 test_seed(void);		// derived from seed= and the test's name: the same in each run
 
-#define WAIT_MS 60000	// long enough for 64 CPUs on two cores that others use too
-// Wait, asleep, until cond holds; false after `ms`.
-#define EVENTUALLY(cond, ms) ({ \
-	u64 _end = now_ns() + (ms) * NSEC_PER_MSEC; \
-	while (!(cond) && now_ns() < _end) \
-		thread_sleep_ns(NSEC_PER_MSEC); \
-	!!(cond); })
+// Waiting, asleep, for what others do. It is not time that runs out but what everybody has run, in rounds. A round ends
+// when the waiter has slept and each online CPU has run since the round began:
+//
+//  * it has taken two ticks: the first may have been due already, between the two it ran its threads; or it has looked at
+//    the watchdog of a spin as often (kernel/time.h), which shows that it runs with interrupts off; or
+//  * it rests: then it has nothing to run, and it is no matter whether a host lets it.
+//
+// So a CPU that the host keeps from running, or a clock that leaps, uses nothing up, and whoever is awaited has had some
+// thousand turns of its CPU when the wait is given up. If a CPU never gets on the wait does not end: that is for the
+// watchdogs of the kernel and for the limit of whoever started it.
+#define WAIT_ROUNDS 2000
+struct test_wait {
+	u32 rounds;		// left
+	u32 runs[NR_CPUS];	// how much each CPU had run when the round began
+};
+void test_wait_begin(struct test_wait *w, u32 rounds);
+bool test_wait_on(struct test_wait *w);	// sleep; false, at once: no round is left
+bool cpu_rests(unsigned cpu, u64 until_ns);	// idle, no timer before then, no interrupt on its way but an NMI (a hint)
+
+#define EVENTUALLY_WITHIN(cond, rounds) ({ \
+	struct test_wait _w; \
+	bool _holds; \
+	test_wait_begin(&_w, (rounds)); \
+	while (!(_holds = !!(cond)) && test_wait_on(&_w)) \
+		; \
+	_holds; })
+#define EVENTUALLY(cond) EVENTUALLY_WITHIN(cond, WAIT_ROUNDS)	// does cond hold at last?

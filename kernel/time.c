@@ -17,6 +17,7 @@
 
 u32 tick_hz = 250;
 DEFINE_PER_CPU(u64, ticks);
+DEFINE_PER_CPU(u64, spin_looks);
 
 enum tick { TICK_PERIODIC, TICK_ONESHOT, TICK_OFF };
 static DEFINE_PER_CPU(u32, tick_state);		// enum tick
@@ -120,7 +121,7 @@ u64 tickless_cpus(void)
 }
 
 // The lock checker's lists say who holds what; panic() adds every CPU's backtrace.
-void spin_stuck(const char *what, int cpu, u64 waited_ns)
+static _Noreturn void spin_stuck(const char *what, int cpu, u64 waited_ns)
 {
 	unsigned long long seconds = waited_ns / NSEC_PER_SEC;
 
@@ -130,4 +131,13 @@ void spin_stuck(const char *what, int cpu, u64 waited_ns)
 	if (cpu >= 0)
 		panic("CPU %u has waited %llu s for CPU %d: %s", cpu_id(), seconds, cpu, what);
 	panic("CPU %u has waited %llu s: %s", cpu_id(), seconds, what);
+}
+
+void spin_look(u64 start_ns, const char *what, int cpu)
+{
+	u64 waited_ns = now_ns() - start_ns;
+
+	this_cpu_inc(spin_looks);
+	if (waited_ns > SPIN_LIMIT_NS)
+		spin_stuck(what, cpu, waited_ns);
 }

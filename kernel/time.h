@@ -31,14 +31,16 @@ u64 tickless_cpus(void);	// how many CPUs idle without tick now (a hint)
 // A spin-wait with a watchdog: spin until cond; after SPIN_LIMIT_NS print who waits for what (and which CPU), with
 // backtraces, and panic.
 #define SPIN_LIMIT_NS (60 * NSEC_PER_SEC)
-void spin_stuck(const char *what, int cpu, u64 waited_ns);	// panics
+#define SPIN_LOOK 4096		// looks at the watchdog after so many turns
+void spin_look(u64 start_ns, const char *what, int cpu);	// panics when it is too late. Any context
+DECLARE_PER_CPU(u64, spin_looks);	// that this CPU has taken: it spins and runs
 #define spin_until(cond, what, cpu) do { \
 	if (cond) \
 		break; \
 	u64 _start = now_ns(); \
 	for (u32 _i = 1; !(cond); _i++) { \
 		cpu_relax(); \
-		if (!(_i & 0xfff) && now_ns() - _start > SPIN_LIMIT_NS) \
-			spin_stuck((what), (int)(cpu), now_ns() - _start); \
+		if (_i % SPIN_LOOK == 0) \
+			spin_look(_start, (what), (int)(cpu)); \
 	} \
 } while (0)

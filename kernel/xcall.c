@@ -106,11 +106,13 @@ void xcall_interrupt(void)
 	trace(EV_IPI_END, 0);
 }
 
-// For the watchdog: a CPU that has not even taken its requests.
+bool xcall_waits(unsigned cpu) { return READ_ONCE(per_cpu(xcall_queue, cpu).head); }
+
+// For the watchdog.
 static int holdout(const struct cpumask *targets)
 {
 	for_each_cpu_in(cpu, targets)
-		if (READ_ONCE(per_cpu(xcall_queue, cpu).head))
+		if (xcall_waits(cpu))
 			return (int)cpu;
 	return -1;
 }

@@ -26,6 +26,7 @@ void xcall_mask(const struct cpumask *mask, xcall_fn fn, void *arg);
 void xcall_mask_start(const struct cpumask *mask, xcall_fn fn, void *arg);
 void xcall_mask_wait(void);
 bool xcall_async(unsigned cpu, struct xcall *call);	// false: it was still busy. Any context but NMI
+bool xcall_waits(unsigned cpu);			// has it requests that it has not even taken? (a hint)
 void xcall_interrupt(void);				// handler of IPI_XCALL: run all that is queued
 // From fn, in the handler: whoever waits need not wait for the rest of fn. What arg points to may be gone from then on.
 // (Called directly on the own CPU, fn answers by its return.)

@@ -78,7 +78,7 @@ static bool unmap_beside(enum bystander kind, const struct table_policy *p, cons
 		at.watching = at.stop = 0;
 		t = mm_thread("bystander", stand_by, NULL, last_cpu());
 	}
-	if (EXPECT(t) && EXPECT(EVENTUALLY(load_acquire(&at.watching), WAIT_MS)))
+	if (EXPECT(t) && EXPECT(EVENTUALLY(load_acquire(&at.watching))))
 		unmap_often(s, &places, h);
 	WRITE_ONCE(at.stop, 1);
 	if (t)

@@ -339,7 +339,7 @@ static bool freed_under_a_reader(unsigned round, bool intact)
 	d = mm_thread("drainer", drainer, NULL, cpu_id());
 	thread_sleep_ns(3 * tick_ns());
 	if (!intact)
-		EXPECT(EVENTUALLY(!lazy_held(), WAIT_MS));
+		EXPECT(EVENTUALLY(!lazy_held()));
 	freed = !lazy_held();
 	store_release(&l.go, 1u);
 	mm_join(t);
@@ -382,7 +382,7 @@ TEST(flush_lazy, holdout_is_called, NEEDS_CPUS2)
 	REQUIRE(t);
 	EXPECT_EQ(space_unmap(r.s, r.va, PAGE_SIZE), 0);
 	d = mm_thread("drainer", drainer, NULL, cpu_id());
-	EXPECT(EVENTUALLY(counted_calls() != calls, WAIT_MS));
+	EXPECT(EVENTUALLY(counted_calls() != calls));
 	EXPECT(lazy_held() > 0);
 	store_release(&r.go, 1u);
 	mm_join(t);

@@ -283,7 +283,7 @@ TEST(rcu, back_to_back_readers, NEEDS_CPUS2)
 TEST(rcu, goes_quiet, 0)
 {
 	rcu_barrier();
-	REQUIRE(EVENTUALLY(rcu_pending_callbacks() == 0 && !rcu_seq_running(READ_ONCE(rcu.seq)), WAIT_MS));
+	REQUIRE(EVENTUALLY(rcu_pending_callbacks() == 0 && !rcu_seq_running(READ_ONCE(rcu.seq))));
 	u64 before = rcu_completed();
 
 	thread_sleep_ns(25 * tick_ns());

@@ -119,8 +119,8 @@ TEST(rcu, callbacks_of_idle_cpus_run, 0)
 {
 	reset_items();
 	EXPECT_EQ(threads_run_on(&cpus_online, queue_one, NULL), 0);
-	EXPECT(EVENTUALLY(READ_ONCE(invoked) == nr_cpus, WAIT_MS));
-	EXPECT(EVENTUALLY(rcu_pending_callbacks() == 0, WAIT_MS));
+	EXPECT(EVENTUALLY(READ_ONCE(invoked) == nr_cpus));
+	EXPECT(EVENTUALLY(rcu_pending_callbacks() == 0));
 }
 
 static u32 slow_began, slow_ended;
@@ -141,10 +141,10 @@ TEST(rcu, barrier_waits_for_running_callback, 0)
 		move_to(cpu);
 		call_rcu(&head, slow_callback);
 		move_to(0);
-		REQUIRE(EVENTUALLY(READ_ONCE(slow_began), WAIT_MS));
+		REQUIRE(EVENTUALLY(READ_ONCE(slow_began)));
 		rcu_barrier();
 		EXPECT(load_acquire(&slow_ended));
-		EXPECT(EVENTUALLY(load_acquire(&slow_ended), WAIT_MS));	// the head is ours
+		EXPECT(EVENTUALLY(load_acquire(&slow_ended)));	// the head is ours
 	}
 	move_anywhere();
 }
@@ -167,7 +167,7 @@ TEST(rcu, call_rcu_from_any_context, 0)
 	call_rcu(&many[2], count_run);
 	preempt_enable();
 	call_rcu(&many[3], count_run);
-	EXPECT(EVENTUALLY(READ_ONCE(ran) == 4, WAIT_MS));
+	EXPECT(EVENTUALLY(READ_ONCE(ran) == 4));
 }
 
 // More than a batch, in one go: none can be invoked while the reader is there.

@@ -33,11 +33,11 @@ static DEFINE_PER_CPU(u32, nmi_reader_asked);
 static void read_section(void *arg)
 {
 	struct reader *r = arg;
-	u64 end = now_ns() + r->ns;
-
 	store_release(&r->inside, 1);
-	while (r->ns ? now_ns() < end : !load_acquire(&r->leave))
-		cpu_relax();
+	if (r->ns)
+		spin_ns(r->ns);
+	else
+		spin_until(r->over ? r->over() : load_acquire(&r->leave), "the reader's end", -1);
 	store_release(&r->done, 1);
 }
 
@@ -67,12 +67,11 @@ static int reader_thread(void *arg)
 
 static struct xcall reader_call = { .fn = read_section, .arg = &reader };
 
-struct thread *start_reader(enum reader_kind kind, unsigned cpu, u64 ns)
+static struct thread *start(unsigned cpu)
 {
 	struct thread *t = NULL;
 
-	reader = (struct reader){ .kind = kind, .ns = ns };
-	switch (kind) {
+	switch (reader.kind) {
 	case READ_INTERRUPT:
 		EXPECT(xcall_async(cpu, &reader_call));
 		break;
@@ -88,6 +87,18 @@ struct thread *start_reader(enum reader_kind kind, unsigned cpu, u64 ns)
 	return t;
 }
 
+struct thread *start_reader(enum reader_kind kind, unsigned cpu, u64 ns)
+{
+	reader = (struct reader){ .kind = kind, .ns = ns };
+	return start(cpu);
+}
+
+struct thread *start_reader_until(enum reader_kind kind, unsigned cpu, bool (*over)(void))
+{
+	reader = (struct reader){ .kind = kind, .over = over };
+	return start(cpu);
+}
+
 void end_reader(struct thread *t)
 {
 	WRITE_ONCE(reader.leave, 1);
@@ -96,12 +107,23 @@ void end_reader(struct thread *t)
 	spin_until(load_acquire(&reader.done), "reader to end", last_cpu());
 }
 
-bool settled(unsigned cpu)
+struct disturbance disturbance_of(unsigned cpu)
 {
-	u64 before = READ_ONCE(per_cpu(interrupts, cpu));
+	u64 n = READ_ONCE(per_cpu(ticks, cpu));
 
-	thread_sleep_ns(20 * tick_ns());
-	return rcu_sample_idle(rcu_idle_sample(cpu)) && READ_ONCE(per_cpu(interrupts, cpu)) == before;
+	return (struct disturbance){ READ_ONCE(per_cpu(context_switches, cpu)), READ_ONCE(per_cpu(interrupts, cpu)) - n, n };
+}
+
+bool undisturbed_since(unsigned cpu, const struct disturbance *before)
+{
+	struct disturbance now = disturbance_of(cpu);
+	bool ok = now.switches == before->switches && now.interrupts == before->interrupts && now.ticks <= before->ticks + 1;
+
+	if (!ok)
+		log_info("idle CPU %u: %llu interrupts, %llu ticks, %llu switches", cpu,
+			 (unsigned long long)(now.interrupts - before->interrupts),
+			 (unsigned long long)(now.ticks - before->ticks), (unsigned long long)(now.switches - before->switches));
+	return ok;
 }
 
 u32 ran;

@@ -2,13 +2,21 @@
 // What the suites of RCU share: moving about, and readers that hold a grace period up for as long as one likes.
 #pragma once
 #include "kernel/rcu_internal.h"
+#include "kernel/test.h"
 #include "kernel/time.h"
 
 static inline unsigned last_cpu(void) { return nr_cpus - 1; }
 void move_to(unsigned cpu);	// this thread; 0: where the grace-period thread lives, to leave the others alone
 void move_anywhere(void);
 void spin_ns(u64 ns);
-bool settled(unsigned cpu);	// is it left alone, idle and tickless? Takes 20 ticks
+
+// What came over a CPU since `before`. A CPU that is left alone takes no more than the tick that was due when it stopped it.
+struct disturbance {
+	u64 switches, interrupts, ticks;	// interrupts: but for the tick
+};
+struct disturbance disturbance_of(unsigned cpu);
+bool undisturbed_since(unsigned cpu, const struct disturbance *before);
+static inline bool settled(unsigned cpu) { return cpu_rests(cpu, ~0ull); }	// idle and tickless
 
 enum reader_kind { READ_PREEMPT_OFF, READ_IRQS_OFF, READ_INTERRUPT, READ_NMI, NR_READERS };
 extern const char *const reader_name[];
@@ -16,11 +24,13 @@ extern const char *const reader_name[];
 extern struct reader {
 	enum reader_kind kind;
 	u64 ns;			// how long
+	bool (*over)(void);	// ns == 0: until this holds,
+	u32 leave;		// … or, without it, until this is set
 	u32 inside, done;
-	u32 leave;		// ns == 0: until this is set
 } reader;
 // Start one reader of that kind on that CPU; returns once it is inside. The thread, or NULL, is for end_reader().
 struct thread *start_reader(enum reader_kind kind, unsigned cpu, u64 ns);
+struct thread *start_reader_until(enum reader_kind kind, unsigned cpu, bool (*over)(void));
 void end_reader(struct thread *t);
 
 void count_run(struct rcu_head *head);	// a callback: counts

@@ -26,7 +26,7 @@ TEST(rcu, stall_is_reported, NEEDS_CPUS2)
 		void (*how)(void) = i == 2 ? synchronize_rcu_expedited : synchronize_rcu;
 		struct thread *s = thread_create("sync", synchronize_once, how, 0, PRIO_NORMAL);
 
-		EXPECT(EVENTUALLY(rcu_stalls() > stalls && READ_ONCE(rcu.backtraces) > backtraces, WAIT_MS));
+		EXPECT(EVENTUALLY(rcu_stalls() > stalls && READ_ONCE(rcu.backtraces) > backtraces));
 		EXPECT_EQ(READ_ONCE(rcu.stall_cpu), last_cpu());
 		EXPECT(!load_acquire(&reader.done));
 		rcu_set_stall_ns(10 * NSEC_PER_SEC);
@@ -51,7 +51,7 @@ TEST(rcu, pressure_kicks, NEEDS_CPUS2)
 		for (unsigned i = 0; i < ARRAY_SIZE(heads); i++)
 			call_rcu(&heads[i], count_run);
 		if (pressed)
-			EXPECT(EVENTUALLY(READ_ONCE(rcu.kicks) > kicks, WAIT_MS));
+			EXPECT(EVENTUALLY(READ_ONCE(rcu.kicks) > kicks));
 		else
 			thread_sleep_ns(5 * tick_ns());
 		EXPECT(pressed || READ_ONCE(rcu.kicks) == kicks);

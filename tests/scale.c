@@ -55,7 +55,7 @@ static bool others_start(struct space *s, unsigned n)
 			break;
 		others.threads[others.n] = t;
 	}
-	if (others.n == n && EVENTUALLY(READ_ONCE(others.running) == n, WAIT_MS))
+	if (others.n == n && EVENTUALLY(READ_ONCE(others.running) == n))
 		return true;
 	others_stop();
 	return false;
@@ -152,44 +152,42 @@ TEST(scale, unmap_with_all, NEEDS_CPUS2)
 	unmap_with(nr_cpus - 1, UNMAPS_ALL, "ipis_per_unmap_with_all");
 }
 
-// Interrupts and switches of all CPUs but the first.
-static u64 disturbances(void)
-{
-	u64 n = 0;
-
-	for (unsigned cpu = 1; cpu < nr_cpus; cpu++)
-		n += READ_ONCE(per_cpu(interrupts, cpu)) + READ_ONCE(per_cpu(context_switches, cpu));
-	return n;
-}
-
-static bool all_idle(void)
+// All CPUs but the first: idle, and without a tick.
+static bool all_settled(void)
 {
 	for (unsigned cpu = 1; cpu < nr_cpus; cpu++)
-		if (!rcu_sample_idle(rcu_idle_sample(cpu)))
+		if (!settled(cpu))
 			return false;
 	return true;
 }
 
-// Idle and without a tick: nothing has happened on any of them for some ticks.
-static bool all_settled(void)
+// Interrupts and switches of them, and ticks but for the one that was due when a CPU stopped its own.
+static u64 disturbances(const struct disturbance *before)
 {
-	u64 before = disturbances();
+	u64 n = 0;
 
-	thread_sleep_ns(20 * tick_ns());
-	return all_idle() && disturbances() == before;
+	for (unsigned cpu = 1; cpu < nr_cpus; cpu++) {
+		struct disturbance now = disturbance_of(cpu);
+		u64 ticked = now.ticks - before[cpu].ticks;
+
+		n += now.switches - before[cpu].switches + now.interrupts - before[cpu].interrupts + (ticked > 1 ? ticked : 0);
+	}
+	return n;
 }
 
 // Everybody but CPU 0 idles: they are sampled from afar, so that only CPU 0 reports, and nobody is woken.
 TEST(scale, grace_period_idle, NEEDS_CPUS2)
 {
+	static struct disturbance idle[NR_CPUS];
 	struct counters before, d;
 	u64 gp, woken, start;
 
 	move_to(0);
 	rcu_barrier();
-	REQUIRE(EVENTUALLY(all_settled(), WAIT_MS));
+	REQUIRE(EVENTUALLY(all_settled()));
 	gp = rcu_completed();
-	woken = disturbances();
+	for_each_cpu(cpu)
+		idle[cpu] = disturbance_of(cpu);
 	counters_snapshot(&before);
 	start = now_ns();
 	for (int i = 0; i < GRACE_PERIODS; i++) {
@@ -198,7 +196,7 @@ TEST(scale, grace_period_idle, NEEDS_CPUS2)
 	}
 	since(&d, &before);
 	gp = rcu_completed() - gp;
-	woken = disturbances() - woken;
+	woken = disturbances(idle);
 	report("us_per_grace_period_idle", (now_ns() - start) / 1000, gp);
 	report("reports_per_grace_period_idle", d.rcu_qs, gp);
 	report("wakeups_of_idle_cpus", woken, gp + GRACE_PERIODS);

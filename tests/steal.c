@@ -165,7 +165,7 @@ TEST(steal, out_of_idle_delays_no_grace_period, NEEDS_CPUS2)
 	NEEDS_THE_THIEF();
 	move_to(0);
 	rcu_barrier();
-	REQUIRE(EVENTUALLY(idle || (idle = rob_idle(cpu)), WAIT_MS));	// it may be busy once in a while
+	REQUIRE(EVENTUALLY(idle || (idle = rob_idle(cpu))));	// it may be busy once in a while
 	synchronize_rcu();
 	EXPECT(thief_robs(cpu));
 	EXPECT(rcu_sample_idle(rcu_idle_sample(cpu)));

@@ -93,7 +93,7 @@ static u64 two_switches(bool last_wait)
 	if (!EXPECT(torn.walker))
 		return 0;
 	if (last_wait && EXPECT(policy_waits() != torn.waits))		// the switch has waited for it
-		EXPECT(EVENTUALLY(walk_is_over(), WAIT_MS));
+		EXPECT(EVENTUALLY(walk_is_over()));
 	arm(&stall_switch_joining, overwrite_and_unmap);
 	EXPECT_EQ(space_switch_pair(s, policy_find("rcu-sync"), ipi), 0);
 	stall_release(&stall_switch_joining);

@@ -256,7 +256,7 @@ TEST(trace, read_while_written, NEEDS_CPUS2)
 
 	REQUIRE(trace_start());
 	REQUIRE(t = mm_thread("writer", write_on, &s, s.cpu));
-	EVENTUALLY(trace_written(s.cpu) > TRACE_RECORDS, WAIT_MS);
+	EVENTUALLY(trace_written(s.cpu) > TRACE_RECORDS);
 	for (int i = 0; i < 8; i++) {
 		unsigned n = trace_read(s.cpu, all);
 
@@ -283,7 +283,7 @@ TEST(trace, switched_under_load, NEEDS_CPUS2)
 		t[i] = mm_thread("writer", write_on, &s[i], mm_other_cpu(i));
 	for (int i = 0; i < 4; i++) {
 		REQUIRE(trace_start());
-		EXPECT(EVENTUALLY(trace_written(mm_other_cpu(0)) > 0, WAIT_MS));
+		EXPECT(EVENTUALLY(trace_written(mm_other_cpu(0)) > 0));
 		trace_stop();
 		for (unsigned k = 0; k < n; k++)
 			written[k] = trace_written(mm_other_cpu(k));

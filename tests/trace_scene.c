@@ -102,7 +102,7 @@ static bool company_arrive(struct company *c)
 			return false;
 		}
 	}
-	return EVENTUALLY(READ_ONCE(c->there) == c->n, WAIT_MS);
+	return EVENTUALLY(READ_ONCE(c->there) == c->n);
 }
 
 // ---- What happens ---------------------------------------------------------------------------------------------------
@@ -146,13 +146,13 @@ static bool quiet(void)
 static bool record(const struct trace_scene *sc, struct space *s, struct company *c)
 {
 	rcu_barrier();
-	if (!EVENTUALLY(quiet(), WAIT_MS) || !trace_start())
+	if (!EVENTUALLY(quiet()) || !trace_start())
 		return false;
 	store_release(&c->go, 1u);
 	act(sc, s);
-	EVENTUALLY(quiet(), WAIT_MS);
+	EVENTUALLY(quiet());
 	company_leave(c);
-	EVENTUALLY(quiet(), WAIT_MS);
+	EVENTUALLY(quiet());
 	trace_stop();
 	return true;
 }

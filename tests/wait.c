@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: MIT
+// The wait of the tests itself (kernel/test.h): it ends when it is in vain, whatever the other CPUs do, and not before they
+// have run.
+#include "kernel/test.h"
+#include "kernel/thread.h"
+#include "tests/mm_help.h"
+#include "tests/thief_help.h"
+
+#define ROUNDS 20
+
+static u32 looked;
+
+static bool never(void)
+{
+	looked++;
+	return false;
+}
+
+static void wait_in_vain(void)
+{
+	looked = 0;
+	EXPECT(!EVENTUALLY_WITHIN(never(), ROUNDS));
+	EXPECT(looked > ROUNDS);
+}
+
+TEST(wait, in_vain, 0) { wait_in_vain(); }
+
+TEST(wait, becomes_true_at_last, 0)
+{
+	looked = 0;
+	EXPECT(EVENTUALLY_WITHIN(never() || looked == 5, ROUNDS));
+	EXPECT_EQ(looked, 5);
+	EXPECT(EVENTUALLY_WITHIN(true, 0) && !EVENTUALLY_WITHIN(false, 0));
+}
+
+static struct {
+	u32 there, stop;
+	bool irqs_off;
+} busy;
+
+static int be_busy(void *unused)
+{
+	irqflags_t flags = 0;
+
+	if (busy.irqs_off)
+		flags = irq_save();
+	fetch_add(&busy.there, 1);
+	spin_until(READ_ONCE(busy.stop), "the end of the wait", -1);
+	if (busy.irqs_off)
+		irq_restore(flags);
+	return 0;
+}
+
+// What is busy for ever ends no wait, and prolongs none.
+TEST(wait, in_vain_beside_a_busy_cpu, NEEDS_CPUS2)
+{
+	for (int irqs_off = 0; irqs_off < 2; irqs_off++) {
+		struct thread *t;
+
+		busy.there = busy.stop = 0;
+		busy.irqs_off = irqs_off;
+		t = mm_thread("busy", be_busy, NULL, mm_other_cpu(0));
+		REQUIRE(t);
+		spin_until(READ_ONCE(busy.there), "the busy thread", -1);
+		wait_in_vain();
+		WRITE_ONCE(busy.stop, 1);
+		mm_join(t);
+	}
+}
+
+// A CPU that is kept from running, with work to do, for much longer than the rounds that there are.
+static bool let_it_run_at_last(unsigned cpu)
+{
+	if (++looked == 5 * ROUNDS)
+		thief_release(cpu);
+	return looked >= 5 * ROUNDS && READ_ONCE(busy.there) == 2;
+}
+
+static int robbed(void *unused)
+{
+	fetch_add(&busy.there, 1);
+	thief_rob(cpu_id(), 0);
+	fetch_add(&busy.there, 1);
+	return 0;
+}
+
+TEST(wait, robbed_cpu_uses_nothing_up, NEEDS_CPUS2)
+{
+	unsigned cpu = mm_other_cpu(0);
+	struct thread *t;
+
+	NEEDS_THE_THIEF();
+	looked = busy.there = 0;
+	t = mm_thread("robbed", robbed, NULL, cpu);
+	REQUIRE(t);
+	thief_wait_robbed(cpu);
+	EXPECT(EVENTUALLY_WITHIN(let_it_run_at_last(cpu), ROUNDS));
+	thief_release(cpu);
+	mm_join(t);
+}

@@ -6,6 +6,12 @@
 //   deadline = d                           wake_at = earliest deadline
 //   full barrier                     <-->  full barrier
 //   d < wake_at? alarm++, wake futex       read the deadlines again: none earlier? sleep while alarm is unchanged
+//
+// What the old deadline had in store is pending when the CPU has armed anew, as with hardware; nothing of it comes later:
+//
+//   deadline = d                           raising = 1
+//   full barrier                     <-->  deadline unchanged? take it by cmpxchg, raise HOST_TIMER
+//   wait while raising                     raising = 0
 #include "kernel/cpumask.h"
 #include "kernel/time.h"
 #include <arch/machine.h>
@@ -18,6 +24,7 @@
 // Of each CPU. A deadline changes by cmpxchg where the timer thread does it, so that a CPU's own store is never lost.
 static struct timer {
 	u64 deadline, period;
+	u32 raising;
 } __cacheline timers[NR_CPUS];
 static u64 wake_at;
 static u32 alarm;
@@ -39,6 +46,8 @@ static void arm(u64 deadline, u64 period)
 		return;
 	}
 	arch_fence();
+	while (__atomic_load_n(&t->raising, __ATOMIC_ACQUIRE))
+		os_yield();
 	if (deadline < __atomic_load_n(&wake_at, __ATOMIC_SEQ_CST)) {
 		__atomic_fetch_add(&alarm, 1, __ATOMIC_SEQ_CST);
 		os_futex_wake(&alarm);
@@ -69,10 +78,12 @@ u64 host_timers_run(u64 now)
 			u64 period = __atomic_load_n(&t->period, __ATOMIC_RELAXED);
 			u64 next = !period ? NEVER : d + period > now ? d + period : now + period;
 
+			__atomic_store_n(&t->raising, 1, __ATOMIC_SEQ_CST);
 			if (__atomic_compare_exchange_n(&t->deadline, &d, next, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {
 				host_raise(cpu, HOST_TIMER);
 				d = next;
 			}	// else the CPU has armed it anew, and d is what it wants
+			__atomic_store_n(&t->raising, 0, __ATOMIC_RELEASE);
 		}
 		if (d < earliest)
 			earliest = d;

@@ -190,16 +190,18 @@ static bool has_run(unsigned cpu, u32 before)
 static bool all_have_run(const struct test_wait *w)
 {
 	for_each_cpu_in(cpu, &cpus_online)
-		if (cpu != cpu_id() && !has_run(cpu, w->runs[cpu]))	// the waiter's has: it slept there, and woke
+		if (cpu != cpu_id() && !has_run(cpu, w->runs[cpu]))	// the waiter's has
 			return false;
 	return true;
 }
 
-void test_wait_begin(struct test_wait *w, u32 rounds)
+struct test_wait test_wait(u32 rounds)
 {
-	w->rounds = rounds;
+	struct test_wait w = { .rounds = rounds };
+
 	for_each_cpu(cpu)
-		w->runs[cpu] = runs_of(cpu);
+		w.runs[cpu] = runs_of(cpu);
+	return w;
 }
 
 bool test_wait_on(struct test_wait *w)
@@ -208,7 +210,17 @@ bool test_wait_on(struct test_wait *w)
 		return false;
 	thread_sleep_ns(tick_ns() / 2);
 	if (all_have_run(w))
-		test_wait_begin(w, w->rounds - 1);
+		*w = test_wait(w->rounds - 1);
+	return true;
+}
+
+bool test_hold_on(struct test_wait *w)
+{
+	if (!w->rounds)
+		return false;
+	cpu_relax();
+	if (all_have_run(w))
+		*w = test_wait(w->rounds - 1);
 	return true;
 }
 

@@ -65,15 +65,20 @@ struct test_wait {
 	u32 rounds;		// left
 	u32 runs[NR_CPUS];	// how much each CPU had run when the round began
 };
-void test_wait_begin(struct test_wait *w, u32 rounds);
+struct test_wait test_wait(u32 rounds);
 bool test_wait_on(struct test_wait *w);	// sleep; false, at once: no round is left
+bool test_hold_on(struct test_wait *w);	// the same without sleep
 bool cpu_rests(unsigned cpu, u64 until_ns);	// idle, no timer before then, no interrupt on its way but an NMI (a hint)
 
 #define EVENTUALLY_WITHIN(cond, rounds) ({ \
-	struct test_wait _w; \
+	struct test_wait _w = test_wait(rounds); \
 	bool _holds; \
-	test_wait_begin(&_w, (rounds)); \
 	while (!(_holds = !!(cond)) && test_wait_on(&_w)) \
 		; \
 	_holds; })
 #define EVENTUALLY(cond) EVENTUALLY_WITHIN(cond, WAIT_ROUNDS)	// does cond hold at last?
+
+// Go on for so many rounds without sleep, in any context: all others get the time to do what they must not. Nobody that has
+// something to run may spin for us with interrupts off, but by spin_until().
+#define WHILE_OTHERS_RUN(rounds) \
+	for (struct test_wait _w = test_wait(rounds); test_hold_on(&_w);)

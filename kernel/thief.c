@@ -92,8 +92,8 @@ static void thief_nmi(void)
 
 	if (load_acquire(&t->state) != THEFT_ASKED)	// pairs with thief_rob(): how long is known
 		return;
+	start_cycles = cycles();	// first: no less is forgiven than was stolen
 	start = now_ns();
-	start_cycles = cycles();
 	WRITE_ONCE(t->until, t->ns ? start + t->ns : 0);
 	count(thefts);
 	owed = swmmu_owe(SWMMU_OWES_ALL);

@@ -7,6 +7,7 @@
 #include "kernel/xcall.h"
 #include "mm/slab.h"
 #include "tests/rcu_readers.h"
+#include "tests/tick_help.h"
 
 // On one CPU too: a callback must not overtake a reader that it was queued in, nor one that began just before.
 TEST(rcu, callback_waits_for_own_reader, 0)
@@ -16,7 +17,7 @@ TEST(rcu, callback_waits_for_own_reader, 0)
 	WRITE_ONCE(ran, 0);
 	rcu_read_lock();
 	call_rcu(&head, count_run);
-	spin_ns(5 * tick_ns());
+	spin_ticks(5);
 	EXPECT_EQ(READ_ONCE(ran), 0);
 	rcu_read_unlock();
 	rcu_barrier();
@@ -126,8 +127,11 @@ TEST(rcu, callbacks_of_idle_cpus_run, 0)
 static u32 slow_began, slow_ended;
 static void slow_callback(struct rcu_head *head)
 {
+	struct rcu_cblist *l = &this_cpu_ptr(&rcu_cpu)->cb;
+
 	WRITE_ONCE(slow_began, 1);
-	thread_sleep_ns(10 * tick_ns());
+	EXPECT(EVENTUALLY(READ_ONCE(l->count) > 1));	// the barrier's head stands behind us
+	EVENTUALLY_WITHIN(false, 2);
 	store_release(&slow_ended, 1);
 }
 
@@ -199,26 +203,25 @@ TEST(rcu, double_call_is_noticed, NEEDS_CHECK)
 }
 
 // Its tick was faster than the end of the grace period that it wanted to be told of: nothing is left to be woken for.
-// Another thread may run there meanwhile, so one undisturbed try of some is enough.
 TEST(rcu, no_wakeup_for_callbacks_that_are_done, NEEDS_CPUS2)
 {
 	unsigned cpu = last_cpu();
-	bool undisturbed = false;
 
 	move_to(0);
 	memset(many, 0, sizeof(many));
 	xcall_one(cpu, call_from_irq, NULL);	// so that it has a callback thread
 	rcu_barrier();
-	for (int i = 0; i < 10 && !undisturbed; i++) {
-		u64 switches = READ_ONCE(per_cpu(context_switches, cpu));
+	for (int i = 0; i < 10; i++) {
+		struct disturbance before;
 
+		REQUIRE(EVENTUALLY(settled(cpu)));
+		before = disturbance_of(cpu);
 		cpumask_set_atomic(&rcu.eager, cpu);
 		synchronize_rcu();
-		thread_sleep_ns(5 * tick_ns());
-		EXPECT(!cpumask_test(&rcu.eager, cpu));
-		undisturbed = READ_ONCE(per_cpu(context_switches, cpu)) == switches;
+		EXPECT(EVENTUALLY(!cpumask_test(&rcu.eager, cpu)));
+		EXPECT(EVENTUALLY(settled(cpu)));	// what was sent there has come
+		EXPECT(undisturbed_since(cpu, &before));
 	}
 	EXPECT(READ_ONCE(per_cpu(rcu_cpu, cpu).cb_thread));
-	EXPECT(undisturbed);
 	move_anywhere();
 }

@@ -8,6 +8,7 @@
 #include "kernel/thread.h"
 #include "kernel/time.h"
 #include "mm/page.h"
+#include "tests/tick_help.h"
 
 static int return_cpu(void *arg)
 {
@@ -66,25 +67,6 @@ TEST(sched, run_on_all, 0)
 	EXPECT_EQ(threads_run_on(&cpus_online, mark_and_fail_on_last, &result), -17);
 	for_each_cpu(cpu)
 		EXPECT_EQ(ran_on[cpu], 1);
-}
-
-// This CPU without its tick, which would end a thread's turn at a place of its own choice. Not for long: what sleeps here
-// is not woken. One that is due comes before we return.
-static void tick_off(void)
-{
-	irqflags_t flags = irq_save();
-
-	arch_timer_stop();
-	irq_restore(flags);
-	cpu_relax();
-}
-
-static void tick_on(void)
-{
-	irqflags_t flags = irq_save();
-
-	arch_timer_periodic();
-	irq_restore(flags);
 }
 
 static u32 order[8], ordered;

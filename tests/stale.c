@@ -9,7 +9,6 @@
 // (mm_flush_none), and then stale translations must be found.
 #include "kernel/test.h"
 #include "kernel/stall.h"
-#include "kernel/time.h"
 #include "mm/oracle.h"
 #include "mm/space.h"
 #include "mm/tlb.h"
@@ -20,7 +19,6 @@
 #define MOST_OBSERVERS 8		// more add only time
 #define ROUNDS 2
 #define CONTROL_ROUNDS 40
-#define CONTROL_NS (50 * NSEC_PER_MSEC)	// how long the control looks for what it must find
 #define AFTER 1000			// looks after the return
 
 enum change { UNMAP, PROTECT };
@@ -71,9 +69,7 @@ static void warm(const struct round *r)
 // Look until the unmapper is back, and then some more. True: stale.
 static bool look(struct round *r)
 {
-	u64 end = 0;
-
-	for (unsigned after = 0;;) {
+	for (unsigned after = 0; after < AFTER;) {
 		bool returned = load_acquire(&r->returned);	// pairs with the store after the unmap
 		bool use = usable(r);
 
@@ -81,12 +77,10 @@ static bool look(struct round *r)
 			continue;
 		if (use)
 			return true;
-		if (!end)
-			end = now_ns() + CONTROL_NS;
-		if (r->control ? now_ns() >= end : ++after == AFTER)
-			return false;
+		after++;
 		cpu_relax();
 	}
+	return false;
 }
 
 // No switch can happen, and a flush loads no other root: whatever vanishes from the TLB was flushed.
@@ -153,8 +147,9 @@ static void warm_in_the_switch(struct stall_point *p, void *arg)
 
 	warm(r);
 	store_release(&r->ready, 1u);
-	for (u64 end = now_ns() + 5 * NSEC_PER_MSEC; now_ns() < end && !READ_ONCE(r->returned);)
-		cpu_relax();
+	WHILE_OTHERS_RUN(2)
+		if (READ_ONCE(r->returned))
+			break;
 }
 
 static void arm_switch(struct round *r)

@@ -6,7 +6,6 @@
 #include "kernel/lib.h"
 #include "kernel/mutant.h"
 #include "kernel/test.h"
-#include "kernel/time.h"
 #include "mm/oracle.h"
 #include "mm/table.h"
 #include "mm/walk.h"
@@ -93,8 +92,6 @@ MUTANT_DECLARE(switch_no_wait);
 MUTANT_DECLARE(switch_no_drain);
 MUTANT_DECLARE(lazy_no_wait);
 
-#define HOLD_NS (2 * NSEC_PER_MSEC)
-
 // A switch during which another CPU is held in a walk.
 struct scene {
 	struct space *s;
@@ -167,10 +164,8 @@ static void hold_table(struct stall_point *p, void *arg)
 
 	store_release(&sc->there, 1u);
 	spin_until(walk_awaited() != awaited || load_acquire(&sc->unmapped), "the unmap", -1);
-	for (u64 end = now_ns() + HOLD_NS; now_ns() < end;) {
+	WHILE_OTHERS_RUN(2)
 		sc->too_early += too_free(sc->table);
-		cpu_relax();
-	}
 }
 
 static void walk_and_unmap(struct stall_point *p, void *arg)
@@ -219,10 +214,10 @@ static void hold_switch(struct stall_point *p, void *arg)
 	spin_until(READ_ONCE(sc->s->policy) != sc->from, "the switch", -1);
 	if (sc->broken)
 		spin_until(load_acquire(&sc->unmapped), "the unmap", -1);
-	for (u64 end = now_ns() + HOLD_NS; !sc->broken && now_ns() < end;) {
+	if (sc->broken)
+		return;
+	WHILE_OTHERS_RUN(2)
 		sc->too_early += READ_ONCE(sc->s->freer) == sc->to;
-		cpu_relax();
-	}
 }
 
 static void only_unmap(struct stall_point *p, void *arg) { unmap(arg); }
@@ -268,10 +263,10 @@ static void hold_drain(struct stall_point *p, void *arg)
 	if (sc->broken)
 		spin_until(load_acquire(&sc->left), "the switch", -1);
 	spin_until(load_acquire(&sc->unmapped), "the unmap", -1);
-	for (u64 end = now_ns() + HOLD_NS; !sc->broken && now_ns() < end;) {
+	if (sc->broken)
+		return;
+	WHILE_OTHERS_RUN(2)
 		sc->too_early += READ_ONCE(sc->s->policy) == sc->to;
-		cpu_relax();
-	}
 }
 
 static void walk_and_defer(struct stall_point *p, void *arg)

@@ -84,16 +84,17 @@ TEST(trace, wraps, 0)
 {
 	const unsigned more = 3 * TRACE_RECORDS + 17;
 	struct reading r = { 0 };
+	irqflags_t flags;
 
 	REQUIRE(trace_start());
-	preempt_disable();
+	flags = irq_save();
 	for (u64 k = 0; k < more; k++)
 		trace(EV_SWEEP, marked(k));
-	preempt_enable();
+	irq_restore(flags);
 	trace_stop();
 	reading_take(&r);
 	expect_whole(&r);
-	// Interrupts on the way have left some of their own.
+	// Interrupts since have left some of their own.
 	EXPECT(r.n > TRACE_RECORDS / 2 && r.n <= TRACE_RECORDS);
 	EXPECT_EQ(mark_of(r.all[r.n - 1].arg), more - 1);
 	for (unsigned i = 1; i < r.n; i++)
@@ -247,27 +248,32 @@ static int write_on(void *arg)
 	return 0;
 }
 
+// How many records of ours are whole; all others are missing. (None, if the writer has gone all round meanwhile.)
+static unsigned read_whole(unsigned cpu, struct trace_record *all)
+{
+	unsigned n = trace_read(cpu, all), whole = 0;
+
+	for (unsigned k = 0; k < n; k++)
+		if (is_marked(all[k].arg))
+			whole += EXPECT_EQ(all[k].arg, marked(mark_of(all[k].arg)));
+	return whole;
+}
+
 TEST(trace, read_while_written, NEEDS_CPUS2)
 {
 	struct storm s = { .cpu = mm_other_cpu(0) };
 	struct trace_record *all = page_to_virt(page_alloc(6, PAGE_KERNEL, PG_NOFAIL_INJECT));
 	struct thread *t;
-	u64 seen = 0;
 
 	REQUIRE(trace_start());
 	REQUIRE(t = mm_thread("writer", write_on, &s, s.cpu));
-	EVENTUALLY(trace_written(s.cpu) > TRACE_RECORDS);
-	for (int i = 0; i < 8; i++) {
-		unsigned n = trace_read(s.cpu, all);
-
-		for (unsigned k = 0; k < n; k++)
-			if (is_marked(all[k].arg))
-				EXPECT(all[k].arg == marked(mark_of(all[k].arg)) && ++seen);
-	}
+	EXPECT(EVENTUALLY(trace_written(s.cpu) > TRACE_RECORDS));
+	for (int i = 0; i < 8; i++)
+		read_whole(s.cpu, all);
+	EXPECT(EVENTUALLY(read_whole(s.cpu, all)));
 	WRITE_ONCE(s.stop, 1);
 	mm_join(t);
 	trace_stop();
-	EXPECT(seen > 0);
 	page_put(virt_to_page(all));
 }
 
@@ -287,7 +293,8 @@ TEST(trace, switched_under_load, NEEDS_CPUS2)
 		trace_stop();
 		for (unsigned k = 0; k < n; k++)
 			written[k] = trace_written(mm_other_cpu(k));
-		thread_sleep_ns(2 * tick_ns());		// the writers go on trying
+		WHILE_OTHERS_RUN(2)			// the writers go on trying
+			;
 		for (unsigned k = 0; k < n; k++)
 			EXPECT_EQ(trace_written(mm_other_cpu(k)), written[k]);
 	}
@@ -301,12 +308,14 @@ TEST(trace, switched_under_load, NEEDS_CPUS2)
 TEST(trace, switch_waits_for_a_robbed_cpu, NEEDS_CPUS2 | NEEDS_HW)
 {
 	unsigned cpu = mm_other_cpu(0);
-	u64 start;
+	irqflags_t flags;
 
 	NEEDS_THE_THIEF();
-	start = now_ns();
-	thief_rob(cpu, 20 * NSEC_PER_MSEC);
-	spin_until(thief_robs(cpu) || now_ns() - start > 20 * NSEC_PER_MSEC, "the thief", cpu);
+	flags = irq_save();	// a tick here may need a lock that the robbed CPU holds
+	thief_rob(cpu, 0);
+	thief_wait_robbed(cpu);
+	thief_release_in(cpu, 20 * NSEC_PER_MSEC);
+	irq_restore(flags);
 	REQUIRE(trace_start());
 	EXPECT(!thief_robs(cpu));
 	trace_stop();

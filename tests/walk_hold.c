@@ -4,7 +4,6 @@
 #include "kernel/lib.h"
 #include "kernel/rcu.h"
 #include "kernel/test.h"
-#include "kernel/time.h"
 #include "mm/table.h"
 #include "mm/walk.h"
 #include "tests/mm_help.h"
@@ -24,12 +23,11 @@ int walk_once(void *arg)
 
 static void watch(struct held_walk *h, bool unmap_may_return)
 {
-	for (u64 end = now_ns() + h->hold_ns; now_ns() < end;) {
+	WHILE_OTHERS_RUN(2) {
 		enum table_state state = mm_state(h->table);
 
 		h->too_early += state == TABLE_QUIESCED || state == TABLE_FREE;
 		h->too_early += !unmap_may_return && READ_ONCE(h->returned);
-		cpu_relax();
 	}
 }
 
@@ -87,7 +85,7 @@ void hold_walk(struct held_walk *h, const char *policy, bool local, int level, b
 	bool flush_waits = local && p->walker == WALKER_IRQS_OFF;
 	struct thread *walker;
 
-	*h = (struct held_walk){ .job = { .s = s, .va = BASE, .local = local }, .hold_ns = 2 * NSEC_PER_MSEC };
+	*h = (struct held_walk){ .job = { .s = s, .va = BASE, .local = local } };
 	REQUIRE(s);
 	EXPECT_EQ(space_map(s, BASE, PAGE_SIZE, RW, 1, MAP_POPULATE), 0);
 	if (keep_upper)		// another L1 table under the same L2 table

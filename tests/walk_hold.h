@@ -31,7 +31,6 @@ struct held_walk {
 	struct page *table;	// the walker is about to read it
 	u32 there;		// the walker is held
 	u32 returned;		// the unmapper is back
-	u64 hold_ns;
 	u32 too_early;		// how often the walker, while held, saw what must not be yet
 };
 // Hold a walk under that policy at the entry of `level`; unmap; let the walk end. `action` is what the walker does

@@ -100,24 +100,23 @@ TEST(xcall, all_to_all, 0)
 	EXPECT_EQ(sum, (u64)rounds * nr_cpus * (nr_cpus + 1));
 }
 
-// A CPU that keeps its interrupts off until told, or for a time: from outside, a long critical section.
+// A CPU that keeps its interrupts off until told, or until it has been called and the caller had the time not to wait: from
+// outside, a long critical section.
 struct parking {
 	u32 parked, release, left;
-	u64 ns;		// 0: until release
+	bool until_called;
 };
 
 static int park(void *arg)
 {
 	struct parking *p = arg;
 	irqflags_t flags = irq_save();
-	u64 start = now_ns();
 
 	WRITE_ONCE(p->parked, 1);
-	if (p->ns)
-		while (now_ns() - start < p->ns)
-			cpu_relax();
-	else
-		spin_until(READ_ONCE(p->release), "release of a parked CPU", -1);
+	spin_until(p->until_called ? xcall_waits(cpu_id()) : READ_ONCE(p->release), "release of a parked CPU", -1);
+	if (p->until_called)
+		WHILE_OTHERS_RUN(2)
+			;
 	WRITE_ONCE(p->left, 1);
 	irq_restore(flags);
 	return 0;
@@ -217,7 +216,7 @@ TEST(xcall, async_own_cpu, 0)
 
 TEST(xcall, sync_ipi_waits_for_irqs_off, NEEDS_CPUS2)
 {
-	struct parking p = { .ns = 20 * NSEC_PER_MSEC };
+	struct parking p = { .until_called = true };
 	struct cpumask target = { 0 };
 	unsigned cpu = other_cpu();
 	struct thread *t;
@@ -233,7 +232,7 @@ TEST(xcall, sync_ipi_waits_for_irqs_off, NEEDS_CPUS2)
 	EXPECT_EQ(READ_ONCE(per_cpu(counters, cpu_id()).ipi_sync) - before, 1);
 	thread_join(t);
 
-	p = (struct parking){ .ns = 20 * NSEC_PER_MSEC };
+	p = (struct parking){ .until_called = true };
 	t = park_cpu(&p, cpu);
 	REQUIRE(t);
 	sync_ipi(NULL);				// all others

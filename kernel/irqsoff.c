@@ -61,6 +61,8 @@ void irqsoff_reset(void)
 		WRITE_ONCE(per_cpu(irqsoff, cpu).longest, 0);
 }
 
+u64 irqsoff_longest_here(void) { return this_cpu_read(irqsoff.longest); }
+
 u64 irqsoff_longest(void)
 {
 	u64 longest = 0;

@@ -19,3 +19,4 @@ void irqsoff_reset(void);	// all CPUs; stretches that are under way count in ful
 // Stretches that end on this CPU go, in cycles, into *h; NULL: no more. Preemption off, or a thread that stays here.
 void irqsoff_record(struct hist *h);
 u64 irqsoff_longest(void);	// cycles, over all CPUs since the reset; 0 in release builds
+u64 irqsoff_longest_here(void);	// … of this CPU

@@ -90,8 +90,8 @@ STALL_DECLARE(irqsoff_begun);
 
 static void rob_own(struct stall_point *p, void *unused) { thief_rob(cpu_id(), THEFT_NS); }
 
-// Whatever lasted longest, the stretch or another one: the theft was no part of it, and both lie between our two looks at the
-// clock. So a machine that takes the CPU away by itself changes nothing.
+// Whatever lasted longest here, the stretch or another one: the theft was no part of it, and both lie between our two looks
+// at the clock. So a machine that takes the CPU away by itself changes nothing.
 static bool stretch_spares_a_theft(bool at_its_start)
 {
 	irqflags_t flags;
@@ -113,7 +113,7 @@ static bool stretch_spares_a_theft(bool at_its_start)
 		EXPECT_EQ(stall_irqsoff_begun.hits, 1);
 		stall_release(&stall_irqsoff_begun);
 	}
-	longest = irqsoff_longest();
+	longest = irqsoff_longest_here();
 	start = cycles() - start;
 	preempt_enable();
 	return longest <= start && arch_cycles_to_ns(start - longest) >= THEFT_NS - NSEC_PER_USEC;	// rounding

@@ -249,6 +249,9 @@ static struct awaited awaited_here(void)
 	return a;
 }
 
+static struct holdout holdouts[4];
+static u32 stop_holdouts;	// set by the first that is late, too: else nobody might ever
+
 static void judge(struct holdout *h, const struct awaited *before)
 {
 	struct rcu_cpu *rc = this_cpu_ptr(&rcu_cpu);
@@ -261,13 +264,13 @@ static void judge(struct holdout *h, const struct awaited *before)
 	for (int k = 0; k < KINDS; k++) {
 		if (!before->waits[k])
 			continue;
-		h->late[k] += still[k] && which[k] == before->which[k];
+		if (still[k] && which[k] == before->which[k]) {
+			h->late[k]++;
+			WRITE_ONCE(stop_holdouts, 1);
+		}
 		WRITE_ONCE(h->seen[k], h->seen[k] + 1);
 	}
 }
-
-static struct holdout holdouts[4];
-static u32 stop_holdouts;
 
 // Preemptible code: its tick reports. (An expedited one has asked by an IPI before that.)
 static int compute(void *holdout)
@@ -310,7 +313,7 @@ static bool all_seen(unsigned n, int kind)
 
 static void ask_until_seen(unsigned n, int kinds)
 {
-	while (!all_seen(n, NORMAL) || (kinds == KINDS && !all_seen(n, EXPEDITED))) {
+	while (!READ_ONCE(stop_holdouts) && !(all_seen(n, NORMAL) && (kinds < KINDS || all_seen(n, EXPEDITED)))) {
 		synchronize_rcu();
 		WRITE_ONCE(expedited_asked, expedited_asked + 1);
 		synchronize_rcu_expedited();
@@ -328,7 +331,8 @@ static void hold_up(int (*fn)(void *), unsigned n, int kinds, const char *when)
 	for (unsigned i = 0; i < n; i++)
 		t[i] = thread_create("holdout", fn, &holdouts[i], 1 + i, PRIO_LOW);
 	ask_until_seen(n, kinds);
-	report_latency(when);
+	if (!READ_ONCE(stop_holdouts))
+		report_latency(when);
 	WRITE_ONCE(stop_holdouts, 1);
 	for (unsigned i = 0; i < n; i++) {
 		thread_join(t[i]);

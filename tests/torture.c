@@ -19,6 +19,7 @@
 
 #define ROUND_NS (5 * NSEC_PER_SEC)
 #define LEAST_ROUND_NS NSEC_PER_SEC
+#define MOST_ROUNDS 30		// in all, if what must have happened has not when `seconds=` are over
 #define FIRST_ROUND_NS (100 * NSEC_PER_MSEC)
 #define MOST_VIOLATIONS 20	// there is nothing more to learn then
 
@@ -288,15 +289,29 @@ static bool balanced_round(u64 seed, u64 ns)
 
 // ---- The run --------------------------------------------------------------------------------------------------------
 
+// Has everything happened that a clean run must have seen?
+static bool evidence(const struct counters *c)
+{
+	return run.operations && c->walks_fast && c->frees_l1 && c->frees_l2 && c->frees_l3;
+}
+
+static bool more_rounds(u64 now, u64 end)
+{
+	struct counters c;
+
+	if (now + LEAST_ROUND_NS < end || run.rounds < 2)
+		return true;
+	torture_counters(&c);
+	return !evidence(&c) && run.rounds < MOST_ROUNDS;
+}
+
 static int verdict(bool ok, unsigned seconds)
 {
 	struct counters c;
 	char pair[80] = "";
 	u64 violations = torture_violations();
-	bool all_levels;
 
 	torture_counters(&c);
-	all_levels = c.frees_l1 && c.frees_l2 && c.frees_l3;
 	if (violations)
 		kprintf("# torture: violated, the first time after %llu ms\n",
 			(unsigned long long)(run.violated_ns / NSEC_PER_MSEC));
@@ -311,7 +326,7 @@ static int verdict(bool ok, unsigned seconds)
 		nr_cpus, seconds, (unsigned long long)opt_seed, (unsigned long long)pending_max(), pair);
 	if (violations || run.unbalanced || warn_count())
 		return EXIT_TESTS_FAILED;
-	if (!ok || !run.operations || !c.walks_fast || !all_levels) {
+	if (!ok || !evidence(&c)) {
 		kprintf("# torture: inconclusive: %s\n", ok ? "no tables of some level were freed, or no walk was made" :
 			"no memory for a round");
 		return EXIT_INCONCLUSIVE;
@@ -335,7 +350,7 @@ static int torture(void)
 	counters_snapshot(&run.counted);
 	end = run.start_ns + seconds * NSEC_PER_SEC;
 	ok = play_round(opt_seed, FIRST_ROUND_NS);
-	for (u64 now = run.start_ns; ok && !violated() && (now + LEAST_ROUND_NS < end || run.rounds < 2); now = now_ns())
+	for (u64 now = run.start_ns; ok && !violated() && more_rounds(now, end); now = now_ns())
 		ok = balanced_round(rand_next(&state), now < end ? MIN(end - now, ROUND_NS) : LEAST_ROUND_NS);
 	watch_print();
 	watch_stop();

@@ -39,18 +39,13 @@ static bool play_round(u64 seed, struct totals *t)
 }
 
 // What an unsafe pair does to the frames that it frees too early is not the kernel's to answer for.
-static int verdict(const struct totals *t, u64 seconds)
+static int verdict(const struct totals *t)
 {
 	const char *p = policy_default()->name, *b = flush_default()->name;
 
 	if (!t->convicted_ns) {
 		kprintf("# torture: %s+%s is claimed unsafe and was not convicted in %llu ms\n", p, b,
 			(unsigned long long)(t->ns / NSEC_PER_MSEC));
-		return EXIT_INCONCLUSIVE;
-	}
-	if (t->convicted_ns > seconds * NSEC_PER_SEC) {
-		kprintf("# torture: %s+%s was convicted only after %llu ms\n", p, b,
-			(unsigned long long)(t->convicted_ns / NSEC_PER_MSEC));
 		return EXIT_INCONCLUSIVE;
 	}
 	kprintf("# torture: %s+%s violated, as claimed, after %llu ms\n", p, b,
@@ -63,8 +58,9 @@ int torture_unsafe(u64 seconds)
 	u64 end = now_ns() + seconds * NSEC_PER_SEC, state = opt_seed;
 	struct totals t = { 0 };
 
-	while (now_ns() < end && !t.convicted_ns)
+	do {
 		if (!play_round(rand_next(&state), &t))
 			return EXIT_INCONCLUSIVE;
-	return verdict(&t, seconds);
+	} while (now_ns() < end && !t.convicted_ns);
+	return verdict(&t);
 }

@@ -214,6 +214,17 @@ bool test_wait_on(struct test_wait *w)
 	return true;
 }
 
+bool test_wait_was_vain(void)
+{
+	for_each_cpu(cpu)
+		if (!cpu_rests(cpu, ~0ull))
+			log_info("waited in vain; CPU %u:%s%s%s%s%s, %llu ticks so far", cpu, cpu_is_idle(cpu) ? "" : " busy",
+				 tick_is_due(cpu, ~0ull) ? " timer" : "", rcu_needs_tick(cpu) ? " callbacks" : "",
+				 READ_ONCE(per_cpu(runq, cpu).kicked) ? " kicked" : "", xcall_waits(cpu) ? " called" : "",
+				 (unsigned long long)READ_ONCE(per_cpu(ticks, cpu)));
+	return false;
+}
+
 bool test_hold_on(struct test_wait *w)
 {
 	if (!w->rounds)

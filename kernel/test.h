@@ -32,18 +32,19 @@ void test_fail(const char *file, int line, const char *fmt, ...) __printf(3, 4);
 void test_skip(const char *why);
 bool test_failed(void);		// has the running test failed already?
 // Does not return from the test by itself.
-#define EXPECT(c) ({ \
+#define EXPECT_SAYING(c, text) ({ \
 	bool _ok = !!(c); \
 	if (!_ok) \
-		test_fail(__FILE__, __LINE__, "%s", #c); \
+		test_fail(__FILE__, __LINE__, "%s", text); \
 	_ok; })
+#define EXPECT(c) EXPECT_SAYING(c, #c)
 #define EXPECT_EQ(a, b) ({ \
 	s64 _a = (s64)(a), _b = (s64)(b); \
 	if (_a != _b) \
 		test_fail(__FILE__, __LINE__, "%s == %s: %lld vs %lld", #a, #b, (long long)_a, (long long)_b); \
 	_a == _b; })
 // Return from the enclosing void function on failure.
-#define REQUIRE(c) do { if (!EXPECT(c)) return; } while (0)
+#define REQUIRE(c) do { if (!EXPECT_SAYING(c, #c)) return; } while (0)
 #define SKIP(why) do { test_skip(why); return; } while (0)
 
 // Run all tests whose "suite.name" or "suite" matches the glob list; the number of failures; -1 when none matched.
@@ -76,7 +77,9 @@ bool cpu_rests(unsigned cpu, u64 until_ns);	// idle, no timer before then, no in
 	while (!(_holds = !!(cond)) && test_wait_on(&_w)) \
 		; \
 	_holds; })
-#define EVENTUALLY(cond) EVENTUALLY_WITHIN(cond, WAIT_ROUNDS)	// does cond hold at last?
+bool test_wait_was_vain(void);	// false; says which CPUs do not rest, and why
+// Does cond hold at last?
+#define EVENTUALLY(cond) (EVENTUALLY_WITHIN(cond, WAIT_ROUNDS) || test_wait_was_vain())
 
 // Go on for so many rounds without sleep, in any context: all others get the time to do what they must not. Nobody that has
 // something to run may spin for us with interrupts off, but by spin_until().

@@ -145,16 +145,18 @@ static bool quiet(void)
 
 static bool record(const struct trace_scene *sc, struct space *s, struct company *c)
 {
+	bool calm;
+
 	rcu_barrier();
 	if (!EVENTUALLY(quiet()) || !trace_start())
 		return false;
 	store_release(&c->go, 1u);
 	act(sc, s);
-	EVENTUALLY(quiet());
+	calm = EVENTUALLY(quiet());
 	company_leave(c);
-	EVENTUALLY(quiet());
+	calm = EVENTUALLY(quiet()) && calm;
 	trace_stop();
-	return true;
+	return calm;
 }
 
 // ---- The log --------------------------------------------------------------------------------------------------------

@@ -23,11 +23,27 @@ bool mm_load_evidence(const struct counters *c)
 	       (!CHECK || nr_cpus == 1 || (c->frees_during_walk && c->walks_fast * 10 >= c->walks * 9));
 }
 
-static void wait_for_evidence(const struct load *l, unsigned ms, const struct counters *before, u64 violations_before,
-			      struct mm_load_result *r)
+// How much is too much without evidence. Counted in work, so that a busy host only makes the load longer. It ends: walkers
+// and unmappers wait for nothing but others' walks and operations and for grace periods, so both go on; and each operation
+// may unlink the table before which walker 0 lingers. In 1,000 operations some 250 tables of level 3 are freed.
+#define MOST_WALKS 100000u
+#define MOST_OPERATIONS 1000u
+#define MOST_CHANCES 100u	// of an unsafe pair to be convicted
+
+static bool in_vain(const struct load *l, const struct worker *workers, unsigned n, u64 walks, bool convict)
 {
-	bool convict = CHECK && nr_cpus > 1 && !l->safe;	// and then no longer than it takes
-	u64 start = now_ns(), least = ms * NSEC_PER_MSEC, most = least + MIN(40 * least, 20 * NSEC_PER_SEC), passed;
+	u64 operations = 0;
+
+	for (unsigned i = 0; i < n; i++)
+		operations += READ_ONCE(workers[i].found.operations);
+	return walks >= MOST_WALKS && operations >= MOST_OPERATIONS && (!convict || READ_ONCE(l->chances) >= MOST_CHANCES);
+}
+
+static void wait_for_evidence(const struct load *l, const struct worker *workers, unsigned n, unsigned ms,
+			      const struct counters *before, u64 violations_before, struct mm_load_result *r)
+{
+	bool convict = CHECK && nr_cpus > 1 && !l->safe, enough;
+	u64 start = now_ns(), least = convict ? 0 : ms * NSEC_PER_MSEC, passed;
 	struct counters now;
 
 	do {
@@ -37,9 +53,8 @@ static void wait_for_evidence(const struct load *l, unsigned ms, const struct co
 		passed = now_ns() - start;
 		if (!r->convicted_ns && oracle_violations() != violations_before)
 			r->convicted_ns = passed;
-		if (convict && r->convicted_ns && mm_load_evidence(&now))
-			break;
-	} while (passed < least || (passed < most && (convict || !mm_load_evidence(&now))));
+		enough = mm_load_evidence(&now) && (!convict || r->convicted_ns);
+	} while (passed < least || !(enough || in_vain(l, workers, n, now.walks, convict)));
 }
 
 static bool build_spaces(struct load *l, struct worker *first, const struct table_policy *p, const struct flush_backend *b)
@@ -120,10 +135,11 @@ static int run(struct load *l, struct worker *workers, unsigned n, u64 seed, uns
 	start = now_ns();
 	ok = start_workers(l, workers, n, seed, r);
 	if (ok)
-		wait_for_evidence(l, ms, &before, violations, r);
+		wait_for_evidence(l, workers, n, ms, &before, violations, r);
 	WRITE_ONCE(l->stop, 1);
 	join_workers(workers, n, r);
 	r->ns = now_ns() - start;
+	r->chances = l->chances;
 	drain(l);		// what was deferred is part of the run
 	counters_snapshot(&r->counted);
 	counters_sub(&r->counted, &r->counted, &before);
@@ -167,9 +183,9 @@ void mm_load_print(const struct mm_load_result *r)
 	const struct counters *c = &r->counted;
 
 	log_info("%lu ms, %u walkers, %u unmappers, %u spaces: %lu walks (%lu fast, %lu remote), %lu operations; tables freed "
-		 "by level: %lu %lu %lu, %lu during walks; %lu thefts; %lu violations",
+		 "by level: %lu %lu %lu, %lu during walks, %lu before walker 0; %lu thefts; %lu violations",
 		 (u64)(r->ns / NSEC_PER_MSEC), r->walkers, r->unmappers, r->spaces, c->walks, c->walks_fast, c->walks_remote,
-		 r->operations, c->frees_l1, c->frees_l2, c->frees_l3, c->frees_during_walk, r->thefts, r->violations);
+		 r->operations, c->frees_l1, c->frees_l2, c->frees_l3, c->frees_during_walk, r->chances, r->thefts, r->violations);
 	if (r->bad_pins || r->lost_writes || r->bad_reads || r->errors || r->no_memory)
 		log_warn("%lu pins of another's page, %lu writes lost under a pin, %lu stale reads, %lu errors, %lu times out "
 			 "of memory", r->bad_pins, r->lost_writes, r->bad_reads, r->errors, r->no_memory);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The load of mm/: walkers against unmappers on all CPUs, in several spaces, for a bounded time. Every page carries a
+// The load of mm/: walkers against unmappers on all CPUs, in several spaces, for a bounded work. Every page carries a
 // stamp that says to which space and address it belongs, so each pin and each user access can be judged. For the
 // suites, mode=torture and mode=compare.
 #pragma once
@@ -16,6 +16,7 @@ struct mm_load_result {
 	u64 thefts;			// times that a CPU was robbed of its processor
 	u64 ns;
 	u64 convicted_ns;		// when the first violation was noticed, from the start; 0: there was none
+	u64 chances;			// walks in whose middle walker 0 saw the table unlinked that it was about to read
 	unsigned walkers, unmappers, spaces;
 	// Judgements, each 0 unless something is broken:
 	u64 bad_pins;			// the pinned page is another's
@@ -25,9 +26,9 @@ struct mm_load_result {
 };
 
 // The same seed: the same choices in each thread, under any pair. A safe pair runs at least `ms`; any pair runs until
-// there is evidence, for as long as that takes, but at most forty times `ms` or 20 s longer: tables of levels 1 to
-// 3 freed, frees during walks, nine of ten walks fast and, if the pair is unsafe, a violation. 0 or -ENOMEM. Preemptible
-// context; one run at a time.
+// there is evidence: tables of levels 1 to 3 freed, frees during walks, nine of ten walks fast and, if the pair is unsafe,
+// a violation. It gives up after so much work (mm_load.c), never after a time. 0 or -ENOMEM. Preemptible context; one run
+// at a time.
 int run_mm_load(const struct table_policy *policy, const struct flush_backend *flush, u64 seed, unsigned ms,
 		struct mm_load_result *result);
 bool mm_load_evidence(const struct counters *c);	// enough for a verdict, violations aside

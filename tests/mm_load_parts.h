@@ -30,6 +30,7 @@ struct load {
 	unsigned lingerer;	// walker 0's CPU: it robs itself, and the robber leaves it alone
 	u32 stop;
 	u32 lingering;		// 1 + the space in which walker 0 lingers, or 0
+	u64 chances;		// walker 0's own
 	u64 op_ns;		// how long an unmapper's last operation took: an emulated machine may be very slow
 };
 

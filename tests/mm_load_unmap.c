@@ -166,7 +166,8 @@ int unmapper(void *arg)
 		case 7: take_first_page(w, at, s); break;
 		default: take_slot(w, at, s); break;
 		}
-		if (++w->found.operations % 64 == 0)
+		WRITE_ONCE(w->found.operations, w->found.operations + 1);
+		if (w->found.operations % 64 == 0)
 			wander(w);
 		WRITE_ONCE(l->op_ns, now_ns() - start);
 	}

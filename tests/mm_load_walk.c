@@ -117,8 +117,10 @@ static void linger(struct stall_point *p, void *arg)
 		return;
 	WRITE_ONCE(w->load->lingering, w->lingers_at + 1);
 	wait_for_state(table, true, MAX(LINGER_NS, patience), robbed);
-	if (mm_state(table) != TABLE_LIVE)
+	if (mm_state(table) != TABLE_LIVE) {
+		WRITE_ONCE(w->load->chances, w->load->chances + 1);
 		wait_for_state(table, false, irqs_enabled() || !w->load->safe ? MAX(FREE_NS, patience) : NO_FREE_NS, robbed);
+	}
 	WRITE_ONCE(w->load->lingering, 0);
 }
 

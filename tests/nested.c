@@ -12,37 +12,50 @@
 #include "tests/mm_help.h"
 #include "tests/mm_load.h"
 
-#define CONVICT_NS (60 * NSEC_PER_SEC)
 #define SAFE_MS 1000
+#define MOST_ROUNDS 20
 #define BASE 0x10000000000ull
 #define RW (PROT_R | PROT_W)
 
+// For so long, and so often: a hypervisor that is itself kept from running takes nobody away meanwhile.
 #define WATCH_NS (NSEC_PER_SEC / 2)
+#define WATCH_LOOKS 100000u
 static struct {
 	u32 inside;		// CPUs that watch: they run this and nothing else
+	u32 ended;
 	u32 seen;		// one of them was marked meanwhile
 } watching;
 
+static bool any_marked(void)
+{
+	bool marked = false;
+
+	for_each_cpu(cpu)
+		marked |= READ_ONCE(per_cpu(steal_record, cpu).preempted) & STEAL_PREEMPTED;
+	return marked;
+}
+
 static int watch(void *unused)
 {
-	fetch_add(&watching.inside, 1);
-	for (u64 end = now_ns() + WATCH_NS; now_ns() < end && !READ_ONCE(watching.seen);) {
-		bool marked = false;
+	u64 end;
 
-		for_each_cpu(cpu)
-			marked |= READ_ONCE(per_cpu(steal_record, cpu).preempted) & STEAL_PREEMPTED;
-		if (marked && READ_ONCE(watching.inside) == nr_cpus)	// none of them has yet ended, and idles
+	fetch_add(&watching.inside, 1);
+	spin_until(READ_ONCE(watching.inside) == nr_cpus, "the other watchers", -1);
+	end = now_ns() + WATCH_NS;
+	for (u32 looks = 0; (looks < WATCH_LOOKS || now_ns() < end) && !READ_ONCE(watching.seen); looks++)
+		if (any_marked() && !READ_ONCE(watching.ended))		// else it may idle
 			WRITE_ONCE(watching.seen, 1);
-	}
-	fetch_sub(&watching.inside, 1);
+	fetch_add(&watching.ended, 1);
 	return 0;
 }
 
 // A hypervisor may mark only those that it takes away while they halt or run in user mode.
 static bool marks_busy_cpus(void)
 {
-	if (!watching.seen)
+	if (!watching.seen) {
+		watching.inside = watching.ended = 0;
 		threads_run_on(&cpus_online, watch, NULL);
+	}
 	return watching.seen;
 }
 
@@ -61,16 +74,12 @@ static const char *hyperv_missing(void)
 #if CHECK
 static void convict(const struct table_policy *p, const struct flush_backend *b)
 {
-	u64 after = 0, violations = 0;
 	struct mm_load_result r;
 
-	for (u64 seed = test_seed(); !violations && after < CONVICT_NS; seed++) {
-		REQUIRE(!run_mm_load(p, b, seed, SAFE_MS, &r));
-		violations = r.violations;
-		after += violations ? r.convicted_ns : r.ns;
-	}
-	log_info("%s+%s: %lu violations after %lu ms", p->name, b->name, violations, (u64)(after / NSEC_PER_MSEC));
-	EXPECT(violations && after < CONVICT_NS);
+	REQUIRE(!run_mm_load(p, b, test_seed(), 0, &r));
+	log_info("%s+%s: %lu violations, the first after %lu ms, with %lu chances", p->name, b->name, r.violations,
+		 (u64)(r.convicted_ns / NSEC_PER_MSEC), r.chances);
+	EXPECT(r.violations);
 }
 
 static void acquit(const struct table_policy *p, const struct flush_backend *b, struct counters *sum)
@@ -113,13 +122,16 @@ TEST(nested, pv_unsafe, NEEDS_CHECK | NEEDS_CPUS4)
 TEST(nested, pv_safe, NEEDS_CHECK | NEEDS_CPUS4)
 {
 	struct counters sum = { 0 };
+	bool both = false;		// by the flag and by IPI: when it takes whom away is the hypervisor's affair
 
 	if (kvm_missing())
 		SKIP(kvm_missing());
-	judge_all("pv", true, &sum);
+	for (unsigned i = 0; i < MOST_ROUNDS && !both && !test_failed(); i++) {
+		judge_all("pv", true, &sum);
+		both = sum.flush_pv_flagged && sum.ipi_flush > sum.flush_pv_flagged;
+	}
 	log_info("of %lu shootdowns %lu were left to the hypervisor", sum.ipi_flush, sum.flush_pv_flagged);
-	EXPECT(sum.flush_pv_flagged);			// by the flag
-	EXPECT(sum.ipi_flush > sum.flush_pv_flagged);	// and by IPI
+	EXPECT(both);
 }
 
 TEST(nested, hyperv_unsafe, NEEDS_CHECK | NEEDS_CPUS4)

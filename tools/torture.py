@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """make torture-all: mode=torture once for each pair of policy and flush back-end that this machine has, each in a boot
-of its own. SECONDS= for each safe pair; an unsafe one must be convicted within CONVICT_SECONDS. The pairs are the
+of its own. SECONDS= for each safe pair; an unsafe one must be convicted, which takes a moment. The pairs are the
 kernel's: a short first run prints them. Machine variables as for make run; arguments: globs of pairs, as "rcu*+pv".
 EXTRA has more keys for each of the command lines. The serial logs stay in build/torture/."""
 import fnmatch
@@ -13,7 +13,7 @@ import machine
 import run
 
 FOLDER = "build/torture"
-CONVICT_SECONDS = 10
+CONVICT_SECONDS = 10    # an unsafe pair's load has given up before: another one until then
 PAIR = re.compile(r"table_free=(\S+) tlb_flush=(\S+): (safe|unsafe): ")
 
 

@@ -15,6 +15,7 @@
 static struct slab_cache *thread_cache;
 static struct list all_threads = LIST_INIT(all_threads);
 static struct spinlock all_threads_lock = SPINLOCK_INIT("all_threads", RANK_THREADS);
+static u32 ending;		// threads that are in that list no more, and whose memory has not been given back
 
 void sched_init(void)
 {
@@ -68,7 +69,10 @@ void thread_put(struct thread *t)
 	ASSERT(t->state == THREAD_DEAD && !t->on_cpu);
 	arch_stack_free(t->stack);
 	slab_free(thread_cache, t);
+	fetch_sub(&ending, 1);
 }
+
+u32 threads_ending(void) { return load_acquire(&ending); }	// pairs with thread_put()
 
 int thread_join(struct thread *t)
 {
@@ -90,6 +94,7 @@ void thread_exit(int result)
 	ASSERT(!thread_is_idle());
 	ASSERT(!t->space);	// space_detach() first: the count would be lost
 	t->result = result;
+	fetch_add(&ending, 1);
 	flags = spin_lock_irqsave(&all_threads_lock);
 	list_remove(&t->all_link);
 	spin_unlock_irqrestore(&all_threads_lock, flags);

@@ -55,6 +55,7 @@ int threads_run_on(const struct cpumask *mask, int (*fn)(void *), void *arg);
 
 void threads_print(void);		// one log line each
 u64 thread_count(void);			// that exist, idle threads not counted
+u32 threads_ending(void);		// that have ended, and whose memory has not been given back: a joined one's soon is
 void sched_init(void);			// boot CPU, before other CPUs start
 void sched_init_cpu(void);		// each CPU: the current flow of control becomes its idle thread
 _Noreturn void idle_loop(void);		// each CPU ends its boot here

@@ -72,7 +72,7 @@ static struct {
 	u64 held;		// their pages
 	u32 asleep;		// the thread is
 	struct waitq work, done;
-} lazy = { .lock = SPINLOCK_INIT("lazy flushes", RANK_SLAB), .records = LIST_INIT(lazy.records),
+} lazy = { .lock = SPINLOCK_INIT("lazy flushes", RANK_LAZY), .records = LIST_INIT(lazy.records),
 	.finishing = LIST_INIT(lazy.finishing),
 	.work = WAITQ_INIT(lazy.work), .done = WAITQ_INIT(lazy.done) };
 
@@ -168,8 +168,8 @@ static void finish(struct lazy_record *r)
 	fetch_sub(&lazy.held, pages);
 	flags = spin_lock_irqsave(&lazy.lock);
 	list_remove(&r->link);
+	kfree(r);			// inside: when no record is found, none is held either
 	spin_unlock_irqrestore(&lazy.lock, flags);
-	kfree(r);
 	fetch_sub(&s->deferred, 1);	// lazy_wait() may return: the space is not touched any more
 	fetch_sub(&lazy.nr, 1);
 	waitq_wake_all(&lazy.done);

@@ -13,9 +13,11 @@
 
 #define SPARE_STACKS 16
 
-// Free frames when nothing is deferred any more and no cache holds any.
+// Free frames when nothing is deferred any more and no cache holds any. A thread that has been joined may not have left its
+// stack.
 static u64 settle(void)
 {
+	EVENTUALLY(!threads_ending());	// what never comes back is missing below
 	FOR_EACH_BACKEND(b)
 		if ((*b)->drain)
 			(*b)->drain();
@@ -66,21 +68,10 @@ static void warm_up(void)
 	warm = true;
 }
 
-// Threads may still be on their last steps: settled is what stays the same for a while.
 u64 mm_settled_frames(void)
 {
-	u64 frames, again;
-
 	warm_up();
-	frames = settle();
-	for (int same = 0; same < 2; same++) {
-		thread_sleep_ns(NSEC_PER_MSEC);
-		again = settle();
-		if (again != frames)
-			same = -1;
-		frames = again;
-	}
-	return frames;
+	return settle();
 }
 
 void mm_balance_begin(struct mm_balance *b)

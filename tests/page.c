@@ -353,8 +353,10 @@ TEST(page, freed_on_another_cpu, NEEDS_CPUS2)
 #define HOLD 8
 static struct page *places[PLACES];
 #define STRESS_CPUS 16u		// with many more vCPUs than processors the time goes into lock holders that do not run
-#define STRESS_ROUNDS 500	// each CPU at least, however late it comes
-static u64 stress_until;
+#define STRESS_ROUNDS 3000	// of each CPU, and then until walkers have often enough met both
+#define STRESS_ENOUGH 100
+#define STRESS_MOST 1000000
+static u64 stress_rounds;
 static u64 got, refused;
 
 static bool stamp_ok(struct page *p, u64 stamp)
@@ -392,13 +394,20 @@ static void walk(u64 *seed)
 	fetch_add_relaxed(&got, 1);
 }
 
+// A published block is taken and freed over and over again: in each round a walker may find it in use, or free.
+static bool stress_goes_on(u64 round)
+{
+	return round < stress_rounds || (stress_rounds && round < STRESS_MOST &&
+					 (READ_ONCE(got) < STRESS_ENOUGH || READ_ONCE(refused) < STRESS_ENOUGH));
+}
+
 static int stress(void *unused)
 {
 	struct page *held[HOLD] = { NULL };
 	u64 stamps[HOLD] = { 0 }, seed = test_seed() ^ cpu_id() * 0x9e3779b97f4a7c15ull;
 	int bad = 0;
 
-	for (unsigned round = 0; stress_until && (round < STRESS_ROUNDS || now_ns() < stress_until); round++) {
+	for (u64 round = 0; stress_goes_on(round); round++) {
 		unsigned i = (unsigned)(rand_next(&seed) % HOLD);
 
 		walk(&seed);
@@ -438,14 +447,15 @@ TEST(page, stress_with_walkers, 0)
 
 	for (unsigned cpu = 0; cpu < MIN(nr_cpus, STRESS_CPUS); cpu++)
 		cpumask_set(&all, cpu);
-	stress_until = 0;
+	stress_rounds = 0;
 	EXPECT_EQ(threads_run_on(&all, stress, NULL), 0);	// what threads need is allocated now
 	before = page_balance_start();
 	got = refused = 0;
-	stress_until = now_ns() + 300 * NSEC_PER_MSEC;
+	stress_rounds = STRESS_ROUNDS;
 	EXPECT_EQ(threads_run_on(&all, stress, NULL), 0);
-	EXPECT(READ_ONCE(got) > 0);
-	EXPECT(READ_ONCE(refused) > 0);
+	log_info("%llu references taken, %llu refused", (unsigned long long)READ_ONCE(got), (unsigned long long)READ_ONCE(refused));
+	EXPECT(READ_ONCE(got) >= STRESS_ENOUGH);
+	EXPECT(READ_ONCE(refused) >= STRESS_ENOUGH);
 	EXPECT(page_balanced(before));
 	EXPECT(page_check());
 }

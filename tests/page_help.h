@@ -3,5 +3,5 @@
 #pragma once
 #include "kernel/types.h"
 
-u64 page_balance_start(void);		// free frames, once nothing is on its way back any more
-bool page_balanced(u64 before);		// waits a while for it to come true
+u64 page_balance_start(void);		// free frames when nothing is on its way back any more
+bool page_balanced(u64 before);		// when all threads that have ended have given their memory back

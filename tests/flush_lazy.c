@@ -310,6 +310,11 @@ static int sweep_in_between(void *arg)
 }
 
 // Is the second page freed while it can be read?
+static bool drained_or_asleep(const struct thread *drainer)
+{
+	return !lazy_held() || READ_ONCE(drainer->state) == THREAD_SLEEPING;
+}
+
 static bool freed_under_a_reader(unsigned round, bool intact)
 {
 	struct late l = { .s = space_create_with(policy_find("rcu"), lazy_flush()), .va = BASE + 7 * round * PAGE_SIZE };
@@ -337,9 +342,9 @@ static bool freed_under_a_reader(unsigned round, bool intact)
 	store_release(&l.second, 1u);
 	spin_until(load_acquire(&l.swept), "the sweep", -1);
 	d = mm_thread("drainer", drainer, NULL, cpu_id());
-	thread_sleep_ns(3 * tick_ns());
-	if (!intact)
-		EXPECT(EVENTUALLY(!lazy_held()));
+	// It sleeps only after it has called the CPU in vain and has completed what was complete.
+	if (d)
+		EXPECT(intact ? EVENTUALLY(drained_or_asleep(d)) : EVENTUALLY(!lazy_held()));
 	freed = !lazy_held();
 	store_release(&l.go, 1u);
 	mm_join(t);

@@ -116,8 +116,7 @@ TEST(flush_lazy, idle_cpu_leaves, NEEDS_CPUS2)
 	mm_join(mm_thread("walker", walk_once, &job, mm_other_cpu(0)));		// its CPU now holds the space lazily
 	if (EXPECT_EQ(job.got, 1))
 		page_unpin(job.page, false);
-	while (cpumask_test(&s->cpus, mm_other_cpu(0)))
-		thread_sleep_ns(tick_ns());
+	EXPECT(EVENTUALLY(!cpumask_test(&s->cpus, mm_other_cpu(0))));
 	EXPECT_EQ(space_unmap(s, BASE, PAGE_SIZE), 0);
 	EXPECT_EQ(lazy_held(), 0);
 	space_put(s);

@@ -11,10 +11,9 @@
 #include "mm/walk.h"
 #include "tests/mm_help.h"
 #include "tests/space_help.h"
+#include "tests/walk_hold.h"
 
 #if CHECK
-STALL_DECLARE(walk_level);
-STALL_DECLARE(walk_leaf);
 STALL_DECLARE(move_unlocked);
 MUTANT_DECLARE(collapse_no_wait);
 MUTANT_DECLARE(collapse_one_invlpg);
@@ -22,7 +21,6 @@ MUTANT_DECLARE(move_flush_after_unlock);
 MUTANT_DECLARE(walk_no_parent_recheck);
 
 #define FAR (BASE + level_size(4))
-#define HOLD_NS (2 * NSEC_PER_MSEC)
 #define MARK 0x5ec4e7ull		// what the next owner of a frame writes into it
 
 // A walker on another CPU, in no CPU mask but what its policy asks for, held while the table that it is in, or about to
@@ -32,9 +30,10 @@ struct held {
 	struct page *table, *page;
 	const pte_t *entry;		// that leads to the table
 	pte_t old;
-	bool forever;			// until the operation has returned; else only for a while after it has begun
+	bool forever;			// until the operation has returned; else only until it waits
 	u32 there, returned;
-	unsigned got, too_early;
+	unsigned got;
+	bool too_early;
 };
 
 static int walk_one(void *arg)
@@ -48,13 +47,12 @@ static int walk_one(void *arg)
 static void hold(struct stall_point *point, void *arg)
 {
 	struct held *h = arg;
+	u64 awaited = walk_awaited();
 
 	store_release(&h->there, 1u);
-	spin_until(READ_ONCE(h->returned) || (!h->forever && pte_read(h->entry) != h->old), "the operation", -1);
-	for (u64 end = now_ns() + HOLD_NS; !h->forever && now_ns() < end;) {
-		h->too_early += READ_ONCE(h->returned) || mm_state(h->table) == TABLE_QUIESCED;
-		cpu_relax();
-	}
+	spin_until(READ_ONCE(h->returned) || (!h->forever && pte_read(h->entry) != h->old && walk_awaited() != awaited),
+		   "the operation", -1);
+	h->too_early = !h->forever && (READ_ONCE(h->returned) || mm_state(h->table) == TABLE_QUIESCED);
 }
 
 // A walker that has left the read side empty-handed may hold a reference until its next step: no pin, but as good as one
@@ -144,7 +142,7 @@ static void safe(struct stall_point *point, int (*operation)(struct held *))
 		mm_balance_begin(&b);
 		EXPECT_EQ(held_during(&h, *p, point, false, true, operation), 0);
 		if (point == &stall_walk_leaf)
-			EXPECT_EQ(h.too_early, 0);
+			EXPECT(!h.too_early);
 		EXPECT_EQ(h.got, 0);
 		end_held(&h);
 		mm_balance_end(&b);

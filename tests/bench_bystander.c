@@ -33,6 +33,7 @@ struct watched {		// beside a case of the same index
 	u64 ns, gaps;
 	u64 lost, host;		// cycles: with an interrupt, without one
 	u64 ipis, ticks, switches, slices;
+	u64 resched, called;		// IPIs that were sent for other reasons, to any CPU: to reschedule, to have a sweep
 };
 static struct bench_case *cases;
 static struct watched *watched;
@@ -172,28 +173,49 @@ static void watch_clock(struct bench_case *c, struct watched *w, const struct un
 	w->ns += arch_cycles_to_ns(last - start);
 }
 
+struct reading { u64 unmaps, interrupts, ticks, switches; };
+
+// All of the same instant, but for one unmap that may be under way: its interrupt has come and it has not returned. No
+// tick comes in between, and NMIs only with an unmap that returns.
+static struct reading read_all(const struct unmapper *u)
+{
+	struct reading r;
+	irqflags_t flags = irq_save();
+
+	do {
+		r.unmaps = unmaps_of(u);
+		r.interrupts = this_cpu_read(interrupts);
+		barrier();		// not before the interrupts are read
+	} while (unmaps_of(u) != r.unmaps);
+	r.ticks = this_cpu_read(ticks);
+	r.switches = this_cpu_read(context_switches);
+	irq_restore(flags);
+	return r;
+}
+
 static void watch(struct bench_case *c, const struct unmapper *u)
 {
 	struct watched *w = &watched[c - cases];
-	u64 unmaps, taken, ticked, switched;
+	struct counters before, sent;
+	struct reading start, end;
 
 	if (!c->busy_ns)
 		*w = (struct watched){ 0 };	// the slice before was the warm-up
 	bench_count_from_here(c);
-	unmaps = unmaps_of(u);
-	taken = this_cpu_read(interrupts);
-	ticked = this_cpu_read(ticks);
-	switched = this_cpu_read(context_switches);
+	counters_snapshot(&before);
+	start = read_all(u);
 	watch_clock(c, w, u);
-	taken = this_cpu_read(interrupts) - taken;
-	ticked = this_cpu_read(ticks) - ticked;
-	switched = this_cpu_read(context_switches) - switched;
-	c->ops += unmaps_of(u) - unmaps;
+	end = read_all(u);
+	counters_snapshot(&sent);
+	counters_sub(&sent, &sent, &before);
+	c->ops += end.unmaps - start.unmaps;
 	bench_count_to_here(c);
 	c->busy_ns = w->ns;
-	w->ipis += taken - ticked;
-	w->ticks += ticked;
-	w->switches += switched;
+	w->ticks += end.ticks - start.ticks;
+	w->ipis += end.interrupts - start.interrupts - (end.ticks - start.ticks);
+	w->switches += end.switches - start.switches;
+	w->resched += sent.ipi_resched;
+	w->called += sent.lazy_calls;
 	w->slices++;
 }
 
@@ -258,6 +280,8 @@ static void report(struct bench_case *c)
 	bench_extra(c, "host_ppm", arch_cycles_to_ns(w->host) / ms);
 	bench_extra(c, "ipis", w->ipis);
 	bench_extra(c, "ipis_per_sec", w->ipis * 1000 / ms);
+	bench_extra(c, "resched", w->resched);
+	bench_extra(c, "called", w->called);
 	bench_extra(c, "ticks", w->ticks);
 	bench_extra(c, "switches", w->switches);
 	bench_extra(c, "watched_us", w->ns / 1000);

@@ -84,6 +84,7 @@ MATRIX = [
     Run("results", 1, command=(sys.executable, "tools/check_results.py")),
     Run("stats", 5, command=(sys.executable, "tools/check_stats.py")),
     Run("sweep", 15, command=(sys.executable, "tools/check_sweep.py")),
+    Run("events", 1, command=(sys.executable, "tools/check_events.py")),
     Run("targets", 2, command=(sys.executable, "tools/check_targets.py")),
     Run("pictures", 4, command=(sys.executable, "tools/check_pictures.py")),
     Run("trace-tools", 1, command=(sys.executable, "tools/check_trace.py")),

@@ -1,0 +1,58 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Tests of events.py: lines that are right, and then one thing wrong with one of them."""
+import sys
+
+import events
+import selftest
+
+suite = selftest.Suite("events")
+THEFT = {"name": "unmap_stolen", "others": 1, "stolen_us": 10000, "n": 5, "marked": 5, "early": 0, "kept": 0, "max": 0,
+         "pending_max": 64}
+BYSTANDER = {"table_free": "rcu", "ops": 50, "ipis": 0, "resched": 3, "called": 0, "switches": 0, "slices": 2}
+
+
+def theft(policy, flush):
+    """As it should be under that pair."""
+    holds = (policy, flush) in events.HOLDING or flush == "lazy"
+    early = holds or (policy, flush) in events.SPARING
+    return THEFT | {"table_free": policy, "tlb_flush": flush, "early": 5 * early, "kept": 5 * holds}
+
+
+@suite.test
+def thefts_that_contradict_a_claim_are_noticed():
+    def complaints(pair=None, **keys):
+        return list(events.stolen_errors([theft(*p) | (keys if p == pair else {}) for p in events.LEAST]))
+
+    wrong = complaints()
+    for policy, flush, keys, said in (
+            ("rcu", "pv", {"marked": 4}, "not away yet"), ("rcu", "ipi", {"marked": 0}, "not away yet"),
+            ("rcu", "pv", {"early": 4}, "1 of 5 first unmaps have waited"), ("hazard", "pv", {"early": 0}, "need not"),
+            ("rcu", "lazy", {"early": 4, "kept": 4}, "need not"), ("rcu", "pv", {"kept": 4}, "was freed before"),
+            ("rcu", "ipi", {"early": 1}, "must wait"), ("targeted", "pv", {"early": 2}, "must wait"),
+            ("rcu", "pv", {"name": "pages_held", "max": 65}, "pending_max is 64"),
+            ("ipi", "ipi", {"name": "pages_held", "max": 1}, "frees what it has unlinked"),
+            ("rcu", "pv", {"name": "unmap_page"}, "no theft under rcu + pv")):
+        found = complaints((policy, flush), **keys)
+        if not any(said in text for text in found):
+            wrong.append(f"{policy} + {flush}, {keys}: {found}")
+    return wrong
+
+
+@suite.test
+def interrupts_that_nobody_sent_are_noticed():
+    wrong = []
+    for right, name, flush, keys in (
+            (True, "bystander", "ipi", {"ipis": 48}), (False, "bystander", "ipi", {"ipis": 47}),
+            (True, "bystander", "ipi", {"ipis": 40, "switches": 1}), (True, "bystander", "ipi", {"ipis": 57}),
+            (False, "bystander", "ipi", {"ipis": 58}), (False, "bystander", "lazy", {"ipis": 8}),
+            (True, "bystander", "lazy", {"ipis": 8, "called": 1}), (True, "bystander_lazy", "nmi", {"ipis": 50}),
+            (False, "bystander_lazy", "ipi", {"ipis": 50}), (False, "bystander_elsewhere", "ipi", {"ipis": 8})):
+        found = list(events.bystander_errors([BYSTANDER | {"name": name, "tlb_flush": flush} | keys]))
+        if bool(found) == right:
+            wrong.append(f"{name} under {flush}, {keys}: {found}")
+    return wrong
+
+
+if __name__ == "__main__":
+    sys.exit(selftest.main(suite))

@@ -10,6 +10,7 @@
 	X(ipi_sync)		/* sync IPIs sent */ \
 	X(ipi_walker)		/* shootdown IPIs sent only for a walker's sake */ \
 	X(ipi_resched)		/* reschedule IPIs sent */ \
+	X(resched_taken)	/* … taken; several may be taken as one */ \
 	X(ipi_xcall)		/* IPIs sent for cross-CPU calls of any kind */ \
 	X(xcalls)		/* cross-CPU requests queued: several may share one IPI */ \
 	X(flush_local)		/* local invalidations asked for */ \

@@ -246,6 +246,7 @@ void thread_entry(void)
 
 void ipi_reschedule(void)
 {
+	count(resched_taken);
 	this_cpu_write(need_resched, true);
 }
 

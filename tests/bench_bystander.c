@@ -33,7 +33,7 @@ struct watched {		// beside a case of the same index
 	u64 ns, gaps;
 	u64 lost, host;		// cycles: with an interrupt, without one
 	u64 ipis, ticks, switches, slices;
-	u64 resched, called;		// IPIs that were sent for other reasons, to any CPU: to reschedule, to have a sweep
+	u64 resched, called;		// of `ipis`, those that asked for the scheduler; sweeps that any CPU was called for
 };
 static struct bench_case *cases;
 static struct watched *watched;
@@ -173,7 +173,7 @@ static void watch_clock(struct bench_case *c, struct watched *w, const struct un
 	w->ns += arch_cycles_to_ns(last - start);
 }
 
-struct reading { u64 unmaps, interrupts, ticks, switches; };
+struct reading { u64 unmaps, interrupts, ticks, resched, switches; };
 
 // All of the same instant, but for one unmap that may be under way: its interrupt has come and it has not returned. No
 // tick comes in between, and NMIs only with an unmap that returns.
@@ -188,6 +188,7 @@ static struct reading read_all(const struct unmapper *u)
 		barrier();		// not before the interrupts are read
 	} while (unmaps_of(u) != r.unmaps);
 	r.ticks = this_cpu_read(ticks);
+	r.resched = this_cpu_read(counters.resched_taken);
 	r.switches = this_cpu_read(context_switches);
 	irq_restore(flags);
 	return r;
@@ -214,7 +215,7 @@ static void watch(struct bench_case *c, const struct unmapper *u)
 	w->ticks += end.ticks - start.ticks;
 	w->ipis += end.interrupts - start.interrupts - (end.ticks - start.ticks);
 	w->switches += end.switches - start.switches;
-	w->resched += sent.ipi_resched;
+	w->resched += end.resched - start.resched;
 	w->called += sent.lazy_calls;
 	w->slices++;
 }

@@ -6,14 +6,14 @@ busy the host: the order of events and counts that the kernel has noted. How lon
 def bystander_errors(bench):
     """Who receives how many interrupts for the unmaps of another CPU: nobody elsewhere; one that holds the space lazily
     one, when it leaves (but NMIs do not make it leave); one that runs there each, unless it was switched away from, or
-    none where they are deferred. Beside those come IPIs that were sent for other reasons, `resched` and `called`. A
-    slice begins and ends in the middle of an unmap, and with one of the others under way."""
+    none where they are deferred. Beside those it takes others: `resched`, and no more than `called`. A slice begins and
+    ends in the middle of an unmap."""
     for b in bench:
         if not b["name"].startswith("bystander"):
             continue
         ipis, ops, flush, slices = b["ipis"], b["ops"], b["tlb_flush"], b["slices"]
-        most = {"bystander": 0 if flush == "lazy" else ops, "bystander_lazy": ops if flush == "nmi" else 0,
-                "bystander_elsewhere": 0}[b["name"]] + b["resched"] + b["called"] + 2 * slices
+        most = {"bystander": 0 if flush == "lazy" else ops + slices, "bystander_elsewhere": 0,
+                "bystander_lazy": ops + slices if flush == "nmi" else slices}[b["name"]] + b["resched"] + b["called"]
         least = ops - slices if b["name"] == "bystander" and flush in ("ipi", "nmi") and not b["switches"] else 0
         if not least <= ipis <= most:
             yield f"{b['name']} under {b['table_free']} + {flush}: {ipis} IPIs, {ops} unmaps, {b['resched']} to " \

@@ -8,7 +8,7 @@ import sys
 import hist
 import results
 import selftest
-from pictures import bystander, cdf, changes, matrix_table, scaling, stolen, svg, timeline, words
+from pictures import bystander, cdf, changes, matrix_table, scaling, stolen, svg, timeline, walkcost, words
 from pictures.data import Data
 
 suite = selftest.Suite("pictures")
@@ -105,6 +105,41 @@ def who_waits_for_a_theft_is_told_apart():
     said = stolen.section(data_of(*lines)).sentence
     return differ(said=("under pv targeted waits and rcu does not" in said, True),
                   gap=("the runs here say nothing of pages_held" in said, True))
+
+
+def drawn(section):
+    return svg.text_of(section.draw(False))
+
+
+@suite.test
+def few_samples_are_marked():
+    """One less than enough, and enough: in the table, in sentences, and by a ring in the pictures."""
+    def texts(n):
+        units = {"unmap_stolen": "ns", "unmap_longest": "ns", "pages_held": "pages"}
+        thefts = data_of(*(measured(name, [20_000] * n, tlb_flush="pv", unit=unit, stolen_us=300_000)
+                           for name, unit in units.items()))
+        many = data_of(*((bench | {"ops_per_sec": 1000}, h) for others in (0, 1)
+                         for bench, h in [measured("scale_shared", [5] * (n if others else 9), others=others)]))
+        gap, gaps = measured("bystander", [10] * n, unit="ns")
+        loads = data_of(measured("loads4", [90] * n, table_free="-"), measured("walk", [200] * 9))
+        costs = matrix_table.Costs(thefts)
+        return {"waits": stolen.section(thefts).sentence, "stolen drawn": drawn(stolen.section(thefts)),
+                "scaling": scaling.section(many).sentence, "scaling drawn": drawn(scaling.section(many)),
+                "bystander": bystander.section(data_of((gap | {"gaps_per_sec": 400, "lost_ppm": 5}, gaps))).sentence,
+                "walk": walkcost.section(loads).sentence, "cell": costs.of("rcu", "pv")["worst"],
+                "key": matrix_table.key(costs)}
+
+    said = re.compile(r"fewer than 5 (samples|gaps)|\*$")
+    marked = {n: [name for name, text in texts(n).items() if said.search(text)] for n in (4, 5)}
+    return differ(four=(marked[4], list(texts(4))), five=(marked[5], []))
+
+
+@suite.test
+def few_samples_are_no_change():
+    old, new = (data_of(measured("walk", [value] * 4), measured("walk", [value] * 5, table_free="ipi"))
+                for value in (1000, 3000))
+    return differ(found=({c.label: c.beyond for c in changes.compare(new, old)},
+                         {"walk ipi+ipi": True, "walk rcu+ipi": False}))
 
 
 @suite.test

@@ -13,6 +13,12 @@ from hist import bounds
 
 ROUNDS, SEED = 1000, 2012
 LEVEL = 0.95
+FEW = 5  # a figure of fewer samples is marked wherever it is shown, and nothing is concluded from it
+
+
+def few(item):
+    """Does this BENCH or HIST line rest on too few samples?"""
+    return item.get("n", FEW) < FEW
 
 
 @dataclasses.dataclass
@@ -139,9 +145,9 @@ class Change(Ratio):
 def changed(new, old, p=50, noise=NOISE):
     """How much a percentile has changed from `old` to `new`: the HIST line of one boot, or a list of several boots'.
     Beyond noise if the whole confidence interval is further from 1 than boots of one kernel are from each other. None:
-    not comparable."""
+    not comparable, or too few samples on one side."""
     new, old = ([h for h in (of if isinstance(of, list) else [of]) if distribution(h).n] for of in (new, old))
-    if not new or not old:
+    if any(sum(distribution(h).n for h in of) < FEW for of in (new, old)):
         return None
     random = numpy.random.default_rng(SEED)
     (top, over), (bottom, under) = side(new, p / 100, random), side(old, p / 100, random)

@@ -2,6 +2,7 @@
 """What other CPUs' unmapping takes from one that only reads its clock."""
 import numpy
 
+import stats
 from pictures import style, words
 from pictures.section import Section, missing
 
@@ -39,6 +40,10 @@ class Noise:
         self.baseline = next((p for p in self.items if p[0] in ("-", "", None)), None)
         self.flushes = [b for b in data.backends if any(p[1] == b for p in self.gaps if p != self.baseline)]
         self.policies = [n for n in data.policies if any(p[0] == n for p in self.gaps)]
+
+    def few(self):
+        return [BASELINE if pair == self.baseline else " with ".join(pair) for pair, d in self.gaps.items()
+                if d.n < stats.FEW]
 
     def of(self, flush):
         return {p: i for p, i in self.items.items() if p[1] == flush and p != self.baseline}
@@ -96,7 +101,7 @@ def say(noise):
             said += f", {percent(base['lost_ppm'])} lost"
     else:
         said += "; without anybody unmapping it was not measured, so the tick's and the host's share is in these"
-    return said + "."
+    return said + words.weak(noise.few(), "gaps") + "."
 
 
 def section(data):

@@ -18,7 +18,7 @@ class Change:
     new: float
     unit: str
     ratio: float
-    low: float = None   # of the confidence interval; None: a file has no histogram
+    low: float = None   # of the confidence interval; None: a file has no histogram, or of too few samples
     high: float = None
     beyond: bool = False
 
@@ -103,7 +103,7 @@ def table(changes):
 def say(changes, beyond, noise):
     said = f"Of {words.plural(len(changes), 'case')} that both have"
     if blind := sum(c.low is None for c in changes):
-        said += f" ({blind} of them without histograms, so without an interval)"
+        said += f" ({blind} of them without histograms or with fewer than {stats.FEW} samples, so without an interval)"
     if not beyond:
         return f"{said}, none has changed beyond noise ({words.times(1 + noise)} and the 95 % interval of the bootstrap)."
     slower, faster = [c for c in beyond if c.ratio > 1], [c for c in beyond if c.ratio < 1]

@@ -2,6 +2,7 @@
 """The first thing on the page: which policy is safe with which flush back-end, and what each costs."""
 from html import escape
 
+import stats
 from pictures import words
 
 # Words, a sign, and a class for the colour: none of them alone.
@@ -20,13 +21,14 @@ def sign(data, policy, flush):
 
 
 class Costs:
-    """What a pair costs, each figure as (number, text), None where it was not measured."""
+    """What a pair costs, each figure as text, with a star where few samples stand for it."""
 
     def __init__(self, data):
         self.data = data
         self.most = data.most_others("unmap_page")
         self.longest = max((i["stolen_us"] for i in data.select("unmap_stolen")), default=0)
         self.whole = bool(data.select("unmap_longest", stolen_us=self.longest))  # else only the first unmap is timed
+        self.few = False  # has any been marked?
 
     def columns(self):
         yield "alone", "unmap of a page with its tables, nobody else in the space: cycles, median"
@@ -42,11 +44,21 @@ class Costs:
         pair = {"table_free": policy, "tlb_flush": flush}
         stolen = self.data.one("unmap_longest" if self.whole else "unmap_stolen", stolen_us=self.longest, **pair)
         held = self.data.select("pages_held", stolen_us=0, **pair)
-        found = {"alone": self.data.median("unmap_page", others=0, **pair),
-                 "shared": self.data.median("unmap_page", others=self.most, **pair),
-                 "held": min(held, key=lambda i: i.get("others") or 0)["median"] if held else None,
-                 "worst": stolen["median" if self.whole else "max"] if stolen and self.longest else None}
-        return {name: (words.time if name == "worst" else words.count)(found[name]) for name, _ in self.columns()}
+        found = {"alone": self.data.one("unmap_page", others=0, **pair),
+                 "shared": self.data.one("unmap_page", others=self.most, **pair),
+                 "held": min(held, key=lambda i: i.get("others") or 0, default=None),
+                 "worst": stolen if self.longest else None}
+        return {name: self.text(name, found[name]) for name, _ in self.columns()}
+
+    def walk(self, policy):
+        return self.text("walk", self.data.one("walk", table_free=policy, walkers=0, remote=0))
+
+    def text(self, name, item):
+        if not item:
+            return "–"
+        self.few |= stats.few(item)
+        number = item["max" if name == "worst" and not self.whole else "median"]
+        return (words.time if name == "worst" else words.count)(number) + ("*" if stats.few(item) else "")
 
 
 def heads(data, before=""):
@@ -57,10 +69,6 @@ def verdict_html(data, policy, flush):
     mark, claim, found, kind = sign(data, policy, flush)
     return (f'<span class="verdict {kind}"><span class="mark">{mark}</span> {escape(claim)}'
             + (f'<span class="found">, {escape(found)}</span>' if found else "") + "</span>")
-
-
-def walk_cost(data, policy):
-    return words.count(data.median("walk", table_free=policy, walkers=0, remote=0))
 
 
 def combined(data, costs):
@@ -74,7 +82,7 @@ def combined(data, costs):
             if all(value == "–" for value in figures.values()):
                 text = '<span class="figure"><i>not timed</i></span>'
             cells.append(f"<td>{verdict_html(data, policy, flush)}<span class=figures>{text}</span></td>")
-        rows.append(f'<tr><th scope="row">{escape(policy)}</th><td class="number">{walk_cost(data, policy)}</td>'
+        rows.append(f'<tr><th scope="row">{escape(policy)}</th><td class="number">{costs.walk(policy)}</td>'
                     + "".join(cells) + "</tr>")
     return ('<table class="matrix on-wide"><thead><tr><th scope="col">policy</th>'
             f'<th scope="col" class="number">walk</th>{heads(data, "flush by ")}</tr></thead>'
@@ -97,7 +105,7 @@ def costs_of_backend(data, costs, flush):
         figures = costs.of(policy, flush)
         if any(value != "–" for value in figures.values()):
             cells = "".join(f'<td class="number">{figures[name]}</td>' for name in names)
-            rows.append(f'<tr><th scope="row">{escape(policy)}</th><td class="number">{walk_cost(data, policy)}</td>'
+            rows.append(f'<tr><th scope="row">{escape(policy)}</th><td class="number">{costs.walk(policy)}</td>'
                         f"{cells}</tr>")
     if not rows:
         return ""
@@ -109,7 +117,8 @@ def costs_of_backend(data, costs, flush):
 def key(costs):
     """What the short words in the cells stand for."""
     items = "".join(f"<li><b>{name}</b> {escape(text)}</li>" for name, text in
-                    [("walk", "a lockless walk of one page, its put excluded: cycles, median"), *costs.columns()])
+                    [("walk", "a lockless walk of one page, its put excluded: cycles, median"), *costs.columns()]
+                    + ([("*", f"of fewer than {stats.FEW} samples")] if costs.few else []))
     return f'<ul class="key">{items}</ul>'
 
 

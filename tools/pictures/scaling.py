@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """How throughput grows with the number of CPUs, and whether anything that is not shared is in the way."""
+import stats
 from pictures import style, words
 from pictures.section import Section, missing
 
@@ -17,7 +18,7 @@ class Lines:
     """{policy: [(N, operations a second)]} of one benchmark, from the boot with the most CPUs."""
 
     def __init__(self, data, name):
-        self.name, self.policies = name, {}
+        self.name, self.policies, self.few = name, {}, set()
         self.title, self.phrase, self.workers = PANELS[name]
         counts = {i["cpus"] for i in data.items if i["name"] == name and i.get("ops_per_sec")}
         self.cpus = max(counts, default=0)
@@ -27,6 +28,7 @@ class Lines:
             of_pair = [i for i in some if (i["table_free"], i["tlb_flush"]) == (policy, self.flush)]
             rates = {(i.get("others") or 0) + 1: i["ops_per_sec"] for i in of_pair if i.get("ops_per_sec")}
             points = sorted(rates.items())
+            self.few |= {(policy, (i.get("others") or 0) + 1) for i in of_pair if stats.few(i)}
             if len(points) > 1:
                 self.policies[policy] = points
 
@@ -44,6 +46,8 @@ def draw(narrow, benches, host):
     legend = [style.handle(n) for n in names]
     ideal = {"color": style.MUTED, "linewidth": 5, "alpha": 0.25}
     legend.append((style.lines.Line2D([], [], **ideal), "ideal"))
+    if any(b.few for b in benches):
+        legend.append(style.ring_handle())
     panels = style.Panels(narrow, [b.title for b in benches], (min(3, len(benches)), 1), 180 if narrow else 230, legend)
     for axes, b in zip(panels.axes, benches):
         top = max(gain for p in b.policies for _, gain in b.relative(p))
@@ -51,6 +55,7 @@ def draw(narrow, benches, host):
         axes.plot(counts, [b.workers(n) / b.workers(counts[0]) for n in counts], **ideal)
         for p in b.policies:
             style.data(axes.plot(*zip(*b.relative(p)), **style.look(p))[0])
+            style.ring(axes, [at for at in b.relative(p) if (p, at[0]) in b.few])
         if host and counts[-1] > host:
             axes.axvspan(host + 0.5, counts[-1] + 0.5, color=style.GRID, alpha=0.5, linewidth=0)
         axes.set_xlim(counts[0] - 0.3, counts[-1] + 0.3)
@@ -72,7 +77,8 @@ def say(b, host):
     each = f"{words.times(gains[low])} ({low})" + (f" to {words.times(gains[high])} ({high})" if low != high else "")
     noise = ", alike within noise" if len(gains) > 1 and words.alike(gains.values()) else ""
     than = "" if counts[0] == 1 else f" those of {counts[0]}"
-    return f"{b.phrase} {each}{than}{noise}"
+    weak = words.weak(p for p in gains if (p, n) in b.few or (p, counts[0]) in b.few)
+    return f"{b.phrase} {each}{than}{noise}{weak}"
 
 
 def section(data):

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """What an unmapper pays while another CPU of the space is robbed of its processor: it waits, or pages pile up."""
+import stats
 from pictures import style, words
 from pictures.section import Section, missing
 
@@ -8,7 +9,7 @@ WAIT, HELD = "unmap_stolen", "pages_held"
 
 
 class Curves:
-    """{back-end: {policy: [(µs, median, max)]}} of a benchmark."""
+    """{back-end: {policy: [(µs, median, few samples)]}} of a benchmark."""
 
     def __init__(self, data, name):
         self.points = {}
@@ -19,14 +20,19 @@ class Curves:
                 company = {(i.get("others"), i.get("walkers")) for i in some if i["stolen_us"]}
                 by_length = {i["stolen_us"]: i for i in some if (i.get("others"), i.get("walkers")) in company}
                 if any(by_length):
-                    self.points.setdefault(flush, {})[policy] = [(us, i["median"], i["max"])
+                    self.points.setdefault(flush, {})[policy] = [(us, i["median"], stats.few(i))
                                                                  for us, i in sorted(by_length.items())]
 
     def lengths(self):
         return sorted({us for some in self.points.values() for curve in some.values() for us, _, _ in curve})
 
-    def at(self, us, flush, which=1):
-        return {policy: point[which] for policy, curve in self.points.get(flush, {}).items() for point in curve
+    def few(self, us=None):
+        """The pairs with a point, of thefts of that length, that too few samples stand for."""
+        return [f"{policy} with {flush}" for flush, some in self.points.items() for policy, curve in some.items()
+                if any(few and us in (None, length) for length, _, few in curve)]
+
+    def at(self, us, flush):
+        return {policy: point[1] for policy, curve in self.points.get(flush, {}).items() for point in curve
                 if point[0] == us}
 
 
@@ -47,8 +53,9 @@ def draw_panel(axes, curves, flush, lengths, floor, ceiling, names):
         axes.plot([us / 1000 for us in some], [us * 1000 for us in some], color=style.MUTED, linewidth=5, alpha=0.25)
     for policy, points in curves.points.get(flush, {}).items():
         aside = beside(policy, names)
-        style.data(axes.plot([x_of(us, lengths) * aside for us, _, _ in points], [median for _, median, _ in points],
-                             **style.look(policy))[0])
+        xy = [(x_of(us, lengths) * aside, median) for us, median, _ in points]
+        style.data(axes.plot(*zip(*xy), **style.look(policy))[0])
+        style.ring(axes, [at for at, (_, _, few) in zip(xy, points) if few])
     axes.set_xscale("log")
     if waits:
         axes.set_yscale("log")
@@ -70,6 +77,8 @@ def draw(narrow, kinds, lengths, names):
     legend = [style.handle(name) for name in names]
     if kinds[0].name == WAIT:
         legend.append((style.lines.Line2D([], [], color=style.MUTED, linewidth=5, alpha=0.25), "as long as the theft"))
+    if any(c.few() for c in kinds):
+        legend.append(style.ring_handle())
     panels = style.Panels(narrow, titles, (max(len(c.points) for c in kinds), 2), 130 if narrow else 170, legend)
     axes = iter(panels.axes)
     for c in kinds:
@@ -98,7 +107,8 @@ def say_waits(waits, longest):
             parts.append(f"under {flush} all that were measured{some} wait" if waiting else
                          f"under {flush} none of those measured{some} waits{at_most}")
     robbed = words.time(longest * 1000)
-    return f"while a CPU is robbed for {robbed}, in the median of the first unmap, {'; '.join(parts)}"
+    return (f"while a CPU is robbed for {robbed}, in the median of the first unmap{words.weak(waits.few(longest))}, "
+            f"{'; '.join(parts)}")
 
 
 def say_held(held, longest):
@@ -108,7 +118,8 @@ def say_held(held, longest):
     (policy, flush), pages = max(most.items(), key=lambda item: item[1])
     if not pages:
         return "no table page is held back"
-    return f"meanwhile up to {words.value(pages, 'pages')} wait to be freed ({policy} with {flush})"
+    return (f"meanwhile up to {words.value(pages, 'pages')} wait to be freed ({policy} with {flush})"
+            + words.weak(held.few(longest)))
 
 
 def section(data):

@@ -9,6 +9,7 @@ matplotlib.use("svg")
 from matplotlib import figure, lines, ticker  # noqa: E402
 from matplotlib.backends import backend_agg  # noqa: E402
 
+import stats  # noqa: E402
 from pictures import words  # noqa: E402
 
 # Of Okabe and Ito, without yellow. svg.py makes style sheet variables of them; so it does of what is not data.
@@ -28,6 +29,8 @@ BACKEND_LOOKS = {
 SPARE = list(itertools.product((SKY, PINK, BLUE, ORANGE, BLACK), (DASHDOT, DOTTED, LONG), "*h<>"))
 WIDE, NARROW = 920, 358  # pixels; a screen shows the wide ones somewhat larger, paper smaller
 TEXT, SMALL = 13, 12
+RING = {"linestyle": "none", "marker": "o", "markersize": 11, "markerfacecolor": "none", "color": MUTED,
+        "markeredgewidth": 1.2}
 
 matplotlib.rcParams.update({
     "svg.fonttype": "none", "svg.hashsalt": "quiesce", "font.size": TEXT, "axes.titlesize": TEXT,
@@ -94,6 +97,16 @@ def data(artist):
     """Mark what stands for measurements: the test of the page counts it."""
     artist.set_gid("data")
     return artist
+
+
+def ring(axes, points):
+    """Around each of these points: fewer than stats.FEW samples stand for it."""
+    if points:
+        axes.plot(*zip(*points), **RING)
+
+
+def ring_handle():
+    return lines.Line2D([], [], **RING), f"fewer than {stats.FEW} samples"
 
 
 def nothing(axes, text):

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """What a lockless walk costs beside the four loads that it cannot do without."""
+import stats
 from pictures import style, words
 from pictures.section import Section, missing
 
@@ -68,6 +69,8 @@ def section(data):
         ratio = contended[worst] / walks[worst]
         said += (f"; an unmapper beside it makes it up to {words.times(ratio)} as long ({worst})"
                  if ratio > 1 + words.ALIKE else "; an unmapper beside it makes no difference beyond noise")
+    names = ("walk", "walk_contended", "loads4", *PIECES)
+    said += words.weak(name for name in names if any(stats.few(i) for i in data.select(name)))
     return Section(NAME, TITLE, said + ".", command, lambda narrow: draw(narrow, walks, loads, pieces, contended),
                    note="Medians. The put is not in it. The pieces on their own are measured in turn with the walks; "
                         "they need not add up, for a processor overlaps them.")

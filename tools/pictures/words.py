@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Figures and lists as a sentence has them."""
 
+import stats
+
 # Medians nearer to each other than this are called alike: so far two cases of one boot, measured in turn, differ by the
 # place of their memory alone (docs/report.md).
 ALIKE = 0.10
@@ -44,6 +46,12 @@ def value(n, unit):
 def listed(names, last="and"):
     names = [str(name) for name in names]
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} {last} {names[-1]}" if names else "none"
+
+
+def weak(names, unit="samples"):
+    """What to say behind a figure, if any of these rest on too few samples."""
+    names = list(names)
+    return f" (fewer than {stats.FEW} {unit}: {listed(names)})" if names else ""
 
 
 def plural(n, one, many=None):

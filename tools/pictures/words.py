@@ -51,7 +51,8 @@ def listed(names, last="and"):
 def weak(names, unit="samples"):
     """What to say behind a figure, if any of these rest on too few samples."""
     names = list(names)
-    return f" (fewer than {stats.FEW} {unit} of {listed(names) if len(names) < 4 else f'{len(names)} cases'})" if names else ""
+    which = listed(names) if len(names) < 4 else f"{len(names)} cases"
+    return f" (fewer than {stats.FEW} {unit} of {which})" if names else ""
 
 
 def plural(n, one, many=None):

@@ -17,7 +17,8 @@ import threading
 import time
 
 import machine
-from machine import Result, Unavailable
+import patience
+from machine import Lacking, Result, Unavailable
 
 # x2APIC, TSC deadline, INVPCID; and no SMAP: with it, Bochs 2.7 walks the tables anew at each access of the kernel to a
 # user page, so that no stale translation can be seen there.
@@ -68,7 +69,7 @@ def megabytes(mem):
 
 def check_available(config):
     if not shutil.which("bochs-bin") or not os.path.exists(BIOS) or not os.path.exists(VGA_BIOS):
-        raise Unavailable("Bochs is not installed: make deps")
+        raise Lacking(f"{machine.LACKS}Bochs: make deps")
     if config.accel != "tcg" or config.firmware != "bios" or config.extra:
         raise Unavailable("EMULATOR=bochs: neither ACCEL= nor FIRMWARE=uefi, nor QEMU's arguments")
     if not all(" " <= c <= "~" and c not in "'\"\\" for c in config.cmdline):
@@ -104,7 +105,10 @@ class Screen:
     """The pseudo-terminal that Bochs draws on: read, or Bochs would block, and kept in case Bochs says why it fails."""
 
     def __init__(self):
-        self.ours, self.bochs = pty.openpty()
+        try:
+            self.ours, self.bochs = pty.openpty()
+        except OSError as error:
+            raise Lacking(f"{machine.LACKS}pseudo-terminals, which Bochs draws on: {error.strerror}") from None
         self.shown = b""
         self.thread = threading.Thread(target=self.drain, daemon=True)
 
@@ -157,9 +161,9 @@ class Serial:
         return int(match[1]) if match else None
 
 
-def watch(process, serial, timeout):
-    """Until Bochs has ended, or has to be ended. False: time-out."""
-    start, last_line = time.monotonic(), None
+def follow(process, serial):
+    """Until Bochs has ended, or leaves the machine on after the kernel's last line."""
+    last_line = None
     while process.poll() is None:
         time.sleep(POLL_SECONDS)
         serial.poll()
@@ -169,10 +173,7 @@ def watch(process, serial, timeout):
         elif last_line is None:
             last_line = now
         if last_line and now - last_line > POWER_OFF_SECONDS:
-            return True
-        if timeout and now - start > timeout:
-            return False
-    return True
+            return
 
 
 def last_panic(folder):
@@ -184,14 +185,15 @@ def last_panic(folder):
     return panics[-1] if panics and panics[-1] != POWERED_OFF else ""
 
 
-def sentence_of(exit_status, in_time, lines, timeout, panic, screen):
-    """`exit_status`: of the serial port's last line. `panic`, `screen`: what Bochs has said."""
+def sentence_of(exit_status, why, lines, panic, screen):
+    """`exit_status`: of the serial port's last line. `why` it had to be ended, or "". `panic`, `screen`: what Bochs has
+    said."""
     if exit_status is not None:
         return machine.ended_with(exit_status)
-    if not in_time:
-        return machine.timed_out(lines, timeout)
-    why = panic or ("the machine powered off" if lines else screen)
-    return f"Bochs ended by itself: {why}; it last said: {machine.last_said(lines)}"
+    if why:
+        return machine.timed_out(lines, why)
+    said = panic or ("the machine powered off" if lines else screen)
+    return f"Bochs ended by itself: {said}; it last said: {machine.last_said(lines)}"
 
 
 def run(config, on_line, interactive):
@@ -206,12 +208,13 @@ def run(config, on_line, interactive):
         screen.attach()
         serial = Serial(f"{folder}/serial", on_line)
         try:
-            in_time = watch(process, serial, config.timeout)
+            with patience.Watch(process, **machine.limits(config, False)) as watch:
+                follow(process, serial)
         finally:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
             serial.close()
             screen.close()
-        sentence = sentence_of(serial.exit(), in_time, serial.lines, config.timeout, last_panic(folder), screen.last())
+        sentence = sentence_of(serial.exit(), watch.why, serial.lines, last_panic(folder), screen.last())
         return Result(serial.exit(), sentence, serial.lines, time.monotonic() - start)

@@ -190,10 +190,10 @@ def exits_are_told_apart():
     wrong = []
     for status, lines, part in (
         (33, ["quiesce: exit 0"], "success"), (35, ["quiesce: exit 1"], "tests failed"), (39, [], "panic"),
-        (0, ["x"], "reset"), (0, ["quiesce: exit 0"], "powered off"), (None, ["y"], "time-out"),
+        (0, ["x"], "reset"), (0, ["quiesce: exit 0"], "powered off"), (None, ["y"], "time-out: asleep"),
         (1, ["no such machine"], "no such machine"), (-9, [], "signal 9"),
     ):
-        sentence = qemu.sentence_of(status, lines, 10)
+        sentence = qemu.sentence_of(status, lines, "asleep")
         if part not in sentence:
             wrong.append(f"{status}: {sentence}")
     return wrong
@@ -202,15 +202,15 @@ def exits_are_told_apart():
 @test
 def ends_of_bochs_are_told_apart():
     wrong = []
-    for exit_status, in_time, lines, panic, screen, part in (
-        (0, True, ["quiesce: exit 0"], "", "", "success"), (3, True, ["quiesce: exit 3"], "", "", "panic"),
-        (None, False, ["x"], "", "", "time-out"), (None, True, ["x"], "", "", "powered off"),
-        (None, True, ["x"], "exception(): 3rd (13) exception with no resolution", "", "3rd (13)"),
-        (None, True, [], "", "unknown CPU model", "unknown CPU model"),
+    for exit_status, why, lines, panic, screen, part in (
+        (0, "", ["quiesce: exit 0"], "", "", "success"), (3, "", ["quiesce: exit 3"], "", "", "panic"),
+        (None, "asleep", ["x"], "", "", "time-out: asleep"), (None, "", ["x"], "", "", "powered off"),
+        (None, "", ["x"], "exception(): 3rd (13) exception with no resolution", "", "3rd (13)"),
+        (None, "", [], "", "unknown CPU model", "unknown CPU model"),
     ):
-        sentence = bochs.sentence_of(exit_status, in_time, lines, 10, panic, screen)
+        sentence = bochs.sentence_of(exit_status, why, lines, panic, screen)
         if part not in sentence:
-            wrong.append(f"{exit_status}, {in_time}, {lines}: {sentence}")
+            wrong.append(f"{exit_status}, {why}, {lines}: {sentence}")
     return wrong
 
 

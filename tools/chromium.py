@@ -8,14 +8,20 @@ import select
 import shutil
 import subprocess
 import tempfile
-import time
+
+import machine
+import patience
 
 NAME = "chromium"
-LIMIT = 60  # seconds for one answer
+BUDGET = 600  # seconds of processor time, for all that is asked of one browser
 
 
 class Unavailable(Exception):
-    """There is no Chromium, or it does not answer; the text says so."""
+    """Chromium does not answer, or not as it should; the text says so."""
+
+
+class Lacking(Unavailable):
+    """There is no Chromium."""
 
 
 class Browser:
@@ -23,7 +29,7 @@ class Browser:
 
     def __init__(self):
         if not shutil.which(NAME):
-            raise Unavailable(f"{NAME} is not installed: make deps")
+            raise Lacking(f"{machine.LACKS}{NAME}: make deps")
         self.profile = tempfile.TemporaryDirectory(prefix="quiesce-chromium-", ignore_cleanup_errors=True)
         to_browser, self.write_end = os.pipe()
         self.read_end, from_browser = os.pipe()
@@ -40,6 +46,7 @@ class Browser:
         os.close(to_browser)
         os.close(from_browser)
         self.last, self.buffer, self.events, self.session = 0, b"", [], None
+        self.patience = patience.Patience(self.process.pid, BUDGET)
 
     def __enter__(self):
         try:
@@ -54,7 +61,7 @@ class Browser:
 
     def __exit__(self, *error):
         if self.process.poll() is None:
-            os.killpg(self.process.pid, 9)
+            patience.kill_tree(self.process.pid)
         self.process.wait()
         os.close(self.write_end)
         os.close(self.read_end)
@@ -65,11 +72,11 @@ class Browser:
         self.log.seek(0)
         return self.log.read().decode("utf-8", "replace")[-1000:].strip()
 
-    def message(self, deadline):
+    def message(self):
         while b"\0" not in self.buffer:
-            left = deadline - time.monotonic()
-            if left <= 0 or not select.select([self.read_end], [], [], left)[0]:
-                raise Unavailable(f"{NAME} has not answered in {LIMIT} s; it said: {self.said()}")
+            while not select.select([self.read_end], [], [], patience.LOOK_SECONDS)[0]:
+                if why := self.patience.look():
+                    raise Unavailable(f"{NAME} does not answer: {why}; it said: {self.said()}")
             some = os.read(self.read_end, 1 << 20)
             if not some:
                 raise Unavailable(f"{NAME} has ended; it said: {self.said()}")
@@ -84,9 +91,8 @@ class Browser:
         if self.session:
             message["sessionId"] = self.session
         os.write(self.write_end, json.dumps(message).encode() + b"\0")
-        deadline = time.monotonic() + LIMIT
         while True:
-            got = self.message(deadline)
+            got = self.message()
             if got.get("id") == self.last:
                 if "error" in got:
                     raise Unavailable(f"{NAME}: {method}: {got['error'].get('message')}")
@@ -101,9 +107,8 @@ class Browser:
         self.call("Emulation.setEmulatedMedia", media="",
                   features=[{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}])
         self.call("Page.navigate", url="file://" + os.path.abspath(path))
-        deadline = time.monotonic() + LIMIT
         while not any(e["method"] == "Page.loadEventFired" for e in self.events if "method" in e):
-            self.events.append(self.message(deadline))
+            self.events.append(self.message())
         self.evaluate("document.fonts.ready.then(() => 0)")
         return [e["params"]["request"]["url"] for e in self.events if e.get("method") == "Network.requestWillBeSent"]
 

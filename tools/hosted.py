@@ -10,14 +10,17 @@ import os
 import re
 import subprocess
 import sys
+import threading
 import time
 
 import ktap
 import matrix
+import mishap
+import patience
 
 FOLDER = "build/hosted"
 JOBS = min(2, os.cpu_count() or 1)
-LIMIT = 900                        # seconds for one run
+BUDGET = 900                       # seconds of processor time for one run
 TRACE = re.compile(r"^# sched=.* trace ([0-9a-f]{16})$")
 ASSERTION = re.compile(r"^# ERROR: (tests/host/stress\.c:\d+: .*)$")
 KINDS = ("random", "pct")
@@ -68,16 +71,17 @@ COVERED = [
 @dataclasses.dataclass
 class Outcome:
     command: str
-    status: int                    # None: killed by the time limit
+    status: int                    # None: it had to be ended
     lines: list
     trace: str = ""
+    hung: str = ""                 # why it had to be ended
 
     def wrong(self, expected=0):
         """Why it is not as it should be, or None."""
         if self.status == expected and (expected or not self.report_errors()):
             return None
         tail = [line for line in self.lines if re.search(r"ERROR|PANIC|not ok|runtime error|WARNING: Thr", line)][:12]
-        why = "time-out" if self.status is None else f"exit status {self.status}"
+        why = self.hung or f"exit status {self.status}"
         return [f"{why}: {self.command}"] + self.report_errors() + (tail or self.lines[-5:])
 
     def report_errors(self):
@@ -94,21 +98,19 @@ class Outcome:
         return next((match[1] for line in self.lines if (match := ASSERTION.match(line))), None)
 
 
+PROCESSORS = threading.Semaphore(JOBS)
+
+
 def run(san, arguments):
     program = f"build/host{'-' + san if san else ''}/quiesce-host"
     command = f"{program} {arguments}"
     env = dict(os.environ, TSAN_OPTIONS="suppressions=tests/host/tsan.supp")
     log = f"{FOLDER}/{re.sub(r'[^A-Za-z0-9=.]+', '_', f'{san} {arguments}'.strip())[:150]}.log"
-    try:
-        done = subprocess.run(command.split(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                              stderr=subprocess.STDOUT, timeout=LIMIT, env=env, check=False)
-        status, text = done.returncode, done.stdout
-    except subprocess.TimeoutExpired as error:
-        status, text = None, error.stdout or b""
-    text = text.decode(errors="replace")
+    with PROCESSORS:
+        status, text, hung = patience.run(command.split(), BUDGET, env=env)
     with open(log, "w", encoding="utf-8") as file:
         file.write(f"{command}\n{text}")
-    outcome = Outcome(command, status, text.splitlines())
+    outcome = Outcome(command, status, text.splitlines(), hung=hung)
     outcome.trace = next((match[1] for line in outcome.lines if (match := TRACE.match(line))), "")
     return outcome
 
@@ -118,9 +120,13 @@ def run_all(san, many):
         return list(pool.map(lambda arguments: run(san, arguments), many))
 
 
+BUILDING = threading.Lock()
+
+
 def build(san):
-    done = subprocess.run(["make", "--no-print-directory", f"-j{JOBS}", f"HOST_SAN={san}", "host"],
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    with BUILDING:
+        done = subprocess.run(["make", "--no-print-directory", f"-j{JOBS}", f"HOST_SAN={san}", "host"],
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     return [] if done.returncode == 0 else ["does not build:"] + done.stdout.splitlines()[-10:]
 
 
@@ -237,9 +243,7 @@ def coverage():
         wrong += run("coverage", arguments).wrong(status) or []
     done = subprocess.run([sys.executable, "tools/coverage.py", "--missing"], stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT, text=True, check=False)
-    for line in done.stdout.splitlines():
-        print(f"# {line}")
-    return wrong + ([done.stdout.splitlines()[-1]] if done.returncode else []), ""
+    return wrong + (done.stdout.splitlines()[-1:] if done.returncode else []), done.stdout.strip()
 
 
 def checks():
@@ -256,23 +260,34 @@ def checks():
     return [(name, check) for name, check in some if not globs or any(fnmatch.fnmatch(name, g) for g in globs)]
 
 
+def attempt(check):
+    """(problems, what there is to say, seconds)"""
+    start = time.monotonic()
+    try:
+        wrong, said = check()
+    except mishap.ANY as error:
+        wrong, said = [mishap.sentence(error), *mishap.details(error)], ""
+    return wrong, said, time.monotonic() - start
+
+
 def main():
     os.makedirs(FOLDER, exist_ok=True)
     some, failed = checks(), 0
     if not some:
         sys.exit("hosted: no check has such a name")
     print(f"KTAP version 1\n1..{len(some)}")
-    for k, (name, check) in enumerate(some, 1):
-        print(f"# [{k}/{len(some)}] hosted.{name}", flush=True)
-        start = time.monotonic()
-        wrong, said = check()
-        for line in wrong:
-            print(f"# {line}")
-        if said:
-            print(f"# {said}")
-        print(f"# hosted.{name} took {time.monotonic() - start:.0f} s")
-        print(f"{'not ok' if wrong else 'ok'} {k} hosted.{name}", flush=True)
-        failed += bool(wrong)
+    # Most checks run one process after another: JOBS + 1 checks at a time find work for JOBS processes.
+    with concurrent.futures.ThreadPoolExecutor(JOBS + 1) as pool:
+        results = [pool.submit(attempt, check) for _, check in some]
+        for k, ((name, _), result) in enumerate(zip(some, results), 1):
+            print(f"# [{k}/{len(some)}] hosted.{name}", flush=True)
+            wrong, said, seconds = result.result()
+            for line in wrong + said.splitlines():
+                print(f"# {line}")
+            print(f"# hosted.{name} took {seconds:.0f} s")
+            print(f"{'not ok' if wrong else 'ok'} {k} hosted.{name}", flush=True)
+            failed += bool(wrong)
+    print(f"{len(some) - failed} passed, {failed} failed")
     sys.exit(failed != 0)
 
 

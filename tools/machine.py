@@ -7,12 +7,20 @@ import re
 
 EMULATORS = ("qemu", "bochs")
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")  # the firmware and GRUB paint their screens
-DEFAULT_TIMEOUT = 600  # seconds, beyond the seconds= that the command line asks for
+DEFAULT_BUDGET = 600  # beyond the seconds= that the command line asks for
 EXIT_NAMES = {1: "tests failed", 2: "bad input", 3: "panic", 4: "inconclusive"}
 
 
 class Unavailable(Exception):
     """This machine cannot run that configuration; the text says why."""
+
+
+class Lacking(Unavailable):
+    """The host lacks what only some configurations need: a test of them is skipped."""
+
+
+# How the reason of a skip begins that a tool prints in its KTAP for the same cause.
+LACKS = "this machine lacks "
 
 
 @dataclasses.dataclass
@@ -25,7 +33,8 @@ class Config:
     cpu: str = ""
     build: str = "check"
     cmdline: str = ""
-    timeout: float = 0  # seconds; 0: none
+    timeout: float = 0  # seconds of the clock; 0: none
+    budget: float = 0  # seconds of processor time, for each CPU of the host that the run can keep busy; 0: the default
     extra: tuple = ()  # more arguments for QEMU
     iso: str = ""  # default: of the build
     emulator: str = "qemu"
@@ -68,11 +77,11 @@ def seconds_of(cmdline):
     return int(match[1]) if match else 0
 
 
-def timeout_of(config):
-    """TIMEOUT=, or a generous limit; none when somebody types at the monitor."""
-    if config.timeout or "mode=monitor" in config.cmdline:
-        return config.timeout
-    return DEFAULT_TIMEOUT + seconds_of(config.cmdline)
+def limits(config, interactive):
+    """For patience.Watch: when a run has hung. None when somebody types."""
+    asked = seconds_of(config.cmdline)
+    budget = (config.budget or DEFAULT_BUDGET + asked) * min(config.smp + 1, os.cpu_count() or 1)
+    return {"budget": 0 if interactive else budget, "clock": config.timeout, "sleep": asked}
 
 
 def iso_of(config):
@@ -95,8 +104,8 @@ def ended_with(number):
     return "success" if number == 0 else f"the kernel ended with status {number} ({EXIT_NAMES.get(number, 'unknown')})"
 
 
-def timed_out(lines, timeout):
-    return f"time-out: still running after {timeout:g} s; it last said: {last_said(lines)}"
+def timed_out(lines, why):
+    return f"time-out: {why}; it last said: {last_said(lines)}"
 
 
 def emulator(config):

@@ -15,10 +15,10 @@ import threading
 import time
 
 import machine
+import mishap
 
 SEEDS = (1, 2, 3)
 JOBS = 2  # boots at a time
-TIMEOUT = 300
 DEFINED = re.compile(r"^MUTANT_DEFINE\((\w+)\);", re.MULTILINE)
 TEST = re.compile(r"# \[\d+/\d+\] (\S+)$")
 ASSERTION = re.compile(r"# ERROR: (?:WARNING: )?(\w+/\S+?:\d+): (.*)")
@@ -108,14 +108,14 @@ def defined():
 
 
 def check_table(mutants):
-    missing, left = set(mutants) - set(TESTS), set(TESTS) - set(mutants)
-    if missing or left:
-        raise SystemExit(f"mutants: tools/mutants.py and the code differ: {', '.join(sorted(missing | left))}")
+    """Each mutant that only the code or only the table has, and what is wrong with it."""
+    return ({name: "stands not in tools/mutants.py" for name in set(mutants) - set(TESTS)} |
+            {name: "stands in tools/mutants.py and not in the code" for name in set(TESTS) - set(mutants)})
 
 
 def boot(mutant, tests, seed):
-    config = machine.Config(smp=4, cmdline=f"mode=test test={tests} seed={seed}", timeout=TIMEOUT, **OPTIONS.get(mutant, {}))
-    name = mutant or "none"
+    config = machine.Config(smp=4, cmdline=f"mode=test test={tests} seed={seed}", **OPTIONS.get(mutant, {}))
+    name = mutant or "none-" + re.sub(r"[^\w.]+", "_", tests)
     if mutant:
         config.iso = f"build/mutant-{mutant}/quiesce-check.iso"
     result = machine.run(config)
@@ -155,8 +155,7 @@ def build(mutant):
     with BUILDING:
         done = subprocess.run(["make", "--no-print-directory", "-j2", f"MUTANT={mutant}", "all"], stdin=subprocess.DEVNULL,
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    if done.returncode:
-        raise SystemExit(f"mutants: {mutant} does not build:\n{done.stdout}")
+    return "" if done.returncode == 0 else f"does not build: {' | '.join(done.stdout.splitlines()[-10:])}"
 
 
 UNMUTATED = {}
@@ -167,20 +166,16 @@ def passes_unmutated(mutant, tests, seed):
     key = (tests, seed)
     if key not in UNMUTATED:
         result = boot("", tests, seed) if mutant not in OPTIONS else machine.run(
-            machine.Config(smp=4, cmdline=f"mode=test test={tests} seed={seed}", timeout=TIMEOUT, **OPTIONS[mutant]))
+            machine.Config(smp=4, cmdline=f"mode=test test={tests} seed={seed}", **OPTIONS[mutant]))
         UNMUTATED[key] = "" if result.ok else f"fails without the mutant: {judge(result)[0] or result.sentence}"
     return UNMUTATED[key]
 
 
 def examine(mutant, seeds):
     start, outcome = time.monotonic(), Outcome()
-    try:
-        machine.check_available(machine.Config(**OPTIONS.get(mutant, {})))
-    except machine.Unavailable as error:
-        outcome.problem = f"SKIP {error}"
-        return outcome
-    build(mutant)
-    for seed in seeds:
+    machine.check_available(machine.Config(**OPTIONS.get(mutant, {})))
+    outcome.problem = build(mutant)
+    for seed in () if outcome.problem else seeds:
         outcome.problem = passes_unmutated(mutant, TESTS[mutant], seed)
         if outcome.problem:
             break
@@ -191,6 +186,18 @@ def examine(mutant, seeds):
             break
     outcome.seconds = time.monotonic() - start
     return outcome
+
+
+def attempt(mutant, seeds):
+    """examine(), whatever happens."""
+    try:
+        return examine(mutant, seeds)
+    except machine.Lacking as error:
+        return Outcome(problem=f"SKIP {machine.LACKS}what {mutant} runs on: {error}")
+    except machine.Unavailable as error:
+        return Outcome(problem=str(error))
+    except mishap.ANY as error:
+        return Outcome(problem=" | ".join([mishap.sentence(error), *mishap.details(error)]))
 
 
 def line_of(mutant, outcome):
@@ -214,19 +221,20 @@ def report_ktap(number, mutant, outcome):
 def main():
     options = {a for a in sys.argv[1:] if a.startswith("--")}
     patterns = [a for a in sys.argv[1:] if not a.startswith("--")] or (list(QUICK) if "--quick" in options else ["*"])
-    check_table(defined())
-    mutants = [m for m in TESTS if any(fnmatch.fnmatch(m, p) for p in patterns)]
+    wrong = check_table(defined())
+    mutants = sorted(wrong) + [m for m in TESTS if m not in wrong and any(fnmatch.fnmatch(m, p) for p in patterns)]
     if not mutants:
-        raise SystemExit(f"mutants: none matches; there are: {', '.join(TESTS)}")
+        say(f"mutants: none matches; there are: {', '.join(TESTS)}")
+        return 1
     seeds = SEEDS[:1] if "--quick" in options else SEEDS
     os.makedirs("build/mutants", exist_ok=True)
     if "--ktap" in options:
         say(f"KTAP version 1\n1..{len(mutants)}")
     failed, start = 0, time.monotonic()
     with concurrent.futures.ThreadPoolExecutor(JOBS) as pool:
-        runs = [(m, pool.submit(examine, m, seeds)) for m in mutants]
+        runs = [(m, None if m in wrong else pool.submit(attempt, m, seeds)) for m in mutants]
         for number, (mutant, run) in enumerate(runs, 1):
-            outcome = run.result()
+            outcome = run.result() if run else Outcome(problem=wrong[mutant])
             failed += bool(outcome.problem) and not outcome.problem.startswith("SKIP")
             if "--ktap" in options:
                 report_ktap(number, mutant, outcome)

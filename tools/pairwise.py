@@ -21,7 +21,7 @@ SKIP = ("v", "build", "n")
 
 def measure(iso, cmdline, smp):
     """{benchmark: its tenth percentile}"""
-    config = machine.Config(smp=smp, build="release", iso=iso, cmdline=cmdline, timeout=300)
+    config = machine.Config(smp=smp, build="release", iso=iso, cmdline=cmdline)
     result = machine.run(config)
     if not result.ok:
         raise machine.Unavailable(f"{iso}: {result.sentence}")

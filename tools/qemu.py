@@ -5,13 +5,13 @@ import re
 import shutil
 import subprocess
 import tempfile
-import threading
 import time
 
 import machine
 import nested
+import patience
 import stuck
-from machine import Result, Unavailable
+from machine import Lacking, Result, Unavailable
 
 QEMU = nested.QEMU
 GUEST_FAILED = re.compile(r"\s*not ok |# PANIC|# torture: [1-9]\d* violations")
@@ -49,9 +49,9 @@ def check_available(config):
         raise Unavailable("CPU=hyperv: QEMU poses as Hyper-V only with ACCEL=nested or ACCEL=kvm")
     if config.accel == "kvm" and not os.access("/dev/kvm", os.R_OK | os.W_OK):
         what = "may not be opened by this user" if os.path.exists("/dev/kvm") else "does not exist"
-        raise Unavailable(f"ACCEL=kvm: /dev/kvm {what}; use ACCEL=tcg or ACCEL=nested")
+        raise Lacking(f"ACCEL=kvm: /dev/kvm {what}; use ACCEL=tcg or ACCEL=nested")
     if config.accel == "kvm" and config.cpu == "hyperv" and (refusal := kvm_refuses(cpu_model(config))):
-        raise Unavailable(f"ACCEL=kvm CPU=hyperv: KVM on this machine cannot pose as Hyper-V: {refusal}")
+        raise Lacking(f"ACCEL=kvm CPU=hyperv: KVM on this machine cannot pose as Hyper-V: {refusal}")
     if config.accel == "nested":
         if config.firmware == "uefi":
             raise Unavailable("ACCEL=nested: the UEFI firmware writes CR8, at which QEMU's emulation of AMD's "
@@ -61,7 +61,7 @@ def check_available(config):
         try:
             nested.base()
         except nested.Missing as error:
-            raise Unavailable(f"ACCEL=nested: {error}") from None
+            raise Lacking(f"ACCEL=nested: {error}") from None
 
 
 def firmware_files(config):
@@ -133,11 +133,12 @@ def elf_of(config):
     return machine.iso_of(config).replace(".iso", ".elf")
 
 
-def sentence_of(status, lines, timeout):
+def sentence_of(status, lines, why):
+    """`why`: for which reason it was ended where the status is None."""
     said = next((line for line in reversed(lines) if line.startswith("quiesce: exit ")), None)
     last = machine.last_said(lines)
     if status is None:
-        return machine.timed_out(lines, timeout)
+        return machine.timed_out(lines, why)
     if exit_of(status) is not None:
         return machine.ended_with(exit_of(status))
     if status == 0 and said:
@@ -177,39 +178,36 @@ def run_once(config, on_line, interactive):
             monitors["L2's QEMU"] = nested.l2_monitor(folder)
         arguments = command(config, folder, interactive) + ["-monitor", f"unix:{folder}/monitor,server=on,wait=off"]
         open(f"{folder}/serial", "wb").close()
-        start, lines, expired, found = time.monotonic(), [], threading.Event(), []
+        start, lines, found = time.monotonic(), [], []
         process = subprocess.Popen(arguments, stdin=None if interactive else subprocess.DEVNULL,
                                    stdout=None if interactive else subprocess.PIPE,
                                    stderr=None if interactive else subprocess.STDOUT)
 
-        def expire():
-            expired.set()
+        def end():
             try:
                 found.extend(stuck.evidence(process.pid, monitors, elf_of(config)))
+            except Exception as error:  # whatever it is: the run ends, and is judged without
+                found.append(f"# stuck: it could not be asked: {error!r}")
             finally:
                 process.kill()
 
-        timer = threading.Timer(config.timeout, expire) if config.timeout else None
-        if timer:
-            timer.start()
         try:
-            for raw in serial_lines(process, config, folder):
-                line = machine.clean(raw)
-                if not line and not lines:
-                    continue
-                lines.append(line)
-                if on_line:
-                    on_line(line)
-            status = process.wait()
+            with patience.Watch(process, end, **machine.limits(config, interactive)) as watch:
+                for raw in serial_lines(process, config, folder):
+                    line = machine.clean(raw)
+                    if not line and not lines:
+                        continue
+                    lines.append(line)
+                    if on_line:
+                        on_line(line)
+                status = process.wait()
         finally:
-            if timer:
-                timer.cancel()
             if process.poll() is None:  # interrupted from the keyboard
                 process.kill()
                 process.wait()
-        status, counts = None if expired.is_set() else status, {}
+        status, counts = None if watch.why else status, {}
         said = list(lines)
-        sentence = sentence_of(status, said, config.timeout)
+        sentence = sentence_of(status, said, watch.why)
         l1 = nested.outcome(folder) if config.accel == "nested" else None
         found += [f"# stuck: L1: {line}" for line in l1.troubles] if l1 else []
         for line in found:
@@ -222,7 +220,7 @@ def run_once(config, on_line, interactive):
                 status = status and (1 if status == SUCCESS else status)
             else:
                 status, counts = l1.status, l1.counts
-                sentence = sentence_of(status, said, config.timeout)
+                sentence = sentence_of(status, said, watch.why)
                 if on_line:
                     on_line(l1.line())
         return Result(exit_of(status), sentence, lines, time.monotonic() - start, counts)

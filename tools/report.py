@@ -15,6 +15,7 @@ import time
 
 import host
 import machine
+import mishap
 import pictures
 import results
 import run
@@ -63,13 +64,22 @@ def steps(base, sizes, seconds):
     return found
 
 
+def boot(step, progress):
+    """(result, path of what was measured)"""
+    with open(f"{LOGS}/{step.name}.log", "w", encoding="utf-8", buffering=1) as log:
+        return host.measure(step.config, f"{host.FOLDER}/{NAME.format(step.name)}",
+                            on_line=lambda line: (log.write(line + "\n"), progress.line(line)))
+
+
 def measure(step, progress):
     """Boot; what is wrong with it, or ""."""
-    step.config.timeout = run.timeout_of(step.config)
     progress.begin(step)
-    with open(f"{LOGS}/{step.name}.log", "w", encoding="utf-8", buffering=1) as log:
-        result, path = host.measure(step.config, f"{host.FOLDER}/{NAME.format(step.name)}",
-                                    on_line=lambda line: (log.write(line + "\n"), progress.line(line)))
+    try:
+        result, path = boot(step, progress)
+    except mishap.ANY as error:  # the other steps go on
+        progress.end(step, [f"  FAILED  {step.name}: {mishap.sentence(error)}",
+                            *(f"        | {line}" for line in mishap.details(error))])
+        return mishap.sentence(error)
     wrong = "" if result.ok and path else result.sentence if path else f"{result.sentence}; nothing was measured"
     said = [line for line in result.lines if line.startswith(("# ERROR", "# WARN", "# PANIC"))][:FAILED_LINES]
     lines = [f"  {'FAILED' if wrong else 'ok':6}  {step.name}: {result.seconds:.0f} s"]
@@ -139,6 +149,9 @@ def main():
     except KeyboardInterrupt:
         say("\nreport: interrupted")
         return 130
+    except mishap.ANY as error:
+        say("\n".join([f"report: {mishap.sentence(error)}", *mishap.details(error)]))
+        return 1
     print_summary(page, judged, files)
     minutes, seconds = divmod(int(time.monotonic() - start), 60)
     say(f"report: {minutes} min {seconds} s" + (f"; {failed} boots have failed" if failed else ""))

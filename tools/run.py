@@ -13,7 +13,7 @@ import machine
 import qemu
 import results
 import table
-from machine import config_from_environment, seconds_of, timeout_of
+from machine import config_from_environment, seconds_of
 
 # The two halves of the comparison: build, what it finds out, seconds that it measures for at most, seconds to boot and
 # end.
@@ -35,7 +35,6 @@ def with_extra(cmdline):
 
 
 def boot_once(config):
-    config.timeout = timeout_of(config)
     result, path = host.measure(config, on_line=say, interactive="mode=monitor" in config.cmdline)
     if not result.ok:
         say(f"run: {result.sentence}")

@@ -8,11 +8,11 @@ import sys
 import time
 
 import machine
+import mishap
 import run
 
 CPUS = (2, 4, 8, 16, 32, 64, 128, 255)
 MEM = "1G"
-TIMEOUT = 300  # for one boot
 LINE = re.compile(r"# INFO: scale: (\S+) (\d+) / (\d+)$")
 BANNER = re.compile(r"quiesce \S+: .* cpus=(\d+) ")
 
@@ -58,14 +58,19 @@ class Boot:
 
 def measure(cpus):
     boot = Boot(cpus)
-    config = machine.Config(smp=cpus, mem=MEM, cmdline="mode=test test=smoke,scale", timeout=TIMEOUT)
+    config = machine.Config(smp=cpus, mem=MEM, cmdline="mode=test test=smoke,scale")
     start = time.monotonic()
-    result = machine.run(config, on_line=lambda line: boot.take(line, time.monotonic() - start))
-    if not result.ok:
-        panics = [line for line in result.lines if line.startswith("# PANIC")]
-        boot.wrong.append("; ".join([result.sentence] + panics[:1]))
+    try:
+        result = machine.run(config, on_line=lambda line: boot.take(line, time.monotonic() - start))
+        if not result.ok:
+            panics = [line for line in result.lines if line.startswith("# PANIC")]
+            boot.wrong.append("; ".join([result.sentence] + panics[:1]))
+    except machine.Unavailable as error:
+        boot.wrong.append(str(error))
+    except mishap.ANY as error:
+        boot.wrong += [mishap.sentence(error), *mishap.details(error)]
     boot.judge()
-    run.say(f"{cpus} CPUs: {'ok' if not boot.wrong else '; '.join(boot.wrong)}, {result.seconds:.0f} s")
+    run.say(f"{cpus} CPUs: {'ok' if not boot.wrong else '; '.join(boot.wrong)}, {time.monotonic() - start:.0f} s")
     return boot
 
 

@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: MIT
 """Tests of the tools themselves, reported as KTAP. A test is a function that returns what is wrong, as lines: none is
 right. It registers itself by `@suite.test`."""
-import subprocess
+import contextlib
+import io
+
+import mishap
 
 
 class Suite:
@@ -13,6 +16,20 @@ class Suite:
         return function
 
 
+def said_by(function, *arguments):
+    """(what it returns or exits with, lines that it prints)"""
+    with contextlib.redirect_stdout(io.StringIO()) as text:
+        try:
+            status = function(*arguments)
+        except SystemExit as error:
+            status = error.code
+    return status, text.getvalue().splitlines()
+
+
+def lacking(lines, *parts):
+    return [f"no \"{part}\" in {lines}" for part in parts if not any(part in line for line in lines)]
+
+
 def main(*suites):
     """Run them all; the exit status."""
     tests = [(suite.name, function) for suite in suites for function in suite.tests]
@@ -21,8 +38,8 @@ def main(*suites):
     for number, (suite, function) in enumerate(tests, 1):
         try:
             problems = function()
-        except (OSError, subprocess.SubprocessError, ValueError, KeyError) as error:
-            problems = [repr(error)]
+        except mishap.ANY as error:
+            problems = [mishap.sentence(error), *mishap.details(error)]
         for problem in problems:
             print(f"# ERROR: {problem}")
         failed += bool(problems)

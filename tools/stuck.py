@@ -10,7 +10,7 @@ import time
 
 import ksyms
 
-TALK_SECONDS = 3  # for an answer of the monitor
+TALK_SECONDS = 30  # for an answer of the monitor: a host may be busy
 QUIET_SECONDS = 0.3  # a monitor that says nothing for so long has said all
 SAMPLE_SECONDS = 1  # over which a thread's use of the processor is measured, and between two looks at the registers
 LOOKS = 2

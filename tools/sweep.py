@@ -113,7 +113,6 @@ def job(plan, name):
         jobs = [Job(**item) for item in json.load(f)["jobs"]]
     this, folder = next(j for j in jobs if j.name == name), os.path.dirname(plan)
     config = this.config()
-    config.timeout = machine.timeout_of(config)
     os.makedirs(f"{folder}/logs", exist_ok=True)
     with open(f"{folder}/logs/{name}.log", "w", encoding="utf-8", buffering=1) as log:
         result, path = host.measure(config, f"{folder}/{name}.jsonl", on_line=lambda line: log.write(line + "\n"))

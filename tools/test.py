@@ -12,12 +12,13 @@ import re
 import subprocess
 import sys
 import textwrap
-import threading
 import time
 
 import ktap
 import machine
 import matrix
+import mishap
+import patience
 from progress import Progress, say
 
 FOLDER = "build/test"
@@ -37,22 +38,19 @@ def run_command(run, on_line):
     """A command of the host that prints KTAP: (exit status or None, lines, sentence)."""
     process = subprocess.Popen(run.command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                                text=True, errors="replace", start_new_session=True)
-    expired = threading.Event()
-
-    def expire():
-        expired.set()
-        os.killpg(process.pid, 9)
-
-    timer = threading.Timer(run.limit(), expire)
-    timer.start()
     lines = []
-    for line in process.stdout:
-        lines.append(line.rstrip("\n"))
-        on_line(lines[-1])
-    status = process.wait()
-    timer.cancel()
-    if expired.is_set():
-        return None, lines, f"time-out: still running after {run.limit()} s"
+    try:
+        with patience.Watch(process, budget=run.limit() * os.cpu_count()) as watch:
+            for line in process.stdout:
+                lines.append(line.rstrip("\n"))
+                on_line(lines[-1])
+            status = process.wait()
+    finally:
+        if process.poll() is None:  # interrupted, or the tool fails
+            patience.kill_tree(process.pid)
+            process.wait()
+    if watch.why:
+        return None, lines, f"time-out: {watch.why}"
     return status, lines, "success" if status == 0 else f"{' '.join(run.command)} failed with status {status}"
 
 
@@ -105,7 +103,7 @@ def judge(run, outcome, on_line):
         if found:
             outcome.fail(f"{len(found)} reports of a sanitizer", lines[found[0]:found[0] + 30])
         return
-    run.config.timeout = run.limit()
+    run.config.budget = run.limit()
     result = machine.run(run.config, on_line=on_line)
     if run.ktap:
         judge_report(outcome, result.lines, result.ok, result.sentence)
@@ -116,20 +114,26 @@ def judge(run, outcome, on_line):
         judge_whole(outcome, result)
 
 
+def attempt(run, outcome, progress):
+    matrix.prepare(run, f"{FOLDER}/{run.name}")
+    if run.config:
+        machine.check_available(run.config)
+    with open(f"{FOLDER}/{run.name}.log", "w", encoding="utf-8", buffering=1) as log:
+        judge(run, outcome, lambda line: (log.write(line + "\n"), progress.line(line)))
+
+
 def execute(run, progress):
+    """Whatever goes wrong is this configuration's failure, or its skip where the machine lacks something."""
     outcome, start = Outcome(run), time.monotonic()
     progress.begin(run)
     try:
-        matrix.prepare(run, f"{FOLDER}/{run.name}")
-        if run.config:
-            machine.check_available(run.config)
-        with open(f"{FOLDER}/{run.name}.log", "w", encoding="utf-8", buffering=1) as log:
-            judge(run, outcome, lambda line: (log.write(line + "\n"), progress.line(line)))
+        attempt(run, outcome, progress)
+    except machine.Lacking as error:
+        outcome.skipped.append((run.name, str(error)))
     except machine.Unavailable as error:
-        if run.config.accel in ("kvm", "nested"):
-            outcome.skipped.append((run.name, str(error)))
-        else:
-            outcome.fail(str(error))
+        outcome.fail(str(error))
+    except mishap.ANY as error:
+        outcome.fail(mishap.sentence(error), mishap.details(error))
     outcome.seconds = time.monotonic() - start
     verdict = "ok" if not outcome.failed else "FAILED"
     lines = [f"  {verdict:6}  {run.name}: {outcome.passed} passed, {len(outcome.failed)} failed, "

@@ -95,7 +95,6 @@ def record():
     """Boot once; the runs of its result file."""
     config = run.config_from_environment()
     config.build, config.cmdline = os.environ.get("BUILD") or "release", config.cmdline or run.with_extra("mode=trace")
-    config.timeout = run.timeout_of(config)
     result, path = host.measure(config, on_line=lambda line: line.startswith("TRACE") or run.say(line))
     if not result.ok or not path:
         raise machine.Unavailable(result.sentence if not result.ok else "nothing was recorded: is that mode=trace?")

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: MIT
 # The kernel as a Linux process: kernel/, mm/ and tests/ unchanged, arch/host beneath. `make host`, `make host-test`;
 # HOST_SAN=thread|address|undefined|address,undefined builds with those sanitizers, HOST_SAN=coverage for gcov, each in a
-# directory of its own. `make hosted`: all of them, and the deterministic scheduler (docs/hosted.md).
+# directory of its own. `make hosted`: all of them, and the deterministic scheduler (docs/hosted.md). HOST_BUDGET: seconds
+# of processor time, after which a run counts as hung (tools/patience.py).
 HOST_SAN ?=
 HOST_CC ?= gcc
 HOST_DIR := build/host$(if $(HOST_SAN),-$(HOST_SAN))
 HOST_ARGS ?= mode=test
-HOST_TIMEOUT ?= 600
+HOST_BUDGET ?= 900
 # -Wno-tsan: fences of one direction, which ThreadSanitizer does not see.
 ifeq ($(HOST_SAN),coverage)
 HOST_SANFLAGS := --coverage -O0 -fprofile-update=atomic -DHOST_COVERAGE
@@ -25,7 +26,8 @@ HOST_OBJ := $(HOST_SRC:%.c=$(HOST_DIR)/%.o) $(HOST_DIR)/version.o
 .PHONY: host host-test hosted coverage
 host: $(HOST_DIR)/quiesce-host
 host-test: host
-	TSAN_OPTIONS=suppressions=tests/host/tsan.supp timeout $(HOST_TIMEOUT) $(HOST_DIR)/quiesce-host $(HOST_ARGS)
+	TSAN_OPTIONS=suppressions=tests/host/tsan.supp \
+	$(PYTHON) tools/patience.py $(HOST_BUDGET) $(HOST_DIR)/quiesce-host $(HOST_ARGS)
 
 hosted:
 	@$(PYTHON) tools/hosted.py full

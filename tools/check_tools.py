@@ -1,0 +1,319 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Tests of what drives the other tests: whatever breaks in one part is that part's named failure, and the others go on;
+what hangs is ended, and what the host makes wait is not."""
+import contextlib
+import io
+import itertools
+import os
+import pty
+import subprocess
+import sys
+import tempfile
+import unittest.mock
+
+import bochs
+import chromium
+import fuzz
+import hosted
+import host
+import ktap
+import machine
+import matrix
+import models
+import mutants
+import patience
+import qemu
+import report
+import scale
+import selftest
+import test as test_py
+import torture
+from selftest import lacking, said_by
+
+SURVIVES, HANGS = selftest.Suite("survives"), selftest.Suite("hangs")
+patch = unittest.mock.patch.object
+GOOD = (sys.executable, "-c", "print('KTAP version 1\\n1..1\\nok 1 good')")
+
+
+def broken(*_, **__):
+    raise KeyError("broken on purpose")
+
+
+# ---- One broken configuration of make test --------------------------------------------------------------------------
+
+def outcomes_of(*runs):
+    """Of make test, with one run more, which is in order."""
+    with tempfile.TemporaryDirectory() as folder, patch(test_py, "FOLDER", folder), \
+            contextlib.redirect_stdout(io.StringIO()):
+        return test_py.execute_all([*runs, matrix.Run("good", 1, command=GOOD)], unittest.mock.Mock())
+
+
+def one_failure(run, *parts):
+    """What is wrong unless the run fails once, with these words, and the one behind it passes."""
+    bad, good = outcomes_of(run)
+    wrong = [] if good.passed == 1 and not good.failed else ["the run behind it did not pass"]
+    if len(bad.failed) != 1 or bad.skipped:
+        return wrong + [f"failed {bad.failed}, skipped {bad.skipped}"]
+    what, details = bad.failed[0]
+    return wrong + lacking([what, *details], *parts)
+
+
+@SURVIVES.test
+def a_command_that_does_not_exist():
+    run = matrix.Run("x", 1, command=("/nonexistent/program",))
+    return one_failure(run, "FileNotFoundError", "/nonexistent/program")
+
+
+@SURVIVES.test
+def an_emulator_module_that_raises():
+    with patch(machine, "emulator", return_value=unittest.mock.Mock(run=broken)):
+        return one_failure(matrix.Run("x", 1, machine.Config()), "KeyError", "broken on purpose", "in broken")
+
+
+@SURVIVES.test
+def a_tool_that_exits():
+    with patch(matrix, "prepare", side_effect=lambda run, _: sys.exit("bye") if run.name == "x" else None):
+        return one_failure(matrix.Run("x", 1, command=GOOD), "SystemExit: bye")
+
+
+@SURVIVES.test
+def a_light_run_beside_others():
+    with patch(machine, "emulator", return_value=unittest.mock.Mock(run=broken)):
+        runs = [matrix.Run(f"x{i}", 1, machine.Config(), light=True) for i in range(3)]
+        *bad, good = outcomes_of(*runs)
+    return [] if [len(o.failed) for o in bad] == [1, 1, 1] and good.passed == 1 else [f"{[o.failed for o in bad]}"]
+
+
+def skipped(run, part):
+    bad, good = outcomes_of(run)
+    right = len(bad.skipped) == 1 and part in bad.skipped[0][1] and not bad.failed and good.passed == 1
+    return [] if right else [f"{run.config}: skipped {bad.skipped}, failed {bad.failed}"]
+
+
+@SURVIVES.test
+def no_pseudo_terminal_is_a_skip():
+    run = matrix.Run("x", 1, machine.Config(emulator="bochs"))
+    with patch(pty, "openpty", side_effect=OSError(2, "out of pty devices")), \
+            patch(bochs, "check_available"), patch(bochs, "command", return_value=[]):
+        return skipped(run, "lacks pseudo-terminals, which Bochs draws on: out of pty devices")
+
+
+@SURVIVES.test
+def what_the_machine_lacks_is_a_skip():
+    wrong = []
+    with patch(bochs.shutil, "which", return_value=None):
+        wrong += skipped(matrix.Run("x", 1, machine.Config(emulator="bochs")), "lacks Bochs")
+    with patch(qemu.os, "access", return_value=False), patch(qemu.shutil, "which", return_value="here"):
+        wrong += skipped(matrix.Run("x", 1, machine.Config(accel="kvm")), "/dev/kvm")
+    with patch(chromium.shutil, "which", return_value=None):
+        try:
+            chromium.Browser()
+        except chromium.Lacking as error:
+            wrong += [] if str(error).startswith(machine.LACKS) else [str(error)]
+    with patch(fuzz.shutil, "which", return_value=None):
+        wrong += lacking(said_by(fuzz.short_run)[1], f"ok 1 fuzz # SKIP {machine.LACKS}clang")
+    with patch(fuzz.subprocess, "run", return_value=unittest.mock.Mock(returncode=1)):
+        wrong += lacking([fuzz.lacking()], "-fsanitize=fuzzer")
+    command = matrix.Run("x", 1, command=GOOD)
+    expected = matrix.skip_is_expected(command, f"{machine.LACKS}x"), matrix.skip_is_expected(command, "no mood")
+    return wrong + ([] if expected == (True, False) else [f"skips expected: {expected}"])
+
+
+@SURVIVES.test
+def without_qemu_nothing_passes():
+    """Not a skip: it is what the matrix is there for."""
+    with patch(qemu.shutil, "which", return_value=None):
+        return one_failure(matrix.Run("x", 1, machine.Config()), "not installed: make deps")
+
+
+# ---- One broken part of the other tools -----------------------------------------------------------------------------
+
+@SURVIVES.test
+def a_test_of_a_tool_that_raises():
+    suite = selftest.Suite("s")
+    suite.tests = [broken, lambda: sys.exit(3), lambda: []]
+    status, lines = said_by(selftest.main, suite)
+    results = ktap.parse(lines)
+    return [] if (status, len(results.failed), len(results.passed)) == (1, 2, 1) else lines
+
+
+@SURVIVES.test
+def a_check_of_hosted():
+    with patch(hosted, "checks", return_value=[("bad", broken), ("good", lambda: ([], "fine"))]):
+        status, lines = said_by(hosted.main)
+    return lacking(lines, "not ok 1 hosted.bad", "broken on purpose", "ok 2 hosted.good", "1 passed, 1 failed") + (
+        [] if status else ["status 0"])
+
+
+@SURVIVES.test
+def a_mutant():
+    """One that does not build, one whose boot raises, one that only the table has, one that is killed."""
+    names = ["unbuilt", "raises", "table_only", "killed"]
+    killed = machine.Result(1, "", ["# [1/1] a.b", "# ERROR: tests/a.c:1: x"], 1.0)
+    boot = lambda mutant, *_: broken() if mutant == "raises" else killed  # noqa: E731
+    build = lambda mutant: "does not build: x" if mutant == "unbuilt" else ""  # noqa: E731
+    with patch(mutants, "TESTS", dict.fromkeys(names, "a.b")), \
+            patch(mutants, "defined", return_value=names[:2] + names[3:]), patch(mutants, "build", build), \
+            patch(mutants, "boot", boot), patch(mutants, "passes_unmutated", return_value=""), \
+            patch(mutants.machine, "check_available"), patch(sys, "argv", ["mutants", "--ktap"]):
+        status, lines = said_by(mutants.main)
+    results = ktap.parse(lines)
+    passed = [name for name in results.passed]
+    return [] if (status, len(results.failed), passed) == (1, 3, ["mutants.killed"]) else lines
+
+
+@SURVIVES.test
+def a_model():
+    """One with a head that nobody understands, one whose verifier cannot be built, for want of SPIN."""
+    with tempfile.TemporaryDirectory() as folder, patch(models, "FOLDER", folder), patch(models, "BUILD", folder), \
+            patch(sys, "argv", ["models", "--ktap"]), unittest.mock.patch.dict(os.environ, {"PATH": "/nonexistent"}):
+        for name, head in (("a", "//! x what"), ("b", "//! x verified")):
+            with open(f"{folder}/{name}.pml", "w", encoding="ascii") as f:
+                f.write(f"{head}\ninit {{ skip }}\n")
+        status, lines = said_by(models.main)
+    return lacking(lines, "what does", "FileNotFoundError", "not ok 1 models.a.*", "not ok 2 models.b.x") + (
+        [] if status else ["status 0"])
+
+
+@SURVIVES.test
+def a_boot_of_torture():
+    pairs = [("rcu", "ipi", "safe"), ("ipi", "pv", "unsafe"), ("rcu", "pv", "safe")]
+    run = lambda config, on_line: broken() if "ipi allow" not in config.cmdline and "=pv" in config.cmdline \
+        else machine.Result(0, "success", [], 1.0)  # noqa: E731
+    with tempfile.TemporaryDirectory() as folder, patch(torture, "FOLDER", folder), patch(sys, "argv", ["torture"]), \
+            patch(torture, "list_pairs", return_value=pairs), patch(torture.machine, "run", run):
+        status, lines = said_by(torture.main)
+    return lacking(lines, "ok     rcu + ipi", "FAILED ipi + pv", "FAILED rcu + pv", "broken on purpose",
+                   "1 passed, 2 failed") + ([] if status else ["status 0"])
+
+
+@SURVIVES.test
+def a_boot_of_scale():
+    values = [f"# INFO: scale: {name} 0 / 1" for name, _, _ in scale.QUANTITIES]
+
+    def run(config, on_line):
+        for line in values if config.smp == 4 else broken():
+            on_line(line)
+        return machine.Result(0, "success", values, 1.0)
+
+    with patch(scale.machine, "run", run), unittest.mock.patch.dict(os.environ, {"CPUS": "2 4 8"}):
+        status, lines = said_by(scale.main)
+    return lacking(lines, "2 CPUs: the tool failed: KeyError", "4 CPUs: ok", "8 CPUs: the tool",
+                   "1 passed, 2 failed") + ([] if status else ["status 0"])
+
+
+@SURVIVES.test
+def a_boot_of_the_report():
+    with tempfile.TemporaryDirectory() as folder, patch(report, "LOGS", folder), patch(host, "FOLDER", folder), \
+            patch(host, "measure", broken), patch(report.machine, "check_available"), \
+            unittest.mock.patch.dict(os.environ, {"SMP_LIST": "2", "SECONDS": "5"}):
+        (_, failed), lines = said_by(report.measure_all)
+    names = [line.split()[1].rstrip(":") for line in lines if line.startswith("  FAILED")]
+    return [] if failed == len(names) > 2 and "verdicts" in names and "trace" in names else lines
+
+
+@SURVIVES.test
+def a_target_of_the_fuzzer():
+    run = lambda target, *_: broken() if target == "acpi" else fuzz.Result(target, 0, "", 1.0)  # noqa: E731
+    with patch(fuzz, "run", run):
+        status, lines = said_by(fuzz.long_run, ("acpi", "cmdline"), 1)
+    return lacking(lines, "acpi", "broken on purpose", "cmdline   0 executions", "fuzz: acpi failed") + (
+        [] if status == 1 else [f"status {status}"])
+
+
+# ---- Hangs ----------------------------------------------------------------------------------------------------------
+
+def looks(command, most, ended=lambda process: None, **limits):
+    """Look at a command that never ends, again and again; (what is said in the end, after how many looks)."""
+    process = subprocess.Popen(command, start_new_session=True)
+    try:
+        ended(process)
+        watcher = patience.Patience(process.pid, **limits)
+        for number in itertools.count(1):
+            if (why := watcher.look()) or number == most:
+                return why, number
+    finally:
+        patience.kill_tree(process.pid)
+        process.wait()
+
+
+LOOP = ("sh", "-c", "while :; do :; done")
+
+
+@HANGS.test
+def a_loop_uses_up_its_budget():
+    """In a child of the child, and in one that is over."""
+    wrong = []
+    for command in (LOOP, ("sh", "-c", "setsid sh -c 'while :; do :; done' & wait"),
+                    ("sh", "-c", "timeout 100 sh -c 'ulimit -t 1; while :; do :; done'; sleep 1000")):
+        why, _ = looks(command, 0, budget=0.5)
+        wrong += [] if "s of processor time" in why else [f"{command}: {why}"]
+    return wrong
+
+
+@HANGS.test
+def a_sleeper_is_noticed():
+    """Whose descendants all sleep; but not before its looks are over."""
+    sleeper = ("sh", "-c", "setsid sleep 1000 & sleep 1000")
+    with patch(patience, "QUIET", 50):
+        asleep = looks(sleeper, 0, budget=1000)
+        longer = looks(sleeper, 55, budget=1000, sleep=20)
+    wrong = [] if asleep[0].startswith("asleep") and asleep[1] >= 50 else [f"{asleep}"]
+    return wrong + ([f"{longer}"] if longer[0] else [])
+
+
+@HANGS.test
+def a_process_without_a_processor_is_left_alone():
+    """A host so busy that it gives us nothing at all, as near as can be had: a loop that is stopped."""
+    def stop(process):
+        os.kill(process.pid, 19)
+        os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOWAIT)
+
+    with patch(patience, "QUIET", 50):
+        why, number = looks(LOOP, 150, stop, budget=1000)
+    return [] if not why and number == 150 else [f"{why} after {number}"]
+
+
+def states(letters):
+    """How many looks it takes where they see these states, over and over."""
+    seen = itertools.cycle(letters)
+    with patch(patience, "tree", return_value={}), patch(patience, "is_awake", lambda _: next(seen) in patience.AWAKE):
+        watcher = patience.Patience(1, budget=1)
+        return next((number for number in range(1, 5000) if watcher.look()), None)
+
+
+@HANGS.test
+def a_sleeper_that_ticks_is_told_from_one_that_waits_for_its_turn():
+    cases = {"S": True, "SSSSSSSSSR": True, "SSSSR": True, "SR": False, "SSR": False, "R": False, "SSD": False}
+    return [f"{letters}: ended after {got}" for letters, ends in cases.items() if bool(got := states(letters)) != ends]
+
+
+@HANGS.test
+def the_clock_counts_only_where_it_was_asked_for():
+    why, _ = looks(("sleep", "1000"), 0, clock=0.05)
+    limits = machine.limits(machine.Config(timeout=7), False), machine.limits(machine.Config(), False)
+    wrong = [] if why == "still running after 0.05 s" else [why]
+    return wrong + ([] if [each["clock"] for each in limits] == [7, 0] and limits[1]["budget"] > 0 else [f"{limits}"])
+
+
+@HANGS.test
+def what_is_ended_leaves_nothing_behind():
+    with tempfile.TemporaryDirectory() as folder, patch(patience, "LOOK_SECONDS", 0.01):
+        script = f"setsid sh -c 'echo $$ > {folder}/pid; while :; do :; done' & wait"
+        status, _, why = patience.run(["sh", "-c", script], 0.3)
+        with open(f"{folder}/pid", encoding="ascii") as f:
+            left = patience.tree(int(f.read()))
+    states_left = [fields[0] for fields in left.values() if fields[0] != "Z"]
+    return [] if status is None and why and not states_left else [f"{status}, {why}, {states_left}"]
+
+
+@HANGS.test
+def a_run_of_make_test_that_hangs_is_named():
+    with patch(patience, "LOOK_SECONDS", 0.01), patch(matrix.Run, "limit", lambda run: 0.3 if run.name == "x" else 100):
+        command = ("sh", "-c", "echo KTAP version 1; echo 1..0; while :; do :; done")
+        return one_failure(matrix.Run("x", 1, command=command), "time-out: still running after", "of processor time")
+
+
+if __name__ == "__main__":
+    sys.exit(selftest.main(SURVIVES, HANGS))

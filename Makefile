@@ -93,7 +93,7 @@ build/%.iso: build/%.elf grub.cfg
 
 # A make of its own builds, so that `make deps run` sees the tools that deps has just installed, and builds in parallel.
 build_all = @+$(MAKE) --no-print-directory -j$$(nproc) all
-run bench report sweep trace debug test torture-all mutants models scale fuzz: | $(filter deps,$(MAKECMDGOALS))
+run bench report sweep trace debug test test-all torture-all mutants models scale fuzz: | $(filter deps,$(MAKECMDGOALS))
 run:
 	$(build_all)
 	@$(PYTHON) tools/run.py
@@ -126,6 +126,9 @@ debug:
 test:
 	$(build_all)
 	@$(PYTHON) tools/test.py
+test-all:
+	$(build_all)
+	@$(PYTHON) tools/test_all.py $(foreach p,$(PARTS),'$(p)')
 deps:
 	@tools/deps.sh $(DEPS)
 	@$(PYTHON) tools/nested.py fetch
@@ -136,4 +139,4 @@ help:
 
 -include tests/host/host.mk tests/fuzz/fuzz.mk
 -include $(shell find build -name '*.d' -type f 2>/dev/null)
-.PHONY: all run bench report sweep trace torture-all mutants models scale debug test deps clean help FORCE
+.PHONY: all run bench report sweep trace torture-all mutants models scale debug test test-all deps clean help FORCE

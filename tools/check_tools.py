@@ -13,6 +13,7 @@ import tempfile
 import unittest.mock
 
 import bochs
+import check_test_all
 import chromium
 import fuzz
 import hosted
@@ -316,4 +317,4 @@ def a_run_of_make_test_that_hangs_is_named():
 
 
 if __name__ == "__main__":
-    sys.exit(selftest.main(SURVIVES, HANGS))
+    sys.exit(selftest.main(SURVIVES, HANGS, check_test_all.suite))

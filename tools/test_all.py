@@ -1,0 +1,174 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""make test-all: what takes too long for `make test`, part by part, each a make target of its own with its log in
+build/test-all/. A part that fails does not end the others. What has passed is kept in build/test-all/state.json under
+the commit and the changes since; where these are still the same, only the rest runs. Arguments: globs of parts."""
+import dataclasses
+import fnmatch
+import hashlib
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+
+import mishap
+import patience
+from progress import Progress, say
+
+FOLDER = "build/test-all"
+STATE = f"{FOLDER}/state.json"
+SLEEP = 600  # looks at which a part may be asleep, beyond what its own runs may
+CLOSING = re.compile(r"^(\d+) passed, (\d+) failed$")
+COMPLAINT = re.compile(r"^not ok |^# not ok |\bFAILED\b|<-- WRONG|^\d+ CPUs: (?!ok)")
+MOST_LINES = 25
+# What `make` hands on to whatever it starts: the parts are run as they are by default.
+OF_MAKE = ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "EMULATOR", "SMP", "MEM", "ACCEL", "FIRMWARE",
+           "MACHINE", "CPU", "BUILD", "CMDLINE", "EXTRA", "TIMEOUT", "RESULTS", "BASE", "SECONDS", "SMP_LIST", "MUTANT", "CPUS")
+
+
+@dataclasses.dataclass
+class Part:
+    name: str
+    seconds: int  # about, on two idle cores
+    make: tuple
+    light: bool = False
+
+
+# Each of them keeps two cores busy by itself, so they come one after another.
+PARTS = [
+    Part("hosted", 400, ("hosted",)),
+    Part("mutants", 540, ("mutants",)),
+    Part("models", 200, ("models",)),
+    Part("torture", 480, ("torture-all", "SECONDS=12")),
+    Part("scale", 200, ("scale",)),
+    Part("report", 260, ("report", "SECONDS=200")),
+]
+
+
+def git(*arguments):
+    done = subprocess.run(["git", *arguments], stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    return done.stdout if done.returncode == 0 else b""
+
+
+def tree():
+    """(what names this tree, what a person calls it): the commit, and a sum over all that differs from it. ("", ...):
+    there is no telling, so nothing is taken over."""
+    commit = git("rev-parse", "HEAD").decode().strip()
+    if not commit:
+        return "", "a tree that git does not know"
+    new = sorted(filter(None, git("ls-files", "-z", "--others", "--exclude-standard").split(b"\0")))
+    changes = git("diff", "HEAD", "--binary") + b"\0".join(new) + (git("hash-object", "--", *new) if new else b"")
+    if not changes:
+        return commit, commit[:12]
+    return f"{commit}+{hashlib.sha256(changes).hexdigest()}", f"{commit[:12]} with changes"
+
+
+def load(key):
+    """{part: what it said when it passed}, of this tree."""
+    try:
+        with open(STATE, encoding="utf-8") as f:
+            state = json.load(f)
+        return state["passed"] if key and state["tree"] == key else {}
+    except (OSError, ValueError, KeyError):
+        return {}
+
+
+def save(key, passed):
+    with open(f"{STATE}.new", "w", encoding="utf-8") as f:
+        json.dump({"tree": key, "passed": passed}, f, indent=1)
+    os.replace(f"{STATE}.new", STATE)
+
+
+def execute(part, on_line):
+    """(exit status, lines)"""
+    env = {name: value for name, value in os.environ.items() if name not in OF_MAKE}
+    lines = []
+    process = subprocess.Popen(["make", "--no-print-directory", *part.make], stdin=subprocess.DEVNULL, env=env,
+                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
+    try:
+        with open(f"{FOLDER}/{part.name}.log", "w", encoding="utf-8", buffering=1) as log, \
+                patience.Watch(process, budget=float("inf"), sleep=SLEEP) as watch:
+            for line in process.stdout:
+                log.write(line)
+                lines.append(line.rstrip("\n"))
+                on_line(lines[-1])
+            status = process.wait()
+    finally:
+        if process.poll() is None:
+            patience.kill_tree(process.pid)
+            process.wait()
+    return status, lines + ([f"FAILED: {watch.why}"] if watch.why else [])
+
+
+def counts(status, lines):
+    """(passed, failed) as its last line of that kind says; a part without one is one test. The exit status counts."""
+    match = next((match for line in reversed(lines) if (match := CLOSING.match(line))), None)
+    passed, failed = (int(match[1]), int(match[2])) if match else (int(status == 0), 0)
+    return passed, failed or int(status != 0)
+
+
+def complaints(lines):
+    found = [line for line in lines if COMPLAINT.search(line)]
+    return (found or lines)[-MOST_LINES:]
+
+
+def attempt(part, progress):
+    """Run it; (passed, failed)"""
+    start = time.monotonic()
+    progress.begin(part)
+    try:
+        status, lines = execute(part, progress.line)
+    except mishap.ANY as error:
+        status, lines = 1, [mishap.sentence(error), *mishap.details(error)]
+    passed, failed = counts(status, lines)
+    said = [f"        | {line}" for line in complaints(lines)] if failed else []
+    progress.end(part, said + [f"  {'FAILED' if failed else 'ok':6}  {part.name}: {passed} passed, {failed} failed, "
+                               f"{time.monotonic() - start:.0f} s ({FOLDER}/{part.name}.log)"])
+    return passed, failed
+
+
+def choose(patterns):
+    return [part for part in PARTS if any(fnmatch.fnmatch(part.name, p) for p in patterns)]
+
+
+def run(parts, key):
+    """All that have not passed before; {part: (passed, failed)}"""
+    before = load(key)
+    results = {part.name: (before[part.name], 0) for part in parts if part.name in before}
+    for name, (passed, _) in results.items():
+        say(f"  before  {name}: {passed} passed, with this very tree ({FOLDER}/{name}.log)")
+    left = [part for part in parts if part.name not in results]
+    progress = Progress(left)
+    for part in left:
+        results[part.name] = passed, failed = attempt(part, progress)
+        if not failed and tree()[0] == key:  # nobody has changed it meanwhile
+            before[part.name] = passed
+            save(key, before)
+    return results
+
+
+def main():
+    parts = choose(sys.argv[1:] or ["*"])
+    if not parts:
+        say(f"test-all: PARTS= matches none; there are: {', '.join(part.name for part in PARTS)}")
+        return 1
+    os.makedirs(FOLDER, exist_ok=True)
+    key, name = tree()
+    start = time.monotonic()
+    results = run(parts, key)
+    minutes, seconds = divmod(int(time.monotonic() - start), 60)
+    failed = [part for part, (_, wrong) in results.items() if wrong]
+    say(f"\n{len(parts)} parts of {name} in {minutes} min {seconds} s"
+        + (f"; failed: {', '.join(failed)}" if failed else ""))
+    say(f"{sum(ok for ok, _ in results.values())} passed, {sum(wrong for _, wrong in results.values())} failed")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        say("\ntest-all: interrupted; the same command goes on from here")
+        sys.exit(130)

@@ -108,7 +108,7 @@ class Screen:
         try:
             self.ours, self.bochs = pty.openpty()
         except OSError as error:
-            raise Lacking(f"{machine.LACKS}pseudo-terminals, which Bochs draws on: {error.strerror}") from None
+            raise Lacking(f"{machine.LACKS}pseudo-terminals, which Bochs draws on: {error}") from None
         self.shown = b""
         self.thread = threading.Thread(target=self.drain, daemon=True)
 

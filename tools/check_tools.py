@@ -95,7 +95,7 @@ def skipped(run, part):
 @SURVIVES.test
 def no_pseudo_terminal_is_a_skip():
     run = matrix.Run("x", 1, machine.Config(emulator="bochs"))
-    with patch(pty, "openpty", side_effect=OSError(2, "out of pty devices")), \
+    with patch(pty, "openpty", side_effect=OSError("out of pty devices")), \
             patch(bochs, "check_available"), patch(bochs, "command", return_value=[]):
         return skipped(run, "lacks pseudo-terminals, which Bochs draws on: out of pty devices")
 

@@ -17,6 +17,7 @@ import ktap
 import matrix
 import mishap
 import patience
+from patience import interruptible
 
 FOLDER = "build/hosted"
 JOBS = min(2, os.cpu_count() or 1)
@@ -277,7 +278,7 @@ def main():
         sys.exit("hosted: no check has such a name")
     print(f"KTAP version 1\n1..{len(some)}")
     # Most checks run one process after another: JOBS + 1 checks at a time find work for JOBS processes.
-    with concurrent.futures.ThreadPoolExecutor(JOBS + 1) as pool:
+    with interruptible(concurrent.futures.ThreadPoolExecutor(JOBS + 1)) as pool:
         results = [pool.submit(attempt, check) for _, check in some]
         for k, ((name, _), result) in enumerate(zip(some, results), 1):
             print(f"# [{k}/{len(some)}] hosted.{name}", flush=True)
@@ -292,4 +293,8 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        print("hosted: interrupted")
+        sys.exit(130)

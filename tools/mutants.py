@@ -16,6 +16,7 @@ import time
 
 import machine
 import mishap
+import patience
 
 SEEDS = (1, 2, 3)
 JOBS = 2  # boots at a time
@@ -231,7 +232,7 @@ def main():
     if "--ktap" in options:
         say(f"KTAP version 1\n1..{len(mutants)}")
     failed, start = 0, time.monotonic()
-    with concurrent.futures.ThreadPoolExecutor(JOBS) as pool:
+    with patience.interruptible(concurrent.futures.ThreadPoolExecutor(JOBS)) as pool:
         runs = [(m, None if m in wrong else pool.submit(attempt, m, seeds)) for m in mutants]
         for number, (mutant, run) in enumerate(runs, 1):
             outcome = run.result() if run else Outcome(problem=wrong[mutant])
@@ -247,4 +248,8 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        say("mutants: interrupted")
+        sys.exit(130)

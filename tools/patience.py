@@ -14,6 +14,7 @@ processor as it likes, and nothing may fail for that. What ends it instead:
 Neither can come from a slow host: the first needs a processor to be had, the second needs that nobody wants one.
 
 `patience.py BUDGET COMMAND ...` runs a command so."""
+import contextlib
 import os
 import signal
 import subprocess
@@ -143,6 +144,17 @@ def run(command, budget, end=None, **options):
             kill_tree(process.pid)
             process.wait()
     return (None if watch.why else process.returncode), text, watch.why
+
+
+@contextlib.contextmanager
+def interruptible(pool):
+    """A pool of which nothing more is begun when we are interrupted; what runs has been told by the terminal, too."""
+    with pool:
+        try:
+            yield pool
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 def main():

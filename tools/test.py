@@ -147,7 +147,7 @@ def execute(run, progress):
 def execute_all(runs, progress):
     """In their order; light ones that follow one another two at a time, for most of their time is one CPU's."""
     outcomes = []
-    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+    with patience.interruptible(concurrent.futures.ThreadPoolExecutor(2)) as pool:
         for light, some in itertools.groupby(runs, lambda run: run.light):
             outcomes += (pool.map if light else map)(lambda run: execute(run, progress), some)
     return outcomes

@@ -34,10 +34,10 @@ void header_print(void)
 	cmdline_merge(arch_cmdline_boot(), arch_cmdline_override(), merged, sizeof(merged));
 	json_text(cmdline, sizeof(cmdline), merged);
 	json_text(brand, sizeof(brand), arch_cpu_brand());
-	kprintf("HEADER {\"v\":1,\"version\":\"%s\",\"commit\":\"%s\",\"build\":\"%s\",\"mutant\":\"%s\",\"cmdline\":\"%s\",\"cpus\":%u,"
-		"\"mem_mib\":%llu,\"firmware\":\"%s\",\"hypervisor\":\"%s\",\"apic\":\"%s\",\"clock\":\"%s\",\"tsc_khz\":%llu,"
+	kprintf("HEADER {\"v\":1,\"version\":\"%s\",\"commit\":\"%s\",\"build\":\"%s\",\"compiler\":\"%s\",\"mutant\":\"%s\","
+		"\"cmdline\":\"%s\",\"cpus\":%u,\"mem_mib\":%llu,\"firmware\":\"%s\",\"hypervisor\":\"%s\",\"apic\":\"%s\",\"clock\":\"%s\",\"tsc_khz\":%llu,"
 		"\"hz\":%u,\"seed\":%llu,\"cpu\":\"%s\",\"features\":\"%s\",\"table_free\":\"%s\",\"tlb_flush\":\"%s\"}\n",
-		quiesce_version, quiesce_commit, BUILD_NAME, mutant_name(), cmdline, nr_cpus,
+		quiesce_version, quiesce_commit, BUILD_NAME, COMPILER, mutant_name(), cmdline, nr_cpus,
 		(unsigned long long)arch_ram_bytes() >> 20, arch_firmware(), arch_hypervisor(), arch_apic_mode(),
 		arch_clock_name(), (unsigned long long)arch_cycles_hz() / 1000, tick_hz, (unsigned long long)opt_seed, brand,
 		arch_cpu_features(), policy_current_name(), flush_current_name());

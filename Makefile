@@ -8,7 +8,7 @@ ACCEL ?= tcg
 FIRMWARE ?= bios
 MACHINE ?= q35
 BUILD ?= check
-export EMULATOR SMP MEM ACCEL FIRMWARE MACHINE CPU BUILD CMDLINE EXTRA TIMEOUT RESULTS BASE SECONDS SMP_LIST SWEEP JOBS SSHLOGIN WORKDIR
+export EMULATOR SMP MEM ACCEL FIRMWARE MACHINE CPU BUILD CMDLINE EXTRA TIMEOUT RESULTS BASE SECONDS SMP_LIST SWEEP JOBS SSHLOGIN WORKDIR REASON
 
 # The default toolchain: a bare-metal one, else the distribution's, else the native one used freestanding.
 CROSS_COMPILE ?= $(firstword $(foreach p,x86_64-elf- x86_64-linux-gnu-,$(if $(shell command -v $(p)gcc),$(p))))
@@ -93,13 +93,16 @@ build/%.iso: build/%.elf grub.cfg
 
 # A make of its own builds, so that `make deps run` sees the tools that deps has just installed, and builds in parallel.
 build_all = @+$(MAKE) --no-print-directory -j$$(nproc) all
-run bench report sweep trace debug test test-all torture-all mutants models scale fuzz: | $(filter deps,$(MAKECMDGOALS))
+run bench budgets report sweep trace debug test test-all torture-all mutants models scale fuzz: | $(filter deps,$(MAKECMDGOALS))
 run:
 	$(build_all)
 	@$(PYTHON) tools/run.py
 bench:
 	$(build_all)
 	@BUILD=release CMDLINE="$${CMDLINE:-mode=bench}" $(PYTHON) tools/run.py
+budgets:
+	$(build_all)
+	@$(PYTHON) tools/budgets.py write
 report:
 	$(if $(RESULTS),,$(build_all))
 	@$(PYTHON) tools/report.py
@@ -139,4 +142,4 @@ help:
 
 -include tests/host/host.mk tests/fuzz/fuzz.mk
 -include $(shell find build -name '*.d' -type f 2>/dev/null)
-.PHONY: all run bench report sweep trace torture-all mutants models scale debug test test-all deps clean help FORCE
+.PHONY: all run bench budgets report sweep trace torture-all mutants models scale debug test test-all deps clean help FORCE

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 """What a boot measured, from its result file (build/results/*.jsonl) or from the raw log of a serial line: the only
-parser of the kernel's HEADER, BENCH, HIST, VERDICT and TRACE lines. docs/report.md has the format. A line that is
+parser of the kernel's HEADER, BENCH, HIST, VERDICT, TRACE and PATH lines. docs/report.md has the format. A line that is
 broken is an error that names the file and the line, never a gap."""
 import dataclasses
 import glob
@@ -16,6 +16,7 @@ KINDS = {
     "HIST": ("hist", ("name", "n", "min", "max", "bits", "buckets")),
     "VERDICT": ("verdicts", ("table_free", "tlb_flush", "claimed", "found")),
     "TRACE": ("trace", ("ns", "event", "ph")),
+    "PATH": ("paths", ("name", "table_free", "unit", "count", "n", "equal")),
 }
 LINE = re.compile(r"(HEADER|" + "|".join(KINDS) + r") (.*)")
 BANNER = re.compile(r"quiesce (?P<version>\d\S*): (?P<rest>build=\S+ commit=.*)")
@@ -40,6 +41,7 @@ class Run:
     hist: list = dataclasses.field(default_factory=list)
     verdicts: list = dataclasses.field(default_factory=list)
     trace: list = dataclasses.field(default_factory=list)
+    paths: list = dataclasses.field(default_factory=list)
 
     def empty(self):
         return not any(getattr(self, name) for name, _ in KINDS.values())

@@ -102,8 +102,10 @@ u64 bench_clock_cost(void)
 
 void bench_record_raw(struct bench_case *c, u64 value)
 {
-	if (!bench_full(c))
-		hist_add(c->hist, value);
+	if (bench_full(c))
+		return;
+	hist_add(c->hist, value);
+	majority_add(&c->usual, value);
 }
 
 void bench_record_batch(struct bench_case *c, u64 cycles_taken, unsigned batch)
@@ -223,6 +225,7 @@ void bench_extra(struct bench_case *c, const char *key, u64 value)
 void bench_reset(struct bench_case *c)
 {
 	hist_reset(c->hist);
+	c->usual = (struct majority){ 0 };
 	c->ops = c->busy_ns = 0;
 	c->used = (struct counters){ 0 };
 }

@@ -5,6 +5,7 @@
 #pragma once
 #include "kernel/counter.h"
 #include "kernel/hist.h"
+#include "kernel/majority.h"
 #include "kernel/time.h"
 #include "mm/policy.h"
 
@@ -27,6 +28,7 @@ struct bench_case {
 	} extra[BENCH_EXTRAS];		// what only this measurement has, for its BENCH line
 
 	struct hist *hist;		// the samples
+	struct majority usual;		// what most of them are
 	u32 limit;			// enough samples; 0: as many as the time allows
 	u64 ops;			// operations in all slices (counters are divided by it)
 	u64 busy_ns;			// time that the operations took, all that was put off included; 0: not measured

@@ -12,6 +12,11 @@ static unsigned long long per_thousand(const struct bench_case *c, u64 counter)
 	return c->ops ? counter * 1000 / c->ops : 0;
 }
 
+static const char *unit_of(const struct bench_case *c)
+{
+	return c->unit ? c->unit : arch_cycles_are_instructions() ? "instructions" : "cycles";
+}
+
 // What tells a case from all others: the keys that its two lines have in common.
 #define IDENTITY_MAX 320
 static void identity(const struct bench_case *c, char *buf)
@@ -19,17 +24,27 @@ static void identity(const struct bench_case *c, char *buf)
 	ksnprintf(buf, IDENTITY_MAX, "\"v\":1,\"name\":\"%s\",\"build\":\"%s\",\"table_free\":\"%s\",\"tlb_flush\":\"%s\",\"cpus\":%u,"
 		  "\"others\":%u,\"walkers\":%u,\"pages\":%u,\"remote\":%u,\"stolen_us\":%u,\"unit\":\"%s\",\"n\":%u",
 		  c->name, BUILD_NAME, c->policy ? c->policy->name : "-", c->flush ? c->flush->name : "-", nr_cpus, c->others,
-		  c->walkers, c->pages, c->remote, c->stolen_us, c->unit ? c->unit : arch_cycles_are_instructions() ? "instructions" : "cycles", c->hist->n);
+		  c->walkers, c->pages, c->remote, c->stolen_us, unit_of(c), c->hist->n);
 }
 
 // Null where fewer than ten samples lie beyond it.
-struct quantile { char text[24]; };
-static struct quantile quantile(const struct bench_case *c, u32 num, u32 den)
+struct figure { char text[32]; };
+static struct figure quantile(const struct bench_case *c, u32 num, u32 den)
 {
-	struct quantile q = { "null" };
+	struct figure q = { "null" };
 
 	if ((u64)c->hist->n * (den - num) >= 10ull * den)
 		ksnprintf(q.text, sizeof(q.text), "%llu", (unsigned long long)hist_quantile(c->hist, num, den));
+	return q;
+}
+
+// Counted instructions have one value as a rule, and the buckets would blur it.
+static struct figure usual(const struct bench_case *c)
+{
+	struct figure q = { "" };
+
+	if (!c->unit && arch_cycles_are_instructions() && majority_proved(&c->usual, c->hist->n))
+		ksnprintf(q.text, sizeof(q.text), ",\"usual\":%llu", (unsigned long long)c->usual.value);
 	return q;
 }
 
@@ -51,12 +66,13 @@ static void print_bench(const struct bench_case *c)
 
 	identity(c, who);
 	print_extras(c, extras);
-	kprintf("BENCH {%s,\"median\":%llu,\"p50\":%llu,\"p90\":%s,\"p99\":%s,\"p999\":%s,\"min\":%llu,\"max\":%llu,\"sum\":%llu,"
+	kprintf("BENCH {%s,\"median\":%llu,\"p50\":%llu,\"p90\":%s,\"p99\":%s,\"p999\":%s,\"min\":%llu,\"max\":%llu,\"sum\":%llu%s,"
 		"\"ops\":%llu,\"ops_per_sec\":%llu,\"ipi_flush_per_1000\":%llu,\"lazy_skipped_per_1000\":%llu,"
 		"\"ipi_sync_per_1000\":%llu,\"ipi_walker_per_1000\":%llu,\"tables_freed_per_1000\":%llu,\"fallbacks\":%llu%s}\n",
 		who, median, median, quantile(c, 9, 10).text, quantile(c, 99, 100).text, quantile(c, 999, 1000).text,
 		(unsigned long long)c->hist->min, (unsigned long long)c->hist->max, (unsigned long long)c->hist->sum,
-		(unsigned long long)c->ops, (unsigned long long)(c->busy_ns ? c->ops * NSEC_PER_SEC / c->busy_ns : 0),
+		usual(c).text, (unsigned long long)c->ops,
+		(unsigned long long)(c->busy_ns ? c->ops * NSEC_PER_SEC / c->busy_ns : 0),
 		per_thousand(c, c->used.ipi_flush), per_thousand(c, c->used.flush_lazy_skipped),
 		per_thousand(c, c->used.ipi_sync), per_thousand(c, c->used.ipi_walker), per_thousand(c, c->used.tables_freed),
 		(unsigned long long)c->used.table_fallbacks, extras);

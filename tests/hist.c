@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
 // Histograms: the buckets as they are drawn in kernel/hist.h, and percentiles against sorted arrays of the same values.
+// And the majority's vote against counting.
 #include "kernel/hist.h"
 #include "kernel/lib.h"
+#include "kernel/majority.h"
 #include "kernel/test.h"
 #include "mm/slab.h"
 
@@ -107,4 +109,29 @@ TEST(hist, printed_whole_or_cut, 0)
 	EXPECT_EQ(hist_print_buckets(h, text, 12), strlen(want));
 	EXPECT(!strncmp(text, want, 11) && !text[11]);
 	kfree(h);
+}
+
+// Of 0, 1, 2, more often 0 the larger `bias`; each prefix of the sequence is a sequence.
+static void expect_majority(unsigned bias, u64 *random)
+{
+	struct majority m = { 0 };
+	u32 counts[3] = { 0 }, most = 0;
+
+	for (u32 n = 1; n <= 300; n++) {
+		u64 draw = rand_next(random) % (3 + bias), value = draw < 3 ? draw : 0;
+
+		majority_add(&m, value);
+		most = ++counts[value] > counts[most] ? value : most;
+		EXPECT(2 * counts[most] <= n || m.value == most);
+		EXPECT(!majority_proved(&m, n) || 2 * counts[m.value] > n);
+		EXPECT(4 * counts[most] <= 3 * n || majority_proved(&m, n));
+	}
+}
+
+TEST(hist, majority_is_that_of_counting, 0)
+{
+	u64 random = 1;
+
+	for (unsigned i = 0; i < 200; i++)
+		expect_majority(i % 20, &random);
 }

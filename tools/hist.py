@@ -58,6 +58,8 @@ def disagreements(bench, hist):
         want = quantile(hist, num, den) if enough else None
         if bench[key] != want:
             wrong.append(f"{key}: {bench[key]}, by the buckets {want}")
+    if "usual" in bench and 2 * dict(hist["buckets"]).get(bucket_of(bench["usual"]), 0) <= hist["n"]:
+        wrong.append(f"usual: {bench['usual']}, but half of the samples or more are in other buckets")
     return wrong
 
 

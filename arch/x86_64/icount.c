@@ -12,12 +12,15 @@
 #include "arch/x86_64/trap.h"
 #include "kernel/log.h"
 #include "kernel/time.h"
+#include <arch/atomic.h>
 #include <arch/irq.h>
+#include <arch/percpu.h>
 
 #define DIVIDE_BY_1 0xb
 #define COUNTS_PER_SECOND NSEC_PER_SEC	// of QEMU's TSC under -icount, and of its local APIC's timer
 
 static bool instructions;
+static DEFINE_PER_CPU(bool, kept_turn);	// at its last tick
 
 bool arch_cycles_are_instructions(void) { return instructions; }
 
@@ -68,6 +71,18 @@ static void sleep_until_full_second(void)
 	irq_enable_and_halt();
 	irq_disable();
 	apic_write(APIC_LVT_TIMER, APIC_MASKED | VEC_TIMER);
+}
+
+// In QEMU a turn ends with HLT, with PAUSE, or when the next timer is due, and then the next CPU's turn is over before it
+// began: behind a CPU that does neither another one would stand still for ever. PAUSE at each tick, and that other CPU
+// would do nothing but PAUSE, since it has a tick to take whenever its turn comes. So at every other one.
+void icount_tick(void)
+{
+	if (!instructions)
+		return;
+	this_cpu_write(kept_turn, !this_cpu_read(kept_turn));
+	if (!this_cpu_read(kept_turn))
+		cpu_relax();
 }
 
 void icount_init(void)

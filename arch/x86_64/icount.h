@@ -3,3 +3,4 @@
 #pragma once
 
 void icount_init(void);		// boot CPU, after apic_init() and before anything reads the time. IRQs off
+void icount_tick(void);		// in each timer interrupt: lets the other CPUs run, where they take turns

@@ -3,6 +3,7 @@
 #include "arch/x86_64/apic.h"
 #include "arch/x86_64/clock.h"
 #include "arch/x86_64/cpuid.h"
+#include "arch/x86_64/icount.h"
 #include "arch/x86_64/io.h"
 #include "arch/x86_64/trap.h"
 #include "kernel/lib.h"
@@ -57,6 +58,7 @@ static void timer_handler(struct trap_frame *f)
 		wrmsr(MSR_TSC_DEADLINE, next);
 	}
 	time_interrupt(trap_was_quiescent(f));
+	icount_tick();
 }
 
 void timer_init(void)

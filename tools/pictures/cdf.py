@@ -14,8 +14,8 @@ FEW = 100  # samples: below, a 99th percentile means little
 class Scene:
     """The same benchmark with so many other CPUs in the space: one panel."""
 
-    def __init__(self, data, others, curves, unit="cycles"):
-        self.others, self.unit = others, unit
+    def __init__(self, data, others, curves):
+        self.others, self.unit = others, data.unit
         self.curves = {name: found for name, want in curves.items()
                        if (found := data.distribution(NAME, others=others, pages=1, **want))}
 
@@ -77,9 +77,8 @@ def build(data, name, title, looks, curves):
 
 
 def by_policy(data):
-    flush = "ipi" if "ipi" in data.backends else next(iter(data.backends), "ipi")
-    curves = {p: {"table_free": p, "tlb_flush": flush} for p in data.policies}
-    return build(data, "unmap-by-policy", f"Unmap latency by policy, under {flush}", None, curves)
+    curves = {p: {"table_free": p, "tlb_flush": data.flush} for p in data.policies}
+    return build(data, "unmap-by-policy", f"Unmap latency by policy, under {data.flush}", None, curves)
 
 
 def by_backend(data):

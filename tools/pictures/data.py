@@ -16,6 +16,23 @@ def in_order(names, known):
     return [n for n in known if n in names] + sorted(n for n in names if n not in known)
 
 
+def counted(item):
+    """Whether it is the instructions of a path and of nothing else: with more CPUs all of theirs are counted together."""
+    return item.get("unit") == "instructions" and item.get("cpus") == 1
+
+
+def instructions_of(item):
+    """(how many, whether more than half of the samples have just that many); else the fewest, which is exact, too."""
+    usual = item.get("usual")
+    return (usual, True) if usual is not None else (item["min"], False)
+
+
+def exactly(found):
+    """What instructions_of() has found, with all digits."""
+    count, usual = found
+    return "–" if count is None else f"{count:,}" if usual else f"≥ {count:,}"
+
+
 class Data:
     def __init__(self, runs):
         self.runs = runs
@@ -26,13 +43,20 @@ class Data:
             for item in run.hist:
                 self.hist.setdefault(results.identity(item), []).append(item)
         self.items = [self.middle(items) for items in self.bench.values()]
+        self.counted = [i for i in self.items if counted(i)]
+        # What paths are timed in. Instructions only where nothing else is there: they are no cycles.
+        self.unit = "cycles" if any(i.get("unit") in ("cycles", None) for i in self.items) else "instructions"
+        self.items = [i for i in self.items if i.get("unit") != "instructions"
+                      or (self.unit == "instructions" and not counted(i))]
         self.verdicts = self.judge()
         self.host_cpus = min((r.header["host_cpus"] for r in runs if r.header.get("host_cpus")), default=None)
         self.cpus = self.main_cpus()
-        pairs = [i for i in self.items if table.has_policy(i)] + [dict(zip(("table_free", "tlb_flush"), pair))
+        pairs = [i for i in self.items + self.counted if table.has_policy(i)] + [dict(zip(("table_free", "tlb_flush"), pair))
                                                                   for pair in self.verdicts]
         self.policies = in_order({i["table_free"] for i in pairs}, POLICIES)
         self.backends = in_order({i["tlb_flush"] for i in pairs}, BACKENDS)
+        # Alone in a space the back-ends do nothing, so one stands for all where a figure hangs on the policy.
+        self.flush = "ipi" if "ipi" in self.backends else next(iter(self.backends), "ipi")
 
     @staticmethod
     def middle(items):
@@ -80,6 +104,12 @@ class Data:
         item = self.one(name, **want)
         return item.get("median") if item else None
 
+    def instructions(self, name, **want):
+        """instructions_of() the one case that fits, alone in its space; (None, False) where it was not counted."""
+        want = {"others": 0, "walkers": 0, "remote": 0} | want
+        item = next((i for i in self.counted if i["name"] == name and all(i.get(k) == v for k, v in want.items())), None)
+        return instructions_of(item) if item else (None, False)
+
     def most_others(self, name, **want):
         return max((i.get("others") or 0 for i in self.select(name, **want)), default=0)
 
@@ -97,7 +127,8 @@ class Data:
 
     def command(self, *benches, keys="", seconds=20):
         """A line that measures it again."""
-        accel = next((r.header["accel"] for r in self.runs if r.header.get("accel")), "tcg")
+        accels = {r.header["accel"] for r in self.runs if r.header.get("accel")}
+        accel = next(iter(sorted(accels - {"icount"}) or accels), "tcg")
         more = "" if accel == "tcg" else f" ACCEL={accel}"
         cmdline = f"mode=bench bench={','.join(benches)} seconds={seconds}{keys}"
         return f'make bench SMP={self.cpus}{more} CMDLINE="{cmdline}"'

@@ -4,6 +4,7 @@ from html import escape
 
 import stats
 from pictures import words
+from pictures.data import exactly
 
 # Words, a sign, and a class for the colour: none of them alone.
 SIGNS = {("safe", "clean"): ("✓", "safe", "clean", "good"), ("unsafe", "violated"): ("✗", "unsafe", "violated", "bad")}
@@ -31,7 +32,7 @@ class Costs:
         self.few = False  # has any been marked?
 
     def columns(self):
-        yield "alone", "unmap of a page with its tables, nobody else in the space: cycles, median"
+        yield "alone", f"unmap of a page with its tables, nobody else in the space: {self.data.unit}, median"
         if self.most:
             yield "shared", f"the same with {words.plural(self.most, 'other CPU')} in the space"
         yield "held", "the most table pages that wait to be freed while one CPU unmaps as fast as it can, median"
@@ -71,6 +72,12 @@ def verdict_html(data, policy, flush):
             + (f'<span class="found">, {escape(found)}</span>' if found else "") + "</span>")
 
 
+def instructions(data, policy):
+    """Of a walk, and of an unmap of a page with its tables: (name, text)."""
+    for name, bench in (("walk", "walk"), ("alone", "unmap_page")):
+        yield name, exactly(data.instructions(bench, table_free=policy, tlb_flush=data.flush))
+
+
 def combined(data, costs):
     """For a wide screen: all in one table."""
     rows = []
@@ -82,10 +89,15 @@ def combined(data, costs):
             if all(value == "–" for value in figures.values()):
                 text = '<span class="figure"><i>not timed</i></span>'
             cells.append(f"<td>{verdict_html(data, policy, flush)}<span class=figures>{text}</span></td>")
+        if data.counted:
+            text = "".join(f'<span class="figure"><i>{name}</i> {count}</span>' for name, count
+                           in instructions(data, policy))
+            cells.insert(0, f'<td><span class="figures exact">{text}</span></td>')
         rows.append(f'<tr><th scope="row">{escape(policy)}</th><td class="number">{costs.walk(policy)}</td>'
                     + "".join(cells) + "</tr>")
+    exact = '<th scope="col">instructions</th>' if data.counted else ""
     return ('<table class="matrix on-wide"><thead><tr><th scope="col">policy</th>'
-            f'<th scope="col" class="number">walk</th>{heads(data, "flush by ")}</tr></thead>'
+            f'<th scope="col" class="number">walk</th>{exact}{heads(data, "flush by ")}</tr></thead>'
             f'<tbody>{"".join(rows)}</tbody></table>')
 
 
@@ -114,11 +126,24 @@ def costs_of_backend(data, costs, flush):
             f'<th scope="col">policy</th>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table>')
 
 
+def counts_only(data):
+    """For a phone: the instructions, which hang on the policy alone."""
+    rows = [f'<tr><th scope="row">{escape(policy)}</th>'
+            + "".join(f'<td class="number">{count}</td>' for _, count in instructions(data, policy)) + "</tr>"
+            for policy in data.policies] if data.counted else []
+    return ('<table class="costs on-narrow"><caption>Instructions at one CPU, exact</caption><thead><tr><th scope="col">'
+            'policy</th><th scope="col" class="number">walk</th><th scope="col" class="number">alone</th></tr></thead>'
+            f"<tbody>{''.join(rows)}</tbody></table>") if rows else ""
+
+
 def key(costs):
     """What the short words in the cells stand for."""
-    items = "".join(f"<li><b>{name}</b> {escape(text)}</li>" for name, text in
-                    [("walk", "a lockless walk of one page, its put excluded: cycles, median"), *costs.columns()]
-                    + ([("*", f"of fewer than {stats.FEW} samples")] if costs.few else []))
+    words_of = [("walk", f"a lockless walk of one page, its put excluded: {costs.data.unit}, median"), *costs.columns()]
+    if costs.data.counted:
+        words_of.append(("instructions", "of walk and alone, counted exactly at one CPU"))
+    if costs.few:
+        words_of.append(("*", f"of fewer than {stats.FEW} samples"))
+    items = "".join(f"<li><b>{name}</b> {escape(text)}</li>" for name, text in words_of)
     return f'<ul class="key">{items}</ul>'
 
 
@@ -129,7 +154,7 @@ def tables(data, costs):
 def html(data):
     costs = Costs(data)
     wide, narrow = tables(data, costs)
-    parts = [wide, verdicts_only(data), narrow, key(costs)]
+    parts = [wide, verdicts_only(data), counts_only(data), narrow, key(costs)]
     for cpus in data.cpu_counts("unmap_page"):
         if cpus != data.cpus:
             costs = Costs(data.at(cpus))

@@ -15,7 +15,7 @@ def bar(axes, y, left, width, color, hatch=None):
     style.data(axes.barh(y, width, 0.62, left, color=color, hatch=hatch, edgecolor=style.PAPER, linewidth=0.8)[0])
 
 
-def draw(narrow, walks, loads, pieces, contended):
+def draw(narrow, walks, loads, pieces, contended, unit):
     from matplotlib import lines, patches
     rows = len(walks) + len(pieces)
     legend = [(patches.Patch(facecolor=LOADS), f"four dependent loads ({words.count(loads)})"),
@@ -43,7 +43,7 @@ def draw(narrow, walks, loads, pieces, contended):
         axes.set_xlim(0, most)
         axes.grid(axis="y", visible=False)
         style.scaled(axes.xaxis, words.tick, 4 if narrow else 6)
-        axes.set_xlabel("cycles")
+        axes.set_xlabel(unit)
     assert rows
     return panels.figure
 
@@ -58,8 +58,8 @@ def section(data):
     contended = {p: m for p in walks if (m := data.median("walk_contended", table_free=p, walkers=1))}
     pieces = {n: m for n in PIECES if (m := data.median(n))}
     low, high = min(walks, key=walks.get), max(walks, key=walks.get)
-    said = (f"Four dependent loads take {words.value(loads, 'cycles')} in the median, a whole walk "
-            f"{words.ranking(walks, 'cycles')}: {words.times(walks[low] / loads)} to "
+    said = (f"Four dependent loads take {words.value(loads, data.unit)} in the median, a whole walk "
+            f"{words.ranking(walks, data.unit)}: {words.times(walks[low] / loads)} to "
             f"{words.times(walks[high] / loads)} the loads")
     if {"preempt_off_on", "irqs_off_on"} <= set(pieces):
         said += (f"; turning interrupts off and on costs {words.count(pieces['irqs_off_on'])}, preemption "
@@ -71,6 +71,7 @@ def section(data):
                  if ratio > 1 + words.ALIKE else "; an unmapper beside it makes no difference beyond noise")
     names = ("walk", "walk_contended", "loads4", *PIECES)
     said += words.weak(name for name in names if any(stats.few(i) for i in data.select(name)))
-    return Section(NAME, TITLE, said + ".", command, lambda narrow: draw(narrow, walks, loads, pieces, contended),
+    return Section(NAME, TITLE, said + ".", command, lambda narrow: draw(narrow, walks, loads, pieces, contended,
+                                                                              data.unit),
                    note="Medians. The put is not in it. The pieces on their own are measured in turn with the walks; "
                         "they need not add up, for a processor overlaps them.")

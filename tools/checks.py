@@ -409,9 +409,13 @@ NAMES = {"unmap_page", "unmap_8", "unmap_64", "unmap_512", "unmap_kept", "protec
 
 @log_test
 def what_was_to_be_measured_was():
-    """All names; as many tables freed as there must be: those of an operation, and at most one root a sample more."""
-    bench = [b for run in results.parse(log_lines()) for b in run.bench]
-    wrong = [f"no measurement of {name}" for name in sorted(NAMES - {b["name"] for b in bench})]
+    """All names, but for what a busy host had no time for, as the kernel says; as many tables freed as there must be:
+    those of an operation, and at most one root a sample more."""
+    lines = log_lines()
+    bench = [b for run in results.parse(lines) for b in run.bench]
+    left_out = {m[1] for line in lines if (m := re.match(r"# INFO: (scale_\w+): \d+ of \d+ cases left out ", line))}
+    left_out |= {"scale_walk"} if "scale_walkers" in left_out else set()
+    wrong = [f"no measurement of {name}" for name in sorted(NAMES - left_out - {b["name"] for b in bench})]
     for b in bench:
         least = {"unmap_kept": 0, "unmap_page": 3000, "unmap_8": 3000, "unmap_64": 3000, "unmap_512": 3000,
                  "space_exit": 4000}.get(b["name"])

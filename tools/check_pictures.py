@@ -8,7 +8,8 @@ import sys
 import hist
 import results
 import selftest
-from pictures import bystander, cdf, changes, matrix_table, scaling, stolen, svg, timeline, walkcost, words
+from pictures import (bystander, cdf, changes, instructions, matrix_table, scaling, stolen, svg, timeline, walkcost,
+                      words)
 from pictures.data import Data
 
 suite = selftest.Suite("pictures")
@@ -176,6 +177,41 @@ def changes_are_told_from_noise():
     found = {c.label: c.beyond for c in changes.compare(new, old)}
     return differ(found=(found, {"walk rcu+ipi": True, "walk ipi+ipi": False}),
                   same=([c.beyond for c in changes.compare(old, old)], [False, False]))
+
+
+def counts(name, usual, others=(), **keys):
+    """Lines of counted instructions: `usual` and some others."""
+    bench, histogram = measured(name, [usual] * 9 + list(others), **{"cpus": 1, "unit": "instructions"} | keys)
+    return bench | ({"usual": usual} if len(others) < 9 else {}), histogram
+
+
+@suite.test
+def instructions_are_no_cycles():
+    lines = [measured("walk", [300]), counts("walk", 85, [97]), counts("unmap_page", 1032, [1028] * 9),
+             counts("walk", 170, cpus=2)]
+    data = data_of(*lines)
+    few = data_of(lines[0])
+    return differ(cycles=(data.median("walk"), 300), counted=(data.instructions("walk"), (85, True)),
+                  least=(data.instructions("unmap_page"), (1028, False)), cpus=(data.cpus, 2),
+                  absent=(few.instructions("walk"), (None, False)),
+                  table=([name in matrix_table.html(some) for some in (data, few) for name in ("≥ 1,028", ">instructions<")],
+                         [True, True, False, False]),
+                  each=("walk rcu+ipi</th><td class=\"number\">85</td><td class=\"number\">300</td>"
+                        "<td class=\"number\">3.5<" in instructions.section(data).table, True),
+                  gap=("no run here has counted" in instructions.section(few).gap, True),
+                  alone=(data_of(*lines[1:]).median("walk"), 170))
+
+
+@suite.test
+def a_counted_instruction_more_is_a_change():
+    old = data_of(counts("walk", 85), counts("protect_page", 1000), counts("unmap_page", 1000, [990] * 9))
+    new = data_of(counts("walk", 85), counts("protect_page", 1001), counts("unmap_page", 1001, [991] * 9))
+    found = {c.label: (c.beyond, c.exact) for c in changes.compare(new, old)}
+    said = changes.section(new, old).sentence
+    return differ(found=(found, {"walk rcu+ipi": (False, True), "protect_page rcu+ipi": (True, True),
+                                 "unmap_page rcu+ipi": (False, False)}),
+                  said=("Of 2 exact instruction counts 1 has changed, protect_page rcu+ipi by most: 1,000 became 1,001."
+                        in said, True))
 
 
 @suite.test

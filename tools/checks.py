@@ -449,6 +449,8 @@ def disagreeing_distributions_are_noticed():
                        ("buckets", [[203, 60], [5, 40], [hist.bucket_of(10 ** 6), 20]])):
         if not hist.disagreements(of_bench, of_hist | {key: value}):
             errors.append(f"{key} = {value} in the histogram was not noticed")
+    if hist.disagreements(of_bench | {"usual": 5}, of_hist) == hist.disagreements(of_bench | {"usual": 300}, of_hist):
+        errors.append("usual = 5 was taken for the value of most")
     for key, value in (("name", 2), ("p50", 302), ("p90", None), ("p99", 5)):
         if not hist.disagreements(of_bench | {key: value}, of_hist):
             errors.append(f"{key} = {value} in the measurement was not noticed")

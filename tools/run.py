@@ -70,6 +70,8 @@ def debug(config):
     symbols = iso.replace(".iso", ".elf")
     os.makedirs("build/debug", exist_ok=True)
     arguments = qemu.command(config, "build/debug")
+    if config.accel == "icount":
+        say("The serial line goes to build/debug/serial.")
     say(f"QEMU waits. In another terminal:  gdb {symbols} -ex 'target remote :1234'\n{shlex.join(arguments)}")
     os.execvp(arguments[0], arguments)
 

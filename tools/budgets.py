@@ -191,9 +191,9 @@ def update(budgets, compiler, counted, reason):
         had = old.figures.get(compiler)
         if had == now:
             continue
-        step = f"{compiler} {had} -> {now}" if had else f"{compiler} {now}, new"
+        step = f"{compiler} {had} -> {now}" if had is not None else f"{compiler} {now}, new"
         changes.append(f"{title(key)}: {step}")
-        if had and now > had:
+        if had is not None and now > had:
             refused += [] if reason else [changes[-1]]
             line.reasons[compiler] = f"{step}: {reason}"
         elif (why := line.reasons.get(compiler)) and now <= int(REASON.fullmatch(why)[2]):

@@ -141,18 +141,49 @@ bool policy_check_options(void)
 	return pair_allowed(policy_default(), flush_default()) && usable;
 }
 
+#define SAFE_LINE_MAX 512
+
+static bool usable_and_safe(const struct table_policy *p, const struct flush_backend *b)
+{
+	return !b->missing() && pair_verdict(p, b).safe;
+}
+
+// Append "policy (its back-ends)" or "policy (all)"; nothing where none is safe. How many are.
+static unsigned append_safe(char *buf, const struct table_policy *p)
+{
+	unsigned safe = 0, usable = 0, k = 0;
+	size_t n = strlen(buf);
+
+	FOR_EACH_BACKEND(b) {
+		usable += !(*b)->missing();
+		safe += usable_and_safe(p, *b);
+	}
+	if (safe)
+		n += (size_t)ksnprintf(buf + n, SAFE_LINE_MAX - n, "%s%s (%s", n ? ", " : "", p->name, safe == usable ? "all)" : "");
+	FOR_EACH_BACKEND(b)
+		if (safe < usable && usable_and_safe(p, *b) && n < SAFE_LINE_MAX)
+			n += (size_t)ksnprintf(buf + n, SAFE_LINE_MAX - n, "%s%s", (*b)->name, ++k < safe ? ", " : ")");
+	return safe;
+}
+
+static void print_unsafe(const struct table_policy *p)
+{
+	FOR_EACH_BACKEND(b)
+		if (!(*b)->missing() && !pair_verdict(p, *b).safe)
+			log_info("table_free=%s tlb_flush=%s: unsafe: %s", p->name, (*b)->name, pair_verdict(p, *b).reason);
+}
+
 void policy_print_all(void)
 {
+	char line[SAFE_LINE_MAX] = "";
+	unsigned safe = 0;
+
 	FOR_EACH_BACKEND(b)
 		if ((*b)->missing())
 			log_info("tlb_flush=%s is not to be had: %s", (*b)->name, (*b)->missing());
-	FOR_EACH_POLICY(p) {
-		FOR_EACH_BACKEND(b) {
-			struct verdict v = pair_verdict(*p, *b);
-
-			if ((*b)->missing())
-				continue;
-			log_info("table_free=%s tlb_flush=%s: %s: %s", (*p)->name, (*b)->name, v.safe ? "safe" : "unsafe", v.reason);
-		}
-	}
+	FOR_EACH_POLICY(p)
+		safe += append_safe(line, *p);
+	log_info("%u pairs of table_free= (tlb_flush=) are safe: %s", safe, line);
+	FOR_EACH_POLICY(p)
+		print_unsafe(*p);
 }

@@ -106,7 +106,7 @@ bool policy_named(void);				// did the command line choose one of the two?
 bool allow_unsafe(void);
 // After the command line was read: is the chosen pair allowed? Prints why not.
 bool policy_check_options(void);
-void policy_print_all(void);		// the matrix with verdicts and reasons, klog
+void policy_print_all(void);		// the safe pairs in one line, each unsafe one with its reason; klog
 
 #define FOR_EACH_POLICY(it) FOR_EACH_REGISTERED(policies, const struct table_policy, it)
 #define FOR_EACH_BACKEND(it) FOR_EACH_REGISTERED(backends, const struct flush_backend, it)

@@ -24,6 +24,7 @@ import results
 import selftest
 import stuck
 import table
+from comparison import BY_PAIR
 
 SOURCES = ("arch", "boot", "kernel", "mm", "tests", "tools")
 LOGS = "build/test/verdicts.log", "build/test/times.log"
@@ -333,7 +334,7 @@ def report_on(lines):
 
 
 def status_of_report(*verdicts, cpus=2, timed=("immediate", "rcu")):
-    names = {name for _, name, _, _ in table.BY_PAIR}
+    names = {name for _, name, _, _ in BY_PAIR}
     return report_on([*verdicts, *(bench(name, policy, cpus) for name in names for policy in timed)])[0]
 
 
@@ -370,7 +371,8 @@ def log_lines():
 def a_table_comes_out():
     done = subprocess.run([sys.executable, "tools/table.py"], input="\n".join(log_lines()), capture_output=True,
                           text=True)
-    wanted = ["Verdicts", *(title for title, _, _, _ in table.BY_PAIR), "Stolen time", "Speed targets",
+    wanted = ["Verdicts", *(title for title, _, _, _ in BY_PAIR), "Stolen time", "Bystanders",
+              "lockless walk, undisturbed", "table_free=rcu", "CPUs at work", "whatever the policy", "found safe",
               "Every claim was confirmed"]
     return [f"the table says nothing of: {text}" for text in wanted if text not in done.stdout] + (
         [f"status {done.returncode}: {(done.stdout + done.stderr)[-500:]}"] if done.returncode else [])
@@ -388,6 +390,21 @@ def no_line_may_be_missing():
             if status != 1 or not re.search(rf"incomplete:.* {policy} \+ {flush}\b", text):
                 wrong.append(f"without the {kind} lines of {policy} + {flush}: status {status}")
     return wrong if pairs else ["no verdicts"]
+
+
+@log_test
+def pairs_are_announced_in_short():
+    """The safe ones in one line, each unsafe one in a line with its reason."""
+    lines = log_lines()
+    wrong, (safe, *_) = [], [line for line in lines if " are safe: " in line] or [""]
+    for v in (v for run in results.parse(lines) for v in run.verdicts):
+        policy, flush = v["table_free"], v["tlb_flush"]
+        of_policy = re.search(rf"[:,] {policy} \(([\w, ]+)\)", safe)
+        told_safe = bool(of_policy) and (of_policy[1] == "all" or flush in of_policy[1].split(", "))
+        told_unsafe = any(line.startswith(f"# INFO: table_free={policy} tlb_flush={flush}: unsafe: ") for line in lines)
+        if (told_safe, told_unsafe) != (v["claimed"] == "safe", v["claimed"] == "unsafe"):
+            wrong.append(f"{policy} + {flush} is {v['claimed']}; announced as safe {told_safe}, as unsafe {told_unsafe}")
+    return wrong + [line for line in lines if line.startswith("# INFO: table_free=") and ": unsafe: " not in line]
 
 
 @log_test

@@ -90,6 +90,7 @@ MATRIX = [
     Run("budgets-tool", 1, command=(sys.executable, "tools/check_budgets.py")),
     Run("budgets", 20, command=(sys.executable, "tools/budgets.py", "check")),
     Run("targets", 2, command=(sys.executable, "tools/check_targets.py")),
+    Run("summary", 1, command=(sys.executable, "tools/check_summary.py")),
     Run("pictures", 4, command=(sys.executable, "tools/check_pictures.py")),
     Run("trace-tools", 1, command=(sys.executable, "tools/check_trace.py")),
     Run("host", 60, command=("make", "--no-print-directory", f"-j{os.cpu_count()}", "host-test"), budget=900),

@@ -18,15 +18,16 @@ def say(text):
 class Progress:
     """Run k of n and the time left: a bar that stays on one line of a terminal, lines in a log. A run has a name, the
     seconds that it takes about, and may be `light`: another one may be under way meanwhile, so what is said of it is said
-    at its end, in one piece."""
+    at its end, in one piece. `bar`: whether a terminal gets one."""
 
-    def __init__(self, runs):
+    def __init__(self, runs, bar=TERMINAL):
+        self.bar = bar and TERMINAL
         self.runs, self.done, self.start = runs, 0, time.monotonic()
         self.estimated = sum(run.seconds for run in runs)
         self.estimated_done, self.pace = 0, 1.0
         self.running, self.detail = {}, ""  # {name: (run, since when)}
         self.lock = threading.RLock()
-        if TERMINAL:
+        if self.bar:
             threading.Thread(target=self.tick, daemon=True).start()
 
     def estimate_done(self):
@@ -40,7 +41,7 @@ class Progress:
         return f"{left // 60}:{left % 60:02}"
 
     def draw(self):
-        if TERMINAL:
+        if self.bar:
             full = int(BAR * self.estimate_done() / max(1, self.estimated))
             text = (f"[{'#' * full}{'.' * (BAR - full)}] {self.done + 1} of {len(self.runs)}, {self.time_left()} left: "
                     f"{', '.join(self.running)} {self.detail}")
@@ -56,7 +57,7 @@ class Progress:
                     self.draw()
 
     def announce(self, run):
-        if not TERMINAL:
+        if not self.bar:
             say(f"[{self.done + 1} of {len(self.runs)}, {self.time_left()} left] {run.name} ...")
 
     def begin(self, run):
@@ -68,7 +69,7 @@ class Progress:
 
     def line(self, text):
         """A line of the serial log: the harness announces each test, each benchmark, each pair that it judges."""
-        if TERMINAL and (match := ANNOUNCED.match(text)):
+        if self.bar and (match := ANNOUNCED.match(text)):
             with self.lock:
                 self.detail = match[1]
                 self.draw()
@@ -83,6 +84,11 @@ class Progress:
             # The table's estimates, corrected by how this machine has done so far once that says something.
             if self.estimated_done >= 60:
                 self.pace = max(0.05, (time.monotonic() - self.start) / self.estimated_done)
-            if TERMINAL:
+            self.note(lines)
+
+    def note(self, lines):
+        """Lines that stay, above the bar."""
+        with self.lock:
+            if self.bar:
                 sys.stdout.write("\r\x1b[K")
             say("\n".join(lines))

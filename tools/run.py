@@ -1,37 +1,51 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """make run, make debug, make bench: boot Quiesce in an emulator as the environment says (EMULATOR, SMP, MEM, ACCEL,
-FIRMWARE, MACHINE, CPU, BUILD, MUTANT, CMDLINE, EXTRA, TIMEOUT). With CMDLINE one boot; without it the main job: the
-verdicts from the checking build, the times from the release build, one table; EXTRA has more keys for its two command
-lines. The exit status is 0 only when the kernel ended with success."""
+FIRMWARE, MACHINE, CPU, BUILD, MUTANT, CMDLINE, EXTRA, TIMEOUT, VERBOSE). With CMDLINE one boot, whose serial lines are
+shown; without it the main job: the verdicts from the checking build, the times from the release build, the instructions
+from one CPU of a machine that counts them, and a table of a screen; EXTRA has more keys for their command lines. The
+exit status is 0 only when the kernel ended with success and, in the main job, each claim was confirmed."""
+import collections
+import dataclasses
 import os
+import re
 import shlex
+import shutil
 import sys
 
 import host
 import machine
 import qemu
 import results
+import summary
 import table
+from comparison import Comparison
 from machine import config_from_environment, seconds_of
+from progress import Progress, say
 
-# The two halves of the comparison: build, what it finds out, seconds that it measures for at most, seconds to boot and
-# end.
-STEPS = [
-    ("check", "verdicts: walkers against unmappers, watched by the oracle (checking build)", 100, 10),
-    ("release", "times: unmap, walk, stolen time, grace periods (release build)", 85, 15),
-]
+FOLDER = "build/run"  # the main job's serial logs and tables
+TABLES = f"{FOLDER}/tables.txt"
+# The build, what is found out, the command line, seconds= to measure (under ACCEL=icount the kernel knows best, whose
+# seconds are a thousand million instructions), and for how long that keeps the host busy besides.
+VERDICTS = "check", "verdicts", "mode=compare", 100, 10
+TIMES = "release", "times", "mode=compare", 85, 15
+COUNTS = "release", "instructions", "mode=bench bench=walk,unmap_page seconds=1", 0, 11
+GOES_ON = (1, 4)  # the kernel's exit statuses after which there is something to show: it has found fault, but has ended
+TROUBLE = re.compile(r"\s*not ok |# (WARN|ERROR|PANIC|stuck|nested)\b")
+DATA = re.compile("(BENCH|HIST|VERDICT|TRACE) ")
+CONTEXT, TAIL = 3, 20  # lines around what must be seen; at the end of a run that broke off
 
 
-def say(text):
-    print(text, flush=True)
+def without_keys(names, words):
+    return [word for word in words if word.split("=")[0] not in names]
 
 
-def with_extra(cmdline):
-    """The keys of EXTRA= behind our own. One that is in both is EXTRA's: the kernel takes each once."""
-    extra = (os.environ.get("EXTRA") or "").split()
+def with_extra(cmdline, refused=()):
+    """The keys of EXTRA= behind our own, but for those refused. One that is in both is EXTRA's: the kernel takes each
+    once."""
+    extra = without_keys(refused, (os.environ.get("EXTRA") or "").split())
     named = [word.split("=")[0] for word in extra]
-    return " ".join([word for word in cmdline.split() if word.split("=")[0] not in named] + extra)
+    return " ".join(without_keys(named, cmdline.split()) + extra)
 
 
 def boot_once(config):
@@ -43,22 +57,128 @@ def boot_once(config):
     return result
 
 
+@dataclasses.dataclass
+class Step:
+    """One boot of the main job."""
+    name: str
+    config: machine.Config
+    seconds: int
+    light: bool = False
+
+    @property
+    def log(self):
+        return f"{FOLDER}/{self.name}.log"
+
+
+def step(base, kind, refused=(), **changes):
+    build, name, cmdline, measured, more = kind
+    config = dataclasses.replace(base, build=build, **changes)
+    if config.accel != "icount":
+        cmdline += f" seconds={measured}"
+    config.cmdline = with_extra(cmdline, refused)
+    return Step(name, config, (measured if config.accel == "icount" else seconds_of(config.cmdline)) + more)
+
+
+def plan(config):
+    """The boots, and why there is none that counts instructions, or ""."""
+    steps = [step(config, VERDICTS), step(config, TIMES)]
+    for each in steps:
+        machine.check_available(each.config)
+    counts = step(config, COUNTS, ("mode", "bench", "seconds", "cpus"), smp=1, accel="icount",
+                  cpu=config.cpu if config.accel in ("tcg", "icount") else "")
+    try:
+        machine.check_available(counts.config)
+    except machine.Unavailable as error:
+        return steps, str(error)
+    return steps + [counts], ""
+
+
+def verbose():
+    return os.environ.get("VERBOSE", "") not in ("", "0")
+
+
+class Watch:
+    """Who sees each serial line of a boot: the log, and the terminal what must be seen. That is everything if VERBOSE=1
+    says so, else how far it is, and warnings, errors and panics with the lines around them."""
+
+    def __init__(self, log, progress):
+        self.log, self.progress = log, progress
+        self.unseen, self.after = collections.deque(maxlen=TAIL), 0
+
+    def line(self, text):
+        self.log.write(text + "\n")
+        self.progress.line(text)
+        if verbose():
+            say(text)
+        elif TROUBLE.match(text):
+            self.show([*self.unseen, text][-CONTEXT - 1:])
+            self.after = sys.maxsize if text.startswith("# PANIC") else max(self.after, CONTEXT)
+        elif self.after and not DATA.match(text):
+            self.show([text])
+            self.after -= 1
+        elif not DATA.match(text):
+            self.unseen.append(text)
+
+    def show(self, lines):
+        self.progress.note([f"    | {line}" for line in lines])
+        self.unseen.clear()
+
+    def tail(self):
+        """The end of what a boot said that broke off, as far as it has not been shown."""
+        if self.unseen:
+            self.show(self.unseen)
+
+
+def boot(step, progress):
+    progress.begin(step)
+    with open(step.log, "w", encoding="utf-8", buffering=1) as log:
+        watch = Watch(log, progress)
+        result, path = host.measure(step.config, on_line=watch.line)
+    if not result.ok and result.exit not in GOES_ON:
+        watch.tail()
+    took = f"{result.seconds:.0f} s" + ("" if result.ok else f": {result.sentence}")
+    files = "; ".join(filter(None, (step.log, path)))
+    progress.end(step, [f"  {'ok' if result.ok else 'FAILED':6}  {step.name}: {took}; {files}"])
+    return result
+
+
+def show(lines):
+    """The tables into their file; the one of a screen, and what follows from it, onto the terminal. The exit status."""
+    c = Comparison(results.parse(lines))
+    full, short, (status, conclusion) = table.full(c), summary.lines(c), c.conclusion()
+    with open(TABLES, "w", encoding="utf-8") as f:
+        f.write("\n".join(full + short + [""] + conclusion) + "\n")
+    if verbose():
+        say("\n".join([""] + full))
+    say("\n".join(["", f"All tables: {TABLES}; serial lines: {FOLDER}/*.log; VERBOSE=1 shows both", ""] + short + [""]
+                  + conclusion))
+    return status
+
+
 def compare(config):
-    cmdlines = [with_extra(f"mode=compare seconds={measure}") for _, _, measure, _ in STEPS]
-    durations = [seconds_of(cmdline) + boot for cmdline, (_, _, _, boot) in zip(cmdlines, STEPS)]
-    say(f"Quiesce: when may a page-table page be freed while other CPUs walk? Two boots, about "
-        f"{sum(durations) // 60} min {sum(durations) % 60} s in all (SMP={config.smp} ACCEL={config.accel}).")
-    lines = []
-    for number, (build, what, _, _) in enumerate(STEPS, 1):
-        config.build, config.cmdline = build, cmdlines[number - 1]
-        say(f"\n== {number} of {len(STEPS)}: {what}, about {durations[number - 1]} s ==")
-        result = boot_once(config)
+    steps, uncounted = plan(config)
+    shutil.rmtree(FOLDER, ignore_errors=True)  # no table of an earlier run stays
+    os.makedirs(FOLDER)
+    minutes, seconds = divmod(sum(each.seconds for each in steps), 60)
+    say(f"Quiesce: when may a page-table page be freed while other CPUs walk? {len(steps)} boots, about {minutes} min "
+        f"{seconds} s (SMP={config.smp} ACCEL={config.accel}).")
+    if uncounted:
+        say(f"No instructions are counted: {uncounted}")
+    progress, lines, failed = Progress(steps, bar=not verbose()), [], []
+    for each in steps:
+        result = boot(each, progress)
         lines += result.lines
         if not result.ok:
-            say(f"run: the comparison stops here: step {number} has failed")
-            return 1
-    say("")
-    return table.print_report(lines)
+            failed.append(f"run: {each.name} has failed: {each.log}")
+        if not result.ok and result.exit not in GOES_ON:
+            break
+    try:
+        status = show(lines)
+    except results.Broken as error:
+        status, failed = 1, failed or [f"run: {error}"]
+    if failed:
+        say("\n".join(failed))
+    return 1 if failed else status
 
 
 def debug(config):

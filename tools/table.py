@@ -1,24 +1,16 @@
 # SPDX-License-Identifier: MIT
-"""What the kernel measured, for a person: the VERDICT and BENCH lines of a run's serial output become a few tables, policies
-down and flush back-ends across, followed by the speed targets (targets.py). Usable alone:
+"""What the kernel measured, for a person who wants all of it: a few tables, policies down and flush back-ends across.
+Alone it makes them, and the last screen of make run (summary.py), from serial logs:
 python3 tools/table.py < serial.log"""
 import collections
 import itertools
 import sys
 
 import results
-import targets
+import summary
+from comparison import (ALL, ALONE, BY_PAIR, COUNTED, EXPECTED, FEW_MARK, FEWEST, Comparison, few, has_policy, pair_of,
+                        select)
 
-ALONE, ALL = {"others": 0}, {"others": "most"}
-# What depends on both axes: title, the measurement's name, which of its runs, which of its numbers.
-BY_PAIR = [
-    ("unmap 1 page and its tables, alone", "unmap_page", ALONE, "time"),
-    ("unmap 1 page and its tables, all other CPUs in the space", "unmap_page", ALL, "time"),
-    ("unmap 512 pages, all other CPUs in the space", "unmap_512", ALL, "time"),
-    ("protect 1 page, all other CPUs in the space", "protect_page", ALL, "time"),
-    ("map, touch, unmap, sustained, all costs included: per second", "map_touch_unmap", {}, "rate"),
-    ("most table pages waiting to be freed, meanwhile", "pages_held", {"stolen_us": 0, "others": 0}, "time"),
-]
 # What is measured for each policy under one back-end, the default.
 BY_POLICY = [
     ("lockless walk, undisturbed", "walk", {}),
@@ -57,38 +49,21 @@ COMMON = [
     ("expedited grace period", "expedited"),
     ("barrier behind one callback", "rcu_barrier"),
 ]
-EXPECTED = {"safe": "clean", "unsafe": "violated"}
-
-
-def has_policy(item):
-    return item.get("table_free") not in (None, "", "-")
-
-
-def axes(items, unsafe):
-    """Policies, those with the most unsafe pairs (the control) first; back-ends, those with the fewest first."""
-    policies = dict.fromkeys(i["table_free"] for i in items if has_policy(i))
-    flushes = dict.fromkeys(i["tlb_flush"] for i in items if has_policy(i))
-    return (sorted(policies, key=lambda policy: -sum(policy == p for p, _ in unsafe)),
-            sorted(flushes, key=lambda flush: sum(flush == f for _, f in unsafe)))
-
-
-def select(bench, name, want, **more):
-    """The one measurement that fits; None if there is none. "most" is the most that was measured."""
-    fitting = [b for b in bench if b["name"] == name and all(b.get(k) == v for k, v in more.items())]
-    for key, value in want.items():
-        if value == "most":
-            value = max((b.get(key) or 0 for b in fitting), default=0)
-        fitting = [b for b in fitting if b.get(key) == value]
-    return fitting[0] if fitting else None
+VERDICTS = "Verdicts: tables freed under walkers, watched by the oracle"
+STOLEN = """Stolen time: the first unmap while another CPU, in the middle of its walks, is robbed of its processor, and
+the most pages that waited to be freed until it was back; medians"""
+BYSTANDERS = """Bystanders: how much of its time a CPU loses while another unmaps, tick and host included, and the IPIs
+that it receives for each unmap"""
+FEW_LEGEND = f"{FEW_MARK}: fewer than {FEWEST} samples"
 
 
 def number(b, what="time"):
     if b is None or b.get("median") is None:
         return "-"
     if what == "rate":
-        return f"{b['ops_per_sec']:,}" if b.get("ops_per_sec") else "-"
+        return f"{b['ops_per_sec']:,}{few(b)}" if b.get("ops_per_sec") else "-"
     p99 = f" / {b['p99']:,}" if b.get("p99") is not None else ""
-    return f"{b['median']:,}{p99}"
+    return f"{b['median']:,}{p99}{few(b)}"
 
 
 def grid(rows):
@@ -104,9 +79,9 @@ def found_text(v):
     return f"{v['claimed']}: {text}" + ("" if v["found"] == EXPECTED[v["claimed"]] else " !")
 
 
-def verdict_rows(verdicts, unsafe):
-    judged = {(v["table_free"], v["tlb_flush"]): v for v in verdicts}
-    policies, flushes = axes(verdicts, unsafe)
+def verdict_rows(c):
+    judged = {pair_of(v): v for v in c.verdicts}
+    policies, flushes = c.axes(c.verdicts)
     rows = [["claimed: found"] + flushes]
     for policy in policies:
         rows.append([policy] + [found_text(judged[policy, f]) if (policy, f) in judged else "-" for f in flushes])
@@ -127,20 +102,19 @@ def verdict_sums(verdicts):
     return sentences
 
 
-def pair_tables(verdicts, bench, unsafe):
+def pair_tables(c):
     """One table for each measurement of BY_PAIR; unsafe pairs are marked, and usually not timed."""
-    policies, flushes = axes(bench + verdicts, unsafe)
-    most = max((b.get("others") or 0 for b in bench), default=0)
+    policies, flushes = c.axes(c.bench + c.verdicts)
     for title, name, want, what in BY_PAIR:
-        if want is ALL and not most:
+        if want is ALL and not c.most:
             continue
 
         def cell(policy, flush):
-            text = number(select(bench, name, want, table_free=policy, tlb_flush=flush), what)
-            return text if (policy, flush) not in unsafe else "unsafe" if text == "-" else f"unsafe: {text}"
+            text = number(select(c.bench, name, want, table_free=policy, tlb_flush=flush), what)
+            return text if (policy, flush) not in c.unsafe else "unsafe" if text == "-" else f"unsafe: {text}"
 
         rows = [[title] + flushes] + [[policy] + [cell(policy, flush) for flush in flushes] for policy in policies]
-        if any(c not in ("-", "unsafe") for row in rows[1:] for c in row[1:]):
+        if any(text not in ("-", "unsafe") for row in rows[1:] for text in row[1:]):
             yield rows
 
 
@@ -150,11 +124,12 @@ def most_common(bench, table, axis):
     return counts.most_common(1)[0][0] if counts else None
 
 
-def axis_rows(title, bench, table, axis, others_axis, unsafe):
-    """One line for each measurement of the table, one column for each value of `axis`; the other axis at its default."""
-    default = most_common(bench, table, others_axis)
-    bench = [b for b in bench if b.get(others_axis) == default]
-    columns = axes([b for b in bench if b["name"] in {name for _, name, _ in table}], unsafe)[axis == "tlb_flush"]
+def axis_rows(title, c, table, axis, others_axis):
+    """One line for each measurement of the table, one column for each value of `axis`; the other axis at its
+    default."""
+    default = most_common(c.bench, table, others_axis)
+    bench = [b for b in c.bench if b.get(others_axis) == default]
+    columns = c.axes([b for b in bench if b["name"] in {name for _, name, _ in table}])[axis == "tlb_flush"]
     rows, seen = [[title] + columns], []
     alone = not any(b.get("others") for b in bench)
     for text, name, want in table:
@@ -167,49 +142,50 @@ def axis_rows(title, bench, table, axis, others_axis, unsafe):
     return rows
 
 
-def policy_rows(bench, unsafe):
-    return axis_rows("cycles: median / 99th percentile", bench, BY_POLICY, "table_free", "tlb_flush", unsafe)
+def policy_rows(c):
+    return axis_rows(f"{c.unit}: median / 99th percentile", c, BY_POLICY, "table_free", "tlb_flush")
 
 
-def flush_rows(bench, unsafe):
-    return axis_rows(f"table_free={most_common(bench, BY_FLUSH, 'table_free')}", bench, BY_FLUSH, "tlb_flush",
-                     "table_free", unsafe)
+def flush_rows(c):
+    title = f"table_free={most_common(c.bench, BY_FLUSH, 'table_free')}"
+    return axis_rows(title, c, BY_FLUSH, "tlb_flush", "table_free")
 
 
 def time_text(ns):
     return f"{ns:,} ns" if ns < 1000 else f"{ns / 1e3:.0f} us" if ns < 1e6 else f"{ns / 1e6:.1f} ms"
 
 
-def stolen_rows(bench, unsafe):
+def stolen_cell(c, policy, flush, us):
+    want = {"stolen_us": us, "others": 1}
+    took, held = (select(c.bench, name, want, table_free=policy, tlb_flush=flush)
+                  for name in ("unmap_stolen", "pages_held"))
+    text = time_text(took["median"]) + few(took) if took else "-"
+    return text + (f", {held['median']:,}{few(held)}" if held else "")
+
+
+def stolen_rows(c):
     """Latency of the first unmap and the most pages held, medians, by pair and by the length of the theft."""
-    stolen = [b for b in bench if b["name"] == "unmap_stolen"]
+    stolen = [b for b in c.bench if b["name"] == "unmap_stolen"]
     lengths = sorted({b["stolen_us"] for b in stolen})
     rows = [["a CPU of the space is robbed for"] + [time_text(us * 1000) if us else "0" for us in lengths]]
-    for policy, flush in itertools.product(*axes(stolen, unsafe)):
-        if not select(stolen, "unmap_stolen", {}, table_free=policy, tlb_flush=flush):
-            continue
-        cells = []
-        for us in lengths:
-            want = {"stolen_us": us, "others": 1}
-            b = select(stolen, "unmap_stolen", want, table_free=policy, tlb_flush=flush)
-            held = select(bench, "pages_held", want, table_free=policy, tlb_flush=flush)
-            cells.append((time_text(b["median"]) if b else "-") + (f", {held['median']:,}" if held else ""))
-        rows.append([f"{policy} + {flush}"] + cells)
+    for policy, flush in itertools.product(*c.axes(stolen)):
+        if select(stolen, "unmap_stolen", {}, table_free=policy, tlb_flush=flush):
+            rows.append([f"{policy} + {flush}"] + [stolen_cell(c, policy, flush, us) for us in lengths])
     return rows if stolen else []
 
 
-def bystander_rows(bench, unsafe):
+def bystander_rows(c):
     """By pair and kind of bystander: how much of its time was taken, and how many IPIs it received for each unmap."""
     kinds = [("in the space", "bystander"), ("holding it lazily", "bystander_lazy"), ("elsewhere", "bystander_elsewhere")]
-    bystanders = [b for b in bench if b["name"].startswith("bystander")]
+    bystanders = [b for b in c.bench if b["name"].startswith("bystander")]
     rows = [["a CPU that only reads its clock"] + [title for title, _ in kinds]]
 
     def cell(b):
         if not b:
             return "-"
-        return f"{b['lost_ppm'] / 1e4:.1f} %" + (f", {b['ipis'] / b['ops']:.2f}" if b["ops"] else "")
+        return f"{b['lost_ppm'] / 1e4:.1f} %" + (f", {b['ipis'] / b['ops']:.2f}{few(b, 'ops')}" if b["ops"] else "")
 
-    pairs = [("-", "-")] + list(itertools.product(*axes(bystanders, unsafe)))
+    pairs = [("-", "-")] + list(itertools.product(*c.axes(bystanders)))
     for policy, flush in pairs:
         found = [select(bystanders, name, {}, table_free=policy, tlb_flush=flush) for _, name in kinds]
         if any(found):
@@ -232,103 +208,51 @@ def scale_rows(bench):
     return rows if scale else []
 
 
-def common_rows(bench):
-    rows = [[title, number(select(bench, name, {}))] for title, name in COMMON]
-    return [["whatever the policy", "cycles"]] + [row for row in rows if row[1] != "-"]
+def common_rows(c):
+    rows = [[title, number(select(c.bench, name, {}))] for title, name in COMMON]
+    return [["whatever the policy", c.unit]] + [row for row in rows if row[1] != "-"]
 
 
-def print_grid(rows, *notes):
-    print("\n".join(grid(rows)))
-    for note in notes:
-        print(note)
-    print()
+def counted_rows(c):
+    """What the boot at one CPU has counted: each policy's paths, exactly."""
+    bench = [b for b in c.counted if b["tlb_flush"] == summary.FLUSH]
+    policies, _ = c.axes(bench)
+    rows = [["instructions, at one CPU"] + policies]
+    for title, name, want in COUNTED:
+        rows.append([title] + [number(select(bench, name, want, table_free=policy)) for policy in policies])
+    return rows if bench else []
 
 
-def print_tables(runs, verdicts, bench):
-    unsafe = [(v["table_free"], v["tlb_flush"]) for v in verdicts if v["claimed"] == "unsafe"]
-    print("Verdicts: tables freed under walkers, watched by the oracle\n")
-    print_grid(verdict_rows(verdicts, unsafe), *verdict_sums(verdicts))
-    print("Times in cycles, median / 99th percentile; policies down, flush back-ends across\n")
-    for rows in pair_tables(verdicts, bench, unsafe):
-        print_grid(rows)
-    print_grid(policy_rows(bench, unsafe))
-    if len(rows := flush_rows(bench, unsafe)) > 1:
-        print_grid(rows)
-    if stolen := stolen_rows(bench, unsafe):
-        print("Stolen time: the first unmap while another CPU, in the middle of its walks, is robbed of its processor, "
-              "and\nthe most pages that waited to be freed until it was back; medians\n")
-        print_grid(stolen)
-    if bystanders := bystander_rows(bench, unsafe):
-        print("Bystanders: how much of its time a CPU loses while another unmaps, tick and host included, and the IPIs "
-              "that it\nreceives for each unmap\n")
-        print_grid(bystanders)
-    if scale := scale_rows(bench):
-        print_grid(scale)
-    print_grid(common_rows(bench))
-    print_targets(runs)
+def section(rows, title="", notes=()):
+    """The lines of one table."""
+    lines = grid(rows)
+    marked = any(text.endswith(FEW_MARK) or FEW_MARK + "," in text for row in rows[1:] for text in row[1:])
+    return ([title, ""] if title else []) + lines + list(notes) + [FEW_LEGEND] * marked + [""]
 
 
-def print_targets(runs):
-    judged = targets.judge(runs)
-    cpus = sorted({target.cpus for target in judged} - {targets.CPUS})
-    print("Speed targets" + (f" (they are meant for SMP={targets.CPUS}; this is SMP={cpus[0]})" if cpus else ""))
-    for target in judged:
-        print(targets.sentence(target))
+def full(c):
+    """The lines of all tables."""
+    lines = section(verdict_rows(c), VERDICTS, verdict_sums(c.verdicts))
+    lines += [f"Times in {c.unit}, median / 99th percentile; policies down, flush back-ends across", ""]
+    for rows in pair_tables(c):
+        lines += section(rows)
+    for title, rows in (("", policy_rows(c)), ("", flush_rows(c)), ("", counted_rows(c)), (STOLEN, stolen_rows(c)),
+                        (BYSTANDERS, bystander_rows(c)), ("", scale_rows(c.bench)), ("", common_rows(c))):
+        if len(rows) > 1:
+            lines += section(rows, title)
+    return lines
 
 
 def print_report(lines):
     """Print it all; 0, or 1 when the verdicts contradict the claims or something is missing."""
     try:
-        runs = results.parse(lines)
+        c = Comparison(results.parse(lines))
     except results.Broken as error:
         print(f"table: {error}")
         return 1
-    verdicts, bench = [v for run in runs for v in run.verdicts], [b for run in runs for b in run.bench]
-    if not verdicts or not bench:
-        print(f"table: {len(verdicts)} VERDICT and {len(bench)} BENCH lines: nothing to compare")
-        return 1
-    print_tables(runs, verdicts, bench)
-    if gaps := missing(verdicts, bench):
-        print("".join(f"\ntable: incomplete: {gap}" for gap in gaps))
-        return 1
-    return judge(verdicts, bench)
-
-
-def names(pairs):
-    return ", ".join(" + ".join(pair) for pair in pairs)
-
-
-def missing(verdicts, bench):
-    """What the comparison lacks: each policy that occurs anywhere is judged with each back-end that does, the unsafe
-    control among them; each safe pair is timed as the others are."""
-    judged = {(v["table_free"], v["tlb_flush"]): v["claimed"] for v in verdicts}
-    policies, flushes = axes(verdicts + [b for b in bench if b.get("tlb_flush") != "-"], [])
-    unjudged = [pair for pair in itertools.product(policies, flushes) if pair not in judged]
-    safe = [pair for pair, claimed in judged.items() if claimed == "safe"]
-    gaps = [f"no verdict on {names(unjudged)}"] if unjudged else []
-    if not safe:
-        gaps.append("no safe pair was judged")
-    if not any(all(judged.get((policy, flush)) == "unsafe" for flush in flushes) for policy in policies):
-        gaps.append("no policy is unsafe with each back-end: \"clean\" means nothing without that control")
-    most = max((b.get("others") or 0 for b in bench), default=0)
-    for title, name, want, _ in BY_PAIR:
-        untimed = [pair for pair in safe if not select(bench, name, want, table_free=pair[0], tlb_flush=pair[1])]
-        if untimed and (most or want is not ALL):
-            gaps.append(f"no figure of {names(untimed)}: {title}")
-    return gaps
-
-
-def judge(verdicts, bench):
-    """Say which verdicts contradict their claims. With one CPU no walk meets a free: inconclusive is right then."""
-    alone = max(b.get("cpus", 2) for b in bench) == 1
-    wrong = [v for v in verdicts if v["found"] != EXPECTED[v["claimed"]]]
-    print()
-    for v in wrong:
-        print(f"{v['table_free']} + {v['tlb_flush']} is claimed {v['claimed']} and was found {v['found']}"
-              + (": with one CPU nothing else can be said" if alone else ""))
-    if not wrong:
-        print("Every claim was confirmed: the safe pairs are clean, the unsafe ones were caught.")
-    return 1 if wrong and not alone else 0
+    status, conclusion = c.conclusion()
+    print("\n".join(full(c) + summary.lines(c) + [""] + conclusion))
+    return status
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ ACCEL ?= tcg
 FIRMWARE ?= bios
 MACHINE ?= q35
 BUILD ?= check
-export EMULATOR SMP MEM ACCEL FIRMWARE MACHINE CPU BUILD CMDLINE EXTRA TIMEOUT RESULTS BASE SECONDS SMP_LIST SWEEP JOBS SSHLOGIN WORKDIR REASON
+export EMULATOR SMP MEM ACCEL FIRMWARE MACHINE CPU BUILD CMDLINE EXTRA TIMEOUT VERBOSE RESULTS BASE SECONDS SMP_LIST SWEEP JOBS SSHLOGIN WORKDIR REASON
 
 # The default toolchain: a bare-metal one, else the distribution's, else the native one used freestanding.
 CROSS_COMPILE ?= $(firstword $(foreach p,x86_64-elf- x86_64-linux-gnu-,$(if $(shell command -v $(p)gcc),$(p))))
@@ -93,7 +93,7 @@ build/%.iso: build/%.elf grub.cfg
 
 # A make of its own builds, so that `make deps run` sees the tools that deps has just installed, and builds in parallel.
 build_all = @+$(MAKE) --no-print-directory -j$$(nproc) all
-run bench budgets report sweep trace debug test test-all torture-all mutants models scale fuzz: | $(filter deps,$(MAKECMDGOALS))
+run bench budgets targets report sweep trace debug test test-all torture-all mutants models scale fuzz: | $(filter deps,$(MAKECMDGOALS))
 run:
 	$(build_all)
 	@$(PYTHON) tools/run.py
@@ -103,6 +103,9 @@ bench:
 budgets:
 	$(build_all)
 	@$(PYTHON) tools/budgets.py write
+targets:
+	$(if $(RESULTS),,$(build_all))
+	@$(PYTHON) tools/targets.py
 report:
 	$(if $(RESULTS),,$(build_all))
 	@$(PYTHON) tools/report.py
@@ -142,4 +145,4 @@ help:
 
 -include tests/host/host.mk tests/fuzz/fuzz.mk
 -include $(shell find build -name '*.d' -type f 2>/dev/null)
-.PHONY: all run bench budgets report sweep trace torture-all mutants models scale debug test test-all deps clean help FORCE
+.PHONY: all run bench budgets targets report sweep trace torture-all mutants models scale debug test test-all deps clean help FORCE

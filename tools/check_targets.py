@@ -1,10 +1,18 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """Tests of targets.py: figures with known answers."""
+import contextlib
+import io
+import json
 import math
+import os
 import statistics
 import sys
+import tempfile
+import unittest.mock
 
+import host
+import machine
 import results
 import selftest
 import targets
@@ -126,6 +134,75 @@ def intervals_hold_their_values():
     return [f"{t.name}: {t.low} {t.value} {t.high}" for t in targets.judge([made(spread=0.3)])
             if t.low is not None and not 0.98 * t.low <= t.value <= 1.02 * t.high] + (
         [] if sum(t.low is not None for t in targets.judge([made(spread=0.3)])) > 15 else ["few have an interval"])
+
+
+@suite.test
+def instructions_are_no_cycles():
+    """A boot under ACCEL=icount says nothing of speed."""
+    run = made()
+    run.bench = [b | {"unit": "instructions", "median": 1} for b in run.bench]
+    return [f"{t.name}: {t.value}" for t in targets.judge([run]) if t.value is not None]
+
+
+def put(folder, name, age, run):
+    path = f"{folder}/{name}.jsonl"
+    lines = [f"HEADER {json.dumps(run.header)}"] + [f"BENCH {json.dumps(b)}" for b in run.bench]
+    results.write(path, {"exit": 0}, lines)
+    os.utime(path, (1e9 - age, 1e9 - age))
+    return path
+
+
+def make_targets(folder, environment, measured):
+    """(status, what was judged, the figure of unmap_alone/rcu) of make targets with result files in this folder and a
+    kernel that is 100 s old; a boot measures so many cycles."""
+    def measure(config):
+        return machine.Result(0, "success", [], 1.0), put(folder, "fresh", 0, of_rcu(measured))
+
+    iso = f"{folder}/iso"
+    with open(iso, "w", encoding="utf-8"):
+        os.utime(iso, (1e9 - 100, 1e9 - 100))
+    asked = {"RESULTS": "", "SECONDS": ""} | environment
+    with contextlib.redirect_stdout(io.StringIO()) as out, unittest.mock.patch.object(host, "FOLDER", folder), (
+            unittest.mock.patch.object(targets, "ISO", iso)), unittest.mock.patch.dict(os.environ, asked), (
+            unittest.mock.patch.object(host, "measure", measure)):
+        status = targets.main([])
+    judged = out.getvalue().split("judged by ")[1].split()[0].strip(";")
+    figure = next((line.split()[0] for line in out.getvalue().splitlines() if line.endswith("alone, rcu")), "none")
+    return status, os.path.basename(judged), figure
+
+
+def of_rcu(median, **header):
+    return made([{"name": "unmap_page", "median": median, "table_free": "rcu"}], build="release", **header)
+
+
+@suite.test
+def make_targets_judges_the_newest_or_measures():
+    """Older than the kernel, with other CPUs, or with nothing of it, does not count; and a miss is no failure."""
+    walks = results.Run("x", {"cpus": 2, "build": "release"}, bench=[KEYS | {"name": "walk", "median": 1}])
+    with tempfile.TemporaryDirectory() as folder:
+        older = put(folder, "older", 200, of_rcu(9002))
+        found = [make_targets(folder, {}, 9001)]
+        os.remove(f"{folder}/fresh.jsonl")
+        put(folder, "four", 10, of_rcu(9003, cpus=4))
+        put(folder, "nothing", 20, walks)
+        put(folder, "good", 50, of_rcu(9004))
+        put(folder, "good-too", 60, of_rcu(9005))
+        found += [make_targets(folder, e, 9006) for e in ({}, {"SECONDS": "5"}, {"RESULTS": older})]
+    want = [(0, "fresh.jsonl", "9,001"), (0, "good.jsonl", "9,004"), (0, "fresh.jsonl", "9,006"),
+            (0, "older.jsonl", "9,002")]
+    return [f"{f} where {w} is right" for f, w in zip(found, want) if f != w]
+
+
+@suite.test
+def make_targets_fails_without_figures():
+    def measure(config):
+        return machine.Result(3, "panic", [], 1.0), ""
+
+    with contextlib.redirect_stderr(io.StringIO()) as said, contextlib.redirect_stdout(io.StringIO()), (
+            unittest.mock.patch.dict(os.environ, {"SECONDS": "1", "RESULTS": ""})), (
+            unittest.mock.patch.object(host, "measure", measure)):
+        status = targets.main([])
+    return [] if status == 1 and "panic" in said.getvalue() else [f"{status}: {said.getvalue()}"]
 
 
 if __name__ == "__main__":

@@ -1,16 +1,27 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""The speed that the project aims at, and what runs say of it: the one place for both, used by the table and by the
-report. Alone: python3 tools/targets.py FILE... (result files or serial logs), with --json one object a line.
+"""The speed that the project aims at, and what runs say of it: the one place for both, used by the report.
+
+make targets judges RESULTS="files" (result files or serial logs), else the newest result file of this kernel with two
+CPUs; where there is none, or where SECONDS= is given, it measures first. A miss is reported and is no failure: the exit
+status is 0 where there was something to judge. Alone: python3 tools/targets.py FILE..., with --json one object a line.
 
 Each target is computed within one boot of the release build, under the flush back-end `ipi`. They are meant for two
 CPUs under TCG: with more CPUs than the host has, they measure the host's scheduler."""
 import dataclasses
+import glob
+import itertools
 import json
+import os
+import shlex
 import sys
 
+import host
+import machine
 import results
 import stats
+from comparison import INSTRUCTIONS
+from run import with_extra
 
 CPUS = 2  # for which the targets are meant
 CONTROL = "immediate"  # unsafe: nobody may choose it, so nothing is asked of it
@@ -19,6 +30,9 @@ WALK_LIMITS = {"rcu-sync": 2.5, "rcu-page": 2.5, "ipi": 3.5, "rcu": 3.5}  # the 
 RCU_LIMIT, RCU_RATE_LIMIT, RCU_SAMPLES = 1.03, 0.9, 10_000
 GRACE_LIMIT = 2  # ticks
 FEWEST = 30  # samples, below which a median is not judged
+SECONDS = 60  # for which make targets measures
+BENCHMARKS = "unmap_page,map_touch_unmap,unmap_512,walk,grace_period"
+ISO = "build/quiesce.iso"
 
 
 @dataclasses.dataclass
@@ -59,7 +73,8 @@ class Figures:
 
     def __init__(self, run):
         self.header = run.header
-        self.bench = [b for b in run.bench if b.get("tlb_flush") in ("ipi", "-", None) and b.get("build") != "check"]
+        self.bench = [b for b in run.bench if b.get("tlb_flush") in ("ipi", "-", None) and b.get("build") != "check"
+                      and b.get("unit") != INSTRUCTIONS]
         self.hist = {results.identity(h): h for h in run.hist}
         policies = (b.get("table_free") for b in self.bench)
         self.policies = [policy for policy in dict.fromkeys(policies) if policy not in (None, "", "-")]
@@ -199,15 +214,71 @@ def sentence(target):
             + (f" ({target.why})" if target.why else ""))
 
 
+def summary(found):
+    """How many of them are met, in one sentence."""
+    verdicts = [target.verdict() for target in found]
+    return ", ".join(f"{verdicts.count(verdict)} {verdict}" for verdict in dict.fromkeys(verdicts))
+
+
+def print_judged(found):
+    """Each machine that was measured: its targets, then their sum."""
+    for where, some in itertools.groupby(found, lambda target: (target.hypervisor, target.cpus)):
+        some = list(some)
+        beside = "" if where[1] == CPUS else f"; the targets are meant for SMP={CPUS}"
+        print(f"\nSpeed targets under {where[0] or 'an unknown hypervisor'}, SMP={where[1]}{beside}\n")
+        print("\n".join(sentence(target) for target in some))
+        print(f"targets: {summary(some)}")
+
+
+def of_this_kernel(path):
+    """Is it a result file that this kernel has left, of a boot that timed what targets are made of?"""
+    if os.path.getmtime(path) < os.path.getmtime(ISO):
+        return False
+    return any(run.header.get("build") == "release" and run.header.get("cpus") == CPUS and "unmap_alone" in of_run(run)
+               for run in results.read(path))
+
+
+def newest():
+    """The newest result file of this kernel, or None."""
+    paths = sorted(glob.glob(f"{host.FOLDER}/*.jsonl"), key=os.path.getmtime, reverse=True)
+    return next((path for path in paths if of_this_kernel(path)), None)
+
+
+def measure(seconds):
+    """One boot that measures all that the targets are made of; its result file."""
+    config = machine.config_from_environment()
+    config.smp, config.build = CPUS, "release"
+    config.cmdline = with_extra(f"mode=bench allow_unsafe=1 bench={BENCHMARKS} seconds={seconds}")
+    print(f"targets: measuring for about {seconds} s (SMP={CPUS})", flush=True)
+    config.timeout = machine.timeout_of(config)
+    result, path = host.measure(config)
+    if not result.ok or not path:
+        raise machine.Unavailable(f"nothing to judge: {result.sentence}")
+    return path
+
+
+def make_targets():
+    """What make targets judges."""
+    files, seconds = shlex.split(os.environ.get("RESULTS") or ""), os.environ.get("SECONDS") or ""
+    found = None if files or seconds else newest()
+    files = files or [found or measure(int(seconds or SECONDS))]
+    anew = f"; make targets SECONDS={SECONDS} measures anew" if found else ""
+    print(f"targets: judged by {' '.join(files)}{anew}")
+    print_judged(judge(results.load(files)))
+
+
 def main(arguments):
-    as_json = "--json" in arguments
+    files = [a for a in arguments if a != "--json"]
     try:
-        found = judge(results.load([a for a in arguments if a != "--json"] or ["build/results"]))
-    except results.Broken as error:
+        if not arguments:
+            make_targets()
+        elif "--json" in arguments:
+            print("\n".join(json.dumps(target.as_dict()) for target in judge(results.load(files))))
+        else:
+            print_judged(judge(results.load(files)))
+    except (machine.Unavailable, results.Broken) as error:
         print(f"targets: {error}", file=sys.stderr)
         return 1
-    for target in found:
-        print(json.dumps(target.as_dict()) if as_json else f"{target.hypervisor} {target.cpus} CPUs {sentence(target)}")
     return 0
 
 

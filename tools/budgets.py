@@ -98,8 +98,7 @@ def title(key):
 # ---- What is counted ------------------------------------------------------------------------------------------------
 
 def boot(cpus):
-    config = machine.Config(smp=cpus, accel="icount", build="release", cmdline="mode=paths tlb_flush=ipi",
-                            timeout=machine.DEFAULT_TIMEOUT)
+    config = machine.Config(smp=cpus, accel="icount", build="release", cmdline="mode=paths tlb_flush=ipi")
     result = machine.run(config)
     if not result.ok:
         raise Refused("\n".join([f"the boot with SMP={cpus}: {result.sentence}", *result.lines[-10:]]))

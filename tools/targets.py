@@ -250,7 +250,6 @@ def measure(seconds):
     config.smp, config.build = CPUS, "release"
     config.cmdline = with_extra(f"mode=bench allow_unsafe=1 bench={BENCHMARKS} seconds={seconds}")
     print(f"targets: measuring for about {seconds} s (SMP={CPUS})", flush=True)
-    config.timeout = machine.timeout_of(config)
     result, path = host.measure(config)
     if not result.ok or not path:
         raise machine.Unavailable(f"nothing to judge: {result.sentence}")

@@ -127,6 +127,7 @@ MATRIX = [
     whole("times", 45, "mode=compare seconds=20", "BENCH {", '"name":"unmap_stolen"', smp=2, build="release"),
     whole("instructions", 12, "mode=bench seconds=1 allow_unsafe=1", "BENCH {", '"unit":"instructions"', '"usual":', smp=1,
           build="release", accel="icount"),
+    Run("icount", 55, command=(sys.executable, "tools/check_icount.py"), timeout=1800),
     Run("table", 4, command=(sys.executable, "tools/checks.py", "logs")),
     whole("trace", 15, "mode=trace seconds=5", "HEADER {", '"scene":"unmap_robbed"', '"scene":"switch"', smp=2, build="release"),
     Run("trace-log", 1, command=(sys.executable, "tools/check_trace.py", "log")),

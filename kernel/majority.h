@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The value that more than half of a sequence's have, exactly, in three words: Boyer and Moore's vote. Each value that
-// differs from the leader takes a vote from it, so only a majority is sure to lead in the end. Whether the leader is one is
-// proved by counting how often it came since it began to lead: more than three quarters are always proved. No lock.
+// differs from the leader takes a vote from it, so only a majority is sure to lead in the end. Whether the leader is one
+// is proved by counting how often it came since it began to lead: more than three quarters are always proved. No lock.
 #pragma once
 #include "kernel/types.h"
 

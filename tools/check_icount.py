@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Tests of the deterministic machine (ACCEL=icount, docs/measuring.md): one seed makes one run, to the byte of the serial
-line, another seed another one; and a violation comes back at its instruction. Reported as KTAP. Boots run two at a time,
-so they never have the host's processors to themselves in the same way. Their serial lines stay in build/test/icount/."""
+"""Tests of the deterministic machine (ACCEL=icount, docs/measuring.md): one seed makes one run, to the byte of the
+serial line, another seed another one; and a violation comes back at its instruction. Reported as KTAP. Boots run two at
+a time, so they are not alone on the host. Their serial lines stay in build/test/icount/."""
 import concurrent.futures
 import os
 import re

@@ -194,8 +194,8 @@ def instructions_are_no_cycles():
     return differ(cycles=(data.median("walk"), 300), counted=(data.instructions("walk"), (85, True)),
                   least=(data.instructions("unmap_page"), (1028, False)), cpus=(data.cpus, 2),
                   absent=(few.instructions("walk"), (None, False)),
-                  table=([name in matrix_table.html(some) for some in (data, few) for name in ("≥ 1,028", ">instructions<")],
-                         [True, True, False, False]),
+                  table=([name in matrix_table.html(some) for some in (data, few)
+                          for name in ("≥ 1,028", ">instructions<")], [True, True, False, False]),
                   each=("walk rcu+ipi</th><td class=\"number\">85</td><td class=\"number\">300</td>"
                         "<td class=\"number\">3.5<" in instructions.section(data).table, True),
                   gap=("no run here has counted" in instructions.section(few).gap, True),

@@ -66,8 +66,8 @@ def steps(base, sizes, seconds):
 
 
 def instructions(base):
-    """Exact figures come from QEMU at one CPU, whatever measures the times. How long is measured changes none of them, so
-    the kernel decides."""
+    """Exact figures come from QEMU at one CPU, whatever measures the times. How long is measured changes none of them,
+    so the kernel decides."""
     config = machine.Config(smp=1, mem=base.mem, accel="icount", build="release",
                             cmdline=run.with_extra("mode=bench allow_unsafe=1"))
     return Step("instructions", 0, config, "", COUNTING_SECONDS)

@@ -108,8 +108,8 @@ def draw(narrow, shown, noise):
 
 
 def table(changes):
-    cells = [(value(c, c.old), value(c, c.new), f"{c.new - c.old:+,}" if c.exact else words.times(c.ratio), interval(c))
-             for c in changes]
+    cells = [(value(c, c.old), value(c, c.new),
+              f"{c.new - c.old:+,}" if c.exact else words.times(c.ratio), interval(c)) for c in changes]
     rows = "".join(f'<tr><th scope="row">{escape(c.label)}</th>'
                    + "".join(f'<td class="number">{text}</td>' for text in row) + "</tr>"
                    for c, row in zip(changes, cells))

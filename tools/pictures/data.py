@@ -17,7 +17,7 @@ def in_order(names, known):
 
 
 def counted(item):
-    """Whether it is the instructions of a path and of nothing else: with more CPUs all of theirs are counted together."""
+    """Whether it is the instructions of a path and of nothing else: with more CPUs, all of theirs count together."""
     return item.get("unit") == "instructions" and item.get("cpus") == 1
 
 

@@ -100,9 +100,9 @@ def table(data):
 
 
 def note(data):
-    said = (f"Under {data.flush}; the table has other back-ends where they differ. Counted in QEMU (-icount) at one CPU: the "
-            "count that most samples have, exactly (≥: there is none such, so the least). They say what a path costs, not "
-            "what a cache miss or a LOCK costs.")
+    said = (f"Under {data.flush}; the table has other back-ends where they differ. Counted in QEMU (-icount) at one CPU: "
+            "the count that most samples have, exactly (≥: there is none such, so the least). They say what a path "
+            "costs, not what a cache miss or a LOCK costs.")
     if data.unit == "cycles":
         said += f" Cycles: the median with {words.plural(data.cpus, 'CPU')}, alone in the space."
     return said
@@ -112,7 +112,8 @@ def section(data):
     command = "make bench SMP=1 ACCEL=icount"
     operations = [o for name in OPERATIONS if (o := Operation(data, name)).counts]
     if not operations:
-        return missing(NAME, TITLE, "no run here has counted the instructions of a path (one CPU, ACCEL=icount)", command)
+        what = "no run here has counted the instructions of a path (one CPU, ACCEL=icount)"
+        return missing(NAME, TITLE, what, command)
     policies = [p for p in data.policies if any(p in o.counts for o in operations)]
     said = f"Instructions, exactly: {'; '.join(o.sentence() for o in operations)}."
     return Section(NAME, TITLE, said, command, lambda narrow: draw(narrow, operations, policies), note=note(data),

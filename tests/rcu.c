@@ -198,9 +198,17 @@ static u64 latency(void (*synchronize)(void))
 	return ns[SAMPLES / 2];
 }
 
+// The only ones, and one after another.
+static u32 expedited_asked;
+static void ask_expedited(void)
+{
+	WRITE_ONCE(expedited_asked, expedited_asked + 1);
+	synchronize_rcu_expedited();
+}
+
 static void report_latency(const char *when)
 {
-	u64 normal = latency(synchronize_rcu), exp = latency(synchronize_rcu_expedited);
+	u64 normal = latency(synchronize_rcu), exp = latency(ask_expedited);
 
 	log_info("%s: grace period %llu us, expedited %llu us (median); a tick is %llu us", when,
 		 (unsigned long long)(normal / 1000), (unsigned long long)(exp / 1000), (unsigned long long)(tick_ns() / 1000));
@@ -226,12 +234,11 @@ TEST(rcu, no_tick_is_awaited_when_idle, 0)
 }
 
 // What a CPU says of itself: each grace period of `kind` that it saw waiting for it, before something that must make it
-// report, and still afterwards. Expedited ones are asked for by the test alone, one after another.
+// report, and still afterwards.
 enum { NORMAL, EXPEDITED, KINDS };
 struct holdout {
 	u32 seen[KINDS], late[KINDS];
 };
-static u32 expedited_asked;
 
 struct awaited {
 	bool waits[KINDS];
@@ -315,8 +322,7 @@ static void ask_until_seen(unsigned n, int kinds)
 {
 	while (!READ_ONCE(stop_holdouts) && !(all_seen(n, NORMAL) && (kinds < KINDS || all_seen(n, EXPEDITED)))) {
 		synchronize_rcu();
-		WRITE_ONCE(expedited_asked, expedited_asked + 1);
-		synchronize_rcu_expedited();
+		ask_expedited();
 	}
 }
 

@@ -122,7 +122,8 @@ bool undisturbed_since(unsigned cpu, const struct disturbance *before)
 	if (!ok)
 		log_info("idle CPU %u: %llu interrupts, %llu ticks, %llu switches", cpu,
 			 (unsigned long long)(now.interrupts - before->interrupts),
-			 (unsigned long long)(now.ticks - before->ticks), (unsigned long long)(now.switches - before->switches));
+			 (unsigned long long)(now.ticks - before->ticks),
+			 (unsigned long long)(now.switches - before->switches));
 	return ok;
 }
 

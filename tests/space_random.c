@@ -17,8 +17,8 @@
 // These must not go untried, so each sequence begins with them: in a space that is empty each has its effect, whatever
 // slots are drawn.
 static const enum step_op tour[] = {
-	STEP_POPULATE, STEP_PROTECT, STEP_COLLAPSE, STEP_SPLIT, STEP_MOVE, STEP_PIN, STEP_SWITCH, STEP_DISCARD_AROUND, STEP_READ,
-	STEP_UNMAP,
+	STEP_POPULATE, STEP_PROTECT, STEP_COLLAPSE, STEP_SPLIT, STEP_MOVE, STEP_PIN, STEP_SWITCH, STEP_DISCARD_AROUND,
+	STEP_READ, STEP_UNMAP,
 };
 #define ALL_STEPS (ARRAY_SIZE(tour) + STEPS)
 

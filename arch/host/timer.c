@@ -30,7 +30,6 @@ static u64 wake_at;
 static u32 alarm;
 
 u64 arch_ns(void) { return steps_on ? steps_ns() : os_ns(); }
-bool arch_cycles_are_instructions(void) { return false; }
 u64 arch_cycles_hz(void) { return NSEC_PER_SEC; }
 u64 arch_cycles_to_ns(u64 c) { return c; }
 const char *arch_clock_name(void) { return steps_on ? "steps" : "clock_monotonic"; }

@@ -5,7 +5,7 @@
 
 u64 arch_ns(void);			// monotonic ns since boot, any context
 static __always_inline u64 cycles(void) { return arch_ns(); }
-bool arch_cycles_are_instructions(void);	// never
+static inline bool arch_cycles_are_instructions(void) { return false; }
 u64 arch_cycles_hz(void);
 u64 arch_cycles_to_ns(u64 c);
 const char *arch_clock_name(void);	// for the banner

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// What unmapping costs while a CPU of the space is robbed of its processor (kernel/thief.h) in the middle of a walk. This
-// CPU maps and unmaps pages, each with an L1 table of its own: for some ticks before, so that as much waits to be freed as
-// ever does, and until the theft is over. Neither begin nor end of a theft is left to chance:
+// What unmapping costs while a CPU of the space is robbed of its processor (kernel/thief.h) in the middle of a walk.
+// This CPU maps and unmaps pages, each with an L1 table of its own: for some ticks before, so that as much waits to be
+// freed as ever does, and until the theft is over. Neither begin nor end of a theft is left to chance:
 //
 //	unmapper (here)                                    victim
 //	---------------                                    ------

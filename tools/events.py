@@ -43,8 +43,8 @@ def theft_errors(b):
 
 
 def stolen_errors(bench):
-    """Thefts began and ended where they should; who must wait has waited, who need not has not; what is held stays within
-    its bound, and nothing is held where the flush is the only wait. How long it took is told, not judged."""
+    """Thefts began and ended where they should; who must wait has waited, who need not has not; what is held stays
+    within its bound, and nothing is held where the flush is the only wait. How long it took is told, not judged."""
     for b in (b for b in bench if b["name"] in ("unmap_stolen", "unmap_longest", "pages_held") and b["others"]):
         where = f"{b['name']} under {b['table_free']} + {b['tlb_flush']}, {b['stolen_us']} us"
         if b["stolen_us"]:

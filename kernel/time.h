@@ -31,7 +31,7 @@ u64 tickless_cpus(void);	// how many CPUs idle without tick now (a hint)
 // A spin-wait with a watchdog: spin until cond; after SPIN_LIMIT_NS print who waits for what (and which CPU), with
 // backtraces, and panic.
 #define SPIN_LIMIT_NS (60 * NSEC_PER_SEC)
-#define SPIN_LOOK 4096		// looks at the watchdog after so many turns
+#define SPIN_LOOK 256		// turns from one look at the watchdog to the next
 void spin_look(u64 start_ns, const char *what, int cpu);	// panics when it is too late. Any context
 DECLARE_PER_CPU(u64, spin_looks);	// that this CPU has taken: it spins and runs
 #define spin_until(cond, what, cpu) do { \

@@ -6,7 +6,7 @@
 #include "tests/mm_help.h"
 #include "tests/thief_help.h"
 
-#define ROUNDS 20
+#define ROUNDS 5
 
 static u32 looked;
 

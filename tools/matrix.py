@@ -43,10 +43,9 @@ def refused(name, cmdline, *says):
     return Run(name, 3, machine.Config(smp=2, cmdline=cmdline), status=2, ktap=False, says=says, light=True)
 
 
-def whole(name, seconds, cmdline, *says, status=0, timeout=0, **options):
+def whole(name, seconds, cmdline, *says, status=0, **options):
     """A run without KTAP that must end with that status and say so."""
-    return Run(name, seconds, machine.Config(cmdline=cmdline, **options), status=status, ktap=False, says=says,
-               timeout=timeout)
+    return Run(name, seconds, machine.Config(cmdline=cmdline, **options), status=status, ktap=False, says=says)
 
 
 def broken_acpi(case, cpus, *says, firmware="bios"):

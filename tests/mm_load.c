@@ -30,12 +30,23 @@ bool mm_load_evidence(const struct counters *c)
 #define MOST_OPERATIONS 1000u
 #define MOST_CHANCES 100u	// of an unsafe pair to be convicted
 
-static bool in_vain(const struct load *l, const struct worker *workers, unsigned n, u64 walks, bool convict)
-{
-	u64 operations = 0;
+struct work {
+	u64 operations, pins;
+};
 
-	for (unsigned i = 0; i < n; i++)
-		operations += READ_ONCE(workers[i].found.operations);
+static struct work work_done(const struct worker *workers, unsigned n)
+{
+	struct work done = { 0 };
+
+	for (unsigned i = 0; i < n; i++) {
+		done.operations += READ_ONCE(workers[i].found.operations);
+		done.pins += READ_ONCE(workers[i].found.pins);
+	}
+	return done;
+}
+
+static bool in_vain(const struct load *l, u64 walks, u64 operations, bool convict)
+{
 	return walks >= MOST_WALKS && operations >= MOST_OPERATIONS && (!convict || READ_ONCE(l->chances) >= MOST_CHANCES);
 }
 
@@ -45,16 +56,20 @@ static void wait_for_evidence(const struct load *l, const struct worker *workers
 	bool convict = CHECK && nr_cpus > 1 && !l->safe, enough;
 	u64 start = now_ns(), least = convict ? 0 : ms * NSEC_PER_MSEC, passed;
 	struct counters now;
+	struct work done;
 
 	do {
 		thread_sleep_ns(10 * NSEC_PER_MSEC);
 		counters_snapshot(&now);
 		counters_sub(&now, &now, before);
+		done = work_done(workers, n);
+		if (!CHECK)
+			now.walks = done.pins;		// release builds do not count walks
 		passed = now_ns() - start;
 		if (!r->convicted_ns && oracle_violations() != violations_before)
 			r->convicted_ns = passed;
 		enough = mm_load_evidence(&now) && (!convict || r->convicted_ns);
-	} while (passed < least || !(enough || in_vain(l, workers, n, now.walks, convict)));
+	} while (passed < least || !(enough || in_vain(l, now.walks, done.operations, convict)));
 }
 
 static bool build_spaces(struct load *l, struct worker *first, const struct table_policy *p, const struct flush_backend *b)

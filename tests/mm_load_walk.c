@@ -23,7 +23,7 @@ static void judge_pin(struct worker *w, unsigned at, vaddr_t va, struct page *pa
 	u64 *word = page_to_virt(page), *own = &word[8 + w->index % 256];
 	u64 seen = READ_ONCE(word[0]), mine = rand_next(&w->seed) & ~1ull;
 
-	w->found.pins++;
+	WRITE_ONCE(w->found.pins, w->found.pins + 1);
 	if (READ_ONCE(page_head(page)->kind) != PAGE_ANON || (seen && seen != stamp_of(at, va))) {
 		w->found.bad_pins++;
 	} else if (write && w->load->safe) {

@@ -17,7 +17,7 @@
 // stack.
 static u64 settle(void)
 {
-	EVENTUALLY(!threads_ending());	// what never comes back is missing below
+	(void)EVENTUALLY(!threads_ending());	// what never comes back is missing below
 	FOR_EACH_BACKEND(b)
 		if ((*b)->drain)
 			(*b)->drain();

@@ -79,7 +79,7 @@ bool cpu_rests(unsigned cpu, u64 until_ns);	// idle, no timer before then, no in
 	_holds; })
 bool test_wait_was_vain(void);	// false; says which CPUs do not rest, and why
 // Does cond hold at last?
-#define EVENTUALLY(cond) ({ EVENTUALLY_WITHIN(cond, WAIT_ROUNDS) || test_wait_was_vain(); })
+#define EVENTUALLY(cond) (EVENTUALLY_WITHIN(cond, WAIT_ROUNDS) || test_wait_was_vain())
 
 // Go on for so many rounds without sleep, in any context: all others get the time to do what they must not. Nobody that has
 // something to run may spin for us with interrupts off, but by spin_until().

@@ -65,6 +65,12 @@ def identity(item):
     return tuple(item.get(key) for key in IDENTITY)
 
 
+def instructions_of(item):
+    """Of counted instructions: (how many, whether more than half of the samples have just that many); else the fewest, which is exact, too."""
+    usual = item.get("usual")
+    return (usual, True) if usual is not None else (item["min"], False)
+
+
 def check_histogram(item):
     if item["bits"] != 6:
         raise ValueError(f"a histogram of {item['bits']} bits: only 6 is known")

@@ -3,6 +3,7 @@
 
 Its figures are medians under the default back-end. What was not measured is a dash; what rests on few samples, or
 belongs to an unsafe pair, is marked."""
+import results
 from comparison import ALL, ALONE, EXPECTED, FEW_MARK, FEWEST, INSTRUCTIONS, few, pair_of, select
 
 FLUSH = "ipi"    # the back-end of all columns that name none
@@ -68,18 +69,35 @@ def figure(c, b, show):
     return show(b) + (UNSAFE_MARK if pair_of(b) in c.unsafe else "") + few(b)
 
 
-def median(unit, name, want):
-    """The column of a median in this unit, which is the only one that may stand there."""
+def in_unit(b, unit):
+    return b if b and b.get("unit", "cycles") == unit else None
+
+
+def cycles(name, want):
+    """A column of medians: cycles are the only unit that may stand there."""
     def cell(c, policy):
-        bench = c.counted if unit == INSTRUCTIONS else c.bench
-        b = select(bench, name, want, table_free=policy, tlb_flush=FLUSH)
-        return figure(c, b if b and b.get("unit", "cycles") == unit else None, lambda b: count(b["median"]))
+        b = select(c.bench, name, want, table_free=policy, tlb_flush=FLUSH)
+        return figure(c, in_unit(b, "cycles"), lambda b: count(b["median"]))
+
+    return cell
+
+
+def exactly(b):
+    """What most samples have, for a median comes from buckets; where no value is most samples', the least."""
+    number, usual = results.instructions_of(b)
+    return count(number) if usual else f">={count(number)}"
+
+
+def instructions(name, want):
+    def cell(c, policy):
+        b = select(c.counted, name, want, table_free=policy, tlb_flush=FLUSH)
+        return figure(c, in_unit(b, INSTRUCTIONS), exactly)
 
     return cell
 
 
 def shared(c, policy):
-    return median("cycles", "unmap_page", ALL)(c, policy) if c.most else NONE
+    return cycles("unmap_page", ALL)(c, policy) if c.most else NONE
 
 
 def interrupted(c, policy):
@@ -117,9 +135,8 @@ def rate(c, policy):
 GROUPS = [
     ("", [("policy", lambda c, policy: policy)]),
     ("found safe", [("with", safe_with)]),
-    ("walk", [("cycles", median("cycles", "walk", {})), ("instr", median(INSTRUCTIONS, "walk", {}))]),
-    ("unmap alone", [("cycles", median("cycles", "unmap_page", ALONE)),
-                     ("instr", median(INSTRUCTIONS, "unmap_page", ALONE))]),
+    ("walk", [("cycles", cycles("walk", {})), ("instr", instructions("walk", {}))]),
+    ("unmap alone", [("cycles", cycles("unmap_page", ALONE)), ("instr", instructions("unmap_page", ALONE))]),
     ("shared", [("cycles", shared)]),
     ("unmap", [("interrupts", interrupted)]),
     ("held", [("pages", held)]),

@@ -21,14 +21,8 @@ def counted(item):
     return item.get("unit") == "instructions" and item.get("cpus") == 1
 
 
-def instructions_of(item):
-    """(how many, whether more than half of the samples have just that many); else the fewest, which is exact, too."""
-    usual = item.get("usual")
-    return (usual, True) if usual is not None else (item["min"], False)
-
-
 def exactly(found):
-    """What instructions_of() has found, with all digits."""
+    """What results.instructions_of() has found, with all digits."""
     count, usual = found
     return "–" if count is None else f"{count:,}" if usual else f"≥ {count:,}"
 
@@ -105,10 +99,10 @@ class Data:
         return item.get("median") if item else None
 
     def instructions(self, name, **want):
-        """instructions_of() the one case that fits, alone in its space; (None, False) where it was not counted."""
+        """results.instructions_of() the one case that fits, alone in its space; (None, False) where it was not counted."""
         want = {"others": 0, "walkers": 0, "remote": 0} | want
         item = next((i for i in self.counted if i["name"] == name and all(i.get(k) == v for k, v in want.items())), None)
-        return instructions_of(item) if item else (None, False)
+        return results.instructions_of(item) if item else (None, False)
 
     def most_others(self, name, **want):
         return max((i.get("others") or 0 for i in self.select(name, **want)), default=0)

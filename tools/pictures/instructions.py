@@ -4,8 +4,9 @@ from html import escape
 
 from pictures import style, words
 from pictures.changes import label_of
-from pictures.data import exactly, instructions_of
+from pictures.data import exactly
 from pictures.section import Section, missing
+from results import instructions_of
 
 NAME, TITLE = "instructions", "Exact instruction counts at one CPU, beside the cycles"
 # In the picture; the table has all.

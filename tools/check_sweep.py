@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MIT
 """Tests of sweep.py: what its file may say; and a real sweep of three boots, ended in the middle, that goes on from
 there."""
+import fcntl
 import os
 import shutil
 import signal
@@ -116,6 +117,12 @@ def joblog():
         return []
 
 
+def wait_for_the_jobs():
+    """A job that parallel has ended holds the lock until it is gone, which is after parallel."""
+    with open(f"{FOLDER}/lock", "w", encoding="utf-8") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+
+
 def cut_off_and_go_on(path):
     """The second boot waits, so that the sweep is in the middle however long we are in telling it to end."""
     folder = os.path.dirname(path)
@@ -126,6 +133,7 @@ def cut_off_and_go_on(path):
     process.send_signal(signal.SIGTERM)
     said = process.communicate()[0]
     os.remove(f"{folder}/hold")
+    wait_for_the_jobs()
     before = joblog()
     if process.returncode != 130 or before[:1] != ["1"] or "3" in before:  # the second counts as ended: with a failure
         return [f"status {process.returncode}, ended {before}: {said}"]

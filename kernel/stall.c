@@ -3,6 +3,8 @@
 // wins the exchange armed -> taken owns the visit. The word also says which arming it is: a CPU that has matched the
 // condition of an earlier one must not win the exchange of this one.
 #include "kernel/stall.h"
+#include "kernel/cmdline.h"
+#include "kernel/lib.h"
 #include "kernel/time.h"
 
 enum { STALL_OFF, STALL_ARMED, STALL_TAKEN, STALL_STATES };
@@ -58,3 +60,20 @@ void stall_release(struct stall_point *p)
 	p->arg = NULL;
 	p->cpu = -1;
 }
+
+#if CHECK
+enum { PASSAGES_PER_TURN = 16 };
+static DEFINE_PER_CPU(u64, draws);	// state of the generator; 0: not begun. An interrupt in the middle costs one draw
+
+void stall_passed(void)
+{
+	u64 *state = this_cpu_ptr(&draws);
+
+	if (likely(!arch_cycles_are_instructions()))
+		return;
+	if (unlikely(!*state))
+		*state = opt_seed + cpu_id() + 1;
+	if (rand_next(state) % PASSAGES_PER_TURN == 0)
+		cpu_relax();	// QEMU ends the turn there
+}
+#endif

@@ -20,7 +20,7 @@ class Run:
     ktap: bool = True              # it reports tests; else the run as a whole is one test
     says: tuple = ()               # each must be part of some line of the serial log
     budget: int = 0                # of processor time (limit()); default: a multiple of `seconds`
-    light: bool = False            # one CPU's work: may run beside another light one
+    light: bool = False            # one CPU's work, or it waits often: may run beside another light one
 
     def limit(self):
         """Seconds of processor time for each CPU of the host (patience.py). On an idle host no run takes longer than
@@ -84,46 +84,29 @@ TORTURE_HANGS = ("# PANIC: torture: hang: ", " in a hang on purpose", " hang_now
 COUNTED = "walk*,unmap_page,unmap_512,protect_page,map_*"  # what the report's picture shows, and little more
 
 MATRIX = [
-    Run("tools", 8, command=(sys.executable, "tools/check_tools.py")),
+    Run("tools", 8, command=(sys.executable, "tools/check_tools.py"), light=True),
+    Run("results", 1, command=(sys.executable, "tools/check_results.py"), light=True),
+    Run("stats", 5, command=(sys.executable, "tools/check_stats.py"), light=True),
+    Run("sweep", 15, command=(sys.executable, "tools/check_sweep.py"), light=True),
+    Run("events", 1, command=(sys.executable, "tools/check_events.py"), light=True),
+    Run("budgets-tool", 1, command=(sys.executable, "tools/check_budgets.py"), light=True),
+    Run("budgets", 20, command=(sys.executable, "tools/budgets.py", "check"), light=True),
+    Run("targets", 2, command=(sys.executable, "tools/check_targets.py"), light=True),
+    Run("summary", 1, command=(sys.executable, "tools/check_summary.py"), light=True),
+    Run("pictures", 4, command=(sys.executable, "tools/check_pictures.py"), light=True),
+    Run("trace-tools", 1, command=(sys.executable, "tools/check_trace.py"), light=True),
     Run("checks", 1, command=(sys.executable, "tools/checks.py")),
-    Run("results", 1, command=(sys.executable, "tools/check_results.py")),
-    Run("stats", 5, command=(sys.executable, "tools/check_stats.py")),
-    Run("sweep", 15, command=(sys.executable, "tools/check_sweep.py")),
-    Run("events", 1, command=(sys.executable, "tools/check_events.py")),
-    Run("budgets-tool", 1, command=(sys.executable, "tools/check_budgets.py")),
-    Run("budgets", 20, command=(sys.executable, "tools/budgets.py", "check")),
-    Run("targets", 2, command=(sys.executable, "tools/check_targets.py")),
-    Run("summary", 1, command=(sys.executable, "tools/check_summary.py")),
-    Run("pictures", 4, command=(sys.executable, "tools/check_pictures.py")),
-    Run("trace-tools", 1, command=(sys.executable, "tools/check_trace.py")),
     Run("host", 60, command=("make", "--no-print-directory", f"-j{os.cpu_count()}", "host-test"), budget=900),
     Run("hosted", 80, command=(sys.executable, "tools/hosted.py", "quick"), budget=900),
     Run("fuzz", 75, command=("make", "--no-print-directory", "fuzz-test"), budget=900),
     Run("models", 50, command=(sys.executable, "tools/models.py", "--quick", "--ktap"), budget=900),
     Run("mutants", 60, command=(sys.executable, "tools/mutants.py", "--quick", "--ktap"), budget=900),
-    saying(boot("smp2-bios-pc-max", 60, smp=2, machine="pc"), *LONG_LINES),
     saying(boot("smp4-uefi-q35-max", 90, smp=4, firmware="uefi"), *LONG_LINES),
     boot("smp8-bios-q35-max", 120, smp=8),
-    boot("smp2-uefi-pc-qemu64", 60, smp=2, firmware="uefi", machine="pc", cpu="qemu64"),
     boot("smp4-release", 60, smp=4, build="release"),
     boot("smp4-seed2-4g", 90, smp=4, mem="4G", keys=" seed=2"),
-    boot("nested-kvm", 25, WITH_HYPERVISOR, smp=4, accel="nested"),
-    boot("nested-hyperv", 30, "nested,hyperv", smp=4, accel="nested", cpu="hyperv"),
-    # Not mode=compare: 28 pairs take longer than they are worth here, and a busy host may leave one without evidence.
-    whole("nested-torture", 20, "mode=torture seconds=6 table_free=rcu tlb_flush=pv", *TORTURE_CLEAN, smp=4,
-          accel="nested"),
-    whole("panic", 3, "mode=crash trace=*", "# PANIC: page fault", "rip ffffffff", " crash_here", "crash_bystander+",
-          "thread bystander", "CPU 0, its last events of ", " us ago: quiescent i 0x", status=3, smp=4),
     whole("torture-smp8", 35, "mode=torture seconds=25", *TORTURE_CLEAN, smp=8),
-    whole("torture-hang-irqs-off", 10, "mode=torture seconds=60 watchdog=2 hang=irqs-off", *TORTURE_HANGS,
-          "holds lock 'torture hang'", status=3, smp=4),
-    whole("torture-hang-asleep", 10, "mode=torture seconds=60 watchdog=2 hang=asleep", *TORTURE_HANGS,
-          " wait_for_completion+", status=3, smp=4),
-    # It ends with the conviction.
-    whole("torture-bug-of-2012", 8, "mode=torture seconds=120 table_free=ipi tlb_flush=pv allow_unsafe=1",
-          "torture: ipi+pv violated, as claimed, after", smp=8),
     whole("verdicts", 50, "mode=compare seconds=40", "[28 of 28, ", '"found":"violated"', '"found":"clean"', smp=4),
-    whole("verdicts-smp1", 15, "mode=compare seconds=5", '"found":"inconclusive"', smp=1),
     whole("times", 45, "mode=compare seconds=20", "BENCH {", '"name":"unmap_stolen"', smp=2, build="release"),
     whole("instructions", 15, f"mode=bench bench={COUNTED} seconds=1 allow_unsafe=1", '"unit":"instructions"', '"usual":',
           smp=1, build="release", accel="icount"),
@@ -131,14 +114,31 @@ MATRIX = [
     Run("table", 4, command=(sys.executable, "tools/checks.py", "logs")),
     whole("trace", 15, "mode=trace seconds=5", "HEADER {", '"scene":"unmap_robbed"', '"scene":"switch"', smp=2, build="release"),
     Run("trace-log", 1, command=(sys.executable, "tools/check_trace.py", "log")),
-    Run("report", 60, command=(sys.executable, "tools/check_report.py"), budget=900),
     boot("all-pairs", 30, "switch_load,stolen.no_safe*", keys=" seconds=30", smp=4),
     boot("smp64-q35", 240, MANY_CPUS, smp=64, mem="1G"),
     boot("smp255-q35", 60, "smoke,scale", smp=255, mem="1G"),
     whole("torture-smp255", 20, "mode=torture seconds=3", *TORTURE_CLEAN, smp=255, mem="1G"),
-    # Light ones from here on. KVM's guest is mostly the host's work, on one CPU; it goes on beside all of Bochs.
+    # Light ones from here on. KVM's guest is mostly the host's work, on one CPU; it takes longest, so it comes first.
     boot("kvm", 180, KVM_SUITES, smp=4, accel="kvm", budget=1500, light=True),
     boot("kvm-hyperv", 20, "nested,hyperv", smp=4, accel="kvm", cpu="hyperv", budget=1500, light=True),
+    Run("report", 60, command=(sys.executable, "tools/check_report.py"), budget=900, light=True),
+    boot("nested-kvm", 25, WITH_HYPERVISOR, smp=4, accel="nested", light=True),
+    boot("nested-hyperv", 30, "nested,hyperv", smp=4, accel="nested", cpu="hyperv", light=True),
+    # Not mode=compare: 28 pairs take longer than they are worth here, and a busy host may leave one without evidence.
+    whole("nested-torture", 20, "mode=torture seconds=6 table_free=rcu tlb_flush=pv", *TORTURE_CLEAN, smp=4,
+          accel="nested", light=True),
+    saying(boot("smp2-bios-pc-max", 60, smp=2, machine="pc", light=True), *LONG_LINES),
+    boot("smp2-uefi-pc-qemu64", 60, smp=2, firmware="uefi", machine="pc", cpu="qemu64", light=True),
+    whole("verdicts-smp1", 15, "mode=compare seconds=5", '"found":"inconclusive"', smp=1, light=True),
+    whole("panic", 3, "mode=crash trace=*", "# PANIC: page fault", "rip ffffffff", " crash_here", "crash_bystander+",
+          "thread bystander", "CPU 0, its last events of ", " us ago: quiescent i 0x", status=3, smp=4, light=True),
+    whole("torture-hang-irqs-off", 10, "mode=torture seconds=60 watchdog=2 hang=irqs-off", *TORTURE_HANGS,
+          "holds lock 'torture hang'", status=3, smp=4, light=True),
+    whole("torture-hang-asleep", 10, "mode=torture seconds=60 watchdog=2 hang=asleep", *TORTURE_HANGS,
+          " wait_for_completion+", status=3, smp=4, light=True),
+    # It ends with the conviction.
+    whole("torture-bug-of-2012", 8, "mode=torture seconds=120 table_free=ipi tlb_flush=pv allow_unsafe=1",
+          "torture: ipi+pv violated, as claimed, after", smp=8, light=True),
     bochs("bochs-smp1-icelake", 25, BOCHS_SMAP, smp=1, cpu="corei7_icelake_u", light=True),
     bochs("bochs-smp2", 30, BOCHS_2, smp=2, light=True),
     bochs("bochs-smp4", 40, BOCHS_4, smp=4, light=True),

@@ -137,6 +137,28 @@ def changes_are_told_from_noise():
 
 
 @suite.test
+def a_change_that_rests_on_few_samples_is_none():
+    """However many the other side has; and several boots' samples count together."""
+    many = histogram(range(1000, 2000))
+    three, few, enough = (histogram(range(1000, 1000 + n)) for n in (3, stats.FEW - 1, stats.FEW))
+    wrong = [f"{sides}" for sides in ((few, many), (many, few), (few, few)) if stats.changed(*sides)]
+    return wrong + [f"{sides}: nothing" for sides in ((enough, many), (many, enough), ([three, three], many))
+                    if not stats.changed(*sides)]
+
+
+@suite.test
+def a_change_is_beyond_noise_either_way():
+    """Where boots differ by up to three times, a third of it is as far as three times are."""
+    random = numpy.random.default_rng(11)
+    old, wrong = histogram(random.lognormal(9, 0.3, 10_000)), []
+    for factor, want in ((2.5, False), (4, True), (1 / 2.5, False), (1 / 4, True)):
+        change = stats.changed(histogram(random.lognormal(9, 0.3, 10_000) * factor), old,
+                               noise=stats.NOISE_OVERCOMMITTED)
+        wrong += [] if change.beyond_noise == want else [f"{factor} times: {change}"]
+    return wrong
+
+
+@suite.test
 def boots_that_differ_among_themselves_hide_a_change():
     """1.3 times is beyond noise where four boots agree, but not where they are as far from each other."""
     random = numpy.random.default_rng(10)

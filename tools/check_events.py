@@ -44,6 +44,7 @@ def interrupts_that_nobody_sent_are_noticed():
     wrong = []
     for right, name, flush, keys in (
             (True, "bystander", "ipi", {"ipis": 48}), (False, "bystander", "ipi", {"ipis": 47}),
+            (True, "bystander", "nmi", {"ipis": 48}), (False, "bystander", "nmi", {"ipis": 47}),
             (True, "bystander", "ipi", {"ipis": 40, "switches": 1}), (True, "bystander", "ipi", {"ipis": 55}),
             (False, "bystander", "ipi", {"ipis": 56}), (False, "bystander", "lazy", {"ipis": 4}),
             (True, "bystander", "lazy", {"ipis": 4, "called": 1}), (True, "bystander_lazy", "nmi", {"ipis": 55}),

@@ -184,6 +184,7 @@ def few_samples_and_unsafe_pairs_are_marked():
 def who_is_interrupted_follows_the_counters():
     wrong = []
     for ipis, sync, want in (((0, 0, 0), 0, "nobody"), ((100, 0, 0), 0, "sharers"), ((100, 100, 0), 0, "holders"),
+                             ((50, 50, 0), 0, "nobody"), ((51, 50, 0), 0, "sharers"),
                              ((100, 100, 100), 0, "all CPUs"), ((0, 0, 100), 0, "see tables"),
                              ((100, 0, 0), 1000, "sharers*")):
         of = dict(zip(("bystander", "bystander_lazy", "bystander_elsewhere"), ipis))
@@ -191,6 +192,17 @@ def who_is_interrupted_follows_the_counters():
                  for b in timed(("rcu",))]
         wrong += differing(ipis, want in " ".join(row(comparison(timed_items=items), "rcu")), True)
     return wrong
+
+
+@suite.test
+def figures_keep_their_width():
+    """Three digits or so, on either side of where the unit changes."""
+    cases = ((summary.time, {9.994: "9.99 ns", 9.996: "10.0 ns", 99.96: "100 ns", 999.4: "999 ns", 999.6: "1.00 us",
+                             999_400: "999 us", 999_600: "1.00 ms", 999_600_000: "1.00 s"}),
+             (summary.count, {99_999: "99,999", 100_000: "100k", 999_400: "999k", 999_600: "1.00M",
+                              999_600_000: "1.00G"}))
+    return [f"{show.__name__} of {value}: {show(value)}, not {want}" for show, values in cases
+            for value, want in values.items() if show(value) != want]
 
 
 @suite.test

@@ -3,6 +3,7 @@
 """Tests of budgets.py: figures with known answers, written to a file of its own."""
 import contextlib
 import io
+import json
 import os
 import sys
 import tempfile
@@ -10,6 +11,7 @@ import unittest.mock
 
 import budgets
 import ktap
+import machine
 import matrix
 import results
 import selftest
@@ -170,6 +172,24 @@ def boots(*paths, compilers=("gcc-12", "gcc-12")):
     for item in paths:
         runs[0].add("PATH", item)
     return runs
+
+
+@suite.test
+def a_boot_that_fails_counts_nothing():
+    """However much it has said before; nor does one that says what nobody can read. Neither is a traceback."""
+    said = ['HEADER {"compiler":"gcc-12"}', f"PATH {json.dumps(PATH)}"]
+    wrong, text = [], written(counted={WALK: 95})
+    for ok, lines, part in ((0, said, ""), (3, said, "the boot with SMP="), (0, ["PATH {", *said], "broken PATH line")):
+        result = machine.Result(ok, "it has panicked", lines, 1.0)
+        with (unittest.mock.patch.object(machine, "run", return_value=result),
+              unittest.mock.patch.object(budgets, "read", return_value=budgets.parse(text)),
+              contextlib.redirect_stdout(io.StringIO()) as out):
+            status = budgets.check()
+        report = ktap.parse(out.getvalue().splitlines())
+        wrong += differs(f"{part or 'a good one'}, status", status, int(bool(part)))
+        wrong += differs(part, [name for name, _ in report.failed], ["budgets.counted"] * bool(part))
+        wrong += [] if part in out.getvalue() else [out.getvalue()]
+    return wrong
 
 
 @suite.test

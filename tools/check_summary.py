@@ -156,6 +156,8 @@ def what_is_missing_is_a_dash_or_fails():
     for name in ("unmap_page", "map_touch_unmap", "pages_held"):
         status, conclusion = comparison(timed_items=without(name, list(timed()))).conclusion()
         wrong += [f"without {name}: {status}, {conclusion}"] * (status != 1 or "rcu + ipi" not in conclusion[0])
+    c = comparison(timed_items=without("unmap_page", list(timed()), others=1), counted_items=list(counted()))
+    wrong += differing("alone only", (row(c, "rcu")[4], row(c, "rcu")[6], c.conclusion()[0]), ("1,000", "-", 1))
     c = comparison(counted_items=without("walk", list(counted())))
     status, conclusion = c.conclusion()
     wrong += differing("without a count", row(c, "rcu")[3], "-")

@@ -32,11 +32,13 @@ def pair_of(item):
 
 
 def select(bench, name, want, **more):
-    """The one measurement that fits; None if there is none. "most" is the most that was measured."""
-    fitting = [b for b in bench if b["name"] == name and all(b.get(k) == v for k, v in more.items())]
+    """The one measurement that fits; None if there is none. "most" is the most that was measured under this name, by
+    whomever: a pair that lacks it has no figure, not that of fewer."""
+    named = [b for b in bench if b["name"] == name]
+    fitting = [b for b in named if all(b.get(k) == v for k, v in more.items())]
     for key, value in want.items():
         if value == "most":
-            value = max((b.get(key) or 0 for b in fitting), default=0)
+            value = max((b.get(key) or 0 for b in named), default=0)
         fitting = [b for b in fitting if b.get(key) == value]
     return fitting[0] if fitting else None
 

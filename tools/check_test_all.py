@@ -32,11 +32,11 @@ class Parts:
 
     def run(self):
         """(exit status, the last line, the names of the parts that were run)"""
-        git = lambda *arguments: subprocess.run(["git", *arguments], cwd=self.folder, capture_output=True,  # noqa: E731
-                                                check=False).stdout
+        real = test_all.git
         open(self.log, "w", encoding="ascii").close()
         parts = [test_all.Part(name, 1, ()) for name in self.parts]
-        with patch(test_all, "PARTS", parts), patch(test_all, "git", git), \
+        with patch(test_all, "PARTS", parts), \
+                patch(test_all, "git", lambda *arguments: real("-C", self.folder, *arguments)), \
                 patch(test_all, "FOLDER", f"{self.folder}/.git"), \
                 patch(test_all, "STATE", f"{self.folder}/.git/state"), \
                 patch(test_all, "execute", self.execute), patch(sys, "argv", ["test_all"]), \
@@ -65,12 +65,13 @@ def what_has_passed_is_taken_over():
     return in_parts(steps)
 
 
+def change(parts, text):
+    with open(f"{parts.folder}/file", "w", encoding="ascii") as f:
+        f.write(text)
+
+
 @suite.test
 def another_tree_takes_over_nothing():
-    def change(parts, text):
-        with open(f"{parts.folder}/file", "w", encoding="ascii") as f:
-            f.write(text)
-
     def steps(parts):
         with open(f"{parts.folder}/.git/info/exclude", "w", encoding="ascii") as f:
             f.write("ran\n")
@@ -89,6 +90,40 @@ def another_tree_takes_over_nothing():
         os.rename(f"{parts.folder}/.git/HEAD", f"{parts.folder}/.git/HEAD-")
         yield "no commit", parts.run()[2] + parts.run()[2], "abcabc"
     return in_parts(steps)
+
+
+@suite.test
+def what_git_cannot_read_takes_over_nothing():
+    """An untracked link to nowhere, and a repository in the tree: of all new files the contents are unknown then. And a
+    change is one however somebody likes to see changes."""
+    def steps(parts):
+        with open(f"{parts.folder}/.git/info/exclude", "w", encoding="ascii") as f:
+            f.write("ran\n")
+        parts.parts["b"] = "true"
+        yield "clean", parts.run()[2] + parts.run()[2], "abc"
+        os.symlink("nowhere", f"{parts.folder}/link")
+        yield "a link to nowhere", parts.run()[2] + parts.run()[2], "abcabc"
+        os.unlink(f"{parts.folder}/link")
+        subprocess.run(["git", "init", "-q", "inner"], cwd=parts.folder, check=True)
+        yield "a repository in it", parts.run()[2] + parts.run()[2], "abcabc"
+        os.rename(f"{parts.folder}/inner", f"{parts.folder}/.git/inner")
+        change(parts, "1")
+        for command in ("add file", "commit -q -m 2", "config diff.external true"):
+            subprocess.run(["git", *command.split()], cwd=parts.folder, check=True)
+        yield "another commit", parts.run()[2], "abc"
+        change(parts, "2")
+        yield "seen another way", parts.run()[2], "abc"
+    return in_parts(steps)
+
+
+@suite.test
+def the_lines_that_say_what_failed_are_shown():
+    """Where there are none, the last ones."""
+    bad = ["not ok 2 b", "# not ok 3 c", "  FAILED  x: 1 failed", "rcu + pv  violated  <-- WRONG", "8 CPUs: it has hung"]
+    good = ["ok 1 a", "4 CPUs: ok", "rcu + pv  clean"]
+    wrong = [] if test_all.complaints([*good, *bad, *good]) == bad else [f"{test_all.complaints([*good, *bad, *good])}"]
+    many = [f"line {i}" for i in range(100)]
+    return wrong + ([] if test_all.complaints(many) == many[-test_all.MOST_LINES:] else ["not the end"])
 
 
 @suite.test

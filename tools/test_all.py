@@ -48,18 +48,22 @@ PARTS = [
 
 
 def git(*arguments):
+    """What it says, None where it fails."""
     done = subprocess.run(["git", *arguments], stdin=subprocess.DEVNULL, capture_output=True, check=False)
-    return done.stdout if done.returncode == 0 else b""
+    return done.stdout if done.returncode == 0 else None
 
 
 def tree():
     """(what names this tree, what a person calls it): the commit, and a sum over all that differs from it. ("", ...):
-    there is no telling, so nothing is taken over."""
-    commit = git("rev-parse", "HEAD").decode().strip()
-    if not commit:
-        return "", "a tree that git does not know"
-    new = sorted(filter(None, git("ls-files", "-z", "--others", "--exclude-standard").split(b"\0")))
-    changes = git("diff", "HEAD", "--binary") + b"\0".join(new) + (git("hash-object", "--", *new) if new else b"")
+    there is no telling, so nothing is taken over. (git does not read a new file that is a link to nowhere, or a
+    repository; then it says nothing of the others either.)"""
+    commit, new = git("rev-parse", "HEAD"), git("ls-files", "-z", "--others", "--exclude-standard")
+    changed = git("diff", "HEAD", "--binary", "--no-ext-diff", "--no-textconv")
+    names = sorted(filter(None, (new or b"").split(b"\0")))
+    contents = git("hash-object", "--", *names) if names else b""
+    if not commit or None in (new, changed, contents):
+        return "", "a tree of which git does not know all"
+    commit, changes = commit.decode().strip(), changed + b"\0".join(names) + contents
     if not changes:
         return commit, commit[:12]
     return f"{commit}+{hashlib.sha256(changes).hexdigest()}", f"{commit[:12]} with changes"

@@ -10,6 +10,7 @@ import pty
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import unittest.mock
 
@@ -85,6 +86,43 @@ def a_light_run_beside_others():
         runs = [matrix.Run(f"x{i}", 1, machine.Config(), light=True) for i in range(3)]
         *bad, good = outcomes_of(*runs)
     return [] if [len(o.failed) for o in bad] == [1, 1, 1] and good.passed == 1 else [f"{[o.failed for o in bad]}"]
+
+
+@SURVIVES.test
+def light_runs_go_two_at_a_time_and_others_alone():
+    """In their order. A light one waits until it has company; at a heavy one nobody else is under way."""
+    together, under_way, seen = threading.Barrier(2), set(), []
+
+    def execute(run, _):
+        under_way.add(run.name)
+        if run.light:
+            together.wait(600)
+        else:
+            time.sleep(0.05)
+            seen.append(sorted(under_way))
+        under_way.discard(run.name)
+        return run.name
+
+    runs = [matrix.Run(name, 1, light=name.islower()) for name in ("A", "b", "c", "D", "E", "f", "g", "h", "i", "J")]
+    with patch(test_py, "execute", execute):
+        outcomes = test_py.execute_all(runs, None)
+    wrong = [] if outcomes == [run.name for run in runs] else [f"{outcomes}"]
+    return wrong + ([] if seen == [["A"], ["D"], ["E"], ["J"]] else [f"under way: {seen}"])
+
+
+@SURVIVES.test
+def where_nothing_has_passed_make_test_fails():
+    """Though nothing has failed either."""
+    skips = ("sh", "-c", f"echo KTAP version 1; echo 1..1; echo 'ok 1 a # SKIP {machine.LACKS}all'")
+    found = {}
+    for name, command in (("good", GOOD), ("skips", skips)):
+        with tempfile.TemporaryDirectory() as folder, patch(test_py, "FOLDER", folder), \
+                patch(matrix, "MATRIX", [matrix.Run("x", 1, command=command)]), patch(sys, "argv", ["test"]), \
+                patch(test_py, "Progress", unittest.mock.Mock()) as progress:
+            progress.return_value.start = 0
+            status, lines = said_by(test_py.main)
+        found[name] = status, lines[-1]
+    return [] if found == {"good": (0, "1 passed, 0 failed"), "skips": (1, "0 passed, 0 failed")} else [f"{found}"]
 
 
 def skipped(run, part):
@@ -311,6 +349,32 @@ def what_is_ended_leaves_nothing_behind():
         while any(fields[0] != "Z" for fields in patience.tree(pid).values()):  # it may not be dead yet; or for ever
             time.sleep(0.05)
     return [] if status is None and why else [f"{status}, {why}"]
+
+
+@HANGS.test
+def whoever_runs_a_command_so_hears_how_it_ended():
+    """124 of one that hangs; 128 and the number of the signal."""
+    wrong = []
+    for budget, script, want in ((100, "exit 3", 3), (100, "exit 0", 0), (100, "kill -9 $$", 137), (0.2, LOOP[2], 124)):
+        with patch(patience, "LOOK_SECONDS", 0.01), patch(sys, "argv", ["patience", str(budget), "sh", "-c", script]):
+            status, lines = said_by(patience.main)
+        wrong += [] if status == want and (want == 124) == bool(lines) else [f"{script}: {status}, {lines}"]
+    return wrong
+
+
+@HANGS.test
+def a_file_is_followed_to_its_end():
+    """What is written last, right before the process ends, and has no end of line, too."""
+    with tempfile.TemporaryDirectory() as folder:
+        with open(f"{folder}/serial", "wb", buffering=0) as serial:
+            pieces = iter((b"one\ntw", b"o\nthree\nfo", b"ur"))
+
+            def poll():
+                serial.write(next(pieces))
+                return None if serial.tell() < len("one\ntwo\nthree\nfour") else 0
+
+            found = list(qemu.follow(unittest.mock.Mock(poll=poll), f"{folder}/serial"))
+    return [] if found == [b"one", b"two", b"three", b"four"] else [f"{found}"]
 
 
 @HANGS.test

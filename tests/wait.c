@@ -7,6 +7,8 @@
 #include "tests/thief_help.h"
 
 #define ROUNDS 5
+#undef WAIT_ROUNDS
+#define WAIT_ROUNDS ROUNDS	// of EVENTUALLY() in this file
 
 static u32 looked;
 
@@ -31,6 +33,9 @@ TEST(wait, becomes_true_at_last, 0)
 	EXPECT(EVENTUALLY_WITHIN(never() || looked == 5, ROUNDS));
 	EXPECT_EQ(looked, 5);
 	EXPECT(EVENTUALLY_WITHIN(true, 0) && !EVENTUALLY_WITHIN(false, 0));
+	looked = 0;
+	EXPECT(EVENTUALLY(never() || looked == 5));
+	EXPECT(!EVENTUALLY(never()));
 }
 
 static struct {
@@ -66,6 +71,67 @@ TEST(wait, in_vain_beside_a_busy_cpu, NEEDS_CPUS2)
 		WRITE_ONCE(busy.stop, 1);
 		mm_join(t);
 	}
+}
+
+static int compute(void *unused)
+{
+	fetch_add(&busy.there, 1);
+	while (!READ_ONCE(busy.stop))
+		cpu_relax();
+	return 0;
+}
+
+// A CPU that computes in a thread has taken two ticks in each round.
+TEST(wait, a_round_is_two_ticks, NEEDS_CPUS2)
+{
+	unsigned cpu = mm_other_cpu(0), rounds = 20;
+	struct thread *t;
+	u64 before;
+
+	busy.there = busy.stop = 0;
+	t = mm_thread("computes", compute, NULL, cpu);
+	REQUIRE(t);
+	spin_until(READ_ONCE(busy.there), "the computing thread", -1);
+	before = READ_ONCE(per_cpu(ticks, cpu));
+	WHILE_OTHERS_RUN(rounds)
+		;
+	EXPECT(READ_ONCE(per_cpu(ticks, cpu)) - before >= 2 * rounds);
+	WRITE_ONCE(busy.stop, 1);
+	mm_join(t);
+}
+
+static struct {
+	u32 there, awake;
+} sleeper;
+
+static int sleep_once(void *unused)
+{
+	WRITE_ONCE(sleeper.there, 1);
+	thread_sleep_ns(20 * tick_ns());
+	WRITE_ONCE(sleeper.awake, 1);
+	return 0;
+}
+
+// Who has a timer to come rests until then, and no longer: as long as its sleeper sleeps, not for ever.
+TEST(wait, a_timer_to_come_is_no_rest, NEEDS_CPUS2)
+{
+	unsigned cpu = mm_other_cpu(0);
+	struct thread *t;
+
+	sleeper.there = sleeper.awake = 0;
+	t = mm_thread("sleeps", sleep_once, NULL, cpu);
+	REQUIRE(t);
+	spin_until(READ_ONCE(sleeper.there), "the sleeper", -1);
+	while (!READ_ONCE(sleeper.awake)) {
+		bool rests = cpu_rests(cpu, ~0ull);
+
+		if (!READ_ONCE(sleeper.awake))
+			EXPECT(!rests);
+		if (test_failed())
+			break;
+		cpu_relax();
+	}
+	mm_join(t);
 }
 
 // A CPU that is kept from running, with work to do, for much longer than the rounds that there are.

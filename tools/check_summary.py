@@ -222,6 +222,8 @@ def instructions_and_cycles_are_not_mixed_up():
     both = differing("both", row(c, "rcu")[2:7], ["1,000", "85", "1,000", "85", "1,000"])
     icount = comparison(timed_items=list(timed(unit="instructions")), counted_items=list(counted()))
     alone = comparison(timed_items=list(timed(unit="instructions", cpus=1, usual=1000)))
+    checking = comparison(counted_items=[b | {"build": "check"} for b in counted()])
+    both += differing("a checking build's", row(checking, "rcu")[3], "-")
     return both + differing("ACCEL=icount", row(icount, "rcu")[2:7], ["-", "85", "-", "85", "-"]) + (
         differing("with SMP=1", row(alone, "rcu")[2:7], ["-", "1,000", "-", "1,000", "-"])) + (
         [] if any("Times in instructions" in line for line in table.full(icount)) else ["the tables call them cycles"])

@@ -125,6 +125,14 @@ def where_nothing_has_passed_make_test_fails():
     return [] if found == {"good": (0, "1 passed, 0 failed"), "skips": (1, "0 passed, 0 failed")} else [f"{found}"]
 
 
+@SURVIVES.test
+def what_a_sanitizer_has_found_fails_a_run_that_ends_well():
+    said = "WARNING: ThreadSanitizer: data race (pid=1)", "a.c:1:2: runtime error: signed integer overflow"
+    commands = [("sh", "-c", 'echo "$0"; exec "$@"', text, *GOOD) for text in said]
+    return [line for text, command in zip(said, commands)
+            for line in one_failure(matrix.Run("x", 1, command=command), "1 reports of a sanitizer", text)]
+
+
 def skipped(run, part):
     bad, good = outcomes_of(run)
     right = len(bad.skipped) == 1 and part in bad.skipped[0][1] and not bad.failed and good.passed == 1
@@ -337,6 +345,16 @@ def the_clock_counts_only_where_it_was_asked_for():
     limits = machine.limits(machine.Config(timeout=7), False), machine.limits(machine.Config(), False)
     wrong = [] if why == "still running after 0.05 s" else [why]
     return wrong + ([] if [each["clock"] for each in limits] == [7, 0] and limits[1]["budget"] > 0 else [f"{limits}"])
+
+
+@HANGS.test
+def whoever_asks_for_seconds_gets_them():
+    """On top of what any run may use, and sleep."""
+    default, longer = (machine.limits(machine.Config(smp=1, cmdline=f"mode=bench{keys}"), False)
+                       for keys in ("", " seconds=1000"))
+    more = [longer[key] - default[key] for key in ("budget", "sleep")]
+    typed = machine.limits(machine.Config(), True)["budget"]
+    return [] if more[0] >= 1000 == more[1] and typed == 0 else [f"{more} more; {typed} where somebody types"]
 
 
 @HANGS.test

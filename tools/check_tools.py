@@ -237,6 +237,20 @@ def a_boot_of_torture():
 
 
 @SURVIVES.test
+def the_pairs_of_torture():
+    """All that the kernel announces; and none rather than some."""
+    unsafe = [f"# INFO: table_free={policy} tlb_flush={flush}: unsafe: since"
+              for policy, flush in (("ipi", "pv"), ("immediate", "ipi"), ("immediate", "pv"))]
+    safe = "# INFO: 4 pairs of table_free= (tlb_flush=) are safe: ipi (ipi), rcu (all), rcu-sync (pv)"
+    want = {("ipi", "pv", "unsafe"), ("immediate", "ipi", "unsafe"), ("immediate", "pv", "unsafe"), ("ipi", "ipi", "safe"),
+            ("rcu", "ipi", "safe"), ("rcu", "pv", "safe"), ("rcu-sync", "pv", "safe")}
+    wrong = [] if set(torture.announced(unsafe + [safe])) == want else [f"{torture.announced(unsafe + [safe])}"]
+    for part in (unsafe, unsafe + [safe.replace("4 pairs", "5 pairs")], unsafe + [safe.replace("rcu (all), ", "")]):
+        wrong += [f"of {part[-1]}: {torture.announced(part)}"] if torture.announced(part) else []
+    return wrong
+
+
+@SURVIVES.test
 def a_boot_of_scale():
     values = [f"# INFO: scale: {name} 0 / 1" for name, _, _ in scale.QUANTITIES]
 

@@ -24,6 +24,7 @@ import results
 import selftest
 import stuck
 import table
+import torture
 from comparison import BY_PAIR
 
 SOURCES = ("arch", "boot", "kernel", "mm", "tests", "tools")
@@ -404,6 +405,10 @@ def pairs_are_announced_in_short():
         told_unsafe = any(line.startswith(f"# INFO: table_free={policy} tlb_flush={flush}: unsafe: ") for line in lines)
         if (told_safe, told_unsafe) != (v["claimed"] == "safe", v["claimed"] == "unsafe"):
             wrong.append(f"{policy} + {flush} is {v['claimed']}; announced as safe {told_safe}, as unsafe {told_unsafe}")
+    of_torture = set(torture.announced(lines))  # make torture-all reads them as well
+    judged = {(v["table_free"], v["tlb_flush"], v["claimed"]) for run in results.parse(lines) for v in run.verdicts}
+    if judged - of_torture:
+        wrong.append(f"make torture-all would not run {judged - of_torture}")
     return wrong + [line for line in lines if line.startswith("# INFO: table_free=") and ": unsafe: " not in line]
 
 

@@ -15,7 +15,10 @@ import run
 
 FOLDER = "build/torture"
 CONVICT_SECONDS = 10    # an unsafe pair's load has given up before: another one until then
-PAIR = re.compile(r"table_free=(\S+) tlb_flush=(\S+): (safe|unsafe): ")
+# How the kernel announces the pairs (policy_print_all()): the safe ones in one line, each unsafe one in a line of its own.
+SAFE = re.compile(r"(\d+) pairs of table_free= \(tlb_flush=\) are safe: (.*)")
+SAFE_OF_POLICY = re.compile(r"([\w-]+) \(([\w, -]+)\)")
+UNSAFE = re.compile(r"table_free=(\S+) tlb_flush=(\S+): unsafe: ")
 
 
 def boot(config, name, keys, seconds):
@@ -41,10 +44,21 @@ def last_word(result):
     return "; ".join(said + ([] if result.ok else [result.sentence]))
 
 
+def announced(lines):
+    """[(policy, back-end, claim)], the unsafe ones first; none where not all can be told."""
+    unsafe = [(*match.groups(), "unsafe") for line in lines if (match := UNSAFE.search(line))]
+    number, text = next((match.groups() for line in lines if (match := SAFE.search(line))), ("-1", ""))
+    of = {policy: names.split(", ") for policy, names in SAFE_OF_POLICY.findall(text)}
+    # "all" stands for the back-ends that this machine has: each is unsafe with some policy (a control), or named.
+    every = list(dict.fromkeys([flush for _, flush, _ in unsafe] + [n for names in of.values() for n in names if n != "all"]))
+    safe = [(policy, flush, "safe") for policy, names in of.items() for flush in (every if names == ["all"] else names)]
+    return unsafe + safe if len(safe) == int(number) else []
+
+
 def list_pairs(config, patterns):
     """[(policy, back-end, claim)] that match; none: says why."""
     result = boot(config, "pairs", "", 1)
-    pairs = [match.groups() for line in result.lines if (match := PAIR.search(line))]
+    pairs = announced(result.lines)
     if not result.ok or not pairs:
         run.say(f"torture: the run that lists the pairs has failed ({FOLDER}/pairs.log): {last_word(result)}")
         return []

@@ -133,11 +133,11 @@ static _Noreturn void spin_stuck(const char *what, int cpu, u64 waited_ns)
 	panic("CPU %u has waited %llu s: %s", cpu_id(), seconds, what);
 }
 
-void spin_look(u64 start_ns, const char *what, int cpu)
+void spin_look(u64 start_ns, u32 looks, const char *what, int cpu)
 {
 	u64 waited_ns = now_ns() - start_ns;
 
 	this_cpu_inc(spin_looks);
-	if (waited_ns > SPIN_LIMIT_NS)
+	if (waited_ns > SPIN_LIMIT_NS && looks >= SPIN_LEAST_LOOKS)
 		spin_stuck(what, cpu, waited_ns);
 }

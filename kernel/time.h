@@ -28,11 +28,13 @@ extern struct tick_watch tick_watch;
 void tick_watch_look(void);	// by the tick
 u64 tickless_cpus(void);	// how many CPUs idle without tick now (a hint)
 
-// A spin-wait with a watchdog: spin until cond; after SPIN_LIMIT_NS print who waits for what (and which CPU), with
-// backtraces, and panic.
+// A spin-wait with a watchdog: spin until cond; after SPIN_LIMIT_NS and SPIN_LEAST_LOOKS print who waits for what (and which
+// CPU), with backtraces, and panic. The looks count what the waiter itself has run (some 20 s under an emulator): where the
+// host has little time for this machine it has as little for the waiter as for whom it waits.
 #define SPIN_LIMIT_NS (60 * NSEC_PER_SEC)
+#define SPIN_LEAST_LOOKS 100000
 #define SPIN_LOOK 256		// turns from one look at the watchdog to the next
-void spin_look(u64 start_ns, const char *what, int cpu);	// panics when it is too late. Any context
+void spin_look(u64 start_ns, u32 looks, const char *what, int cpu);	// panics when it is too late. Any context
 DECLARE_PER_CPU(u64, spin_looks);	// that this CPU has taken: it spins and runs
 #define spin_until(cond, what, cpu) do { \
 	if (cond) \
@@ -41,6 +43,6 @@ DECLARE_PER_CPU(u64, spin_looks);	// that this CPU has taken: it spins and runs
 	for (u32 _i = 1; !(cond); _i++) { \
 		cpu_relax(); \
 		if (_i % SPIN_LOOK == 0) \
-			spin_look(_start, (what), (int)(cpu)); \
+			spin_look(_start, _i / SPIN_LOOK, (what), (int)(cpu)); \
 	} \
 } while (0)

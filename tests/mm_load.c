@@ -16,6 +16,7 @@
 // machine gives each its turn.
 #define MOST_WORKERS 32u
 static bool is_unmapper(unsigned i) { return i % 4 == 0; }
+static unsigned unmappers_of(unsigned workers) { return (workers + 3) / 4; }
 
 bool mm_load_evidence(const struct counters *c)
 {
@@ -146,6 +147,7 @@ static int run(struct load *l, struct worker *workers, unsigned n, u64 seed, uns
 	u64 violations = oracle_violations(), start;
 	bool ok;
 
+	l->nr_unmappers = unmappers_of(n);
 	counters_snapshot(&before);
 	start = now_ns();
 	ok = start_workers(l, workers, n, seed, r);
@@ -165,7 +167,8 @@ static int run(struct load *l, struct worker *workers, unsigned n, u64 seed, uns
 int run_mm_load(const struct table_policy *policy, const struct flush_backend *flush, u64 seed, unsigned ms,
 		struct mm_load_result *r)
 {
-	struct load l = { .nr_spaces = MIN((nr_cpus + 3) / 4, (unsigned)MAX_SPACES), .policy = policy,
+	// Two at the least: while somebody walks in the one, whom its unmapper waits for, tables of the other are freed.
+	struct load l = { .nr_spaces = MIN(MAX((nr_cpus + 3) / 4, 2u), (unsigned)MAX_SPACES), .policy = policy,
 			  .flush = flush, .safe = pair_verdict(policy, flush).safe };
 	unsigned n = MIN(MAX(nr_cpus, 2u), MOST_WORKERS);
 	struct worker *workers = kzalloc((n + 1) * sizeof(*workers)), first = { .load = &l, .seed = seed };

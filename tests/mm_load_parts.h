@@ -23,7 +23,7 @@
 
 struct load {
 	struct space *space[MAX_SPACES];
-	unsigned nr_spaces;
+	unsigned nr_spaces, nr_unmappers;	// unmapper i has space i % nr_spaces for its own
 	const struct table_policy *policy;
 	const struct flush_backend *flush;
 	bool safe;		// only then may a pinned page be written to: an unsafe pair may hand out anybody's

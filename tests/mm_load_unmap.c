@@ -147,12 +147,13 @@ int unmapper(void *arg)
 		space_attach(l->space[w->at]);
 	while (!READ_ONCE(l->stop)) {
 		unsigned at = RANDOM(w, 8) ? w->at : RANDOM(w, l->nr_spaces);
-		unsigned g = RANDOM(w, GROUPS), what = RANDOM(w, 16);
+		unsigned g = RANDOM(w, GROUPS), what = RANDOM(w, 16), there;
 		struct slot s = slot_of(g, RANDOM(w, SLOTS));
 		u64 start = now_ns();
 
-		if (READ_ONCE(l->lingering) == w->at + 1 && RANDOM(w, 2)) {
-			at = w->at;
+		there = READ_ONCE(l->lingering);
+		if (there && (there == w->at + 1 || there > l->nr_unmappers) && RANDOM(w, 2)) {
+			at = there - 1;		// its own, or one that is nobody's own
 			g = 0;
 			what = RANDOM(w, 4);	// most likely the whole group
 		}

@@ -4,6 +4,7 @@
 // Walker 0 lingers now and then, with interrupts as the policy has them, before it reads a table of group 0; when it
 // does, the space's unmapper is likely to take that group down. So whatever lets a table go too early is found soon.
 #include "kernel/stall.h"
+#include "kernel/test.h"
 #include "kernel/thief.h"
 #include "kernel/thread.h"
 #include "kernel/time.h"
@@ -80,10 +81,14 @@ static struct page *next_table(const struct space *s, vaddr_t va, int level)
 	return page_of(pte_addr(v));
 }
 
-// Until the table has been unlinked, or has gone further and is FREE. With interrupts off the time may be spent robbed.
+// Until the table has been unlinked, or has gone further and is FREE. With interrupts off the time may be spent robbed. For it
+// to be unlinked all others have their run, however busy the host is: some free tables of another space meanwhile.
 static void wait_for_state(const struct page *table, bool unlinked, u64 ns, bool robbed)
 {
-	for (u64 end = now_ns() + ns; now_ns() < end;) {
+	struct test_wait others = test_wait(unlinked);
+	u64 end = now_ns() + ns;
+
+	while (now_ns() < end || test_hold_on(&others)) {
 		enum table_state state = mm_state(table);
 
 		if (unlinked ? state != TABLE_LIVE : state == TABLE_FREE)

@@ -169,11 +169,14 @@ int tests_run(const char *glob)
 
 // ---- Waiting --------------------------------------------------------------------------------------------------------
 
-// What is on its way first, then the idle state, which holds throughout: the CPU takes it back only after it has left that.
+// All of it is looked at during one stretch of idling. (An interrupt ends one and begins another; if it has made a thread ready
+// it has asked for the CPU before.)
 bool cpu_rests(unsigned cpu, u64 until_ns)
 {
-	return !tick_is_due(cpu, until_ns) && !READ_ONCE(per_cpu(runq, cpu).kicked) && !xcall_waits(cpu) &&
-	       rcu_sample_idle(rcu_idle_sample(cpu));
+	u64 idle = rcu_idle_sample(cpu);
+
+	return rcu_sample_idle(idle) && !tick_is_due(cpu, until_ns) && !READ_ONCE(per_cpu(need_resched, cpu)) &&
+	       !READ_ONCE(per_cpu(runq, cpu).kicked) && !xcall_waits(cpu) && rcu_idle_sample(cpu) == idle;
 }
 
 static u32 runs_of(unsigned cpu)

@@ -11,7 +11,9 @@ enum { REG_DATA = 0, REG_IER = 1, REG_FCR = 2, REG_LCR = 3, REG_MCR = 4, REG_LSR
 enum { LCR_8N1 = 0x03, LCR_DIVISOR = 0x80, FCR_ON_CLEAR = 0x07, MCR_DTR_RTS_OUT2 = 0x0b };
 enum { LSR_DATA = 0x01, LSR_CAN_SEND = 0x20, LSR_ALL_SENT = 0x40 };
 #define BAUD_BASE 115200
-#define PATIENCE 200000		// polls of a port that cost about 1 us each: far more than 16 characters at 9600 baud
+// Polls of a port, which cost about 1 us each. Sixteen characters at 9600 baud take 20,000; but whoever reads an emulated port may
+// not be run by his host for a while, and must not lose the rest of the log for that.
+#define PATIENCE 20000000
 
 static u16 port = 0x3f8;
 static bool present;

@@ -29,8 +29,8 @@ void tick_watch_look(void);	// by the tick
 u64 tickless_cpus(void);	// how many CPUs idle without tick now (a hint)
 
 // A spin-wait with a watchdog: spin until cond; after SPIN_LIMIT_NS and SPIN_LEAST_LOOKS print who waits for what (and which
-// CPU), with backtraces, and panic. The looks count what the waiter itself has run (some 20 s under an emulator): where the
-// host has little time for this machine it has as little for the waiter as for whom it waits.
+// CPU), with backtraces, and panic. Looks count what the waiter itself has run: where the host has little time for this machine
+// it has as little for the waiter as for whom it waits.
 #define SPIN_LIMIT_NS (60 * NSEC_PER_SEC)
 #define SPIN_LEAST_LOOKS 100000
 #define SPIN_LOOK 256		// turns from one look at the watchdog to the next

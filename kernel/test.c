@@ -179,7 +179,7 @@ bool cpu_rests(unsigned cpu, u64 until_ns)
 	       !READ_ONCE(per_cpu(runq, cpu).kicked) && !xcall_waits(cpu) && rcu_idle_sample(cpu) == idle;
 }
 
-static u32 runs_of(unsigned cpu)
+u32 test_runs_of(unsigned cpu)
 {
 	return (u32)(READ_ONCE(per_cpu(ticks, cpu)) + READ_ONCE(per_cpu(spin_looks, cpu)));
 }
@@ -187,7 +187,7 @@ static u32 runs_of(unsigned cpu)
 // A robbed CPU spins for its hypervisor: it does not run.
 static bool has_run(unsigned cpu, u32 before)
 {
-	return cpu_rests(cpu, now_ns()) || (runs_of(cpu) - before >= 2 && !thief_robs(cpu));
+	return cpu_rests(cpu, now_ns()) || (test_runs_of(cpu) - before >= 2 && !thief_robs(cpu));
 }
 
 static bool all_have_run(const struct test_wait *w)
@@ -203,7 +203,7 @@ struct test_wait test_wait(u32 rounds)
 	struct test_wait w = { .rounds = rounds };
 
 	for_each_cpu(cpu)
-		w.runs[cpu] = runs_of(cpu);
+		w.runs[cpu] = test_runs_of(cpu);
 	return w;
 }
 

@@ -68,6 +68,7 @@ struct test_wait {
 };
 struct test_wait test_wait(u32 rounds);
 bool test_wait_on(struct test_wait *w);	// sleep; false, at once: no round is left
+u32 test_runs_of(unsigned cpu);	// what stands for its having run: ticks, and looks while it waits for somebody. Wraps
 bool test_hold_on(struct test_wait *w);	// the same without sleep
 bool cpu_rests(unsigned cpu, u64 until_ns);	// idle, no timer before then, no interrupt on its way but an NMI (a hint)
 

@@ -81,24 +81,21 @@ static int compute(void *unused)
 	return 0;
 }
 
-// What stands for a CPU's having run: its ticks, and its looks while it waits for somebody.
-static u64 runs_of(unsigned cpu) { return READ_ONCE(per_cpu(ticks, cpu)) + READ_ONCE(per_cpu(spin_looks, cpu)); }
-
 // A CPU that computes in a thread has run twice in each round.
 TEST(wait, a_round_is_two_ticks, NEEDS_CPUS2)
 {
 	unsigned cpu = mm_other_cpu(0), rounds = 20;
 	struct thread *t;
-	u64 before;
+	u32 before;
 
 	busy.there = busy.stop = 0;
 	t = mm_thread("computes", compute, NULL, cpu);
 	REQUIRE(t);
 	spin_until(READ_ONCE(busy.there), "the computing thread", -1);
-	before = runs_of(cpu);
+	before = test_runs_of(cpu);
 	WHILE_OTHERS_RUN(rounds)
 		;
-	EXPECT(runs_of(cpu) - before >= 2 * rounds);
+	EXPECT(test_runs_of(cpu) - before >= 2 * rounds);
 	WRITE_ONCE(busy.stop, 1);
 	mm_join(t);
 }

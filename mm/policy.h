@@ -39,6 +39,7 @@ struct table_policy {
 	const char *lineage;			// where the idea comes from, for people
 	enum walker_context walker;
 	enum free_wait waits;
+	bool walkers_are_targets;	// a walker is among the targets of every flush of its space, wherever it runs
 	bool combines;			// the union walk: it needs walk_state.part
 	bool distrusts;			// unsafe: a walker may meet garbage, and so checks every frame number that it reads
 

@@ -51,4 +51,5 @@ static void ipi_wait(struct space *space) { sync_ipi(NULL); }
 DEFINE_TABLE_POLICY(ipi, "ipi",
 	.lineage = "native x86 Linux until 2025",
 	.walker = WALKER_IRQS_OFF,
-	.waits = WAIT_FLUSH);
+	.waits = WAIT_FLUSH,
+	.walkers_are_targets = true);

@@ -26,6 +26,7 @@ struct space {
 	const struct table_policy *policy;	// the selector: read with preemption off. Written by space_select()
 	walk_one_fn *walk_one[2];		// what is to be called under it; a hint, for it may be read at any time
 	const struct table_policy *turn[2];	// while it selects the union: of which two. Written by switch.c
+	u64 moves;				// that have begun (space_move.c). Written under lock
 
 	// Written by unmappers, read by CPUs that load the space.
 	u64 gen __cacheline;		// counts flushes; see tlb.h

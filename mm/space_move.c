@@ -8,8 +8,9 @@
 // new address, whose flush does not cover the old one, and the page is reused while the old translation still leads
 // there (CVE-2018-18281).
 //
-// Walkers. One that is in a moved table came by the old entry, and finds it changed when it reads it again after its pin:
-// what it finds in the table by then may never have been at the old address.
+// Walkers are not waited for. What one that is in a moved table finds there may never have been at the address that it came
+// by: another page, or another permission. It looks at the old entry again after its pin and finds it cleared; or, when
+// the table has come back by another move, finds that the count of moves has grown (walk_body.h, (c)).
 #include "kernel/errno.h"
 #include "kernel/mutant.h"
 #include "kernel/panic.h"
@@ -20,6 +21,7 @@
 #include "mm/region.h"
 #include "mm/table.h"
 
+STALL_DEFINE(move_begun);		// nothing moved yet; walkers can tell
 STALL_DEFINE(move_moved);		// the entries stand at the new place; nothing flushed, lock held
 STALL_DEFINE(move_unlocked);		// the lock has been dropped
 MUTANT_DEFINE(move_flush_after_unlock);
@@ -85,6 +87,13 @@ static void move_entries(struct gather *g, vaddr_t from, vaddr_t to, u64 len)
 	}
 }
 
+// Before the first entry is cleared, whose exchange is a full barrier: pairs with walk_take().
+static void note_move(struct space *s, vaddr_t va)
+{
+	WRITE_ONCE(s->moves, s->moves + 1);
+	STALL(move_begun, s, va, 2);
+}
+
 static int check(struct space *s, vaddr_t from, vaddr_t to, u64 len)
 {
 	struct region *r = region_first_from(s, to);
@@ -120,6 +129,7 @@ int space_move(struct space *s, vaddr_t old_va, vaddr_t new_va, u64 len)
 	}
 	lazy_settle(s, new_va, new_va + len);	// what was unmapped there must be out of reach first
 	gather_begin(&g, s);
+	note_move(s, old_va);
 	move_entries(&g, old_va, new_va, len);
 	region_move(s, old_va, new_va, len);
 	region_merge_range(s, new_va, new_va + len);

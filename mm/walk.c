@@ -10,8 +10,11 @@
 STALL_DEFINE(walk_level);
 STALL_DEFINE(walk_leaf);
 STALL_DEFINE(walk_pinned);
+STALL_DEFINE(walk_leaf_again);
+STALL_DEFINE(walk_on);
 MUTANT_DEFINE(walk_no_leaf_recheck);
 MUTANT_DEFINE(walk_no_parent_recheck);
+MUTANT_DEFINE(walk_no_moves_recheck);
 
 static __always_inline bool walk_range_ok(vaddr_t va, unsigned n)
 {

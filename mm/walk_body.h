@@ -8,11 +8,16 @@
 //     side, entered before the root is read. The frame: nothing, until page_try_get() has succeeded and the leaf was
 //     read again.
 // (b) What a reader may see. Each entry is read once; the walk descends from the value that was read. An entry may
-//     change, a table may be unlinked, at any time after; then the walk ends in the old tree, which is intact (the
-//     tables are not freed), and gives an answer that was true during the call, or the re-check finds the change.
-// (c) Re-check: the leaf and its parent, after the reference is taken. The unmapper clears the leaf (or for a collapse
-//     the parent), flushes, and only then drops its reference: a walker that sees the old values after its LOCKed
-//     try_get took it while the mapping's own reference still stood.
+//     change, a table may be unlinked or move, at any time after; then the walk ends in the old tree, which is intact
+//     (the tables are not freed), and gives an answer that was true during the call, or the re-check finds the change.
+// (c) Re-check, after the reference is taken: the leaf, then its parent, between two looks at the count of moves. The unmapper clears
+//     the leaf (or for a collapse the parent), flushes, and only then drops its reference: a walker that sees the old
+//     values after its LOCKed try_get took it while the mapping's own reference still stood.
+//     And was the table at its place when the leaf was read again? Only a move takes a table away without a wait for its
+//     walkers, and only another move brings it back. Each counts before its first entry is cleared, under the lock that
+//     whoever changes a leaf takes, too. The parent stands as it stood. So either the table had not left before the parent
+//     was looked at; or a move had brought it back by then. That one had counted before the first look at the count (or the
+//     second look finds out), thus before the leaf was read, and the leaf was still so when the table was back.
 #pragma once
 #include "kernel/counter.h"
 #include "kernel/errno.h"
@@ -29,8 +34,11 @@
 STALL_DECLARE(walk_level);	// an entry was read that names a table; the table has not been read
 STALL_DECLARE(walk_leaf);	// the leaf was read; no reference taken
 STALL_DECLARE(walk_pinned);	// reference taken; leaf and parent not yet read again
+STALL_DECLARE(walk_leaf_again);	// the leaf was read again, the parent not yet
+STALL_DECLARE(walk_on);		// of a range: a page was taken, its next one's leaf not yet read
 MUTANT_DECLARE(walk_no_leaf_recheck);
 MUTANT_DECLARE(walk_no_parent_recheck);
+MUTANT_DECLARE(walk_no_moves_recheck);
 
 #define WALK_RESTARTS 8		// after so many that its policy asked for a walk takes the slow path
 
@@ -67,6 +75,18 @@ struct walk_pos {
 	pte_t parent_value;
 };
 
+// May a move begin and end while a walk is under way? Not where every flush waits for all walkers of its space: a move's
+// is never deferred, and is done before the next one begins.
+static __always_inline bool walk_outlives_moves(const struct table_policy *p)
+{
+	return p->waits != WAIT_FLUSH || !p->walkers_are_targets;
+}
+
+static __always_inline u64 walk_moves(const struct table_policy *p, const struct space *s)
+{
+	return walk_outlives_moves(p) && !MUTANT(walk_no_moves_recheck) ? load_acquire(&s->moves) : 0;
+}
+
 // Take the 4 KiB frame at va out of the leaf in `pos`, or NULL. The count is the head's, which the leaf itself names:
 // leaves at level 1 map single frames. From the try-get on the block is neither reused nor split (page_split() needs
 // the only reference); that it was not split just before shows in its tails. A reference that was taken in vain goes to
@@ -77,6 +97,7 @@ static __always_inline struct page *walk_take(const struct table_policy *p, stru
 	paddr_t pa = pte_addr(pos->value);
 	struct page *head, *page;
 	pte_t changed;
+	u64 moves;
 
 	if (p->distrusts && unlikely(!page_valid(pa)))
 		return NULL;
@@ -86,9 +107,13 @@ static __always_inline struct page *walk_take(const struct table_policy *p, stru
 		return NULL;
 	STALL(walk_pinned, s, va, level);
 	// page_try_get is a LOCKed operation: these reads come after it (pairs with the gather: clear, flush, put).
+	moves = walk_moves(p, s);	// before the leaf: acquire, pairs with note_move()
 	page = level == 1 ? head : head + ((va & (level_size(level) - 1)) >> PAGE_SHIFT);
 	changed = MUTANT(walk_no_leaf_recheck) ? 0 : pte_diff(pte_read(pos->entry), pos->value);
+	STALL(walk_leaf_again, s, va, level);
 	changed |= MUTANT(walk_no_parent_recheck) ? 0 : pte_diff(pte_read(pos->parent), pos->parent_value);
+	smp_rmb();			// leaf and parent before the count: pairs with note_move()
+	changed |= walk_moves(p, s) ^ moves;
 	if (unlikely(changed || (level > 1 && page_head(page) != head))) {
 		count(walk_restarts);
 		*drop = head;
@@ -190,6 +215,7 @@ static __always_inline unsigned walk_body(const struct table_policy *p, struct s
 				break;
 			pages[got++] = page;
 			va += PAGE_SIZE;
+			STALL(walk_on, s, va, pos.level);
 			if (got == n || (!walk_next(&pos, va, write) && !walk_find(p, &w, va, write, &pos)))
 				break;
 		}

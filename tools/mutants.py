@@ -62,6 +62,7 @@ TESTS = {
     # The walk
     "walk_no_leaf_recheck": "walk.*pin",
     "walk_no_parent_recheck": "walk.*pin,history.walker_in*",
+    "walk_no_moves_recheck": "walk.page_of_another*,walk.permission_of_another*",
     "page_get_resurrects": "page.references",
     # Whatever reuses tables
     "collapse_one_invlpg": "history.collapse_leaves*",

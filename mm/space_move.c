@@ -87,10 +87,11 @@ static void move_entries(struct gather *g, vaddr_t from, vaddr_t to, u64 len)
 	}
 }
 
-// Before the first entry is cleared, whose exchange is a full barrier: pairs with walk_take().
+// Before the first entry is cleared, whose exchange is a full barrier; and after all that was written under the lock before,
+// leaves too: who sees the count sees them. Both pair with walk_take().
 static void note_move(struct space *s, vaddr_t va)
 {
-	WRITE_ONCE(s->moves, s->moves + 1);
+	store_release(&s->moves, s->moves + 1);
 	STALL(move_begun, s, va, 2);
 }
 

@@ -17,7 +17,8 @@
 //     walkers, and only another move brings it back. Each counts before its first entry is cleared, under the lock that
 //     whoever changes a leaf takes, too. The parent stands as it stood. So either the table had not left before the parent
 //     was looked at; or a move had brought it back by then. That one had counted before the first look at the count (or the
-//     second look finds out), thus before the leaf was read, and the leaf was still so when the table was back.
+//     second look finds out), thus before the leaf was read, and the leaf was still so when the table was back. The leaf
+//     must come first: a move that had counted before all this might else take the table away between the two.
 #pragma once
 #include "kernel/counter.h"
 #include "kernel/errno.h"
@@ -75,8 +76,9 @@ struct walk_pos {
 	pte_t parent_value;
 };
 
-// May a move begin and end while a walk is under way? Not where every flush waits for all walkers of its space: a move's
-// is never deferred, and is done before the next one begins.
+// May a table leave, change and come back while a walk is under way? Not where every flush waits for all walkers of its
+// space (with a back-end that proves so much; the pair is unsafe otherwise): a move's is never deferred, and is over before the
+// lock is dropped.
 static __always_inline bool walk_outlives_moves(const struct table_policy *p)
 {
 	return p->waits != WAIT_FLUSH || !p->walkers_are_targets;

@@ -29,7 +29,7 @@ struct scene {
 	enum form form;
 	enum way way;
 	struct page *page;		// that stands in the leaf while the table is elsewhere
-	u32 go, inside, moved, looked, back, ended;
+	u32 go, inside, moved, pinned, look, looked, back, ended;
 	unsigned got;
 	struct page *pages[2];
 };
@@ -60,6 +60,14 @@ static void until_moved(struct stall_point *p, void *arg)
 	spin_until(load_acquire(&c->moved) || (c->s->policy->walkers_are_targets && walk_awaited() != awaited), "the move", -1);
 }
 
+static void until_told_to_look(struct stall_point *p, void *arg)
+{
+	struct scene *c = arg;
+
+	store_release(&c->pinned, 1u);
+	spin_until(load_acquire(&c->look), "the third move", -1);
+}
+
 static void until_back(struct stall_point *p, void *arg)
 {
 	struct scene *c = arg;
@@ -81,7 +89,23 @@ static void let_the_walk_begin(struct stall_point *p, void *arg)
 		spin_until(load_acquire(&c->inside), "walker", -1);
 }
 
+static void arm(struct stall_point *p, struct scene *c, void (*action)(struct stall_point *, void *), int level)
+{
+	p->action = action;
+	p->arg = c;
+	stall_arm(p, c->s, HERE, HERE + PAGE_SIZE, level);
+}
+
 static struct stall_point *entry_of(const struct scene *c) { return c->way == BY_RANGE ? &stall_walk_on : &stall_walk_level; }
+
+// A third move has counted, and moves the table when the walker has had its first look at leaf or parent, whichever it is.
+static void let_the_walk_look(struct stall_point *p, void *arg)
+{
+	struct scene *c = arg;
+
+	store_release(&c->look, 1u);
+	spin_until(load_acquire(&c->looked) || load_acquire(&c->ended), "walker", -1);
+}
 
 // A table with a page at BASE, and at HERE none or one that is read-only. Neighbours keep the tables above at both places:
 // a move frees none, for which policies would wait.
@@ -98,12 +122,8 @@ static bool set_up(struct scene *c, const struct table_policy *p, enum form form
 		EXPECT_EQ(space_protect(c->s, HERE, PAGE_SIZE, PROT_R), 0);
 		EXPECT_EQ(space_fault(c->s, HERE, false), 0);
 	}
-	stall_walk_leaf_again.action = until_back;
-	stall_walk_leaf_again.arg = c;
-	stall_arm(&stall_walk_leaf_again, c->s, HERE, HERE + PAGE_SIZE, 1);
-	entry_of(c)->action = until_moved;
-	entry_of(c)->arg = c;
-	stall_arm(entry_of(c), c->s, HERE, HERE + PAGE_SIZE, way == BY_RANGE ? 1 : 2);
+	arm(&stall_walk_leaf_again, c, until_back, 1);
+	arm(entry_of(c), c, until_moved, way == BY_RANGE ? 1 : 2);
 	return true;
 }
 
@@ -191,6 +211,49 @@ TEST(walk, page_of_another_address, NEEDS_CPUS2 | NEEDS_CHECK)
 TEST(walk, permission_of_another_address, NEEDS_CPUS2 | NEEDS_CHECK)
 {
 	under_each_safe_policy(PERMISSION_OF_ELSEWHERE);
+}
+
+// Three moves. The first two are over when the walker, which has its reference, looks again; the third has counted, and takes
+// the table away between its looks at leaf and parent. At its place the leaf never permitted what is asked for. Who looked at
+// the parent first would see it there, and the leaf as it is elsewhere.
+static void away_between_two_looks(const struct table_policy *p, enum way way)
+{
+	struct thread *walker;
+	struct scene c;
+
+	if (!set_up(&c, p, PERMISSION_OF_ELSEWHERE, way))
+		return;
+	arm(&stall_walk_pinned, &c, until_told_to_look, 1);
+	walker = mm_thread("walker", walk_here, &c, mm_other_cpu(0));
+	if (!EXPECT(walker))
+		return;
+	store_release(&c.go, 1u);
+	spin_until(load_acquire(&c.inside), "walker", -1);
+	EXPECT_EQ(space_move(c.s, BASE, FAR, HUGE_SIZE), 0);
+	change_there(&c);
+	store_release(&c.moved, 1u);
+	spin_until(load_acquire(&c.pinned) || load_acquire(&c.ended), "walker", -1);
+	change_back(&c);
+	EXPECT_EQ(space_move(c.s, FAR, BASE, HUGE_SIZE), 0);
+	stall_move_begun.action = let_the_walk_look;
+	stall_move_begun.arg = &c;
+	stall_arm(&stall_move_begun, c.s, 0, 0, 0);
+	EXPECT_EQ(space_move(c.s, BASE, FAR, HUGE_SIZE), 0);
+	EXPECT_EQ(stall_move_begun.hits, 1);
+	EXPECT_EQ(space_protect(c.s, THERE, PAGE_SIZE, RW), 0);
+	store_release(&c.back, 1u);
+	mm_join(walker);
+	EXPECT(!pinned_what_never_was_here(&c));
+	stall_release(&stall_move_begun);
+	stall_release(&stall_walk_pinned);
+	tear_down(&c);
+}
+
+TEST(walk, move_between_its_looks, NEEDS_CPUS2 | NEEDS_CHECK)
+{
+	FOR_EACH_POLICY(p)
+		for (enum way way = 0; way < WAYS && pair_verdict(*p, flush_find("ipi")).safe; way++)
+			away_between_two_looks(*p, way);
 }
 
 // A walk that begins when the move has been counted, and the old entry still stands: to this walk the count does not grow,

@@ -128,6 +128,52 @@ TEST(walk, range_faults_in, 0)
 	space_put(s);
 }
 
+// Of two pages `most` are pinned, from the first on, by either way.
+static void pins_of_two(struct space *s, vaddr_t va, bool write, unsigned most)
+{
+	struct page *pages[2], *head;
+	unsigned got = walk_pin_fast(s, va, 2, write, pages);
+
+	EXPECT_EQ(got, most);
+	while (got--)
+		page_unpin(pages[got], false);
+	got = walk_pin_range(s, va, 2, write, pages);
+	EXPECT_EQ(got, most);
+	while (got--) {
+		head = page_head(pages[got]);
+		page_unpin(pages[got], false);
+		EXPECT_EQ(head->refs, 1);
+	}
+}
+
+// Each page of a range is asked for its own permission: a walk for writing ends before a page that may only be read. From
+// page to page by the next entry of a table, and from large page to large page.
+static void ends_where_it_may_not_write(const struct table_policy *p, int level)
+{
+	struct space *s = space_create_with(p, flush_find("ipi"));
+	u64 size = level_size(level);
+	vaddr_t last_of_first = BASE + size - PAGE_SIZE, last_of_third = BASE + 3 * size - PAGE_SIZE;
+
+	REQUIRE(s);
+	EXPECT_EQ(space_map(s, BASE, 4 * size, RW, level, MAP_POPULATE), 0);
+	EXPECT_EQ(space_protect(s, BASE + size, size, PROT_R), 0);
+	EXPECT_EQ(space_protect(s, BASE + 3 * size, size, 0), 0);
+	pins_of_two(s, last_of_first, false, 2);
+	pins_of_two(s, last_of_first, true, 1);
+	pins_of_two(s, last_of_first + PAGE_SIZE, true, 0);
+	pins_of_two(s, last_of_third, false, 1);
+	pins_of_two(s, last_of_third, true, 1);
+	space_put(s);
+}
+
+TEST(walk, range_ends_where_it_may_not_write, 0)
+{
+	FOR_EACH_POLICY(p) {
+		ends_where_it_may_not_write(*p, 1);
+		ends_where_it_may_not_write(*p, 2);
+	}
+}
+
 TEST(walk, hostile_addresses, 0)
 {
 	static const vaddr_t bad[] = {

@@ -5,6 +5,7 @@
 #include "kernel/mutant.h"
 #include "kernel/test.h"
 #include "kernel/time.h"
+#include "kernel/xcall.h"
 #include "mm/oracle.h"
 #include "mm/table.h"
 #include "mm/walk.h"
@@ -32,7 +33,7 @@ struct scene {
 	struct stall_point *point;	// where the walk is held
 	int level;			// of the entry that it has read there
 	bool no_memory;			// the unmapper can allocate nothing
-	bool nested;			// an NMI walks in the middle of the held walk
+	void (*nested)(void);		// a walk in the middle of the held walk
 	void (*after)(struct scene *);	// the walk has ended, nothing has been drained
 	struct walk_job job;
 	struct page *table[PT_LEVELS];	// by level - 1
@@ -66,11 +67,33 @@ static void walk_in_nmi(void)
 }
 NMI_HANDLER(walk_in_nmi);
 
-static void walk_nested(void)
+static void nest_an_nmi(void)
 {
 	WRITE_ONCE(inner.wanted, 1);
 	arch_send_ipi(cpu_id(), IPI_NMI);
 	spin_until(!READ_ONCE(inner.wanted), "the walk in the NMI", -1);
+	if (inner.got)
+		page_unpin(inner.page, false);
+}
+
+static void walk_in_interrupt(void *unused)
+{
+	EXPECT(in_irq());
+	inner.got = walk_pin_fast(inner.s, BASE, 1, false, &inner.page);
+	WRITE_ONCE(inner.wanted, 0);
+}
+static struct xcall interrupt = { .fn = walk_in_interrupt };
+
+// On another CPU: a call to the own one would come as no interrupt.
+static void interrupt_the_walker(void *cpu) { EXPECT(xcall_async((unsigned)(uintptr_t)cpu, &interrupt)); }
+static struct xcall to_be_interrupted = { .fn = interrupt_the_walker };
+
+static void nest_an_interrupt(void)
+{
+	WRITE_ONCE(inner.wanted, 1);
+	to_be_interrupted.arg = (void *)(uintptr_t)cpu_id();
+	EXPECT(xcall_async(mm_other_cpu(0), &to_be_interrupted));
+	spin_until(!READ_ONCE(inner.wanted), "the walk in the interrupt", -1);
 	if (inner.got)
 		page_unpin(inner.page, false);
 }
@@ -82,7 +105,7 @@ static void hold_until_awaited(struct stall_point *p, void *arg)
 	struct scene *sc = arg;
 
 	if (sc->nested)
-		walk_nested();
+		sc->nested();
 	sc->awaited = walk_awaited();
 	store_release(&sc->there, 1u);
 	spin_until(walk_awaited() != sc->awaited || load_acquire(&sc->returned), "the unmapper", -1);
@@ -94,7 +117,7 @@ static void hold_until_back(struct stall_point *p, void *arg)
 	struct scene *sc = arg;
 
 	if (sc->nested)
-		walk_nested();
+		sc->nested();
 	store_release(&sc->there, 1u);
 	spin_until(load_acquire(&sc->returned), "the unmapper", -1);
 }
@@ -222,7 +245,7 @@ static void begin_inner(const char *policy)
 // The walk in the NMI ends; the one that it has interrupted goes on, and must still be seen.
 TEST(history, targeted_nmi_nesting, NEEDS_CPUS2)
 {
-	struct scene sc = { .policy = "targeted", .point = &stall_walk_level, .level = 2, .nested = true };
+	struct scene sc = { .policy = "targeted", .point = &stall_walk_level, .level = 2, .nested = nest_an_nmi };
 
 	begin_inner("targeted");
 	expect_clean(&sc);
@@ -246,7 +269,19 @@ TEST(history, hazard_dekker, NEEDS_CPUS2)
 // As targeted_nmi_nesting: the inner walk withdraws its own names, not those of the walk that it has interrupted.
 TEST(history, hazard_nmi_nesting, NEEDS_CPUS2)
 {
-	struct scene sc = { .policy = "hazard", .point = &stall_walk_level, .level = 2, .nested = true };
+	struct scene sc = { .policy = "hazard", .point = &stall_walk_level, .level = 2, .nested = nest_an_nmi };
+
+	begin_inner("hazard");
+	expect_clean(&sc);
+	EXPECT_EQ(inner.got, 1);
+	WITH(hazard_one_level, expect_convicted(&sc));
+	space_put(inner.s);
+}
+
+// The same for an interrupt: a walk by hazard pointers leaves them on.
+TEST(history, hazard_interrupt_nesting, NEEDS_CPUS2)
+{
+	struct scene sc = { .policy = "hazard", .point = &stall_walk_level, .level = 2, .nested = nest_an_interrupt };
 
 	begin_inner("hazard");
 	expect_clean(&sc);

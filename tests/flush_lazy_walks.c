@@ -86,6 +86,59 @@ TEST(flush_lazy, table_held_for_an_interrupts_off_walk, NEEDS_CPUS2)
 	oracle_expect_violations(false);
 }
 
+static int drain(void *unused)
+{
+	lazy_flush()->drain();
+	return 0;
+}
+
+static bool drained_or_asleep(const struct thread *drainer)
+{
+	return !lazy_held() || READ_ONCE(drainer->state) == THREAD_SLEEPING;
+}
+
+// Held until the test has drained in vain.
+static void hold_until_drained(struct stall_point *p, void *arg)
+{
+	struct lazy_walk *w = arg;
+
+	store_release(&w->there, 1u);
+	spin_until(load_acquire(&w->returned), "the drain", -1);
+}
+
+// A walker that relies on the flush and whose CPU has another root loaded is in the walkers' mask alone, and has swept no more
+// than the others: what is complete but for it waits. The CPU is called in vain until it has left.
+TEST(flush_lazy, table_held_for_a_remote_walk, NEEDS_CPUS2)
+{
+	struct lazy_walk w = { .job = { .s = space_create_with(policy_find("ipi"), lazy_flush()), .va = BASE } };
+	struct space *s = w.job.s;
+	struct thread *walker, *drainer;
+
+	REQUIRE(s);
+	EXPECT_EQ(space_map(s, BASE, PAGE_SIZE, RW, 1, MAP_POPULATE), 0);
+	w.table = mm_table(s, BASE, 1);
+	stall_walk_level.action = hold_until_drained;
+	stall_walk_level.arg = &w;
+	stall_arm(&stall_walk_level, s, BASE, BASE + PAGE_SIZE, 2);
+	walker = mm_thread("walker", walk_once, &w.job, mm_other_cpu(0));
+	REQUIRE(walker);
+	spin_until(load_acquire(&w.there), "walker", -1);
+	EXPECT(cpumask_empty(&s->cpus) && cpumask_test(&s->walkers, mm_other_cpu(0)));
+	EXPECT_EQ(space_unmap(s, BASE, PAGE_SIZE), 0);		// it does not wait
+	drainer = mm_thread("drainer", drain, NULL, cpu_id());
+	// It sleeps only after it has called the CPU and has completed what was complete.
+	if (drainer)
+		EXPECT(EVENTUALLY(drained_or_asleep(drainer)));
+	EXPECT_EQ(mm_state(w.table), TABLE_UNLINKED);
+	store_release(&w.returned, 1u);
+	mm_join(walker);
+	mm_join(drainer);
+	stall_release(&stall_walk_level);
+	EXPECT_EQ(w.job.got, 0);
+	EXPECT_EQ(mm_state(w.table), TABLE_FREE);
+	space_put(s);
+}
+
 // With interrupts on it is swept over.
 TEST(flush_lazy, immediate_is_swept_over, NEEDS_CPUS2)
 {

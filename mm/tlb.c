@@ -13,6 +13,8 @@
 
 DEFINE_PER_CPU(struct cpu_tlb, cpu_tlb);
 
+STALL_DEFINE(inval_user_done);
+STALL_DEFINE(inval_root_loading);
 STALL_DEFINE(tlb_joined);	// bit set in space->cpus, generation not yet read
 STALL_DEFINE(tlb_loaded);	// root loaded: from here on the TLB may hold something of the space
 MUTANT_DEFINE(flush_leaf_only);	// what stands above the leaves stays, though tables are freed (arm64, 2018)

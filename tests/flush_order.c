@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: MIT
+// Two orders of mm/tlb.c, each wherever it is relied on, by a CPU that is held in the gap:
+//
+//  * A CPU stays in a space's mask until it has loaded another root. Held just before the load, with all that it has cached:
+//    who takes tables away must still wait for it.
+//  * A CPU reads the space's generation before it flushes everything, not after. Held just after the flush, it caches a page
+//    anew, and the page goes: the flush for that must not be taken for one that is done.
+#include "kernel/stall.h"
+#include "kernel/test.h"
+#include "kernel/time.h"
+#include "kernel/xcall.h"
+#include "mm/inval.h"
+#include "mm/space.h"
+#include "mm/swmmu.h"
+#include "mm/tlb.h"
+#include "tests/mm_help.h"
+#include "tests/walk_hold.h"
+
+#if CHECK
+STALL_DECLARE(tlb_loaded);
+
+struct scene {
+	struct space *s, *other;
+	unsigned cpu;			// which is held
+	vaddr_t page;			// that goes meanwhile, and with it, in the first half, all tables
+	u32 there, go;			// the resident is ready, and may go on
+	u32 held, returned;		// it is held; the unmap is back
+	u64 violations;			// before
+	bool left;			// the page was still cached when the CPU went on
+};
+
+static bool begin(struct scene *sc, const char *flush, u64 pages)
+{
+	*sc = (struct scene){ .s = space_create_with(policy_find("ipi"), flush_find(flush)), .other = space_create(),
+		.cpu = mm_other_cpu(0), .page = BASE + (pages - 1) * PAGE_SIZE, .violations = swmmu_violations() };
+	swmmu_quiet(true);		// what is cached is what is primed
+	return EXPECT(sc->s && sc->other) && EXPECT_EQ(space_map(sc->s, BASE, pages * PAGE_SIZE, RW, 1, MAP_POPULATE), 0);
+}
+
+static void end(struct scene *sc, struct thread *resident, struct stall_point *p)
+{
+	store_release(&sc->go, 1u);
+	mm_join(resident);
+	EXPECT_EQ(p->hits, 1);
+	stall_release(p);
+	EXPECT_EQ(swmmu_violations() - sc->violations, 0);
+	EXPECT(!sc->left);
+	space_put(sc->s);
+	space_put(sc->other);
+	swmmu_quiet(false);
+}
+
+// Interrupts are off. Until the unmapper waits for this CPU, or is back.
+static void cache_and_hold(struct stall_point *p, void *arg)
+{
+	struct scene *sc = arg;
+	u64 awaited = walk_awaited();
+
+	EXPECT(swmmu_prime(cpu_id(), sc->page));
+	store_release(&sc->held, 1u);
+	spin_until(walk_awaited() != awaited || load_acquire(&sc->returned), "the unmap", -1);
+}
+
+static void arm(struct scene *sc, struct stall_point *p)
+{
+	p->action = cache_and_hold;
+	p->arg = sc;
+	p->cpu = (int)sc->cpu;
+	stall_arm(p, NULL, 0, 0, 0);
+}
+
+static void unmap_under_it(struct scene *sc)
+{
+	spin_until(load_acquire(&sc->held), "resident", -1);
+	EXPECT(cpumask_test(&sc->s->cpus, sc->cpu));
+	EXPECT_EQ(space_unmap_sync(sc->s, sc->page, PAGE_SIZE), 0);
+	store_release(&sc->returned, 1u);
+}
+
+// ---- The bit in the mask, and the root ----------------------------------------------------------------------------------
+
+static int go_to_the_other(void *arg)
+{
+	struct scene *sc = arg;
+
+	space_attach(sc->s);
+	space_detach();			// the CPU holds it lazily
+	store_release(&sc->there, 1u);
+	spin_until(load_acquire(&sc->go), "the test", -1);
+	space_attach(sc->other);
+	space_detach();
+	return 0;
+}
+
+TEST(flush_order, in_the_mask_until_another_spaces_root_is_loaded, NEEDS_CPUS2)
+{
+	struct thread *t;
+	struct scene sc;
+
+	REQUIRE(begin(&sc, "ipi", 1));
+	t = mm_thread("resident", go_to_the_other, &sc, sc.cpu);
+	REQUIRE(t);
+	spin_until(load_acquire(&sc.there), "resident", -1);
+	arm(&sc, &stall_inval_root_loading);
+	store_release(&sc.go, 1u);
+	unmap_under_it(&sc);
+	end(&sc, t, &stall_inval_root_loading);
+}
+
+static int go_lazy(void *arg)
+{
+	struct scene *sc = arg;
+
+	space_attach(sc->s);
+	space_detach();
+	return 0;
+}
+
+static void leave(void *unused) { tlb_flush_all_here(); }
+static struct xcall call = { .fn = leave };
+
+TEST(flush_order, in_the_mask_until_the_kernels_root_is_loaded, NEEDS_CPUS2)
+{
+	struct thread *t;
+	struct scene sc;
+
+	REQUIRE(begin(&sc, "ipi", 1));
+	mm_join(mm_thread("resident", go_lazy, &sc, sc.cpu));
+	EXPECT(per_cpu(cpu_tlb, sc.cpu).loaded == sc.s && per_cpu(cpu_tlb, sc.cpu).lazy);
+	arm(&sc, &stall_inval_root_loading);
+	EXPECT(xcall_async(sc.cpu, &call));
+	unmap_under_it(&sc);
+	t = mm_thread("resident", go_lazy, &sc, sc.cpu);	// it has left, and can come back
+	end(&sc, t, &stall_inval_root_loading);
+}
+
+// ---- The generation, and the flush --------------------------------------------------------------------------------------
+
+#define MANY (TLB_RANGE_MAX + 4)	// a full flush
+#define PAGES (MANY + 2)		// … and one that keeps the tables, and the one that goes last
+
+static void note_what_is_left(struct scene *sc) { sc->left = swmmu_has_leaf(cpu_id(), sc->page); }
+
+// With interrupts on, so that it answers and sweeps; no other thread, so that the CPU does not become lazy.
+static int reside(void *arg)
+{
+	struct scene *sc = arg;
+
+	space_attach(sc->s);
+	preempt_disable();
+	store_release(&sc->there, 1u);
+	spin_until(load_acquire(&sc->go), "the test", -1);
+	note_what_is_left(sc);
+	preempt_enable();
+	space_detach();
+	return 0;
+}
+
+static void held_after_a_flush_by(const char *flush)
+{
+	struct thread *t;
+	struct scene sc;
+
+	REQUIRE(begin(&sc, flush, PAGES));
+	t = mm_thread("resident", reside, &sc, sc.cpu);
+	REQUIRE(t);
+	spin_until(load_acquire(&sc.there), "resident", -1);
+	arm(&sc, &stall_inval_user_done);
+	EXPECT_EQ(space_unmap(sc.s, BASE, MANY * PAGE_SIZE), 0);	// no table goes: answered before the flush
+	unmap_under_it(&sc);
+	end(&sc, t, &stall_inval_user_done);
+}
+
+TEST(flush_order, generation_before_the_flush_in_a_shootdown, NEEDS_CPUS2) { held_after_a_flush_by("ipi"); }
+TEST(flush_order, generation_before_the_flush_in_a_sweep, NEEDS_CPUS2) { held_after_a_flush_by("lazy"); }
+
+// As a kernel thread for a while: the CPU is not told, and catches up when the thread is itself again.
+static int lazy_for_a_while(void *arg)
+{
+	struct scene *sc = arg;
+	irqflags_t flags;
+
+	space_attach(sc->s);
+	preempt_disable();
+	flags = irq_save();
+	current->space = NULL;
+	space_switch(current, current);
+	irq_restore(flags);
+	store_release(&sc->there, 1u);
+	spin_until(load_acquire(&sc->go), "the test", -1);
+	flags = irq_save();
+	current->space = sc->s;
+	space_switch(current, current);
+	irq_restore(flags);
+	spin_until(load_acquire(&sc->returned), "the unmap", -1);
+	note_what_is_left(sc);
+	preempt_enable();
+	space_detach();
+	return 0;
+}
+
+TEST(flush_order, generation_before_the_flush_in_catching_up, NEEDS_CPUS2)
+{
+	struct thread *t;
+	struct scene sc;
+
+	REQUIRE(begin(&sc, "ipi", PAGES));
+	t = mm_thread("resident", lazy_for_a_while, &sc, sc.cpu);
+	REQUIRE(t);
+	spin_until(load_acquire(&sc.there), "resident", -1);
+	EXPECT_EQ(space_unmap(sc.s, BASE, PAGE_SIZE), 0);
+	arm(&sc, &stall_inval_user_done);
+	store_release(&sc.go, 1u);
+	unmap_under_it(&sc);
+	end(&sc, t, &stall_inval_user_done);
+}
+
+static int join_it(void *arg)
+{
+	struct scene *sc = arg;
+
+	space_attach(sc->s);		// held in there
+	preempt_disable();
+	spin_until(load_acquire(&sc->returned), "the unmap", -1);
+	note_what_is_left(sc);
+	preempt_enable();
+	space_detach();
+	return 0;
+}
+
+TEST(flush_order, generation_before_the_root_is_loaded, NEEDS_CPUS2)
+{
+	struct thread *t;
+	struct scene sc;
+
+	REQUIRE(begin(&sc, "ipi", PAGES));
+	arm(&sc, &stall_tlb_loaded);
+	t = mm_thread("resident", join_it, &sc, sc.cpu);
+	REQUIRE(t);
+	unmap_under_it(&sc);
+	end(&sc, t, &stall_tlb_loaded);
+}
+#endif

@@ -83,6 +83,52 @@ TEST(switch, one_space_or_all, 0)
 	space_put(c);
 }
 
+// Who has read which walk is to be called may call it when the space has another policy. Then it takes nothing and leaves its
+// context as it was, whatever either policy asks of a walker; and is right again when the space is.
+static void walks_under_its_policy_alone(struct space *s, walk_one_fn *const fn[2], const struct page *frame, bool its)
+{
+	for (int write = 0; write < 2; write++) {
+		struct page *page = fn[write](s, BASE);
+
+		EXPECT(irqs_enabled() && preemptible());
+		EXPECT(its ? page == frame : !page);
+		EXPECT_EQ(frame->refs, 1 + its);
+		if (page)
+			page_unpin(page, false);
+	}
+}
+
+static struct page *the_frame(struct space *s)
+{
+	struct page *page = NULL;
+
+	if (EXPECT_EQ(walk_pin(s, BASE, false, &page), 0))
+		page_unpin(page, false);
+	return page;
+}
+
+TEST(switch, walk_looks_whether_its_policy_is_still_the_spaces, 0)
+{
+	FOR_EACH_POLICY(p0) FOR_EACH_POLICY(p1) {
+		struct space *s = space_create_with(*p0, flush_find("ipi"));
+		struct page *frame;
+
+		REQUIRE(s);
+		EXPECT_EQ(space_map(s, BASE, PAGE_SIZE, RW, 1, MAP_POPULATE), 0);
+		frame = the_frame(s);
+		REQUIRE(frame);
+		s->turn[0] = *p0;		// nobody else walks, and nothing is freed meanwhile
+		s->turn[1] = *p1;
+		space_select(s, *p1);
+		walks_under_its_policy_alone(s, (*p0)->walk_one, frame, *p0 == *p1);
+		walks_under_its_policy_alone(s, (*p1)->walk_one, frame, true);
+		walks_under_its_policy_alone(s, policy_union.walk_one, frame, false);
+		space_select(s, *p0);
+		walks_under_its_policy_alone(s, (*p0)->walk_one, frame, true);
+		space_put(s);
+	}
+}
+
 #if CHECK
 STALL_DECLARE(switch_union);
 STALL_DECLARE(switch_moved);

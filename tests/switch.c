@@ -83,6 +83,15 @@ TEST(switch, one_space_or_all, 0)
 	space_put(c);
 }
 
+#if CHECK
+STALL_DECLARE(switch_union);
+STALL_DECLARE(switch_moved);
+STALL_DECLARE(switch_leaving);
+MUTANT_DECLARE(switch_no_union);
+MUTANT_DECLARE(switch_no_wait);
+MUTANT_DECLARE(switch_no_drain);
+MUTANT_DECLARE(lazy_no_wait);
+
 // Who has read which walk is to be called may call it when the space has another policy. Then it takes nothing and leaves its
 // context as it was, whatever either policy asks of a walker; and is right again when the space is.
 static void walks_under_its_policy_alone(struct space *s, walk_one_fn *const fn[2], const struct page *frame, bool its)
@@ -128,15 +137,6 @@ TEST(switch, walk_looks_whether_its_policy_is_still_the_spaces, 0)
 		space_put(s);
 	}
 }
-
-#if CHECK
-STALL_DECLARE(switch_union);
-STALL_DECLARE(switch_moved);
-STALL_DECLARE(switch_leaving);
-MUTANT_DECLARE(switch_no_union);
-MUTANT_DECLARE(switch_no_wait);
-MUTANT_DECLARE(switch_no_drain);
-MUTANT_DECLARE(lazy_no_wait);
 
 // A switch during which another CPU is held in a walk.
 struct scene {

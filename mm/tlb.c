@@ -24,6 +24,7 @@ MUTANT_DEFINE(tlb_bit_last);		// generation read and root loaded, and only then 
 STALL_DEFINE(flush_answered);	// the flusher goes on, nothing is flushed here
 MUTANT_DEFINE(flush_answers_early);	// … though tables are freed
 STALL_DEFINE(flush_gen);	// generation incremented, mask not yet read
+STALL_DEFINE(flush_masks_read);	// who must hear of it is known, and nobody has been told
 
 static void tlb_leave(struct cpu_tlb *t)
 {
@@ -226,6 +227,7 @@ static __always_inline void flush_targets(struct flush *f, struct cpumask *targe
 		cpumask_clear(targets, self);
 		f->walkers = cpumask_weight(targets) - loaded;
 	}
+	STALL(flush_masks_read, s, f->start, f->level);
 }
 
 static __always_inline void flush_here(const struct flush *f)

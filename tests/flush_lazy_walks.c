@@ -5,6 +5,8 @@
 #include "kernel/time.h"
 #include "mm/flush_lazy.h"
 #include "mm/oracle.h"
+#include "mm/swmmu.h"
+#include "mm/tlb.h"
 #include "mm/walk.h"
 #include "tests/mm_help.h"
 #include "tests/walk_hold.h"
@@ -156,6 +158,58 @@ TEST(flush_lazy, safe_policies_are_clean, NEEDS_CPUS2)
 		if (pair_verdict(*p, lazy_flush()).safe && unmap_under_walk(*p, until))
 			test_fail(__FILE__, __LINE__, "table_free=%s", (*p)->name);
 	}
+}
+
+struct lazy_holder {
+	struct space *s;
+	u32 there, go;
+	bool stayed, left;		// had the root until it swept; had it no more then
+};
+
+// Never idle: a CPU that idles leaves before it is asked.
+static int hold_lazily(void *arg)
+{
+	struct lazy_holder *h = arg;
+	irqflags_t flags;
+	u64 sweeps;
+
+	space_attach(h->s);
+	preempt_disable();
+	space_detach();
+	flags = irq_save();
+	h->stayed = tlb_space_loaded_here(h->s);
+	sweeps = mm_counted_here(lazy_sweeps);
+	EXPECT(swmmu_prime(cpu_id(), BASE));
+	store_release(&h->there, 1u);
+	spin_until(load_acquire(&h->go), "the unmap", -1);
+	irq_restore(flags);
+	spin_until(mm_counted_here(lazy_sweeps) != sweeps, "the own sweep", -1);
+	h->left = !tlb_space_loaded_here(h->s);
+	preempt_enable();
+	return 0;
+}
+
+// A CPU that holds the space lazily is asked where tables go: it walks by itself. Its sweep leaves the space, and only that drops
+// what it has cached.
+TEST(flush_lazy, lazy_holder_leaves_when_it_sweeps, NEEDS_CPUS2)
+{
+	struct lazy_holder h = { .s = space_create_with(policy_find("rcu"), lazy_flush()) };
+	u64 violations = oracle_violations();
+	struct thread *t;
+
+	REQUIRE(h.s);
+	EXPECT_EQ(space_map(h.s, BASE, PAGE_SIZE, RW, 1, MAP_POPULATE), 0);
+	t = mm_thread("holder", hold_lazily, &h, mm_other_cpu(0));
+	REQUIRE(t);
+	spin_until(load_acquire(&h.there), "holder", -1);
+	EXPECT_EQ(space_unmap(h.s, BASE, PAGE_SIZE), 0);
+	EXPECT(lazy_held() > 0);
+	store_release(&h.go, 1u);
+	mm_join(t);
+	EXPECT(h.stayed && h.left);
+	lazy_flush()->drain();
+	EXPECT_EQ(oracle_violations() - violations, 0);
+	space_put(h.s);
 }
 
 // A CPU that stops its tick leaves the space that it holds lazily: later unmaps need not wait for it.

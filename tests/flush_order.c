@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: MIT
-// Two orders of mm/tlb.c, each wherever it is relied on, by a CPU that is held in the gap:
+// The orders of mm/tlb.c, each wherever it is relied on, by a CPU that is held in the gap:
 //
 //  * A CPU stays in a space's mask until it has loaded another root. Held just before the load, with all that it has cached:
 //    who takes tables away must still wait for it.
 //  * A CPU reads the space's generation before it flushes everything, not after. Held just after the flush, it caches a page
 //    anew, and the page goes: the flush for that must not be taken for one that is done.
+//  * A flush makes its generation before it looks who is lazy. A CPU that comes back from lazy use just after the look is not
+//    told, and must find that it is behind.
+//  * What comes for a space that has been left meanwhile, a flush or an eviction, is nothing to the next one.
 #include "kernel/stall.h"
 #include "kernel/test.h"
 #include "kernel/time.h"
@@ -18,6 +21,7 @@
 
 #if CHECK
 STALL_DECLARE(tlb_loaded);
+STALL_DECLARE(flush_masks_read);
 
 struct scene {
 	struct space *s, *other;
@@ -25,6 +29,7 @@ struct scene {
 	vaddr_t page;			// that goes meanwhile, and with it, in the first half, all tables
 	u32 there, go;			// the resident is ready, and may go on
 	u32 held, returned;		// it is held; the unmap is back
+	u32 back;			// the resident is itself again
 	u64 violations;			// before
 	bool left;			// the page was still cached when the CPU went on
 };
@@ -174,24 +179,29 @@ static void held_after_a_flush_by(const char *flush)
 TEST(flush_order, generation_before_the_flush_in_a_shootdown, NEEDS_CPUS2) { held_after_a_flush_by("ipi"); }
 TEST(flush_order, generation_before_the_flush_in_a_sweep, NEEDS_CPUS2) { held_after_a_flush_by("lazy"); }
 
+// As schedule() does when another thread takes the CPU over.
+static void run_in(struct space *s)
+{
+	irqflags_t flags = irq_save();
+
+	current->space = s;
+	space_switch(current, current);
+	irq_restore(flags);
+}
+
 // As a kernel thread for a while: the CPU is not told, and catches up when the thread is itself again.
 static int lazy_for_a_while(void *arg)
 {
 	struct scene *sc = arg;
-	irqflags_t flags;
 
 	space_attach(sc->s);
 	preempt_disable();
-	flags = irq_save();
-	current->space = NULL;
-	space_switch(current, current);
-	irq_restore(flags);
+	EXPECT(swmmu_prime(cpu_id(), sc->page));
+	run_in(NULL);
 	store_release(&sc->there, 1u);
 	spin_until(load_acquire(&sc->go), "the test", -1);
-	flags = irq_save();
-	current->space = sc->s;
-	space_switch(current, current);
-	irq_restore(flags);
+	run_in(sc->s);
+	store_release(&sc->back, 1u);
 	spin_until(load_acquire(&sc->returned), "the unmap", -1);
 	note_what_is_left(sc);
 	preempt_enable();
@@ -213,6 +223,32 @@ TEST(flush_order, generation_before_the_flush_in_catching_up, NEEDS_CPUS2)
 	store_release(&sc.go, 1u);
 	unmap_under_it(&sc);
 	end(&sc, t, &stall_inval_user_done);
+}
+
+// On the unmapper's CPU, which has seen that the other one is lazy.
+static void let_it_come_back(struct stall_point *p, void *arg)
+{
+	struct scene *sc = arg;
+
+	store_release(&sc->go, 1u);
+	spin_until(load_acquire(&sc->back), "resident", -1);
+}
+
+TEST(flush_order, generation_before_the_look_who_is_lazy, NEEDS_CPUS2)
+{
+	struct thread *t;
+	struct scene sc;
+
+	REQUIRE(begin(&sc, "ipi", PAGES));
+	t = mm_thread("resident", lazy_for_a_while, &sc, sc.cpu);
+	REQUIRE(t);
+	spin_until(load_acquire(&sc.there), "resident", -1);
+	stall_flush_masks_read.action = let_it_come_back;
+	stall_flush_masks_read.arg = &sc;
+	stall_arm(&stall_flush_masks_read, sc.s, 0, 0, 0);
+	EXPECT_EQ(space_unmap_sync(sc.s, sc.page, PAGE_SIZE), 0);
+	store_release(&sc.returned, 1u);
+	end(&sc, t, &stall_flush_masks_read);
 }
 
 static int join_it(void *arg)
@@ -239,5 +275,97 @@ TEST(flush_order, generation_before_the_root_is_loaded, NEEDS_CPUS2)
 	REQUIRE(t);
 	unmap_under_it(&sc);
 	end(&sc, t, &stall_tlb_loaded);
+}
+
+// ---- Too late for the space that it is about ----------------------------------------------------------------------------
+
+// The flush is asked for, and interrupts are off: the CPU goes to the other space before it hears of it. What it caches there
+// goes by that space's generations, which are behind.
+static int go_over_with_a_flush_under_way(void *arg)
+{
+	struct scene *sc = arg;
+	irqflags_t flags;
+	u64 awaited;
+
+	space_attach(sc->s);
+	preempt_disable();
+	flags = irq_save();
+	awaited = walk_awaited();
+	store_release(&sc->there, 1u);
+	spin_until(walk_awaited() != awaited, "the flush", -1);
+	run_in(sc->other);
+	irq_restore(flags);		// here it comes
+	spin_until(load_acquire(&sc->go), "the first unmap", -1);
+	EXPECT(swmmu_prime(cpu_id(), sc->page));
+	store_release(&sc->held, 1u);
+	spin_until(load_acquire(&sc->returned), "the second unmap", -1);
+	note_what_is_left(sc);
+	run_in(sc->s);
+	preempt_enable();
+	space_detach();
+	return 0;
+}
+
+TEST(flush_order, flush_of_a_space_that_has_been_left, NEEDS_CPUS2)
+{
+	struct thread *t;
+	struct scene sc;
+
+	REQUIRE(begin(&sc, "ipi", PAGES));
+	EXPECT_EQ(space_map(sc.other, BASE, PAGES * PAGE_SIZE, RW, 1, MAP_POPULATE), 0);
+	for (unsigned i = 0; i < 3; i++)		// generations ahead of the other's
+		EXPECT_EQ(space_unmap(sc.s, BASE + i * PAGE_SIZE, PAGE_SIZE), 0);
+	t = mm_thread("resident", go_over_with_a_flush_under_way, &sc, sc.cpu);
+	REQUIRE(t);
+	spin_until(load_acquire(&sc.there), "resident", -1);
+	EXPECT_EQ(space_unmap(sc.s, BASE + 3 * PAGE_SIZE, PAGE_SIZE), 0);
+	store_release(&sc.go, 1u);
+	spin_until(load_acquire(&sc.held), "resident", -1);
+	EXPECT_EQ(space_unmap_sync(sc.other, sc.page, PAGE_SIZE), 0);
+	store_release(&sc.returned, 1u);
+	mm_join(t);
+	EXPECT_EQ(swmmu_violations() - sc.violations, 0);
+	EXPECT(!sc.left);
+	space_put(sc.s);
+	space_put(sc.other);
+	swmmu_quiet(false);
+}
+
+// The CPU holds the space lazily and its last user is gone. It is asked to leave, and has just gone to the other by itself.
+static int go_over_when_asked_to_leave(void *arg)
+{
+	struct scene *sc = arg;
+	irqflags_t flags;
+	u64 v;
+
+	space_attach(sc->s);
+	space_detach();
+	flags = irq_save();
+	store_release(&sc->there, 1u);
+	spin_until(xcall_waits(cpu_id()), "the eviction", -1);
+	space_attach(sc->other);
+	irq_restore(flags);		// here it comes
+	EXPECT(tlb_space_loaded_here(sc->other));
+	EXPECT_EQ(arch_user_read64_nofault(BASE, &v), 0);
+	space_detach();
+	return 0;
+}
+
+TEST(flush_order, eviction_from_a_space_that_has_been_left, NEEDS_CPUS2)
+{
+	struct thread *t;
+	struct scene sc;
+
+	REQUIRE(begin(&sc, "ipi", 1));
+	EXPECT_EQ(space_unmap(sc.s, BASE, PAGE_SIZE), 0);	// so that its end flushes nothing
+	EXPECT_EQ(space_map(sc.other, BASE, PAGE_SIZE, RW, 1, MAP_POPULATE), 0);
+	t = mm_thread("resident", go_over_when_asked_to_leave, &sc, sc.cpu);
+	REQUIRE(t);
+	spin_until(load_acquire(&sc.there), "resident", -1);
+	space_put(sc.s);
+	mm_join(t);
+	EXPECT_EQ(swmmu_violations() - sc.violations, 0);
+	space_put(sc.other);
+	swmmu_quiet(false);
 }
 #endif

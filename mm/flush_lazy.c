@@ -79,6 +79,7 @@ static struct {
 STALL_DEFINE(lazy_posted);		// nobody has been told to sweep
 MUTANT_DEFINE(lazy_no_settle);		// something new is mapped where an old page can still be reached
 MUTANT_DEFINE(lazy_no_wait);		// complete before anybody has swept
+STALL_DEFINE(lazy_finishing);	// all have swept; nothing has been given away
 STALL_DEFINE(lazy_flushed);		// a sweep has flushed and not said so
 MUTANT_DEFINE(lazy_late_generation);	// a sweep takes credit for what was posted after its flush
 
@@ -163,6 +164,7 @@ static void finish(struct lazy_record *r)
 	struct space *s = r->space;
 	irqflags_t flags;
 
+	STALL(lazy_finishing, s, r->start, 0);
 	gathered_flushed(&r->taken, s, r->freer);
 	pending_put(frames);
 	fetch_sub(&lazy.held, pages);

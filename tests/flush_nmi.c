@@ -14,6 +14,7 @@
 #if CHECK
 STALL_DECLARE(tlb_joined);
 STALL_DECLARE(tlb_loaded);
+STALL_DECLARE(nmi_flushed);
 MUTANT_DECLARE(nmi_no_flush);
 
 struct scene {
@@ -102,6 +103,63 @@ TEST(flush_nmi, safe_policies_are_clean, NEEDS_CPUS2 | NEEDS_CHECK)
 			test_fail(__FILE__, __LINE__, "table_free=%s", (*it)->name);
 	}
 	mm_balance_end(&b);
+}
+
+// A request counts as served when the flush for it is done, and no earlier.
+struct served {
+	u32 returned;
+	unsigned too_early;
+};
+
+static void watch_the_requester(struct stall_point *p, void *arg)
+{
+	struct served *s = arg;
+
+	WHILE_OTHERS_RUN(2)
+		s->too_early += READ_ONCE(s->returned);
+}
+
+struct resident {
+	struct space *s;
+	u32 there, go;
+};
+
+static int reside(void *arg)
+{
+	struct resident *r = arg;
+
+	space_attach(r->s);
+	preempt_disable();		// no other thread: the CPU does not become lazy
+	store_release(&r->there, 1u);
+	spin_until(load_acquire(&r->go), "the unmap", -1);
+	preempt_enable();
+	space_detach();
+	return 0;
+}
+
+TEST(flush_nmi, served_when_it_has_flushed, NEEDS_CPUS2)
+{
+	struct resident r = { .s = space_create_with(policy_find("rcu"), flush_find("nmi")) };
+	struct served served = { .returned = 0 };
+	struct thread *t;
+
+	REQUIRE(r.s);
+	EXPECT_EQ(space_map(r.s, BASE, PAGE_SIZE, RW, 1, MAP_POPULATE), 0);
+	t = mm_thread("resident", reside, &r, mm_other_cpu(0));
+	REQUIRE(t);
+	spin_until(load_acquire(&r.there), "resident", -1);
+	stall_nmi_flushed.action = watch_the_requester;
+	stall_nmi_flushed.arg = &served;
+	stall_nmi_flushed.cpu = (int)mm_other_cpu(0);
+	stall_arm(&stall_nmi_flushed, NULL, 0, 0, 0);
+	EXPECT_EQ(space_unmap(r.s, BASE, PAGE_SIZE), 0);
+	WRITE_ONCE(served.returned, 1);
+	store_release(&r.go, 1u);
+	mm_join(t);
+	EXPECT_EQ(stall_nmi_flushed.hits, 1);
+	stall_release(&stall_nmi_flushed);
+	EXPECT_EQ(served.too_early, 0);
+	space_put(r.s);
 }
 
 // A CPU in the middle of its switch from one space to another, interrupts off.

@@ -33,7 +33,7 @@ struct scene {
 	struct stall_point *point;	// where the walk is held
 	int level;			// of the entry that it has read there
 	bool no_memory;			// the unmapper can allocate nothing
-	void (*nested)(void);		// a walk in the middle of the held walk
+	void (*nested)(struct scene *);	// a walk in the middle of the held walk
 	void (*after)(struct scene *);	// the walk has ended, nothing has been drained
 	struct walk_job job;
 	struct page *table[PT_LEVELS];	// by level - 1
@@ -67,13 +67,19 @@ static void walk_in_nmi(void)
 }
 NMI_HANDLER(walk_in_nmi);
 
-static void nest_an_nmi(void)
+static void nest_an_nmi(struct scene *sc)
 {
 	WRITE_ONCE(inner.wanted, 1);
 	arch_send_ipi(cpu_id(), IPI_NMI);
 	spin_until(!READ_ONCE(inner.wanted), "the walk in the NMI", -1);
 	if (inner.got)
 		page_unpin(inner.page, false);
+}
+
+static void nest_an_nmi_there(struct scene *sc)
+{
+	inner.s = sc->job.s;
+	nest_an_nmi(sc);
 }
 
 static void walk_in_interrupt(void *unused)
@@ -88,7 +94,7 @@ static struct xcall interrupt = { .fn = walk_in_interrupt };
 static void interrupt_the_walker(void *cpu) { EXPECT(xcall_async((unsigned)(uintptr_t)cpu, &interrupt)); }
 static struct xcall to_be_interrupted = { .fn = interrupt_the_walker };
 
-static void nest_an_interrupt(void)
+static void nest_an_interrupt(struct scene *sc)
 {
 	WRITE_ONCE(inner.wanted, 1);
 	to_be_interrupted.arg = (void *)(uintptr_t)cpu_id();
@@ -105,7 +111,7 @@ static void hold_until_awaited(struct stall_point *p, void *arg)
 	struct scene *sc = arg;
 
 	if (sc->nested)
-		sc->nested();
+		sc->nested(sc);
 	sc->awaited = walk_awaited();
 	store_release(&sc->there, 1u);
 	spin_until(walk_awaited() != sc->awaited || load_acquire(&sc->returned), "the unmapper", -1);
@@ -117,7 +123,7 @@ static void hold_until_back(struct stall_point *p, void *arg)
 	struct scene *sc = arg;
 
 	if (sc->nested)
-		sc->nested();
+		sc->nested(sc);
 	store_release(&sc->there, 1u);
 	spin_until(load_acquire(&sc->returned), "the unmapper", -1);
 }
@@ -276,6 +282,15 @@ TEST(history, hazard_nmi_nesting, NEEDS_CPUS2)
 	EXPECT_EQ(inner.got, 1);
 	WITH(hazard_one_level, expect_convicted(&sc));
 	space_put(inner.s);
+}
+
+// The inner walk of the same space leaves the CPU in the walkers' mask: the outer one has joined it.
+TEST(history, ipi_nmi_nesting, NEEDS_CPUS2)
+{
+	struct scene sc = { .policy = "ipi", .point = &stall_walk_level, .level = 2, .nested = nest_an_nmi_there };
+
+	expect_clean(&sc);
+	EXPECT_EQ(inner.got, 1);
 }
 
 // The same for an interrupt: a walk by hazard pointers leaves them on.

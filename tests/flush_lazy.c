@@ -143,6 +143,8 @@ static void map_neighbour(const struct reader *r)
 	EXPECT_EQ(space_map(r->s, r->va + PAGE_SIZE, PAGE_SIZE, RW, 1, MAP_POPULATE), 0);
 }
 
+static void fault_beside(const struct reader *r) { EXPECT_EQ(space_fault(r->s, r->va + 2 * PAGE_SIZE, true), 0); }
+
 static void move_there(const struct reader *r)
 {
 	vaddr_t far = BASE - level_size(4);	// under tables of its own, which nothing waits for
@@ -154,8 +156,9 @@ static void move_there(const struct reader *r)
 static void discard_it(const struct reader *r) { EXPECT_EQ(space_discard(r->s, r->va, PAGE_SIZE), 0); }
 static void unmap_again(const struct reader *r) { EXPECT_EQ(space_unmap_sync(r->s, r->va, PAGE_SIZE), 0); }
 
-// Unmap, then something that must not leave the old page in reach. Was it, when that had returned?
-static bool reachable_after(void (*what)(const struct reader *), unsigned round)
+// Unmap, then something that must not leave the old page in reach. Was it, when that had returned? `beside`: a page is
+// reserved there from the start, and nothing is at it.
+static bool reachable_after(void (*what)(const struct reader *), bool beside, unsigned round)
 {
 	struct thread *t;
 	struct reader r;
@@ -163,6 +166,8 @@ static bool reachable_after(void (*what)(const struct reader *), unsigned round)
 	t = begin(&r, "rcu", round);
 	if (!t)
 		return false;
+	if (beside)
+		EXPECT_EQ(space_map(r.s, r.va + 2 * PAGE_SIZE, PAGE_SIZE, RW, 1, 0), 0);
 	EXPECT_EQ(space_unmap(r.s, r.va, PAGE_SIZE), 0);
 	what(&r);
 	store_release(&r.done, 1u);
@@ -173,30 +178,32 @@ static bool reachable_after(void (*what)(const struct reader *), unsigned round)
 	return r.done_before && r.held_again && r.held_value == OLD;
 }
 
-static void needs_settling(void (*what)(const struct reader *))
+static void needs_settling(void (*what)(const struct reader *), bool beside)
 {
 	bool reached = false;
 
 	for (unsigned i = 0; i < 2; i++)
-		EXPECT(!reachable_after(what, i));
+		EXPECT(!reachable_after(what, beside, i));
 	mutant_set(lazy_no_settle, 1);
 	for (unsigned i = 0; i < ROUNDS && !reached && !test_failed(); i++)
-		reached = reachable_after(what, i);
+		reached = reachable_after(what, beside, i);
 	mutant_set(lazy_no_settle, 0);
 	EXPECT(reached);
 }
 
 // Something new at the same address: the old page would be seen through the new mapping.
-TEST(flush_lazy, same_address_settles_first, NEEDS_CPUS2) { needs_settling(map_anew); }
+TEST(flush_lazy, same_address_settles_first, NEEDS_CPUS2) { needs_settling(map_anew, false); }
 // Also if it is only reserved: the first touch must fault and find zeroes.
-TEST(flush_lazy, reserving_settles_first, NEEDS_CPUS2) { needs_settling(map_only); }
-TEST(flush_lazy, moving_there_settles_first, NEEDS_CPUS2) { needs_settling(move_there); }
+TEST(flush_lazy, reserving_settles_first, NEEDS_CPUS2) { needs_settling(map_only, false); }
+TEST(flush_lazy, moving_there_settles_first, NEEDS_CPUS2) { needs_settling(move_there, false); }
 // Another page under the table that waits: a CPU that still has the old table cached would not find it.
-TEST(flush_lazy, under_a_waiting_table_settles_first, NEEDS_CPUS2) { needs_settling(map_neighbour); }
+TEST(flush_lazy, under_a_waiting_table_settles_first, NEEDS_CPUS2) { needs_settling(map_neighbour, false); }
+
+TEST(flush_lazy, touched_under_a_waiting_table_settles_first, NEEDS_CPUS2) { needs_settling(fault_beside, true); }
 
 // An unmap that promises, finds nothing (another has cleared the entry and not flushed), and must flush all the same.
-TEST(history, cleared_by_another_and_not_flushed, NEEDS_CPUS2) { needs_settling(unmap_again); }
-TEST(flush_lazy, discard_settles_what_it_does_not_find, NEEDS_CPUS2) { needs_settling(discard_it); }
+TEST(history, cleared_by_another_and_not_flushed, NEEDS_CPUS2) { needs_settling(unmap_again, false); }
+TEST(flush_lazy, discard_settles_what_it_does_not_find, NEEDS_CPUS2) { needs_settling(discard_it, false); }
 
 // Without memory for the record the flush is not put off: the unmap waits for the reader.
 TEST(flush_lazy, no_memory_for_the_record, NEEDS_CPUS2)

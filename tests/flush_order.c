@@ -12,6 +12,7 @@
 #include "kernel/test.h"
 #include "kernel/time.h"
 #include "kernel/xcall.h"
+#include "mm/flush_lazy.h"
 #include "mm/inval.h"
 #include "mm/space.h"
 #include "mm/swmmu.h"
@@ -178,6 +179,33 @@ static void held_after_a_flush_by(const char *flush)
 
 TEST(flush_order, generation_before_the_flush_in_a_shootdown, NEEDS_CPUS2) { held_after_a_flush_by("ipi"); }
 TEST(flush_order, generation_before_the_flush_in_a_sweep, NEEDS_CPUS2) { held_after_a_flush_by("lazy"); }
+
+static int drain(void *unused)
+{
+	flush_find("lazy")->drain();
+	return 0;
+}
+
+// A sweep takes its mark off before it flushes: one that is set after the flush stays for the next sweep.
+TEST(flush_order, mark_before_the_flush_in_a_sweep, NEEDS_CPUS2)
+{
+	struct thread *t, *drainer;
+	struct scene sc;
+
+	REQUIRE(begin(&sc, "lazy", PAGES));
+	t = mm_thread("resident", reside, &sc, sc.cpu);
+	REQUIRE(t);
+	spin_until(load_acquire(&sc.there), "resident", -1);
+	arm(&sc, &stall_inval_user_done);
+	EXPECT_EQ(space_unmap(sc.s, BASE, PAGE_SIZE), 0);
+	spin_until(load_acquire(&sc.held), "resident", -1);
+	EXPECT_EQ(space_unmap(sc.s, sc.page, PAGE_SIZE), 0);	// a second record
+	store_release(&sc.returned, 1u);
+	drainer = mm_thread("drainer", drain, NULL, cpu_id());
+	EXPECT(EVENTUALLY(!lazy_held()));
+	end(&sc, t, &stall_inval_user_done);	// the resident leaves, and nothing is waited for any more
+	mm_join(drainer);
+}
 
 // As schedule() does when another thread takes the CPU over.
 static void run_in(struct space *s)

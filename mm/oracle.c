@@ -45,6 +45,8 @@ void oracle_expect_violations(bool on)
 		fetch_sub(&expecting, 1);
 }
 
+bool oracle_expecting(void) { return READ_ONCE(expecting); }
+
 static const char *const what[] = {
 	[VIOLATION_WALK] = "a freed table is being walked",
 	[VIOLATION_STALE_TABLE] = "a CPU may walk a freed table",
@@ -67,7 +69,7 @@ void oracle_print(const struct violation *v)
 void oracle_report(const struct violation *v)
 {
 	u64 at = cycles(), n = fetch_add(&violations, 1);
-	bool expected = READ_ONCE(expecting);
+	bool expected = oracle_expecting();
 	struct violation own = *v, *r = n < MAX_RECORDS ? &records[n] : &own;
 
 	if (v->kind != VIOLATION_WALK)

@@ -5,6 +5,7 @@
 #include "mm/inval.h"
 #include "mm/oracle.h"
 #include "mm/space.h"
+#include "mm/walk.h"
 #include "tests/mm_help.h"
 
 #if CHECK
@@ -81,6 +82,75 @@ TEST(adversary, each_invalidation_drops_what_it_must, NEEDS_CHECK)
 		space_put(s);
 	}
 	swmmu_quiet(false);
+}
+
+// ---- What the scans find -------------------------------------------------------------------------------------------------
+
+static u64 found_in(struct page *head, unsigned order)
+{
+	u64 before = swmmu_violations();
+
+	swmmu_page_freed(head, order);
+	return swmmu_violations() - before;
+}
+
+static struct page *frame_of(struct space *s, vaddr_t va)
+{
+	struct page *page = NULL;
+
+	if (EXPECT_EQ(walk_pin(s, va, false, &page), 0))
+		page_unpin(page, false);
+	return page;
+}
+
+#define LARGE (BASE + level_size(3))
+
+// This CPU has cached a small leaf and a large one: any block that shares a frame with them is found, and no other.
+static void scan_by_frames(struct space *s, struct page *small, struct page *large, struct page *table)
+{
+	struct page *block = page_of(ALIGN_DOWN(page_to_phys(small), 8 * PAGE_SIZE));
+	irqflags_t flags = irq_save();
+
+	EXPECT(swmmu_prime(cpu_id(), BASE) && swmmu_prime(cpu_id(), LARGE));
+	EXPECT_EQ(found_in(small, 0), 1);
+	EXPECT_EQ(found_in(block, 3), 1);		// wherever in it the frame is
+	EXPECT_EQ(found_in(block + 8, 3), 0);
+	EXPECT_EQ(found_in(large, PT_BITS), 1);
+	EXPECT_EQ(found_in(large, 0), 1);
+	EXPECT_EQ(found_in(large + 77, 0), 1);		// a part of what the leaf maps
+	EXPECT_EQ(found_in(large + PT_ENTRIES - 1, 0), 1);
+	EXPECT_EQ(found_in(large + PT_ENTRIES, 0), 0);
+	EXPECT_EQ(found_in(large - 1, 0), 0);
+	EXPECT_EQ(found_in(table, 0), 0);		// a pointer to it, and no leaf
+	EXPECT(swmmu_table_freed(table, s->policy));
+	EXPECT(!swmmu_table_freed(small, s->policy));	// a leaf, and no pointer to it
+	inval_user();
+	EXPECT_EQ(found_in(block, 3) + found_in(large, PT_BITS), 0);
+	EXPECT(!swmmu_table_freed(table, s->policy));
+	EXPECT(swmmu_table_freed(page_of(s->root_pa), s->policy));	// loaded
+	irq_restore(flags);
+}
+
+TEST(adversary, scans_by_frames, NEEDS_CHECK)
+{
+	struct space *s = space_create_with(policy_find("ipi"), flush_find("ipi"));
+	struct page *small, *large, *table;
+
+	REQUIRE(s);
+	EXPECT_EQ(space_map(s, BASE, PAGE_SIZE, RW, 1, MAP_POPULATE), 0);
+	EXPECT_EQ(space_map(s, LARGE, level_size(2), RW, 2, MAP_POPULATE), 0);
+	small = frame_of(s, BASE);
+	large = frame_of(s, LARGE);
+	table = mm_table(s, BASE, 1);
+	REQUIRE(small && large && table);
+	swmmu_quiet(true);
+	space_attach(s);
+	oracle_expect_violations(true);
+	scan_by_frames(s, small, large, table);
+	oracle_expect_violations(false);
+	space_detach();
+	swmmu_quiet(false);
+	space_put(s);
 }
 
 // The violations that an unmap of all makes, while this CPU has all of it cached.

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT
 // A walk in an interrupt or an NMI, on a CPU that walks nowhere else: whoever frees tables must wait for it as for any other.
 // (A walk in the middle of another is in tests/policy_bugs.c: there the outer one may be why nothing is freed.)
+#include "kernel/lib.h"
 #include "kernel/test.h"
 #include "kernel/time.h"
 #include "kernel/xcall.h"
+#include "mm/oracle.h"
 #include "mm/table.h"
 #include "mm/walk.h"
 #include "tests/mm_help.h"
@@ -84,7 +86,8 @@ static int be_interrupted(void *arg)
 }
 
 // `busy`: the walk interrupts a thread; else most likely an idle CPU.
-static void unmap_under_walk(const struct table_policy *p, void (*begin)(struct scene *), bool busy)
+static void unmap_under_walk(const struct table_policy *p, void (*begin)(struct scene *),
+			     void (*held)(struct stall_point *, void *), bool busy)
 {
 	struct scene sc = { .s = space_create_with(p, flush_find("ipi")), .cpu = mm_other_cpu(0) };
 	struct thread *t;
@@ -92,7 +95,7 @@ static void unmap_under_walk(const struct table_policy *p, void (*begin)(struct 
 	REQUIRE(sc.s);
 	EXPECT_EQ(space_map(sc.s, BASE, PAGE_SIZE, RW, 1, MAP_POPULATE), 0);
 	sc.upper = mm_table(sc.s, BASE, 2);
-	stall_walk_level.action = hold;
+	stall_walk_level.action = held;
 	stall_walk_level.arg = &sc;
 	stall_arm(&stall_walk_level, sc.s, BASE, BASE + PAGE_SIZE, 2);
 	t = busy ? mm_thread("interrupted", be_interrupted, &sc, sc.cpu) : NULL;
@@ -117,11 +120,39 @@ static void under_each_policy(void (*begin)(struct scene *))
 	FOR_EACH_POLICY(p) {
 		if (!pair_verdict(*p, flush_find("ipi")).safe)
 			continue;
-		unmap_under_walk(*p, begin, false);
-		unmap_under_walk(*p, begin, true);
+		unmap_under_walk(*p, begin, hold, false);
+		unmap_under_walk(*p, begin, hold, true);
 	}
 }
 
 TEST(history, walk_in_an_nmi_alone, NEEDS_CPUS2) { under_each_policy(begin_in_nmi); }
 TEST(history, walk_in_an_interrupt_alone, NEEDS_CPUS2) { under_each_policy(begin_in_interrupt); }
+
+// ---- … and the oracle sees it -------------------------------------------------------------------------------------------
+
+static void hold_until_returned(struct stall_point *p, void *arg)
+{
+	struct scene *sc = arg;
+
+	store_release(&sc->there, 1u);
+	spin_until(load_acquire(&sc->returned), "the unmap", -1);
+}
+
+// Under `immediate` the freer must find the walker in the two tables that it has named: of levels 2 and 3.
+static void freer_finds_it(void (*begin)(struct scene *))
+{
+	struct violation v[8];
+	unsigned found = 0;
+
+	oracle_reset();
+	oracle_expect_violations(true);
+	unmap_under_walk(policy_find("immediate"), begin, hold_until_returned, false);
+	oracle_expect_violations(false);
+	for (unsigned i = 0, n = oracle_records(v, ARRAY_SIZE(v)); i < n; i++)
+		found += !strcmp(v[i].seen_by, "freer") && v[i].level >= 2 && v[i].walker_cpu == mm_other_cpu(0);
+	EXPECT_EQ(found, 2);
+}
+
+TEST(oracle, sees_a_walk_in_an_nmi, NEEDS_CPUS2) { freer_finds_it(begin_in_nmi); }
+TEST(oracle, sees_a_walk_in_an_interrupt, NEEDS_CPUS2) { freer_finds_it(begin_in_interrupt); }
 #endif

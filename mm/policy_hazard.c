@@ -45,6 +45,8 @@ static struct {
 static const struct table_policy hazard_policy;
 
 STALL_DEFINE(hazard_read);		// the entry was read; the table that it names is not yet published
+STALL_DEFINE(hazard_found);		// found free and taken off the list, not yet FREE; preemption off
+STALL_DEFINE(hazard_draining);		// no walker is left of those that could have named what is retired
 MUTANT_DEFINE(hazard_no_reread);	// published, and not read again
 MUTANT_DEFINE(hazard_one_level);	// a walk in an NMI takes the slots of the one that it has interrupted
 MUTANT_DEFINE(hazard_no_retry);		// what is retired waits for a later free
@@ -142,6 +144,7 @@ static bool scan_retired(void)
 	left = !list_empty(&retired.tables);
 	WRITE_ONCE(retired.any, left);
 	spin_unlock_irqrestore(&retired.lock, flags);
+	STALL(hazard_found, NULL, 0, 0);
 	free_unnamed(&unnamed);
 	preempt_enable();
 	return left;
@@ -196,6 +199,7 @@ static void hazard_drain(void)
 	if (!load_acquire(&retired.waiting))	// pairs with free_unnamed()
 		return;
 	synchronize_rcu();
+	STALL(hazard_draining, NULL, 0, 0);
 	scan_retired();
 	synchronize_rcu();
 }

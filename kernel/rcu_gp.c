@@ -12,11 +12,13 @@
 #include "kernel/mutant.h"
 #include "kernel/panic.h"
 #include "kernel/rcu_internal.h"
+#include "kernel/stall.h"
 #include "kernel/thread.h"
 #include "kernel/time.h"
 #include "kernel/trace.h"
 
 MUTANT_DEFINE(rcu_busy_is_idle);	// every CPU counts as one that has idled
+STALL_DEFINE(rcu_gp_setting);		// the bits of one node are set; the first of all, the others not yet
 
 // The thread has a doorbell, so that many CPUs with the same wish do not queue up for the lock of its wait queue. Who
 // finds it rung may go: the thread answers, by a full barrier, before it looks at what it waits for. Preemption is
@@ -92,6 +94,7 @@ static void gp_begin(void)
 		ASSERT(!node->waiting);
 		WRITE_ONCE(node->waiting, node->children);
 		spin_unlock_irqrestore(&node->lock, flags);
+		STALL(rcu_gp_setting, NULL, 0, 0);
 	}
 }
 

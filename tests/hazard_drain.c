@@ -2,6 +2,7 @@
 // The two grace periods of hazard_drain() (mm/policy_hazard.c): when it returns, all is FREE that was retired before. The first
 // is for those who still name a table, the second for another CPU that has just found one free.
 #include "kernel/mutant.h"
+#include "kernel/rcu.h"
 #include "kernel/stall.h"
 #include "kernel/test.h"
 #include "kernel/time.h"
@@ -29,6 +30,7 @@ static bool retire_under_a_walk(struct scene *sc)
 {
 	*sc = (struct scene){ .job = { .s = space_create_with(policy_find("hazard"), flush_find("ipi")), .va = BASE } };
 	completion_init(&sc->look);
+	rcu_barrier();			// an earlier test's look is over, and by the mutant none comes any more
 	if (!EXPECT(sc->job.s) || !EXPECT_EQ(space_map(sc->job.s, BASE, PAGE_SIZE, RW, 1, MAP_POPULATE), 0))
 		return false;
 	sc->table = mm_table(sc->job.s, BASE, 1);

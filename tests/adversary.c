@@ -128,6 +128,9 @@ static void scan_by_frames(struct space *s, struct page *small, struct page *lar
 	EXPECT_EQ(found_in(block, 3) + found_in(large, PT_BITS), 0);
 	EXPECT(!swmmu_table_freed(table, s->policy));
 	EXPECT(swmmu_table_freed(page_of(s->root_pa), s->policy));	// loaded
+	EXPECT(swmmu_prime(cpu_id(), BASE));
+	swmmu_vouch(cpu_id());				// flushed since, says who knows
+	EXPECT_EQ(found_in(small, 0), 0);
 	irq_restore(flags);
 }
 

@@ -244,4 +244,48 @@ TEST(pending, no_wake_up_is_lost_to_credits_in_hand, NEEDS_CPUS2)
 	pending_set_max(old);
 	mm_balance_end(&b);
 }
+
+// ---- One unmap has more tables than there are credits -------------------------------------------------------------------
+
+struct large_unmap {
+	struct space *s;
+	u64 len;
+	u32 returned;
+};
+
+static int unmap_all(void *arg)
+{
+	struct large_unmap *u = arg;
+
+	EXPECT_EQ(space_unmap(u->s, BASE, u->len), 0);
+	WRITE_ONCE(u->returned, 1);
+	return 0;
+}
+
+// What it has collected itself is then what it would wait for: so it gives that away first, under every policy.
+TEST(pending, more_tables_than_credits_in_one_unmap, 0)
+{
+	enum { TABLES = 2 * BOUND };
+	struct mm_balance b;
+
+	mm_balance_begin(&b);
+	FOR_EACH_POLICY(p) {
+		struct large_unmap u = { .s = space_create_with(*p, flush_find("ipi")), .len = TABLES * level_size(2) };
+		u64 old;
+		struct thread *t;
+
+		REQUIRE(u.s);
+		EXPECT_EQ(space_map(u.s, BASE, u.len, RW, 1, 0), 0);
+		for (unsigned i = 0; i < TABLES; i++)
+			EXPECT_EQ(space_fault(u.s, BASE + i * level_size(2), true), 0);
+		old = pending_set_max(BOUND);
+		t = mm_thread("unmapper", unmap_all, &u, CPU_ANY);
+		EXPECT(EVENTUALLY(READ_ONCE(u.returned)));
+		pending_set_max(old);
+		pending_put(0);			// wakes who waits in vain
+		mm_join(t);
+		space_put(u.s);
+	}
+	mm_balance_end(&b);
+}
 #endif

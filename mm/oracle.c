@@ -7,6 +7,7 @@
 #include "kernel/panic.h"
 #include "mm/space.h"
 #include "mm/swmmu.h"
+#include "mm/tlb.h"
 #include <arch/machine.h>
 #include <arch/time.h>
 
@@ -51,7 +52,13 @@ static const char *const what[] = {
 	[VIOLATION_WALK] = "a freed table is being walked",
 	[VIOLATION_STALE_TABLE] = "a CPU may walk a freed table",
 	[VIOLATION_STALE_LEAF] = "a CPU may use a page that is given back",
+	[VIOLATION_NO_TARGET] = "no flush goes to a CPU that walks",
 };
+
+static bool seen_by_adversary(const struct violation *v)
+{
+	return v->kind == VIOLATION_STALE_TABLE || v->kind == VIOLATION_STALE_LEAF;
+}
 
 void oracle_print(const struct violation *v)
 {
@@ -60,7 +67,7 @@ void oracle_print(const struct violation *v)
 		 what[v->kind], v->policy, v->flush, v->level, (unsigned long long)v->table, v->seen_by, v->cpu, v->walker_cpu,
 		 (unsigned long long)v->va, arch_cycles_are_instructions() ? "instruction" : "cycle", (unsigned long long)v->at);
 	print_backtrace(v->backtrace, v->depth);
-	if (v->kind != VIOLATION_WALK)
+	if (seen_by_adversary(v))
 		return;
 	log_warn("oracle: the walk was called from");
 	print_backtrace(&v->walker_pc, 1);
@@ -72,7 +79,7 @@ void oracle_report(const struct violation *v)
 	bool expected = oracle_expecting();
 	struct violation own = *v, *r = n < MAX_RECORDS ? &records[n] : &own;
 
-	if (v->kind != VIOLATION_WALK)
+	if (seen_by_adversary(v))
 		fetch_add(&by_adversary, 1);
 	*r = *v;
 	r->cpu = cpu_id();
@@ -103,12 +110,18 @@ static DEFINE_PER_CPU(struct oracle_cpu, oracle);
 
 static struct oracle_slot *own_slot(void) { return &this_cpu_ptr(&oracle)->slot[in_nmi() ? 2 : in_irq() ? 1 : 0]; }
 
+static void report_as(enum violation_kind kind, const char *by, const struct table_policy *p, struct oracle_slot *slot,
+		      unsigned walker_cpu, struct page *table)
+{
+	oracle_report(&(const struct violation){ .kind = kind, .policy = p->name, .flush = slot->flush, .seen_by = by,
+		.table = page_to_phys(table), .level = table->table_level, .walker_cpu = walker_cpu, .va = slot->va,
+		.walker_pc = slot->caller });
+}
+
 static void report(const char *by, const struct table_policy *p, struct oracle_slot *slot, unsigned walker_cpu,
 		   struct page *table)
 {
-	oracle_report(&(const struct violation){ .policy = p->name, .flush = slot->flush, .seen_by = by,
-		.table = page_to_phys(table), .level = table->table_level, .walker_cpu = walker_cpu, .va = slot->va,
-		.walker_pc = slot->caller });
+	report_as(VIOLATION_WALK, by, p, slot, walker_cpu, table);
 }
 
 void oracle_enter(struct space *s, vaddr_t va, uintptr_t caller)
@@ -120,6 +133,13 @@ void oracle_enter(struct space *s, vaddr_t va, uintptr_t caller)
 	slot->va = va;
 	slot->caller = caller;
 	WRITE_ONCE(slot->active, 1);
+}
+
+// Both looks are at what only this CPU changes.
+void oracle_check_target(const struct table_policy *p, const struct space *s)
+{
+	if (p->walkers_are_targets && !tlb_space_loaded_here(s) && !cpumask_test(&s->walkers, cpu_id()))
+		report_as(VIOLATION_NO_TARGET, "walker", p, own_slot(), cpu_id(), page_of(s->root_pa));
 }
 
 void oracle_publish(int level, struct page *table)

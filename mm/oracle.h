@@ -20,6 +20,7 @@ enum violation_kind {
 	VIOLATION_WALK,		// a software walker reads a freed table
 	VIOLATION_STALE_TABLE,	// a CPU's paging-structure cache leads to a freed table: found by the adversary
 	VIOLATION_STALE_LEAF,	// a CPU's TLB leads to a data page that is given back: found by the adversary
+	VIOLATION_NO_TARGET,	// a walk begins, and a flush would not go to its CPU, though its policy says so
 };
 
 struct violation {
@@ -38,6 +39,8 @@ struct violation {
 
 #if CHECK
 void oracle_enter(struct space *s, vaddr_t va, uintptr_t caller);
+void oracle_check_target(const struct table_policy *p, const struct space *s);	// the walk that has begun here keeps
+				// p.walkers_are_targets
 void oracle_publish(int level, struct page *table);	// before its first entry is read
 void oracle_leave(int level);		// the table of that level, if any, is read no more (its policy may let go of it)
 void oracle_exit(void);
@@ -45,6 +48,7 @@ bool oracle_table_freed(struct page *table, const struct table_policy *policy);	
 bool oracle_table_reused(struct page *table, const struct table_policy *policy);	// the same for a table of new birth
 #else
 static __always_inline void oracle_enter(struct space *s, vaddr_t va, uintptr_t caller) { }
+static __always_inline void oracle_check_target(const struct table_policy *p, const struct space *s) { }
 static __always_inline void oracle_publish(int level, struct page *table) { }
 static __always_inline void oracle_leave(int level) { }
 static __always_inline void oracle_exit(void) { }

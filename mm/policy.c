@@ -13,13 +13,16 @@ static bool opt_allow_unsafe;
 
 // A table may be freed when no walker that could have read the old parent entry is still walking. A policy that waits
 // by its own means sees to that itself. One that relies on the flush alone needs a flush whose completion no walker can
-// outlive: walkers keep interrupts off, and the back-end's completion proves that each such region has ended.
+// outlive: walkers keep interrupts off, the flush goes to each CPU that walks, though it runs in another space, and the
+// back-end's completion proves that each such region on a CPU that it goes to has ended.
 struct verdict pair_verdict(const struct table_policy *p, const struct flush_backend *b)
 {
 	if (p->waits == WAIT_OWN)
 		return (struct verdict){ true, "the policy waits for its walkers by its own means" };
 	if (p->walker != WALKER_IRQS_OFF)
 		return (struct verdict){ false, "the flush is the only wait, and a walker with interrupts on answers it in the middle of a walk" };
+	if (!p->walkers_are_targets)
+		return (struct verdict){ false, "the flush is the only wait, and it does not go to a CPU that walks a space which it has not loaded" };
 	if (!b->proves_irqs_off_walks_ended)
 		return (struct verdict){ false, "the flush is the only wait, and its completion does not prove that a walk with interrupts off has ended" };
 	return (struct verdict){ true, "the flush is answered only after every walk with interrupts off has ended" };

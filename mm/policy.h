@@ -2,8 +2,8 @@
 // The two axes (DESIGN 1): how a detached table page waits for lockless walkers (struct table_policy), and how stale
 // translations leave the other CPUs (struct flush_backend). Both register themselves where they are written.
 //
-// Safe or unsafe is computed. A policy says how its walkers run and what it waits for before it frees; a back-end says
-// what its completion proves. See pair_verdict().
+// Safe or unsafe is computed. A policy says how its walkers run, whether a flush goes to them, and what it waits for before
+// it frees; a back-end says what its completion proves of the CPUs that it goes to. See pair_verdict().
 #pragma once
 #include "kernel/list.h"
 #include "kernel/cpumask.h"
@@ -39,7 +39,9 @@ struct table_policy {
 	const char *lineage;			// where the idea comes from, for people
 	enum walker_context walker;
 	enum free_wait waits;
-	bool walkers_are_targets;	// a walker is among the targets of every flush of its space, wherever it runs
+	// From the end of `enter` to `exit` the walker's CPU is among those that a flush of freed tables goes to: it has the
+	// space loaded, or it has joined space.walkers. Checking builds look (oracle_check_target).
+	bool walkers_are_targets;
 	bool combines;			// the union walk: it needs walk_state.part
 	bool distrusts;			// unsafe: a walker may meet garbage, and so checks every frame number that it reads
 

@@ -12,9 +12,10 @@
 //	new       new                new
 //
 // Claim: in each state every walker follows the discipline on which every free under way relies. A union walker does
-// all that both policies ask of a walker (policy_union.c), its context is the stronger of the two, so what holds for
-// either policy's own walker holds for it. switch_state_verdict() computes this for each state from the same facts as
-// pair_verdict(); a switch that would pass through an unsafe state is refused.
+// all that both policies ask of a walker (policy_union.c), its context is the stronger of the two, and the flush goes to
+// it if it goes to the walkers of one of them; so what holds for either policy's own walker holds for it.
+// switch_state_verdict() computes this for each state from the same facts as pair_verdict(). A switch from a safe pair that
+// would pass through an unsafe state is refused. One that leaves an unsafe pair is not: it ends what is worse.
 //
 // Why the lines of the table are true:
 //  (1) The record turn[] is stored first, the selector after it with release; walkers read the selector with acquire.
@@ -81,18 +82,27 @@ static const struct policy_pair *first_pair(u8 set, const struct policy_pair *ol
 	return set & 1 ? old : new;
 }
 
+// A CPU that joins a mask with interrupts on may have been taken out of it before they go off: as in tlb.c, where a flush
+// makes a lazy CPU leave the space. So in a union a part's promise counts only if the part itself keeps interrupts off.
+static bool stays_target(const struct table_policy *part)
+{
+	return part->walkers_are_targets && part->walker == WALKER_IRQS_OFF;
+}
+
 // Is a walker of that one kind safe from that one free? It must follow the freer's discipline, in a context at least as
-// strong as its own, and then the pair decides.
+// strong as its own, and then the pair decides. What either part of a union does for its walkers is done for them all.
 static struct verdict walk_verdict(u8 walks, const struct policy_pair *f, const struct policy_pair *old,
 				   const struct policy_pair *new)
 {
 	const struct table_policy *alone = walks == WALKS_OLD ? old->policy : new->policy;
 	struct table_policy walked = *f->policy;
 
-	if (walks == WALKS_UNION)
+	if (walks == WALKS_UNION) {
 		walked.walker = MAX(old->policy->walker, new->policy->walker);
-	else if (alone != f->policy)
+		walked.walkers_are_targets = stays_target(old->policy) || stays_target(new->policy);
+	} else if (alone != f->policy) {
 		return (struct verdict){ false, "a walker does not follow the discipline of the policy that frees" };
+	}
 	return pair_verdict(&walked, f->backend);
 }
 _Static_assert(WALKER_IRQS_OFF > WALKER_PREEMPT_OFF, "the stronger context is the greater one");

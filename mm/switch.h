@@ -8,8 +8,8 @@ struct space;
 
 // From here on s is walked, freed and flushed under the new pair; nothing that was deferred under the old one is left.
 // Walkers and unmappers go on meanwhile. May sleep (grace periods); the caller holds a count; switches take turns. Not
-// with the space's lock held. -ENODEV: this machine lacks the back-end. -EPERM: the pair, or a state between two safe
-// pairs, is unsafe, and allow_unsafe=1 was not given; nothing has changed then.
+// with the space's lock held. -ENODEV: this machine lacks the back-end. -EPERM: the pair, or a state on the way
+// from a safe pair, is unsafe, and allow_unsafe=1 was not given; nothing has changed then.
 int space_switch_pair(struct space *s, const struct table_policy *p, const struct flush_backend *b);
 // The same for every space that has a user, in the same few grace periods, and for all that are created later.
 int policy_switch_all(const struct table_policy *p, const struct flush_backend *b);

@@ -68,6 +68,18 @@ static __always_inline void walk_let_go(const struct table_policy *p, struct wal
 		irq_restore(w->flags);
 }
 
+// The policy, or each part of a union, has made this CPU what it says that a walker's is.
+static __always_inline void walk_check_targets(const struct table_policy *p, const struct walk_state *w)
+{
+	if (!CHECK)
+		return;
+	if (!p->combines)
+		oracle_check_target(p, w->space);
+	else
+		for (int i = 0; i < 2; i++)
+			oracle_check_target(w->part[i].policy, w->space);
+}
+
 struct walk_pos {
 	pte_t *entry;		// the leaf's
 	pte_t value;
@@ -208,6 +220,7 @@ static __always_inline unsigned walk_body(const struct table_policy *p, struct s
 	trace(EV_WALK_BEGIN, va);
 	p->enter(&w);
 	oracle_enter(s, va, (uintptr_t)__builtin_return_address(0));
+	walk_check_targets(p, &w);
 	oracle_publish(PT_LEVELS, page_of(s->root_pa));
 	if (likely(walk_find(p, &w, va, write, &pos))) {
 		for (;;) {
@@ -299,6 +312,7 @@ static __always_inline struct page *walk_body_one(const struct table_policy *p, 
 	trace(EV_WALK_BEGIN, va);
 	p->enter(&w);
 	oracle_enter(s, va, (uintptr_t)__builtin_return_address(0));
+	walk_check_targets(p, &w);
 	oracle_publish(PT_LEVELS, page_of(s->root_pa));
 	for (unsigned tries = 0;; tries++) {
 		pte_t *table = s->root;

@@ -67,11 +67,12 @@ TEST(policy, verdict_is_computed, 0)
 	struct table_policy p = { .name = "made up" };
 	struct flush_backend b = { .name = "made up" };
 
-	for (unsigned i = 0; i < 8; i++) {
+	for (unsigned i = 0; i < 16; i++) {
 		p.walker = i & 1 ? WALKER_IRQS_OFF : WALKER_PREEMPT_OFF;
 		p.waits = i & 2 ? WAIT_OWN : WAIT_FLUSH;
 		b.proves_irqs_off_walks_ended = i & 4;
-		EXPECT_EQ(pair_verdict(&p, &b).safe, (i & 2) || ((i & 1) && (i & 4)));
+		p.walkers_are_targets = i & 8;
+		EXPECT_EQ(pair_verdict(&p, &b).safe, (i & 2) || ((i & 1) && (i & 4) && (i & 8)));
 	}
 }
 

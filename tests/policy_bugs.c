@@ -191,12 +191,18 @@ static void expect_convicted(struct scene *sc)
 
 #define WITH(mutant, what) do { mutant_set(mutant, 1); what; mutant_set(mutant, 0); } while (0)
 
+// The oracle speaks twice: the walker is no target, and a table of its path is freed.
 TEST(history, remote_walker_in_no_mask, NEEDS_CPUS2)
 {
 	struct scene sc = { .policy = "ipi", .point = &stall_walk_level, .level = 2 };
+	struct violation v[2] = { 0 };
 
 	expect_clean(&sc);
+	oracle_reset();
 	WITH(ipi_no_join, expect_convicted(&sc));
+	EXPECT_EQ(oracle_records(v, 2), 2);
+	EXPECT_EQ(v[0].kind, VIOLATION_NO_TARGET);
+	EXPECT_EQ(v[1].kind, VIOLATION_WALK);
 }
 
 TEST(history, batch_freed_before_its_grace_period, NEEDS_CPUS2)

@@ -79,6 +79,7 @@ def fields(pattern, struct):
 def is_safe(policy, backend):
     """pair_verdict() of mm/policy.c, from the same facts."""
     return policy["waits"] == "WAIT_OWN" or (policy["walker"] == "WALKER_IRQS_OFF" and
+                                             policy.get("walkers_are_targets") == "true" and
                                              backend["proves_irqs_off_walks_ended"] == "true")
 
 

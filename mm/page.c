@@ -3,12 +3,13 @@
 //
 // The life of a frame's count:
 //
-//	free, or in a list: 0  --page_alloc: fetch_add-->  1  --page_get, page_try_get / page_put-->  n  --the last put-->  0
+//	free, or in a list: 0  --page_alloc: fetch_add-->  1  --page_try_get / page_put-->  n  --the last put-->  0
 //
 // Whoever takes a frame from a list owns it alone: page_try_get() never turns 0 into 1, so a walker that arrives with a
 // stale address changes nothing in it. A walker that took its reference while the frame was in use may keep it across
 // the owner's last put; then its own put frees. The one put that sees 1 frees, whoever it is, hence nothing is freed
-// twice. The count is never plainly stored, for a store could overwrite a walker's transient reference.
+// twice. The count is never plainly stored, for a store could overwrite a walker's transient reference. n is at most
+// PAGE_REFS_MAX: page_try_get() compares and counts in one step, so that no number of CPUs takes it further.
 #include "mm/page_pcp.h"
 #include "mm/swmmu.h"
 #include "kernel/inject.h"
@@ -16,6 +17,7 @@
 #include "kernel/panic.h"
 
 MUTANT_DEFINE(page_get_resurrects);
+MUTANT_DEFINE(page_get_wraps);
 
 void (*alloc_error_hook)(const char *what, const void *object);
 
@@ -150,14 +152,6 @@ static __always_inline bool drop(struct page *head)
 		alloc_error("double free of a page frame", head);
 	}
 	return false;
-}
-
-void page_get(struct page *p)
-{
-	u32 old = fetch_add(&p->refs, 1);
-
-	ASSERT(old);
-	(void)old;
 }
 
 void __hot page_put(struct page *head)

@@ -3,7 +3,8 @@
 //
 // Reference counts: a frame is allocated with count 1 and freed by the put that drops the count to 0. A lockless walker
 // may take a transient reference on a frame that has been reused as anything (page_try_get, never 0 -> 1), so every
-// kind of frame tolerates extra references and counts are never plainly stored.
+// kind of frame tolerates extra references and counts are never plainly stored. Whoever may pin a page may do so again and
+// again: page_try_get() refuses long before the count could wrap, and there is no other way to a further reference.
 #pragma once
 #include "kernel/list.h"
 #include "kernel/mutant.h"
@@ -57,16 +58,18 @@ enum { PG_ZERO = 1, PG_NOFAIL_INJECT = 2 /* not subject to injected failures */ 
 // either way. Only a preemptible caller gets at what the lists of other CPUs hold, when all else is used up (it waits
 // for them).
 struct page *page_alloc(unsigned order, enum page_kind kind, unsigned flags);
-void page_get(struct page *p);			// the caller already holds a reference
-// False: the count was 0 (a free frame, or a tail). Any context. Nothing keeps the frame's contents alive here, nor
-// need it: descriptors are never freed.
+// False: the count was 0 (a free frame, or a tail), or PAGE_REFS_MAX (whoever holds another reference knows that it was
+// this). Any context. Nothing keeps the frame's contents alive here, nor need it: descriptors are never freed.
+#define PAGE_REFS_MAX (1u << 31)
 MUTANT_DECLARE(page_get_resurrects);	// 0 -> 1: a frame that is free, or somebody else's by now
+MUTANT_DECLARE(page_get_wraps);		// no limit: as many pins as the count has values, and it is 0 (CVE-2019-11487)
 static __always_inline bool page_try_get(struct page *head)
 {
 	u32 old = READ_ONCE(head->refs);
 
+	_Static_assert(PAGE_REFS_MAX == (u32)INT32_MIN, "one signed comparison tells 0 and the limit");
 	do {
-		if (unlikely(!old) && !MUTANT(page_get_resurrects))
+		if (unlikely((s32)old <= 0) && !(old ? MUTANT(page_get_wraps) : MUTANT(page_get_resurrects)))
 			return false;
 	} while (unlikely(!cmpxchg_update(&head->refs, &old, old + 1)));
 	return true;

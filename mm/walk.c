@@ -52,10 +52,12 @@ int walk_slow(struct space *s, vaddr_t va, bool write, struct page **page)
 		entry = tree_find_leaf(s, va, &level);
 		value = entry ? pte_read(entry) : 0;
 		if (pte_permits(value, write)) {
+			bool got;
+
 			*page = page_of(pte_addr(value) + (va & (level_size(level) - 1) & ~(PAGE_SIZE - 1)));
-			page_get(page_head(*page));
+			got = page_try_get(page_head(*page));	// the mapping holds one: false is the limit
 			mutex_unlock(&s->lock);
-			return 0;
+			return got ? 0 : -ENOMEM;
 		}
 		mutex_unlock(&s->lock);
 		int err = space_fault(s, va, write);

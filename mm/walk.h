@@ -8,7 +8,8 @@
 #include "mm/space.h"
 
 int walk_slow(struct space *s, vaddr_t va, bool write, struct page **page);	// what is left to do without the fast path
-// Pin the 4 KiB page at va (of a large page: the part that va names). 0; -EFAULT: not mapped, not permitted; -ENOMEM.
+// Pin the 4 KiB page at va (of a large page: the part that va names). 0; -EFAULT: not mapped, not permitted; -ENOMEM: also
+// if the page, or all of the large page together, has as many references as there may be (PAGE_REFS_MAX in page.h).
 // May sleep (the slow path takes the space's lock and may fault the page in).
 static __always_inline int walk_pin(struct space *s, vaddr_t va, bool write, struct page **page)
 {
@@ -19,7 +20,8 @@ static __always_inline int walk_pin(struct space *s, vaddr_t va, bool write, str
 	*page = pinned;
 	return 0;
 }
-// n pages from va on; returns how many were pinned, from the first on without gap (possibly 0).
+// n pages from va on; returns how many were pinned, from the first on without gap (possibly 0): up to the first for which
+// walk_pin() would fail.
 unsigned walk_pin_range(struct space *s, vaddr_t va, unsigned n, bool write, struct page **pages);
 // Fast path alone, all n in one read side: how many were pinned (0 … n). Any context, NMI excepted (a put may free).
 unsigned walk_pin_fast(struct space *s, vaddr_t va, unsigned n, bool write, struct page **pages);

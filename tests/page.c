@@ -155,7 +155,7 @@ TEST(page, references, 0)
 	struct page *p = page_alloc(0, PAGE_ANON, 0);
 
 	REQUIRE(p);
-	page_get(p);
+	EXPECT(page_try_get(p));
 	EXPECT(page_try_get(p));
 	EXPECT_EQ(READ_ONCE(p->refs), 3);
 	page_put(p);
@@ -165,6 +165,28 @@ TEST(page, references, 0)
 	EXPECT(page_balanced(before));
 	EXPECT(!page_try_get(p));
 	EXPECT_EQ(READ_ONCE(p->refs), 0);
+}
+
+// As if so many had been taken; what is then taken one by one ends, and what was taken counts.
+TEST(page, references_end_before_they_wrap, 0)
+{
+	u64 before = page_balance_start();
+	struct page *p = page_alloc(0, PAGE_ANON, 0);
+
+	REQUIRE(p);
+	fetch_add(&p->refs, PAGE_REFS_MAX - 3);
+	EXPECT(page_try_get(p) && page_try_get(p));
+	EXPECT_EQ(READ_ONCE(p->refs), PAGE_REFS_MAX);
+	EXPECT(!page_try_get(p) && !page_try_get(p));
+	EXPECT_EQ(READ_ONCE(p->refs), PAGE_REFS_MAX);
+	page_put(p);
+	EXPECT(page_try_get(p));		// one has come back
+	EXPECT(!page_try_get(p));
+	fetch_add(&p->refs, ~0u - PAGE_REFS_MAX);
+	EXPECT(!page_try_get(p));		// the last value before 0
+	fetch_sub(&p->refs, ~0u - 1);
+	page_put(p);
+	EXPECT(page_balanced(before));
 }
 
 TEST(page, reserved_frames_tolerate_walkers, 0)
@@ -185,7 +207,7 @@ TEST(page, split, 0)
 	bool ok = true;
 
 	REQUIRE(p);
-	page_get(p);
+	EXPECT(page_try_get(p));
 	EXPECT(!page_split(p));		// somebody else holds it
 	EXPECT_EQ(READ_ONCE(p->refs), 2);
 	page_put(p);

@@ -106,6 +106,67 @@ TEST(walk, range_of_mixed_sizes, 0)
 	space_put(s);
 }
 
+// As if all references but `left` had been taken, by pins; and as if they were given back.
+static void take_all_but(struct page *head, u32 left) { fetch_add(&head->refs, PAGE_REFS_MAX - 1 - left); }
+static void give_all_but(struct page *head, u32 left) { fetch_sub(&head->refs, PAGE_REFS_MAX - 1 - left); }
+
+static void unpin(struct page **pages, unsigned n)
+{
+	while (n)
+		page_unpin(pages[--n], false);
+}
+
+// Of small pages, the third can take no more; of a large one, its head can take three.
+static void pins_end(struct space *s, bool write)
+{
+	vaddr_t large = BASE + level_size(2);
+	struct page *pages[3 + PT_ENTRIES], *third, *head;
+
+	REQUIRE(!walk_pin(s, BASE + 2 * PAGE_SIZE, write, &third) && !walk_pin(s, large, write, &head));
+	page_unpin(third, false);
+	page_unpin(head, false);
+	take_all_but(third, 0);
+	EXPECT_EQ(walk_pin_fast(s, BASE, 4, write, pages), 2);
+	unpin(pages, 2);
+	EXPECT_EQ(walk_pin_range(s, BASE, 4, write, pages), 2);
+	unpin(pages, 2);
+	EXPECT_EQ(walk_pin(s, BASE + 2 * PAGE_SIZE, write, pages), -ENOMEM);
+	EXPECT_EQ(walk_slow(s, BASE + 2 * PAGE_SIZE, write, pages), -ENOMEM);
+	EXPECT_EQ(READ_ONCE(third->refs), PAGE_REFS_MAX);
+	give_all_but(third, 0);
+	EXPECT_EQ(walk_pin_fast(s, BASE, 4, write, pages), 4);
+	unpin(pages, 4);
+
+	take_all_but(head, 3);
+	EXPECT_EQ(walk_pin_fast(s, large, PT_ENTRIES, write, pages), 3);
+	EXPECT_EQ(READ_ONCE(head->refs), PAGE_REFS_MAX);
+	EXPECT_EQ(walk_pin_fast(s, large + PAGE_SIZE, 1, write, pages + 3), 0);
+	EXPECT_EQ(walk_pin_range(s, large, PT_ENTRIES, write, pages + 3), 0);
+	EXPECT_EQ(walk_pin(s, large + 7 * PAGE_SIZE, write, pages + 3), -ENOMEM);
+	EXPECT_EQ(walk_slow(s, large + 7 * PAGE_SIZE, write, pages + 3), -ENOMEM);
+	EXPECT_EQ(READ_ONCE(head->refs), PAGE_REFS_MAX);
+	page_unpin(pages[2], false);
+	EXPECT_EQ(walk_pin(s, large + 7 * PAGE_SIZE, write, pages + 2), 0);	// one has come back
+	unpin(pages, 3);
+	give_all_but(head, 3);
+	EXPECT_EQ(READ_ONCE(head->refs), 1);
+}
+
+// Whoever pins a page again and again is refused before the page's count is 0 and its frame another's.
+TEST(walk, pins_end_before_they_wrap, 0)
+{
+	FOR_EACH_POLICY(p) {
+		struct space *s = space_create_with(*p, flush_find("ipi"));
+
+		REQUIRE(s);
+		EXPECT_EQ(space_map(s, BASE, 4 * PAGE_SIZE, RW, 1, MAP_POPULATE), 0);
+		EXPECT_EQ(space_map(s, BASE + level_size(2), level_size(2), RW, 2, MAP_POPULATE), 0);
+		pins_end(s, false);
+		pins_end(s, true);
+		space_put(s);
+	}
+}
+
 // The range form faults in what is missing and goes on: longer than a chunk, and stopped by what is forbidden.
 TEST(walk, range_faults_in, 0)
 {

@@ -64,6 +64,7 @@ TESTS = {
     "walk_no_parent_recheck": "walk.*pin,history.walker_in*",
     "walk_no_moves_recheck": "walk.page_of_another*,walk.permission_of_another*",
     "page_get_resurrects": "page.references",
+    "page_get_wraps": "page.references*,walk.pins_end*",
     # Whatever reuses tables
     "collapse_one_invlpg": "history.collapse_leaves*",
     "collapse_no_wait": "history.collapse_waits*,history.reuse_waits*",

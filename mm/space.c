@@ -57,7 +57,7 @@ static void unlist_space(struct space *s)
 
 static bool space_try_get(struct space *s)
 {
-	u32 users;
+	u64 users;
 
 	do {
 		users = READ_ONCE(s->users);
@@ -118,7 +118,7 @@ void space_idle(void) { lazy_idle(); }
 
 void space_get(struct space *s)
 {
-	u32 old __unused = fetch_add(&s->users, 1);
+	u64 old __unused = fetch_add(&s->users, 1);
 
 	ASSERT(old > 0);
 }

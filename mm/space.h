@@ -39,7 +39,7 @@ struct space {
 
 	struct mutex lock __cacheline;	// regions, and every change of the tree
 	struct list regions;
-	u32 users;
+	u64 users;		// never refused, so it must not wrap
 	u64 deferred;			// flushes that wait for sweeps (flush_lazy.h). Read without the lock
 	u64 mapped;			// 4 KiB units mapped by leaves; under lock
 	struct list all_link;		// all spaces: under space.c's list lock

@@ -12,6 +12,24 @@
 #define BASE 0x10000000000ull	// 1 TiB: the start of an L3 table
 #define RW (PROT_R | PROT_W)
 
+// A count of users cannot be refused, and whoever knows a space may take as many as he likes: here 2^32 of them.
+TEST(space, more_users_than_32_bits_count, 0)
+{
+	struct space *s = space_create();
+	u64 spaces = space_count();
+
+	REQUIRE(s);
+	fetch_add(&s->users, UINT32_MAX);
+	REQUIRE(READ_ONCE(s->users) == 1ull << 32);
+	space_get(s);
+	space_put(s);
+	EXPECT_EQ(space_map(s, BASE, PAGE_SIZE, RW, 1, MAP_POPULATE), 0);
+	EXPECT_EQ(space_count(), spaces);
+	fetch_sub(&s->users, UINT32_MAX);
+	space_put(s);
+	EXPECT_EQ(space_count(), spaces - 1);
+}
+
 struct freed {
 	u64 l1, l2, l3, l4;
 };

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // The invalidation primitives, as mm/ uses them: the CPU's own, and beside it the adversary's. Nothing else in mm/ or
-// kernel/ calls arch_flush_*() or arch_load_root(). This CPU; preemption off, IRQs either way.
+// kernel/ calls arch_flush_*() or arch_load_root(). This CPU; preemption off, IRQs either way but where it is said.
 #pragma once
 #include <arch/inval.h>
 #include <arch/mmu.h>
@@ -16,7 +16,7 @@ static __always_inline void inval_page(vaddr_t va, bool freed_tables)
 	arch_flush_page(va);
 	swmmu_flush_page(va, freed_tables);
 }
-static __always_inline void inval_user(void)	// all that is not global
+static __always_inline void inval_user(void)	// all that is not global. IRQs off: it reloads the root that it finds loaded
 {
 	arch_flush_user();
 	swmmu_flush_user();

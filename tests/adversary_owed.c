@@ -215,6 +215,7 @@ static void let_unmap(struct stall_point *p, void *arg)
 static int walk_meanwhile(void *arg)
 {
 	struct scene *sc = arg;
+	irqflags_t flags;
 
 	space_attach(sc->s);
 	preempt_disable();
@@ -225,7 +226,9 @@ static int walk_meanwhile(void *arg)
 	EXPECT_EQ(swmmu_prime(cpu_id(), BASE), MUTANT(swmmu_no_reread));
 	stall_release(&stall_swmmu_read);
 	sc->left = swmmu_has_leaf(cpu_id(), BASE);
+	flags = irq_save();
 	inval_user();
+	irq_restore(flags);
 	preempt_enable();
 	space_detach();
 	return 0;

@@ -281,15 +281,16 @@ TEST(history, lazy_cpu_touches_no_user_memory, 0)
 TEST(adversary, fills_at_random, 0)
 {
 	struct space *s = one_page("rcu", "ipi");
+	irqflags_t flags;
 	u64 before, start;
 
 	REQUIRE(s);
 	space_attach(s);
-	preempt_disable();
+	flags = irq_save();
 	inval_user();
 	before = mm_counted_here(swmmu_fills);
 	start = this_cpu_read(ticks);
-	preempt_enable();
+	irq_restore(flags);
 	while (mm_counted_here(swmmu_fills) == before && this_cpu_read(ticks) - start < MOST_TICKS)
 		cpu_relax();
 	log_info("filled after %lu ticks", this_cpu_read(ticks) - start);

@@ -96,7 +96,7 @@ paddr_t arch_current_root(void)
 
 	return root ? root : kernel_root;
 }
-void arch_flush_user(void) { }	// mm/inval.h sees to the TLB
+void arch_flush_user(void) { ASSERT(!irqs_enabled()); }	// mm/inval.h sees to the TLB
 void arch_flush_all(void) { }
 
 // The byte at va, or NULL.

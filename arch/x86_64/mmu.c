@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT
 // Invalidation and roots.
+#include <arch/irq.h>
 #include <arch/mmu.h>
 #include "arch/x86_64/cpu.h"
 #include "arch/x86_64/cpuid.h"
 #include "kernel/counter.h"
+#include "kernel/panic.h"
 
 static u64 read_cr3(void)
 {
@@ -28,7 +30,11 @@ bool arch_has_page_size(int level)
 }
 
 // Not a switch of roots, and therefore not counted as one: the counter tells who reloads on its own account.
-void arch_flush_user(void) { write_cr3(read_cr3()); }
+void arch_flush_user(void)
+{
+	ASSERT(!irqs_enabled());
+	write_cr3(read_cr3());
+}
 
 // A change of CR4.PGE drops everything, whatever its value was (SDM vol. 3, 4.10.4.1).
 void arch_flush_all(void)

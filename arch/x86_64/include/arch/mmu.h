@@ -87,9 +87,10 @@ static __always_inline void *phys_to_virt(paddr_t pa) { return (void *)(DIRECT_M
 static __always_inline paddr_t virt_to_phys(const void *p) { return (uintptr_t)p - DIRECT_MAP_BASE; }	// direct map only
 
 bool arch_has_page_size(int level);		// may a leaf stand at this level?
-// This CPU's TLB and paging-structure caches (SDM vol. 3, 4.10.4). IRQs either way, preemption off.
+// This CPU's TLB and paging-structure caches (SDM vol. 3, 4.10.4). Preemption off, IRQs either way but where it is said.
 // (arch_flush_page() stands in <arch/inval.h>.)
-void arch_flush_user(void);			// all that is not global: reload of the root
+void arch_flush_user(void);			// all that is not global: reload of the root. IRQs off: a call that comes
+						// between its reading and its writing may evict the space and free the root
 void arch_flush_all(void);			// global ones too
 void arch_load_root(paddr_t root);		// switch; flushes as above
 paddr_t arch_current_root(void);

@@ -88,7 +88,9 @@ void space_switch(struct thread *prev, struct thread *next)
 	lazy_sweep();
 	if (!s) {
 		if (t->loaded && !t->lazy)
-			WRITE_ONCE(t->lazy, 1);	// no barrier needed: being seen as not lazy only costs an IPI
+			// Release: its accesses to user memory come before; pairs with flush_targets(). No full barrier is
+			// needed: being seen as not lazy only costs an IPI.
+			store_release(&t->lazy, 1u);
 	} else if (t->loaded != s) {
 		tlb_join(t, s);
 	} else if (t->lazy) {
@@ -214,7 +216,8 @@ static __always_inline void flush_targets(struct flush *f, struct cpumask *targe
 	cpumask_clear(targets, self);
 	if (!f->freed_tables || MUTANT(flush_skips_lazy)) {
 		for_each_cpu_in(cpu, targets) {
-			if (READ_ONCE(per_cpu(cpu_tlb, cpu).lazy)) {
+			// Acquire: what a CPU that is lazy has touched comes before the freeing; pairs with space_switch().
+			if (load_acquire(&per_cpu(cpu_tlb, cpu).lazy)) {
 				cpumask_clear(targets, cpu);
 				count(flush_lazy_skipped);
 			}

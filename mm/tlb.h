@@ -17,7 +17,7 @@
 struct cpu_tlb {
 	struct space *loaded;	// whose root this CPU has; NULL: the kernel's. Own CPU, IRQs off
 	u64 gen;		// all flushes of `loaded` up to this generation are done here. Own CPU, IRQs off
-	u32 lazy __cacheline;	// a kernel thread runs: user addresses are not used. Read by unmappers
+	u32 lazy __cacheline;	// a kernel thread runs: user addresses are not used. Read by unmappers, with acquire
 };
 DECLARE_PER_CPU(struct cpu_tlb, cpu_tlb);
 

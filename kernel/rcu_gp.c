@@ -43,7 +43,13 @@ static bool gp_requested(void)
 }
 
 // Either the thread sees the new request when it looks for work after a grace period, or we see that none is running
-// and wake it: the read-modify-writes of `requested` and `seq` are full barriers on both sides.
+// and wake it:
+//
+//	thread: seq++ (gp_end), full barrier (the increment is one), reads `requested`
+//	we:     requested = gp, or we find that another has asked; full barrier, read `seq`
+//
+// Where another has asked, the barrier forbids that we see his request and still the `seq` that the thread has left behind
+// without seeing it. (He may have left the wake-up to his tick, and we want it now.)
 void rcu_request(u64 gp, bool may_wake)
 {
 	u64 old;
@@ -51,7 +57,10 @@ void rcu_request(u64 gp, bool may_wake)
 	do {
 		old = READ_ONCE(rcu.requested);
 	} while (old < gp && !cmpxchg(&rcu.requested, old, gp));
-	if (may_wake && !rcu_seq_running(READ_ONCE(rcu.seq)))
+	if (!may_wake)
+		return;
+	smp_mb();	// pairs with the one of gp_end()
+	if (!rcu_seq_running(READ_ONCE(rcu.seq)))
 		rcu_wake_thread();
 }
 
@@ -169,7 +178,7 @@ static void gp_end(void)
 
 	BUG_ON(rcu.root->waiting);
 	trace(EV_GP_END, rcu_seq_completed(rcu.seq) + 1);
-	fetch_add(&rcu.seq, 1);
+	fetch_add(&rcu.seq, 1);		// a full barrier: `requested` is read after it; pairs with rcu_request()
 	spin_unlock_irqrestore(&rcu.root->lock, flags);
 	WRITE_ONCE(rcu.stall_at, UINT64_MAX);
 	if (READ_ONCE(rcu.pressed) && !any_over_watermark())

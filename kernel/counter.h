@@ -55,7 +55,7 @@
 	X(rcu_callbacks)	/* callbacks invoked */ \
 	X(swmmu_fills)		/* entries that the software MMU cached */ \
 	X(swmmu_checks)		/* tables and pages freed under its eyes */ \
-	X(swmmu_dead_ends)	/* its walks that a stale pointer led into a freed table */
+	X(swmmu_dead_ends)	/* its walks that a stale pointer led into a freed table or a reserved frame */
 
 struct counters {
 #define X(name) u64 name;

@@ -245,15 +245,19 @@ static pte_t read_entry(const struct position *p, vaddr_t va, bool real, bool wr
 	return real ? marked : v;
 }
 
-// Is this RAM, and no freed table? A stale pointer may lead into one; its entries are poison, which says the same.
+// Is this RAM that can be read here, and no freed table? A stale pointer may lead into one; its entries are poison, which
+// says the same. A reserved frame may be none, and then it is in no direct map; nor was it ever a table of a space. (The
+// kernel's root may be reserved. Its user half is empty, so to refuse it says the same, too.)
 static bool walkable(paddr_t table)
 {
 	const struct page *page;
+	u8 kind;
 
 	if (!page_valid(table))
 		return false;
 	page = page_of(table);
-	if (READ_ONCE(page->kind) != PAGE_TABLE || READ_ONCE(page->table_state) != TABLE_FREE)
+	kind = READ_ONCE(page->kind);
+	if (kind != PAGE_RESERVED && (kind != PAGE_TABLE || READ_ONCE(page->table_state) != TABLE_FREE))
 		return true;	// as hardware: whatever else the frame may have become
 	count(swmmu_dead_ends);
 	return false;

@@ -5,6 +5,7 @@
 #include "mm/inval.h"
 #include "mm/oracle.h"
 #include "mm/space.h"
+#include "mm/table.h"
 #include "mm/walk.h"
 #include "tests/mm_help.h"
 
@@ -58,6 +59,36 @@ static void each_invalidation(struct space *s)
 	inval_load_root(s->root_pa);
 	EXPECT(!any_cached(cpu));
 	irq_restore(flags);
+}
+
+// A stale pointer may lead anywhere; a reserved frame need not be memory that the kernel can read. Here it is, and what
+// counts is that it is not read.
+TEST(adversary, reserved_frame_is_no_table, 0)
+{
+	struct page *reserved = virt_to_page(page_map);
+	struct space *s = space_create_with(policy_find("ipi"), flush_find("ipi"));
+	irqflags_t flags;
+	u64 before;
+	pte_t *e;
+
+	REQUIRE(s && reserved->kind == PAGE_RESERVED);
+	EXPECT_EQ(space_map(s, BASE + level_size(2), PAGE_SIZE, RW, 1, MAP_POPULATE), 0);
+	mutex_lock(&s->lock);
+	e = tree_find(s, BASE, 2, NULL);
+	mutex_unlock(&s->lock);
+	REQUIRE(e);
+	space_attach(s);
+	flags = irq_save();
+	before = mm_counted_here(swmmu_dead_ends);
+	pte_write(e, page_to_phys(reserved) | PTE_P | PTE_W | PTE_U);
+	EXPECT(!swmmu_prime(cpu_id(), BASE));
+	EXPECT(swmmu_has_table(cpu_id(), BASE, 1));	// on the way there it has cached who leads there, as hardware
+	EXPECT_EQ(mm_counted_here(swmmu_dead_ends) - before, 1);
+	pte_write(e, 0);
+	inval_user();
+	irq_restore(flags);
+	space_detach();
+	space_put(s);
 }
 
 static struct space *two_pages(void)

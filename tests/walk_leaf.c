@@ -13,6 +13,8 @@
 MUTANT_DECLARE(walk_no_leaf_recheck);
 MUTANT_DECLARE(walk_no_parent_recheck);
 
+static void go_on(struct stall_point *p, void *arg) { }
+
 struct leaf_case {
 	struct walk_job job;
 	struct stall_point *point;
@@ -54,6 +56,55 @@ static void leaf_end(struct leaf_case *c, unsigned got, u64 restarts)
 	if (c->job.got)
 		page_unpin(c->job.page, false);
 	space_put(c->job.s);
+}
+
+// What an unsafe policy's walker may read where a table was: a large leaf that begins in the last frame of all. Its first page
+// is looked at, and the next one, which has no descriptor, is not.
+static void garbage_leaf(const struct table_policy *p, bool one)
+{
+	struct space *s = space_create_with(p, flush_find("ipi"));
+	struct page *page;
+	pte_t *e;
+
+	REQUIRE(s);
+	EXPECT_EQ(space_map(s, BASE + level_size(2), PAGE_SIZE, RW, 1, MAP_POPULATE), 0);	// so that there is a table
+	mutex_lock(&s->lock);
+	e = tree_find(s, BASE, 2, NULL);
+	mutex_unlock(&s->lock);
+	REQUIRE(e && !pte_read(e));
+	pte_write(e, pte_make_leaf((page_map_frames - 1) << PAGE_SHIFT, 2, RW));
+	for (unsigned i = 0; i < 2; i++) {
+		vaddr_t va = BASE + i * PAGE_SIZE;
+		bool got;
+
+		stall_walk_leaf.action = go_on;
+		stall_arm(&stall_walk_leaf, s, va, va + PAGE_SIZE, 2);
+		if (one)
+			got = (page = s->walk_one[0](s, va)) != NULL;
+		else
+			got = walk_pin_fast(s, va, 1, false, &page);
+		if (got)
+			page_unpin(page, false);
+		EXPECT_EQ(stall_walk_leaf.hits, i == 0);
+		EXPECT(!got || i == 0);
+		stall_release(&stall_walk_leaf);
+	}
+	pte_write(e, 0);
+	space_put(s);
+}
+
+TEST(walk, garbage_leaf_beyond_the_end_of_memory, 0)
+{
+	unsigned n = 0;
+
+	FOR_EACH_POLICY(p) {
+		if (!(*p)->distrusts)
+			continue;
+		garbage_leaf(*p, false);
+		garbage_leaf(*p, true);
+		n++;
+	}
+	EXPECT(n > 0);
 }
 
 // Allocate until this very frame comes: it is the warmest of this CPU.

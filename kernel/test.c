@@ -20,7 +20,8 @@
 #define MAX_SHOWN 20	// failures printed per test; the others are counted
 
 static const struct test *running;
-static u32 failures;		// of the running test
+static u32 failures;		// of the running test; between two tests: of threads that outlive theirs
+static u32 late_failures;	// which no test has answered for
 static const char *skipped;	// why, or NULL
 
 static const char *test_name(const struct test *t, char *buf, size_t size)
@@ -97,14 +98,25 @@ static void check_left_behind(const char *name, u64 warnings_before)
 		      this_cpu_read(preempt_count));
 }
 
+// A thread that fails in the middle of a later test fails that one; each says itself which EXPECT it was.
+static void note_late_failures(void)
+{
+	u32 late = xchg(&failures, 0);
+
+	if (late)
+		log_error("%u failures of threads that have outlived their test", late);
+	late_failures += late;
+}
+
 static bool run_one(const struct test *t, unsigned k, unsigned n, const char *glob)
 {
 	char name[128];
 	u64 start = now_ns(), warnings_before = warn_count();
+	u32 failed;
 
 	test_name(t, name, sizeof(name));
+	note_late_failures();
 	running = t;
-	failures = 0;
 	skipped = missing(t, glob);
 	if (skipped) {
 		kprintf("ok %u %s # SKIP %s\n", k, name, skipped);
@@ -113,15 +125,16 @@ static bool run_one(const struct test *t, unsigned k, unsigned n, const char *gl
 	kprintf("# [%u/%u] %s\n", k, n, name);
 	t->fn();
 	check_left_behind(name, warnings_before);
-	if (failures > MAX_SHOWN)
-		log_error("%u failures in all", failures);
+	failed = xchg(&failures, 0);
+	if (failed > MAX_SHOWN)
+		log_error("%u failures in all", failed);
 	kprintf("# %s took %llu ms\n", name, (unsigned long long)((now_ns() - start) / NSEC_PER_MSEC));
-	if (failures)
+	if (failed)
 		kprintf("not ok %u %s\n", k, name);
 	else
 		kprintf("ok %u %s%s%s\n", k, name, skipped ? " # SKIP " : "", skipped ? skipped : "");
 	running = NULL;
-	return !failures;
+	return !failed;
 }
 
 static bool selected(const struct test *t, const char *glob)
@@ -164,7 +177,8 @@ int tests_run(const char *glob)
 	FOR_EACH_REGISTERED(tests, const struct test, t)
 		if (selected(*t, glob))
 			failed += !run_one(*t, ++k, n, glob);
-	return failed;
+	note_late_failures();
+	return failed + (late_failures != 0);
 }
 
 // ---- Waiting --------------------------------------------------------------------------------------------------------

@@ -28,7 +28,8 @@ enum {
 	REGISTER(tests, t_##s##_##n); \
 	static void test_##s##_##n(void)
 
-void test_fail(const char *file, int line, const char *fmt, ...) __printf(3, 4);	// any thread
+// Any thread. After its test's end the run fails all the same.
+void test_fail(const char *file, int line, const char *fmt, ...) __printf(3, 4);
 void test_skip(const char *why);
 bool test_failed(void);		// has the running test failed already?
 // Does not return from the test by itself.
@@ -47,7 +48,8 @@ bool test_failed(void);		// has the running test failed already?
 #define REQUIRE(c) do { if (!EXPECT_SAYING(c, #c)) return; } while (0)
 #define SKIP(why) do { test_skip(why); return; } while (0)
 
-// Run all tests whose "suite.name" or "suite" matches the glob list; the number of failures; -1 when none matched.
+// Run all tests whose "suite.name" or "suite" matches the glob list; how many failed, and one more if anything has failed
+// between them; -1 when none matched.
 int tests_run(const char *glob);
 u64 test_seed(void);		// derived from seed= and the test's name: the same in each run
 

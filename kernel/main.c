@@ -78,9 +78,9 @@ _Noreturn void kernel_main(void)		// arch_init_early() is done: console, descrip
 	read_command_line();			// all that follows may depend on it
 	page_init();				// page frames
 	slab_init();				// small objects
-	arch_init_memory();			// final kernel mappings: W^X, guard pages, the direct map
-	sched_init();				// run queues
-	sched_init_cpu();			// this flow of control becomes the idle thread
+	arch_init_memory();			// from here on the kernel's own tables are made of page frames, too
+	sched_init();				// where threads come from; how to wait for a lock
+	sched_init_cpu();			// a run queue; this flow of control becomes the idle thread
 	arch_init_platform();			// ACPI, interrupt controller, clock; how many CPUs there are
 	if (!percpu_alloc(nr_cpus))		// every CPU's copy of the per-CPU data
 		panic("no memory for the per-CPU data of %u CPUs", nr_cpus);

@@ -22,8 +22,9 @@ void arch_for_each_ram(void (*fn)(paddr_t start, paddr_t end));
 paddr_t arch_ram_end(void);				// one past the highest usable RAM address
 u64 arch_ram_bytes(void);				// total usable
 
-void arch_init_early(void);	// what main() needs first: console, boot info, descriptors, traps. Called by the entry code
-void arch_init_memory(void);	// after page_init(): final kernel mappings (W^X, guard pages, direct map)
+void arch_init_early(void);	// what main() needs first: console, boot info, descriptors, traps, the kernel's mappings (W^X, guard
+				// pages, direct map). Called by the entry code
+void arch_init_memory(void);	// after page_init(): tables of the kernel's half may now be taken from it
 void arch_init_platform(void);	// ACPI, APIC, clock calibration; sets nr_cpus (honouring opt_cpus)
 void arch_start_cpus(void);	// start all others in parallel; each calls cpu_main() on its own stack
 _Noreturn void kernel_main(void);	// kernel/main.c: the boot CPU's life, called after arch_init_early()

@@ -10,9 +10,9 @@
 // (b) What a reader may see. Each entry is read once; the walk descends from the value that was read. An entry may
 //     change, a table may be unlinked or move, at any time after; then the walk ends in the old tree, which is intact
 //     (the tables are not freed), and gives an answer that was true during the call, or the re-check finds the change.
-// (c) Re-check, after the reference is taken: the leaf, then its parent, between two looks at the count of moves. The unmapper clears
-//     the leaf (or for a collapse the parent), flushes, and only then drops its reference: a walker that sees the old
-//     values after its LOCKed try_get took it while the mapping's own reference still stood.
+// (c) Re-check, after the reference is taken: the leaf, then its parent, between two looks at the count of moves. The
+//     unmapper clears the leaf (or for a collapse the parent), flushes, and only then drops its reference: a walker that
+//     sees the old values after its LOCKed try_get took it while the mapping's own reference still stood.
 //     And was the table at its place when the leaf was read again? Only a move takes a table away without a wait for its
 //     walkers, and only another move brings it back. Each counts before its first entry is cleared, under the lock that
 //     whoever changes a leaf takes, too. The parent stands as it stood. So either the table had not left before the parent
@@ -89,8 +89,8 @@ struct walk_pos {
 };
 
 // May a table leave, change and come back while a walk is under way? Not where every flush waits for all walkers of its
-// space (with a back-end that proves so much; the pair is unsafe otherwise): a move's is never deferred, and is over before the
-// lock is dropped.
+// space (with a back-end that proves so much; the pair is unsafe otherwise): a move's is never deferred, and is over before
+// the lock is dropped.
 static __always_inline bool walk_outlives_moves(const struct table_policy *p)
 {
 	return p->waits != WAIT_FLUSH || !p->walkers_are_targets;

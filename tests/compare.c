@@ -28,15 +28,13 @@ static bool is_control(const struct table_policy *p)
 }
 
 // "Clean" is a statement about a run in which a violation could have happened and would have been seen: most walks were
-// lockless, tables of each level were freed, some of them during walks, and the same load with the same back-end did
-// catch the unsafe control.
+// lockless, tables of each level were freed, some of them during walks, by CPUs that ran in the space and by others, and
+// the same load with the same back-end did catch the unsafe control.
 static enum found judge(const struct mm_load_result *r, bool control_violated)
 {
-	const struct counters *c = &r->counted;
-
 	if (!mm_load_clean(r))
 		return FOUND_VIOLATED;
-	if (!control_violated || nr_cpus == 1 || !mm_load_evidence(c))
+	if (!control_violated || nr_cpus == 1 || !mm_load_evidence(r))
 		return FOUND_INCONCLUSIVE;
 	return FOUND_CLEAN;
 }

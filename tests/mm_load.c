@@ -18,9 +18,11 @@
 static bool is_unmapper(unsigned i) { return i % 4 == 0; }
 static unsigned unmappers_of(unsigned workers) { return (workers + 3) / 4; }
 
-bool mm_load_evidence(const struct counters *c)
+bool mm_load_evidence(const struct mm_load_result *r)
 {
-	return c->walks >= 1000 && c->frees_l1 && c->frees_l2 && c->frees_l3 &&
+	const struct counters *c = &r->counted;
+
+	return c->walks >= 1000 && c->frees_l1 && c->frees_l2 && c->frees_l3 && r->inside && r->operations > r->inside &&
 	       (!CHECK || nr_cpus == 1 || (c->frees_during_walk && c->walks_fast * 10 >= c->walks * 9));
 }
 
@@ -31,24 +33,27 @@ bool mm_load_evidence(const struct counters *c)
 #define MOST_OPERATIONS 1000u
 #define MOST_CHANCES 100u	// of an unsafe pair to be convicted
 
-struct work {
-	u64 operations, pins;
-};
-
-static struct work work_done(const struct worker *workers, unsigned n)
+// As much of the result as there is while the workers are at it.
+static struct mm_load_result so_far(const struct worker *workers, unsigned n, const struct counters *before)
 {
-	struct work done = { 0 };
+	struct mm_load_result r = { 0 };
 
 	for (unsigned i = 0; i < n; i++) {
-		done.operations += READ_ONCE(workers[i].found.operations);
-		done.pins += READ_ONCE(workers[i].found.pins);
+		r.operations += READ_ONCE(workers[i].found.operations);
+		r.inside += READ_ONCE(workers[i].found.inside);
+		r.pins += READ_ONCE(workers[i].found.pins);
 	}
-	return done;
+	counters_snapshot(&r.counted);
+	counters_sub(&r.counted, &r.counted, before);
+	if (!CHECK)
+		r.counted.walks = r.pins;		// release builds do not count walks
+	return r;
 }
 
-static bool in_vain(const struct load *l, u64 walks, u64 operations, bool convict)
+static bool in_vain(const struct load *l, const struct mm_load_result *r, bool convict)
 {
-	return walks >= MOST_WALKS && operations >= MOST_OPERATIONS && (!convict || READ_ONCE(l->chances) >= MOST_CHANCES);
+	return r->counted.walks >= MOST_WALKS && r->operations >= MOST_OPERATIONS &&
+	       (!convict || READ_ONCE(l->chances) >= MOST_CHANCES);
 }
 
 static void wait_for_evidence(const struct load *l, const struct worker *workers, unsigned n, unsigned ms,
@@ -56,21 +61,16 @@ static void wait_for_evidence(const struct load *l, const struct worker *workers
 {
 	bool convict = CHECK && nr_cpus > 1 && !l->safe, enough;
 	u64 start = now_ns(), least = convict ? 0 : ms * NSEC_PER_MSEC, passed;
-	struct counters now;
-	struct work done;
+	struct mm_load_result now;
 
 	do {
 		thread_sleep_ns(10 * NSEC_PER_MSEC);
-		counters_snapshot(&now);
-		counters_sub(&now, &now, before);
-		done = work_done(workers, n);
-		if (!CHECK)
-			now.walks = done.pins;		// release builds do not count walks
+		now = so_far(workers, n, before);
 		passed = now_ns() - start;
 		if (!r->convicted_ns && oracle_violations() != violations_before)
 			r->convicted_ns = passed;
 		enough = mm_load_evidence(&now) && (!convict || r->convicted_ns);
-	} while (passed < least || !(enough || in_vain(l, now.walks, done.operations, convict)));
+	} while (passed < least || !(enough || in_vain(l, &now, convict)));
 }
 
 static bool build_spaces(struct load *l, struct worker *first, const struct table_policy *p, const struct flush_backend *b)
@@ -96,7 +96,8 @@ static bool start_workers(struct load *l, struct worker *workers, unsigned n, u6
 		unsigned cpu = n > nr_cpus ? 0 : i * nr_cpus / n;
 		bool unmaps = is_unmapper(i);
 
-		*w = (struct worker){ .load = l, .index = i, .home = cpu, .seed = seed ^ (u64)(i + 1) << 32 };
+		*w = (struct worker){ .load = l, .index = i, .home = cpu, .inside = l->nr_spaces,
+				      .seed = seed ^ (u64)(i + 1) << 32 };
 		if (unmaps)
 			w->at = r->unmappers++ % l->nr_spaces;
 		else if ((w->lingers = !r->walkers++))
@@ -122,6 +123,7 @@ static void join_workers(struct worker *workers, unsigned n, struct mm_load_resu
 		r->pins += f->pins;
 		r->user_reads += f->user_reads;
 		r->operations += f->operations;
+		r->inside += f->inside;
 		r->no_memory += f->no_memory;
 		r->reshaped += f->reshaped;
 		r->thefts += f->thefts;
@@ -200,10 +202,10 @@ void mm_load_print(const struct mm_load_result *r)
 {
 	const struct counters *c = &r->counted;
 
-	log_info("%lu ms, %u walkers, %u unmappers, %u spaces: %lu walks (%lu fast, %lu remote), %lu operations; tables freed "
-		 "by level: %lu %lu %lu, %lu during walks, %lu before walker 0; %lu thefts; %lu violations",
+	log_info("%lu ms, %u walkers, %u unmappers, %u spaces: %lu walks (%lu fast, %lu remote), %lu operations "
+		 "(%lu from inside); tables freed by level: %lu %lu %lu, %lu during walks, %lu before walker 0; %lu thefts; %lu violations",
 		 (u64)(r->ns / NSEC_PER_MSEC), r->walkers, r->unmappers, r->spaces, c->walks, c->walks_fast, c->walks_remote,
-		 r->operations, c->frees_l1, c->frees_l2, c->frees_l3, c->frees_during_walk, r->chances, r->thefts, r->violations);
+		 r->operations, r->inside, c->frees_l1, c->frees_l2, c->frees_l3, c->frees_during_walk, r->chances, r->thefts, r->violations);
 	if (r->bad_pins || r->lost_writes || r->bad_reads || r->errors || r->no_memory)
 		log_warn("%lu pins of another's page, %lu writes lost under a pin, %lu stale reads, %lu errors, %lu times out "
 			 "of memory", r->bad_pins, r->lost_writes, r->bad_reads, r->errors, r->no_memory);

@@ -11,6 +11,7 @@ struct mm_load_result {
 	u64 violations;			// the oracle's; 0 in release builds, which have none
 	u64 pins, user_reads;		// judged
 	u64 operations;			// of the unmappers
+	u64 inside;			// … whose CPU had that space loaded for use: the flush has a half of its own to do
 	u64 no_memory;			// … that could not map again
 	u64 reshaped;			// 2 MiB collapsed, split, or moved away and back
 	u64 thefts;			// times that a CPU was robbed of its processor
@@ -26,11 +27,11 @@ struct mm_load_result {
 };
 
 // The same seed: the same choices in each thread, under any pair. A safe pair runs at least `ms`; any pair runs until
-// there is evidence: tables of levels 1 to 3 freed, frees during walks, nine of ten walks fast and, if the pair is unsafe,
-// a violation. It gives up after so much work (mm_load.c), never after a time. 0 or -ENOMEM. Preemptible context; one run
+// there is evidence: tables of levels 1 to 3 freed, frees during walks, nine of ten walks fast, operations from inside the
+// space and from outside and, if the pair is unsafe, a violation. It gives up after so much work (mm_load.c), never after a time. 0 or -ENOMEM. Preemptible context; one run
 // at a time.
 int run_mm_load(const struct table_policy *policy, const struct flush_backend *flush, u64 seed, unsigned ms,
 		struct mm_load_result *result);
-bool mm_load_evidence(const struct counters *c);	// enough for a verdict, violations aside
+bool mm_load_evidence(const struct mm_load_result *r);	// enough for a verdict, violations aside
 bool mm_load_clean(const struct mm_load_result *r);	// no violation and all judgements 0
 void mm_load_print(const struct mm_load_result *r);	// klog INFO

@@ -42,6 +42,7 @@ struct worker {
 	unsigned lingers_at;
 	u64 next_linger;
 	unsigned at;		// the space that an unmapper calls its own
+	unsigned inside;	// the space that it runs in; nr_spaces: in none
 	u64 seed;
 	struct mm_load_result found;
 	struct thread *thread;
@@ -79,5 +80,8 @@ int unmapper(void *worker);
 int walker(void *worker);
 int robber(void *worker);
 void wander(struct worker *w);	// now and then: off to another CPU, back home, or asleep for a while
+void go_in_or_out(struct worker *w, unsigned at);	// from now on it runs in that space; nr_spaces: in none
+// User memory at va, of the space that the worker runs in: no other page's.
+void read_as_user(struct worker *w, vaddr_t va);
 // Map the slot of the space with that number, and stamp its pages.
 void put_up(struct worker *w, unsigned at, const struct slot *s);

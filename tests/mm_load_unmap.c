@@ -142,9 +142,8 @@ int unmapper(void *arg)
 {
 	struct worker *w = arg;
 	struct load *l = w->load;
+	bool inside = true;
 
-	if (w->index & 1)		// half of them run in the space that they change
-		space_attach(l->space[w->at]);
 	while (!READ_ONCE(l->stop)) {
 		unsigned at = RANDOM(w, 8) ? w->at : RANDOM(w, l->nr_spaces);
 		unsigned g = RANDOM(w, GROUPS), what = RANDOM(w, 16), there;
@@ -155,8 +154,14 @@ int unmapper(void *arg)
 		if (there && (there == w->at + 1 || there > l->nr_unmappers) && RANDOM(w, 2)) {
 			at = there - 1;		// its own, or one that is nobody's own
 			g = 0;
+			s = slot_of(g, RANDOM(w, SLOTS));
 			what = RANDOM(w, 4);	// most likely the whole group
 		}
+		if (!RANDOM(w, 8))		// half of the time it runs in the space that it changes
+			inside = !inside;
+		go_in_or_out(w, inside ? at : l->nr_spaces);
+		if (inside)
+			read_as_user(w, s.va);		// so that the own CPU has something to flush
 		switch (what) {
 		case 0: case 1: take_group(w, at, g); break;
 		case 2: discard_group(w, at, g); break;
@@ -167,12 +172,14 @@ int unmapper(void *arg)
 		case 7: take_first_page(w, at, s); break;
 		default: take_slot(w, at, s); break;
 		}
+		if (inside)
+			read_as_user(w, s.va);
+		WRITE_ONCE(w->found.inside, w->found.inside + inside);
 		WRITE_ONCE(w->found.operations, w->found.operations + 1);
 		if (w->found.operations % 64 == 0)
 			wander(w);
 		WRITE_ONCE(l->op_ns, now_ns() - start);
 	}
-	if (w->index & 1)
-		space_detach();
+	go_in_or_out(w, l->nr_spaces);
 	return 0;
 }

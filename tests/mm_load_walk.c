@@ -36,14 +36,14 @@ static void judge_pin(struct worker *w, unsigned at, vaddr_t va, struct page *pa
 	page_unpin(page, write);
 }
 
-static void read_as_user(struct worker *w, unsigned at, vaddr_t va)
+void read_as_user(struct worker *w, vaddr_t va)
 {
 	u64 seen;
 
 	if (arch_user_read64_nofault(va, &seen))
 		return;
 	w->found.user_reads++;
-	w->found.bad_reads += seen && seen != stamp_of(at, va);
+	w->found.bad_reads += seen && seen != stamp_of(w->inside, va);
 }
 
 static void pin_some(struct worker *w, unsigned at, struct slot s, unsigned first)
@@ -148,40 +148,26 @@ static void pin_and_linger(struct worker *w, unsigned at)
 static void pin_and_linger(struct worker *w, unsigned at) { w->next_linger = ~0ull; }
 #endif
 
-// Move now and then: in and out of a space, or into another.
-static void move(struct worker *w, unsigned *attached)
-{
-	struct load *l = w->load;
-
-	if (current->space)
-		space_detach();
-	*attached = RANDOM(w, l->nr_spaces + 1);
-	if (*attached < l->nr_spaces)
-		space_attach(l->space[*attached]);
-}
-
 int walker(void *arg)
 {
 	struct worker *w = arg;
 	struct load *l = w->load;
-	unsigned attached = l->nr_spaces;	// none
 
 	for (u64 round = 0; !READ_ONCE(l->stop); round++) {
 		struct slot s = slot_of(RANDOM(w, GROUPS), RANDOM(w, SLOTS));
 		unsigned at;
 
 		if (round % 64 == 0) {
-			move(w, &attached);
+			go_in_or_out(w, RANDOM(w, l->nr_spaces + 1));
 			wander(w);
 		}
-		at = attached < l->nr_spaces && RANDOM(w, 4) ? attached : RANDOM(w, l->nr_spaces);
+		at = w->inside < l->nr_spaces && RANDOM(w, 4) ? w->inside : RANDOM(w, l->nr_spaces);
 		if (w->lingers && now_ns() >= w->next_linger)
 			pin_and_linger(w, at);
 		pin_some(w, at, s, RANDOM(w, s.pages));
-		if (at == attached)
-			read_as_user(w, at, s.va);
+		if (at == w->inside)
+			read_as_user(w, s.va);
 	}
-	if (current->space)
-		space_detach();
+	go_in_or_out(w, l->nr_spaces);
 	return 0;
 }

@@ -90,7 +90,7 @@ static void acquit(const struct table_policy *p, const struct flush_backend *b, 
 	log_info("%s+%s", p->name, b->name);
 	mm_load_print(&r);
 	EXPECT(mm_load_clean(&r));
-	EXPECT(mm_load_evidence(&r.counted));
+	EXPECT(mm_load_evidence(&r));
 	sum->flush_pv_flagged += r.counted.flush_pv_flagged;
 	sum->flush_hv_calls += r.counted.flush_hv_calls;
 	sum->flush_hv_fallbacks += r.counted.flush_hv_fallbacks;

@@ -25,7 +25,8 @@ static void expect_evidence(const struct mm_load_result *r)
 {
 	const struct counters *c = &r->counted;
 
-	EXPECT(r->operations > 0);
+	EXPECT(r->inside > 0);			// changed a space in which its own CPU ran
+	EXPECT(r->operations > r->inside);	// … and one in which it did not
 	EXPECT(r->pins > 0);
 	EXPECT(c->walks_remote > 0);
 	EXPECT(c->frees_l1 > 0);
@@ -55,6 +56,24 @@ static void safe_policy(const char *name, unsigned ms)
 	load_under(name, SEED, ms, &r);
 	expect_evidence(&r);
 	expect_clean(&r);
+}
+
+// A load whose unmappers never, or always, run in the space that they change has not judged the flush of the own CPU, or
+// that of the others.
+TEST(walkers, evidence_is_from_inside_and_outside, NEEDS_CPUS2 | NEEDS_CHECK | NEEDS_SLOW_OK)
+{
+	struct mm_load_result r;
+	u64 inside;
+
+	load_under("rcu", SEED, SHORT_MS, &r);
+	EXPECT(mm_load_evidence(&r));
+	inside = r.inside;
+	r.inside = 0;
+	EXPECT(!mm_load_evidence(&r));
+	r.inside = r.operations;
+	EXPECT(!mm_load_evidence(&r));
+	r.inside = inside;
+	EXPECT(mm_load_evidence(&r));
 }
 
 TEST(walkers, ipi, NEEDS_CPUS2 | NEEDS_CHECK | NEEDS_SLOW_OK) { safe_policy("ipi", LOAD_MS); }

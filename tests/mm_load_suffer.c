@@ -22,6 +22,19 @@ void wander(struct worker *w)
 	thread_set_affinity(&there);
 }
 
+void go_in_or_out(struct worker *w, unsigned at)
+{
+	struct load *l = w->load;
+
+	if (w->inside == at)
+		return;
+	if (w->inside < l->nr_spaces)
+		space_detach();
+	w->inside = at;
+	if (at < l->nr_spaces)
+		space_attach(l->space[at]);
+}
+
 // One theft at a time, of 0.1 to 5 ms.
 int robber(void *arg)
 {

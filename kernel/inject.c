@@ -10,10 +10,10 @@ static struct thread *victim;	// NULL while no thread exists yet: then the boot 
 
 static void arm(u64 nth, bool follow)
 {
-	victim = current;
-	all_that_follow = follow;
+	WRITE_ONCE(victim, current);
+	WRITE_ONCE(all_that_follow, follow);
 	if (nth)
-		fired = false;
+		WRITE_ONCE(fired, false);
 	WRITE_ONCE(countdown, nth);
 }
 
@@ -26,7 +26,7 @@ bool inject_should_fail(void)
 	u64 n;
 
 	// Others see countdown without order, but then `victim` is not them: only the victim itself goes on.
-	if (!CHECK || !(n = READ_ONCE(countdown)) || victim != current || in_irq())
+	if (!CHECK || !(n = READ_ONCE(countdown)) || READ_ONCE(victim) != current || in_irq())
 		return false;
 	if (n > 1 || !all_that_follow)
 		WRITE_ONCE(countdown, n - 1);

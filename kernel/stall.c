@@ -4,16 +4,22 @@
 // condition of an earlier one must not win the exchange of this one.
 #include "kernel/stall.h"
 #include "kernel/cmdline.h"
+#include "kernel/cpumask.h"
 #include "kernel/lib.h"
 #include "kernel/time.h"
 
 enum { STALL_OFF, STALL_ARMED, STALL_TAKEN, STALL_STATES };
 static u32 stall_state(u32 armed) { return armed % STALL_STATES; }
 
+// The condition may be changing, for the point is being disarmed and armed anew: then stall_hit()'s exchange fails.
 static bool stall_matches(const struct stall_point *p, const void *space, u64 va, int level)
 {
-	return (!p->space || p->space == space) && ((!p->va_lo && !p->va_hi) || (va >= p->va_lo && va < p->va_hi)) &&
-	       (!p->level || p->level == level) && (p->cpu < 0 || p->cpu == (int)cpu_id());
+	const void *of = READ_ONCE(p->space);
+	u64 lo = READ_ONCE(p->va_lo), hi = READ_ONCE(p->va_hi);
+	int only_level = READ_ONCE(p->level), cpu = READ_ONCE(p->cpu);
+
+	return (!of || of == space) && ((!lo && !hi) || (va >= lo && va < hi)) && (!only_level || only_level == level) &&
+	       (cpu < 0 || cpu == (int)cpu_id());
 }
 
 void stall_hit(struct stall_point *p, const void *space, u64 va, int level)
@@ -36,10 +42,10 @@ void stall_hit(struct stall_point *p, const void *space, u64 va, int level)
 
 void stall_arm(struct stall_point *p, const void *space, u64 va_lo, u64 va_hi, int level)
 {
-	p->space = space;
-	p->va_lo = va_lo;
-	p->va_hi = va_hi;
-	p->level = level;
+	WRITE_ONCE(p->space, space);
+	WRITE_ONCE(p->va_lo, va_lo);
+	WRITE_ONCE(p->va_hi, va_hi);
+	WRITE_ONCE(p->level, level);
 	p->hits = 0;
 	p->parked = 0;
 	p->released = 0;
@@ -58,22 +64,51 @@ void stall_release(struct stall_point *p)
 	}
 	p->action = NULL;
 	p->arg = NULL;
-	p->cpu = -1;
+	WRITE_ONCE(p->cpu, -1);
 }
 
 #if CHECK
 enum { PASSAGES_PER_TURN = 16 };
+enum { LONGEST_SHIFT = 6 };			// 64 us
 static DEFINE_PER_CPU(u64, draws);	// state of the generator; 0: not begun. An interrupt in the middle costs one draw
+static DEFINE_PER_CPU(u64, lingered);	// how often. Own CPU; one may be lost to an interrupt
+static u32 passages_per_linger;			// 0: nobody lingers
+
+void stall_linger(unsigned passages) { WRITE_ONCE(passages_per_linger, passages); }
+
+u64 stall_lingered(void)
+{
+	u64 n = 0;
+
+	for_each_cpu(cpu)
+		n += READ_ONCE(per_cpu(lingered, cpu));
+	return n;
+}
+
+// Of each order of magnitude equally often.
+static void stay(u64 random)
+{
+	u64 *n = this_cpu_ptr(&lingered), end = now_ns() + ((random & 1023) << (random >> 32) % (LONGEST_SHIFT + 1));
+
+	WRITE_ONCE(*n, *n + 1);
+	while (now_ns() < end)
+		cpu_relax();
+}
 
 void stall_passed(void)
 {
-	u64 *state = this_cpu_ptr(&draws);
+	u64 *state = this_cpu_ptr(&draws), random;
+	u32 passages = READ_ONCE(passages_per_linger);
+	bool turns = arch_cycles_are_instructions();
 
-	if (likely(!arch_cycles_are_instructions()))
+	if (likely(!turns && !passages))
 		return;
 	if (unlikely(!*state))
 		*state = opt_seed + cpu_id() + 1;
-	if (rand_next(state) % PASSAGES_PER_TURN == 0)
+	random = rand_next(state);
+	if (turns && random % PASSAGES_PER_TURN == 0)
 		cpu_relax();	// QEMU ends the turn there
+	if (passages && (random >> 8) % passages == 0)
+		stay(rand_next(state));
 }
 #endif

@@ -38,8 +38,13 @@ struct stall_point {
 void stall_hit(struct stall_point *p, const void *space, u64 va, int level);
 // Where the CPUs take turns (`-icount`) a turn that ends only at HLT, PAUSE and timers would never end inside a
 // protocol, and no other CPU would ever be seen in a gap. So here it may: one passage in 16, drawn from opt_seed.
-// Elsewhere nothing. Any context.
+// Elsewhere only what
+// stall_linger() asks for. Any context.
 void stall_passed(void);
+// While on, whoever passes a stall point, whichever it is and in whatever state, stays there one time in so many, for up to
+// 64 us: so each gap of each protocol is wide now and then. Drawn from opt_seed. 0: off.
+void stall_linger(unsigned passages);
+u64 stall_lingered(void);	// how often anybody has so far
 // Arm once: the first CPU that matches parks there (spinning in the state it is in: IRQs and preemption untouched).
 void stall_arm(struct stall_point *p, const void *space, u64 va_lo, u64 va_hi, int level);
 void stall_wait_parked(struct stall_point *p);	// until a CPU is parked (spin, watchdog)

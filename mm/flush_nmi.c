@@ -47,6 +47,7 @@ struct nmi_flush {
 static DEFINE_PER_CPU(struct nmi_flush, nmi_flush);
 
 MUTANT_DEFINE(nmi_no_flush);
+STALL_DEFINE(nmi_served);		// served, and still in the handler: the next NMI waits
 STALL_DEFINE(nmi_flushed);		// what was read as requested has been flushed, and is not yet served
 MUTANT_DEFINE(nmi_late_ticket);	// a request that came after the flush is taken as served
 
@@ -67,6 +68,7 @@ static void serve(void)
 		requested = load_acquire(&n->requested);
 	trace(EV_NMI_END, 0);
 	store_release(&n->served, requested);
+	STALL(nmi_served, NULL, 0, 0);
 }
 NMI_HANDLER(serve);
 

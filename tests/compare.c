@@ -69,6 +69,8 @@ static int judge_pair(const struct table_policy *p, const struct flush_backend *
 	if (is_control(p) && r.violations)
 		*control_violated = true;
 	f = judge(&r, *control_violated);
+	if (safe && f != FOUND_CLEAN && nr_cpus > 1)
+		mm_load_print(&r);		// by which of its judgements
 	print_verdict(p, b, &r, f);
 	if (nr_cpus == 1)
 		return EXIT_OK;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The load of mm/: walkers against unmappers on all CPUs, in several spaces, for a bounded work. Every page carries a
-// stamp that says to which space and address it belongs, so each pin and each user access can be judged. For the
-// suites, mode=torture and mode=compare.
+// stamp that says to which space and address it belongs, and since when (mm_load_stamp.c), so each pin and each user access
+// can be judged. For the suites, mode=torture and mode=compare.
 #pragma once
 #include "kernel/counter.h"
 #include "mm/policy.h"
@@ -13,6 +13,9 @@ struct mm_load_result {
 	u64 operations;			// of the unmappers
 	u64 inside;			// … whose CPU had that space loaded for use: the flush has a half of its own to do
 	u64 no_memory;			// … that could not map again
+	u64 starved;			// … that were refused memory on purpose
+	u64 interrupt_walks, nmi_walks;	// walks from there
+	u64 delays;			// at any stall point, at random
 	u64 reshaped;			// 2 MiB collapsed, split, or moved away and back
 	u64 thefts;			// times that a CPU was robbed of its processor
 	u64 ns;
@@ -20,16 +23,17 @@ struct mm_load_result {
 	u64 chances;			// walks in whose middle walker 0 saw the table unlinked that it was about to read
 	unsigned walkers, unmappers, spaces;
 	// Judgements, each 0 unless something is broken:
-	u64 bad_pins;			// the pinned page is another's
+	u64 bad_pins;			// the pinned page is another's, or had gone before the walk began
 	u64 lost_writes;		// somebody else wrote to a page while it was pinned
-	u64 bad_reads;			// user memory showed another's page: a stale translation
+	u64 bad_reads;			// user memory showed another's page, or an older one: a stale translation
+	u64 stuck;			// tables that nobody frees: unlinked, and not FREE though all have gone
 	u64 errors;			// an operation failed that must not
 };
 
 // The same seed: the same choices in each thread, under any pair. A safe pair runs at least `ms`; any pair runs until
-// there is evidence: tables of levels 1 to 3 freed, frees during walks, nine of ten walks fast, operations from inside the
-// space and from outside and, if the pair is unsafe, a violation. It gives up after so much work (mm_load.c), never after a time. 0 or -ENOMEM. Preemptible context; one run
-// at a time.
+// there is evidence: tables of levels 1 to 3 freed, frees during walks, nine of ten walks fast, walks in interrupts and NMIs,
+// operations from inside the space and from outside and, if the pair is unsafe, a violation. It gives up after so much work
+// (mm_load.c), never after a time. 0 or -ENOMEM. Preemptible context; one run at a time.
 int run_mm_load(const struct table_policy *policy, const struct flush_backend *flush, u64 seed, unsigned ms,
 		struct mm_load_result *result);
 bool mm_load_evidence(const struct mm_load_result *r);	// enough for a verdict, violations aside

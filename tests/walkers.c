@@ -28,6 +28,9 @@ static void expect_evidence(const struct mm_load_result *r)
 	EXPECT(r->inside > 0);			// changed a space in which its own CPU ran
 	EXPECT(r->operations > r->inside);	// … and one in which it did not
 	EXPECT(r->pins > 0);
+	EXPECT(r->interrupt_walks > 0);
+	EXPECT(r->nmi_walks > 0);
+	EXPECT(r->delays > 0);
 	EXPECT(c->walks_remote > 0);
 	EXPECT(c->frees_l1 > 0);
 	EXPECT(c->frees_l2 > 0);
@@ -45,6 +48,7 @@ static void expect_clean(const struct mm_load_result *r)
 	EXPECT_EQ(r->bad_reads, 0);
 	EXPECT_EQ(r->errors, 0);
 	EXPECT_EQ(r->no_memory, 0);
+	EXPECT_EQ(r->stuck, 0);
 }
 
 // One seed for all: it must not depend on the test's name.

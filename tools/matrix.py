@@ -199,7 +199,8 @@ EXPECTED_SKIPS = [
 HOST_SKIPS = ("takes longer: runs where seconds= is given",
               "the host kernel maps this process", "needs a free 1 GiB frame",
               "needs a hypervisor that keeps steal-time records", "needs Hyper-V's flush hypercalls",
-              "needs hardware: the host build has no TLB", "the host build does not meter interrupts off")
+              "needs hardware: the host build has no TLB", "the host build does not meter interrupts off",
+              "only under sched=")
 NO_BUDGETS = "no budgets for this compiler: "  # its name follows
 
 

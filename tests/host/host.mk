@@ -23,7 +23,7 @@ HOST_SRC := $(wildcard arch/host/*.c arch/*/*_parse.c mm/*.c tests/*.c tests/hos
 	$(filter-out kernel/string.c,$(wildcard kernel/*.c))
 HOST_OBJ := $(HOST_SRC:%.c=$(HOST_DIR)/%.o) $(HOST_DIR)/version.o
 
-.PHONY: host host-test hosted coverage
+.PHONY: host host-test hosted coverage convict
 host: $(HOST_DIR)/quiesce-host
 host-test: host
 	TSAN_OPTIONS=suppressions=tests/host/tsan.supp \
@@ -33,6 +33,8 @@ hosted:
 	@$(PYTHON) tools/hosted.py full
 coverage:
 	@$(PYTHON) tools/hosted.py full coverage
+convict: host
+	@$(PYTHON) tools/convict.py $(foreach m,$(MUTANT_NAMES),'$(m)')
 
 $(HOST_DIR)/quiesce-host: $(HOST_OBJ)
 	@echo "LD $@"

@@ -1,0 +1,114 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""make convict: which steps of the protocols does the load of mode=compare miss when they are taken out? Each mutant of the
+table below, for SEEDS seeds (default 10), in the host build under its deterministic scheduler (HOW, default sched=random;
+HOW= with threads), SECONDS each (default 30, of its own time). Prints a table for docs/testing.md: in how many of the runs a
+safe pair that the mutant concerns was convicted, and by what; in how many the unsafe control was, with the same back-ends;
+and, once, the runs without a mutant, in which nothing may be. Arguments: globs of mutants' names. Logs: build/convict/.
+Fails if a pair is convicted that the mutant does not concern, or that nothing concerns."""
+import fnmatch
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+
+FOLDER = "build/convict"
+CONTROL = "immediate"
+# The pairs in whose walks or flushes the step is: policies, back-ends; * stands for all.
+CONCERNS = {
+    "targeted_one_slot": ("targeted", "*"),
+    "hazard_one_level": ("hazard", "*"),
+    "hazard_no_retry": ("hazard", "*"),
+    "rcu_fallback_no_sync": ("rcu", "*"),
+    "rcu_sync_fallback_no_wait": ("rcu-sync", "*"),
+    "collapse_no_wait": ("*", "*"),
+    "collapse_one_invlpg": ("*", "*"),
+    "walk_no_leaf_recheck": ("*", "*"),
+    "walk_no_parent_recheck": ("*", "*"),
+    "walk_no_moves_recheck": ("*", "*"),
+    "page_get_resurrects": ("*", "*"),
+    "tlb_bit_last": ("*", "*"),
+    "lazy_no_settle": ("*", "lazy"),
+    "lazy_late_generation": ("*", "lazy"),
+    "nmi_late_ticket": ("*", "nmi"),
+    "flush_leaf_only": ("*", "*"),
+    "steal_plain_store": ("*", "pv"),
+    "move_flush_after_unlock": ("*", "*"),
+}
+# What mm_load_print() says of a run that is not clean, beside the violations.
+JUDGED = re.compile(r"(\d+) (pins of another's page|writes lost under a pin|stale reads|errors|tables that nobody frees)")
+
+
+def concerns(mutant, verdict):
+    policy, flush = CONCERNS.get(mutant, ("", ""))
+    return policy in ("*", verdict["table_free"]) and flush in ("*", verdict["tlb_flush"])
+
+
+class Run:
+    """One run's findings."""
+
+    def __init__(self, mutant, lines):
+        self.convicted, self.control, self.by, self.innocent = False, True, set(), []
+        for number, line in enumerate(lines):
+            if "PANIC" in line:
+                self.convicted = True
+                self.by.add("panic")
+            if not line.startswith("VERDICT "):
+                continue
+            verdict = json.loads(line[len("VERDICT "):])
+            violated = verdict["found"] == "violated"
+            concerned = concerns(mutant, verdict)
+            if verdict["table_free"] == CONTROL:
+                self.control = self.control and violated
+            elif verdict["claimed"] == "safe" and violated:
+                self.convicted = self.convicted or concerned
+                if not concerned:
+                    self.innocent.append(f"{verdict['table_free']}+{verdict['tlb_flush']}")
+                self.by |= self.judgements(verdict, lines[max(number - 3, 0):number + 4])
+
+    @staticmethod
+    def judgements(verdict, around):
+        found = {what for line in around for n, what in JUDGED.findall(line) if int(n)}
+        return found | ({"violations"} if verdict["violations"] else set())
+
+
+def play(mutant, seed, how, seconds):
+    log = f"{FOLDER}/{mutant or 'none'}-{seed}.log"
+    command = ["build/host/quiesce-host", *shlex.split(how), "mode=compare", f"seconds={seconds}", f"seed={seed}"]
+    with open(log, "w", encoding="utf-8") as f:
+        subprocess.run(command + ([f"mutant={mutant}"] if mutant else []), stdout=f, stderr=subprocess.STDOUT, check=False)
+    with open(log, encoding="utf-8", errors="replace") as f:
+        return Run(mutant, f.read().splitlines())
+
+
+def row(mutant, seeds, how, seconds):
+    runs = [play(mutant, seed, how, seconds) for seed in seeds]
+    by = sorted(set().union(*(r.by for r in runs)))
+    innocent = sorted({pair for r in runs for pair in r.innocent})
+    pairs = "+".join(CONCERNS[mutant]) if mutant else "none"
+    print(f"| {f'`{mutant}`' if mutant else 'none'} | `{pairs}` | {sum(r.convicted for r in runs)} | {', '.join(by) or '-'} | "
+          f"{sum(r.control for r in runs)} |" + (f" ALSO: {', '.join(innocent)}" if innocent else ""), flush=True)
+    return not innocent
+
+
+def main():
+    seeds = range(1, int(os.environ.get("SEEDS") or 10) + 1)
+    how, seconds = os.environ.get("HOW", "sched=random"), os.environ.get("SECONDS") or "30"
+    patterns = sys.argv[1:] or ["*"]
+    mutants = [m for m in CONCERNS if any(fnmatch.fnmatch(m, p) for p in patterns)]
+    if not mutants:
+        print(f"convict: none matches; there are: {', '.join(CONCERNS)}")
+        return 1
+    os.makedirs(FOLDER, exist_ok=True)
+    print(f"{len(seeds)} seeds, {how or 'threads'}, seconds={seconds}")
+    print("| step taken out | concerns | convicted | by | control convicted |\n| --- | --- | --- | --- | --- |")
+    return 0 if all([row(m, seeds, how, seconds) for m in ["", *mutants]]) else 1
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -10,7 +10,6 @@
 #include "mm/oracle.h"
 #include "mm/slab.h"
 #include "mm/swmmu.h"
-#include "mm/table.h"
 #include "tests/mm_help.h"
 #include "tests/mm_load_parts.h"
 
@@ -158,6 +157,19 @@ static void join_workers(struct worker *workers, unsigned n, bool (*which)(unsig
 
 static bool anybody(unsigned i) { return true; }
 
+// Tables that this run has unlinked, which are neither FREE nor kept. (tables_waiting() knows only of all that ever were, and
+// tests give it tables that were never linked.)
+static u64 tables_left(const struct counters *before)
+{
+	struct counters c;
+	u64 done;
+
+	counters_snapshot(&c);
+	counters_sub(&c, &c, before);
+	done = c.tables_freed + c.tables_kept;
+	return c.tables_unlinked > done ? c.tables_unlinked - done : 0;
+}
+
 static bool waits_for_tables(const struct load *l)
 {
 	return load_acquire(&l->lingering) && bait_of(READ_ONCE(l->bait)).kind == BAIT_TABLES;	// pairs with walker 0's store
@@ -165,9 +177,18 @@ static bool waits_for_tables(const struct load *l)
 
 // The last changes of all, each in the middle of a walk if one comes in time: the tables that they leave waiting are taken
 // along by no other free. Where none ever waits there is nothing to see.
-static void change_last(struct load *l)
+struct last_change {
+	struct load *l;
+	const struct counters *before;
+};
+
+static int change_last(void *arg)
 {
-	for (unsigned i = 0; l->policy->drain && i < LAST_CHANGES && !tables_waiting(); i++) {
+	const struct last_change *last = arg;
+	const struct counters *before = last->before;
+	struct load *l = last->l;
+
+	for (unsigned i = 0; l->policy->drain && i < LAST_CHANGES && !tables_left(before); i++) {
 		u64 end = now_ns() + LAST_NS;
 		unsigned there;
 
@@ -179,16 +200,17 @@ static void change_last(struct load *l)
 		there = READ_ONCE(l->lingering);
 		space_unmap(l->space[there ? there - 1 : 0], group_base(bait_of(READ_ONCE(l->bait)).g), level_size(4));
 	}
+	return 0;
 }
 
 // What is unlinked becomes FREE by itself, after a flush and a grace period or two, though nobody frees anything any more.
-static u64 count_stuck(const struct load *l)
+static u64 count_stuck(const struct load *l, const struct counters *before)
 {
 	if (l->flush->drain)
 		l->flush->drain();
 	for (unsigned i = 0; i < 3; i++)
 		rcu_barrier();
-	return tables_waiting();
+	return tables_left(before);
 }
 
 static void drain(const struct load *l)
@@ -210,11 +232,14 @@ static void make_trouble(bool on)
 	swmmu_set_mode(on ? SWMMU_WEAKEST : SWMMU_X86);		// keeps all that mode x86 keeps
 }
 
-static void stop_workers(struct load *l, struct worker *workers, unsigned n, struct mm_load_result *r)
+static void stop_workers(struct load *l, struct worker *workers, unsigned n, const struct counters *before,
+			 struct mm_load_result *r)
 {
+	struct last_change last = { l, before };
+
 	WRITE_ONCE(l->stop, 1);
 	join_workers(workers, n, is_unmapper);
-	change_last(l);
+	mm_join(mm_thread("last", change_last, &last, (l->lingerer + 1) % nr_cpus));	// not where it lingers
 	WRITE_ONCE(l->stop, 2);
 	join_workers(workers, n + ONE_MORE, anybody);
 	for (unsigned i = 0; i < n + ONE_MORE; i++)
@@ -236,12 +261,12 @@ static int run(struct load *l, struct worker *workers, unsigned n, u64 seed, uns
 	ok = start_workers(l, workers, n, seed, r);
 	if (ok)
 		wait_for_evidence(l, workers, n, ms, &before, violations, r);
-	stop_workers(l, workers, n, r);
+	stop_workers(l, workers, n, &before, r);
 	r->delays += delays_so_far();
 	make_trouble(false);
 	r->ns = now_ns() - start;
 	r->chances = l->chances;
-	r->stuck = count_stuck(l);
+	r->stuck = count_stuck(l, &before);
 	drain(l);		// what was deferred is part of the run
 	counters_snapshot(&r->counted);
 	counters_sub(&r->counted, &r->counted, &before);

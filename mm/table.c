@@ -101,15 +101,20 @@ static struct {
 
 MUTANT_DEFINE(quarantine_no_grace_period);
 
+static void spoilt(const char *what)
+{
+	fetch_add(&quarantine.spoiled, 1);
+	if (!oracle_expecting())
+		warn_at(__FILE__, __LINE__, what);
+}
+
 static void quarantine_leave(struct page *table)
 {
 	const u64 *words = page_to_virt(table);
 
 	for (unsigned i = 0; i < PAGE_SIZE / sizeof(u64); i++) {
 		if (words[i] != POISON_WORD) {
-			fetch_add(&quarantine.spoiled, 1);
-			if (!oracle_expecting())
-				warn_at(__FILE__, __LINE__, "a freed table was written to");
+			spoilt("a freed table was written to");
 			return;		// never reused
 		}
 	}
@@ -168,12 +173,13 @@ u64 table_quarantine_count(void) { return READ_ONCE(quarantine.count); }
 // FREE it is: does anybody still read it?
 static void inspect(struct page *table, const struct table_policy *policy)
 {
-	bool hit;
+	bool hit = table->private & TABLE_EMPTIED && !page_is_zero(table);
 
-	ASSERT(!(table->private & TABLE_EMPTIED) || page_is_zero(table));
+	if (hit)
+		spoilt("a table that was said to hold no entry holds one");
 	smp_mb();	// FREE is visible before the slots are read: pairs with oracle_publish()
 	STALL(table_freeing, NULL, 0, table->table_level);
-	hit = oracle_table_freed(table, policy) | swmmu_table_freed(table, policy);
+	hit |= oracle_table_freed(table, policy) | swmmu_table_freed(table, policy);
 
 	memset(page_to_virt(table), POISON_BYTE, PAGE_SIZE);
 	if (!hit)	// one that was hit is never reused

@@ -60,6 +60,25 @@ TEST(quarantine, finds_who_writes, 0)
 	write_and_let_go(PT_ENTRIES - 1);
 }
 
+// A table that was detached as empty need not be zeroed when it is used again; so one that is not is found, and stays for ever.
+TEST(quarantine, finds_what_was_said_to_be_empty, 0)
+{
+	u64 spoiled = table_quarantine_spoiled();
+	struct page *table = table_alloc(1);
+
+	REQUIRE(table);
+	table_set_state(table, TABLE_LIVE, TABLE_UNLINKED);
+	table->private = TABLE_EMPTIED;
+	table_set_state(table, TABLE_UNLINKED, TABLE_FLUSHED);
+	((u64 *)page_to_virt(table))[PT_ENTRIES - 1] = 1;
+	oracle_expect_violations(true);
+	tables_free(&table, 1, policy_find("immediate"));
+	oracle_expect_violations(false);
+	EXPECT_EQ(table_quarantine_spoiled() - spoiled, 1);
+	table_quarantine_drain();
+	EXPECT(kept(table));
+}
+
 TEST(quarantine, lets_go_of_all_others, 0)
 {
 	struct page *table = freed_table();

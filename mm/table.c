@@ -16,6 +16,7 @@
 #define POISON_WORD 0x5a5a5a5a5a5a5a5aull
 
 STALL_DEFINE(table_freeing);	// marked FREE, not yet given back
+MUTANT_DEFINE(credit_before_free);
 
 struct page *__hot table_alloc(int level)
 {
@@ -213,6 +214,10 @@ static __always_inline unsigned quiesced_dies(struct page *table, const struct t
 {
 	unsigned credit = table->private & TABLE_CREDITED;
 
+	if (MUTANT(credit_before_free) && credit) {
+		pending_put(credit);
+		credit = 0;
+	}
 	table_set_state(table, TABLE_FLUSHED, TABLE_QUIESCED);
 	table_die(table, policy);
 	return credit;

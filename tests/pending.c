@@ -16,6 +16,7 @@
 #if CHECK
 MUTANT_DECLARE(pending_no_wait);
 STALL_DECLARE(pending_in_hand);
+STALL_DECLARE(table_freeing);
 
 #define BOUND 128
 #define OPERATIONS (4 * BOUND)		// which would bring several times as many tables
@@ -182,6 +183,74 @@ TEST(pending, nobody_waits_below, 0)
 	space_put(s);
 	EXPECT_EQ(counted().pending_waits - waits, 0);
 	EXPECT(pending_max() >= 64);
+}
+
+// ---- Until the page is FREE ----------------------------------------------------------------------------------------------
+
+struct credits {
+	struct space *s;
+	u32 there, go;
+	s64 out_before, out;
+	u64 waiting_before, waiting;
+};
+
+static void count_credits(struct stall_point *p, void *arg)
+{
+	struct credits *c = arg;
+
+	c->waiting = tables_waiting();
+	c->out = pending_in_use();
+}
+
+// Runs in the space, so that a flush has somebody to be deferred for.
+static int run_there(void *arg)
+{
+	struct credits *c = arg;
+	irqflags_t flags;
+
+	space_attach(c->s);
+	flags = irq_save();
+	store_release(&c->there, 1u);
+	spin_until(load_acquire(&c->go), "the unmap", -1);
+	irq_restore(flags);
+	space_detach();
+	return 0;
+}
+
+// The first of the tables is FREE: no longer among those that wait, and not yet given back. Its credit is still out, as are
+// those of all others that wait, and of the frame if its flush was deferred.
+static void count_while_freeing(const struct table_policy *p, bool defer)
+{
+	struct credits c = { .s = space_create_with(p, flush_find(defer ? "lazy" : "ipi")) };
+	struct thread *t;
+
+	REQUIRE(c.s);
+	EXPECT_EQ(space_map(c.s, BASE, PAGE_SIZE, RW, 1, MAP_POPULATE), 0);
+	mm_settled_frames();
+	c.out_before = pending_in_use();
+	c.waiting_before = tables_waiting();
+	t = defer ? mm_thread("resident", run_there, &c, mm_other_cpu(0)) : NULL;
+	if (t)
+		spin_until(load_acquire(&c.there), "resident", -1);
+	stall_table_freeing.action = count_credits;
+	stall_table_freeing.arg = &c;
+	stall_arm(&stall_table_freeing, NULL, 0, 0, 0);
+	EXPECT_EQ(space_unmap(c.s, BASE, PAGE_SIZE), 0);
+	store_release(&c.go, 1u);
+	if (t)
+		mm_join(t);
+	mm_settled_frames();
+	EXPECT_EQ(stall_table_freeing.hits, 1);
+	stall_release(&stall_table_freeing);
+	EXPECT(c.out - c.out_before >= (s64)(c.waiting - c.waiting_before) + 1 + defer);
+	space_put(c.s);
+}
+
+TEST(pending, credit_is_out_until_the_page_is_free, NEEDS_CPUS2)
+{
+	FOR_EACH_POLICY(p)
+		count_while_freeing(*p, false);
+	count_while_freeing(policy_find("immediate"), true);
 }
 
 // One takes all that a CPU keeps in order to put it into the pool; another looks meanwhile, finds nothing, and goes to

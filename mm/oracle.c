@@ -4,6 +4,7 @@
 #include "kernel/counter.h"
 #include "kernel/lib.h"
 #include "kernel/log.h"
+#include "kernel/mutant.h"
 #include "kernel/panic.h"
 #include "mm/space.h"
 #include "mm/swmmu.h"
@@ -93,6 +94,14 @@ void oracle_report(const struct violation *v)
 }
 
 #if CHECK
+MUTANT_DEFINE(oracle_one_context);	// looks for walks of threads, not for those in interrupts and NMIs
+MUTANT_DEFINE(oracle_no_root);		// … nor in the root
+MUTANT_DEFINE(oracle_freer_blind);	// leaves it to the walker to come upon the freed table
+MUTANT_DEFINE(oracle_walker_blind);	// … and here to the freer
+MUTANT_DEFINE(oracle_kept_unseen);	// a walker may come upon a table that is kept
+MUTANT_DEFINE(oracle_no_birth);		// … and find that its table has become another one
+MUTANT_DEFINE(oracle_no_target_unseen);
+
 struct oracle_slot {
 	u32 active;			// written last, on entry and on exit
 	const struct table_policy *policy;	// copies: the space may be gone when a freer reports
@@ -138,7 +147,8 @@ void oracle_enter(struct space *s, vaddr_t va, uintptr_t caller)
 // Both looks are at what only this CPU changes.
 void oracle_check_target(const struct table_policy *p, const struct space *s)
 {
-	if (p->walkers_are_targets && !tlb_space_loaded_here(s) && !cpumask_test(&s->walkers, cpu_id()))
+	if (p->walkers_are_targets && !tlb_space_loaded_here(s) && !cpumask_test(&s->walkers, cpu_id()) &&
+	    !MUTANT(oracle_no_target_unseen))
 		report_as(VIOLATION_NO_TARGET, "walker", p, own_slot(), cpu_id(), page_of(s->root_pa));
 }
 
@@ -147,10 +157,14 @@ void oracle_publish(int level, struct page *table)
 	struct oracle_slot *slot = own_slot();
 	u8 state;
 
+	if (MUTANT(oracle_no_root) && level == PT_LEVELS)
+		return;
 	WRITE_ONCE(slot->path[level - 1], table);
 	smp_mb();	// published before the state is read: pairs with table_free()
 	slot->birth[level - 1] = READ_ONCE(table->birth);
 	state = READ_ONCE(table->table_state);
+	if (MUTANT(oracle_walker_blind) || (MUTANT(oracle_kept_unseen) && state == TABLE_QUIESCED))
+		return;
 	if (state == TABLE_QUIESCED || state == TABLE_FREE || READ_ONCE(table->kind) != PAGE_TABLE)
 		report("walker", slot->policy, slot, cpu_id(), table);
 }
@@ -162,7 +176,7 @@ static void withdraw(struct oracle_slot *slot, int level)
 
 	if (!table)
 		return;
-	if (READ_ONCE(table->birth) != slot->birth[level - 1])
+	if (READ_ONCE(table->birth) != slot->birth[level - 1] && !MUTANT(oracle_no_birth))
 		report("walker", slot->policy, slot, cpu_id(), table);
 	store_release(&slot->path[level - 1], NULL);	// the walk's reads stay before it
 }
@@ -185,13 +199,13 @@ static bool scan(struct page *table, const struct table_policy *policy, bool *wa
 
 	*walking = false;
 	for_each_cpu(cpu) {
-		for (int i = 0; i < NR_SLOTS; i++) {
+		for (int i = 0; i < (MUTANT(oracle_one_context) ? 1 : NR_SLOTS); i++) {
 			struct oracle_slot *slot = &per_cpu(oracle, cpu).slot[i];
 
 			if (!READ_ONCE(slot->active))
 				continue;
 			*walking = true;
-			if (READ_ONCE(slot->path[table->table_level - 1]) == table) {
+			if (READ_ONCE(slot->path[table->table_level - 1]) == table && !MUTANT(oracle_freer_blind)) {
 				report("freer", policy, slot, cpu, table);
 				hit = true;
 			}

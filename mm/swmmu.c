@@ -42,7 +42,13 @@
 #define PROBES 48		// most entries that a random descent looks at
 
 MUTANT_DEFINE(swmmu_no_reread);	// … and is cached all the same when a flush has come between
+MUTANT_DEFINE(swmmu_from_root);	// a walk begins in memory, not at what is cached
+MUTANT_DEFINE(swmmu_keeps_debt);	// what was vouched for is used on
+MUTANT_DEFINE(swmmu_no_settle);	// an access does not ask whether what its CPU owed is gone
+MUTANT_DEFINE(swmmu_not_quiet);
+MUTANT_DEFINE(swmmu_pushes_out);	// what is filled at random may take the place of what a test has primed
 STALL_DEFINE(swmmu_read);	// an entry was read, and what it says is not yet cached
+STALL_DEFINE(swmmu_pending);	// … it is stored, and not yet confirmed
 
 DEFINE_PER_CPU(struct swmmu, swmmu);
 struct cpumask swmmu_filled;
@@ -133,7 +139,7 @@ static u64 settle_debt(struct swmmu *m)
 {
 	u64 debt = load_acquire(&m->debt);	// before any entry is read; pairs with swmmu_vouch()
 
-	if (debt != m->settled) {
+	if (debt != m->settled && !MUTANT(swmmu_keeps_debt)) {
 		invalidate(all, 0);
 		m->settled = debt;
 	}
@@ -160,7 +166,7 @@ static int choose_slot(struct swmmu *m, u64 word, vaddr_t start, bool pin)
 	}
 	candidates = mine & ~used;
 	if (!candidates)
-		candidates = mine & ~(pin ? 0 : READ_ONCE(m->pinned));
+		candidates = mine & ~(pin || MUTANT(swmmu_pushes_out) ? 0 : READ_ONCE(m->pinned));
 	if (!candidates)
 		return -1;
 	for (u64 n = random_bits(m) % (u64)__builtin_popcountll(candidates); n; n--)
@@ -186,6 +192,7 @@ static bool cache(struct swmmu *m, u64 word, vaddr_t start, bool pin, u64 seq)
 		fetch_or(&m->pinned, bit);
 	WRITE_ONCE(m->word[slot], word | SWMMU_PENDING);
 	barrier();
+	STALL(swmmu_pending, NULL, start, swmmu_level(word));
 	if ((READ_ONCE(m->seq) != seq && !MUTANT(swmmu_no_reread)) || !cmpxchg(&m->word[slot], word | SWMMU_PENDING, word)) {
 		drop(m, (unsigned)slot);
 		return false;
@@ -205,7 +212,7 @@ static struct position begin(struct swmmu *m, vaddr_t va)
 {
 	struct position p = { .table = arch_current_root(), .level = PT_LEVELS, .permits = SWMMU_WRITE };
 
-	for (u64 left = READ_ONCE(m->used) & ~LEAF_SLOTS; left; left &= left - 1) {
+	for (u64 left = MUTANT(swmmu_from_root) ? 0 : READ_ONCE(m->used) & ~LEAF_SLOTS; left; left &= left - 1) {
 		unsigned slot = (unsigned)__builtin_ctzll(left);
 		u64 word = READ_ONCE(m->word[slot]);
 
@@ -323,7 +330,8 @@ bool swmmu_access(vaddr_t va, bool write, paddr_t *pa)
 		return false;
 	enter(m);
 	settle_debt(m);
-	swmmu_settle_marks();
+	if (!MUTANT(swmmu_no_settle))
+		swmmu_settle_marks();
 	word = find_leaf(m, va, false);
 	if (!word || (write && (word & SWMMU_WRITE) && !(word & SWMMU_DIRTY)))
 		word = walk(m, va, write ? WRITING : READING);
@@ -378,7 +386,8 @@ void swmmu_speculate(void)
 {
 	struct swmmu *m = this_cpu_ptr(&swmmu);
 
-	if (m->busy || READ_ONCE(quiet) || !READ_ONCE(m->root) || arch_current_root() == arch_kernel_root())
+	if (m->busy || (READ_ONCE(quiet) && !MUTANT(swmmu_not_quiet)) || !READ_ONCE(m->root) ||
+	    arch_current_root() == arch_kernel_root())
 		return;
 	enter(m);
 	settle_debt(m);

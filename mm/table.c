@@ -16,6 +16,8 @@
 #define POISON_WORD 0x5a5a5a5a5a5a5a5aull
 
 STALL_DEFINE(table_freeing);	// marked FREE, not yet given back
+MUTANT_DEFINE(deposit_unseen);	// nobody looks who is in a table that is kept
+MUTANT_DEFINE(reuse_unseen);	// … or becomes another one
 MUTANT_DEFINE(credit_before_free);
 
 struct page *__hot table_alloc(int level)
@@ -42,7 +44,7 @@ void table_deposit(struct page *table, const struct table_policy *policy)
 	ASSERT(READ_ONCE(table->table_state) == TABLE_QUIESCED);
 	ASSERT(table->private == PT_ENTRIES);	// full, which is neither TABLE_CREDITED nor TABLE_EMPTIED
 	count(tables_kept);
-	if (!CHECK)
+	if (!CHECK || MUTANT(deposit_unseen))
 		return;
 	smp_mb();	// QUIESCED is visible before the slots are read: pairs with oracle_publish()
 	oracle_table_reused(table, policy);
@@ -56,7 +58,8 @@ void table_reuse(struct page *table, const struct table_policy *policy)
 		return;
 	WRITE_ONCE(table->birth, table->birth + 1);
 	smp_mb();	// the new birth is visible before the slots are read: pairs with oracle_publish()
-	oracle_table_reused(table, policy);
+	if (!MUTANT(reuse_unseen))
+		oracle_table_reused(table, policy);
 }
 
 void table_free_deposit(struct page *table, const struct table_policy *policy)
@@ -101,6 +104,10 @@ static struct {
 } quarantine = { .lock = SPINLOCK_INIT("quarantine", RANK_SLAB) };
 
 MUTANT_DEFINE(quarantine_no_grace_period);
+MUTANT_DEFINE(quarantine_no_poison);
+MUTANT_DEFINE(quarantine_forgives);	// what was written to is given on
+MUTANT_DEFINE(quarantine_reuses_hit);	// … and what was found in use
+MUTANT_DEFINE(emptied_is_believed);	// a table that is said to hold no entry is not looked at
 
 static void spoilt(const char *what)
 {
@@ -114,7 +121,7 @@ static void quarantine_leave(struct page *table)
 	const u64 *words = page_to_virt(table);
 
 	for (unsigned i = 0; i < PAGE_SIZE / sizeof(u64); i++) {
-		if (words[i] != POISON_WORD) {
+		if (words[i] != POISON_WORD && !MUTANT(quarantine_forgives)) {
 			spoilt("a freed table was written to");
 			return;		// never reused
 		}
@@ -174,7 +181,7 @@ u64 table_quarantine_count(void) { return READ_ONCE(quarantine.count); }
 // FREE it is: does anybody still read it?
 static void inspect(struct page *table, const struct table_policy *policy)
 {
-	bool hit = table->private & TABLE_EMPTIED && !page_is_zero(table);
+	bool hit = table->private & TABLE_EMPTIED && !page_is_zero(table) && !MUTANT(emptied_is_believed);
 
 	if (hit)
 		spoilt("a table that was said to hold no entry holds one");
@@ -182,8 +189,9 @@ static void inspect(struct page *table, const struct table_policy *policy)
 	STALL(table_freeing, NULL, 0, table->table_level);
 	hit |= oracle_table_freed(table, policy) | swmmu_table_freed(table, policy);
 
-	memset(page_to_virt(table), POISON_BYTE, PAGE_SIZE);
-	if (!hit)	// one that was hit is never reused
+	if (!MUTANT(quarantine_no_poison))
+		memset(page_to_virt(table), POISON_BYTE, PAGE_SIZE);
+	if (!hit || MUTANT(quarantine_reuses_hit))	// one that was hit is never reused
 		quarantine_add(table);
 }
 

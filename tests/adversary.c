@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The software MMU: what each invalidation drops, in both modes; and what it finds when a flush is left out.
 #include "kernel/mutant.h"
+#include "kernel/stall.h"
 #include "kernel/test.h"
 #include "mm/inval.h"
 #include "mm/oracle.h"
@@ -11,6 +12,7 @@
 
 #if CHECK
 MUTANT_DECLARE(flush_leaf_only);
+STALL_DECLARE(swmmu_pending);
 
 #define BASE 0x10000000000ull
 #define RW (PROT_R | PROT_W)
@@ -145,6 +147,7 @@ static void scan_by_frames(struct space *s, struct page *small, struct page *lar
 	EXPECT(swmmu_prime(cpu_id(), BASE) && swmmu_prime(cpu_id(), LARGE));
 	EXPECT_EQ(found_in(small, 0), 1);
 	EXPECT_EQ(found_in(block, 3), 1);		// wherever in it the frame is
+	EXPECT(found_in(small - 1, 1) && found_in(large - 1, 1));	// not the first, for sure
 	EXPECT_EQ(found_in(block + 8, 3), 0);
 	EXPECT_EQ(found_in(large, PT_BITS), 1);
 	EXPECT_EQ(found_in(large, 0), 1);
@@ -184,6 +187,124 @@ TEST(adversary, scans_by_frames, NEEDS_CHECK)
 	oracle_expect_violations(false);
 	space_detach();
 	swmmu_quiet(false);
+	space_put(s);
+}
+
+struct pending {
+	struct page *page;
+	u64 found;
+	bool used;
+};
+
+static void look_at_pending(struct stall_point *p, void *arg)
+{
+	struct pending *pending = arg;
+
+	pending->found = found_in(pending->page, 0);
+	pending->used = swmmu_has_leaf(cpu_id(), BASE + PAGE_SIZE);
+}
+
+// What a walk has stored and not yet confirmed may be from before a flush that has come since: then it is dropped, and nobody
+// has used it.
+TEST(adversary, what_is_pending_does_not_count, 0)
+{
+	struct pending pending = { .found = 1 };
+	struct space *s;
+	irqflags_t flags;
+
+	swmmu_quiet(true);
+	s = two_pages();
+	REQUIRE(s);
+	pending.page = frame_of(s, BASE + PAGE_SIZE);
+	space_attach(s);
+	oracle_expect_violations(true);
+	flags = irq_save();
+	stall_swmmu_pending.action = look_at_pending;
+	stall_swmmu_pending.arg = &pending;
+	stall_swmmu_pending.cpu = (int)cpu_id();
+	stall_arm(&stall_swmmu_pending, NULL, BASE + PAGE_SIZE, BASE + 2 * PAGE_SIZE, 1);
+	EXPECT(swmmu_prime(cpu_id(), BASE + PAGE_SIZE));
+	EXPECT_EQ(stall_swmmu_pending.hits, 1);
+	stall_release(&stall_swmmu_pending);
+	EXPECT(pending.found == 0 && !pending.used);
+	EXPECT_EQ(found_in(pending.page, 0), 1);	// confirmed
+	inval_user();
+	irq_restore(flags);
+	oracle_expect_violations(false);
+	space_detach();
+	space_put(s);
+	swmmu_quiet(false);
+}
+
+// ---- What it caches ------------------------------------------------------------------------------------------------------
+
+// The entry that names the table is gone from memory, and this CPU still knows it: that is where its walk goes on.
+TEST(adversary, walks_on_from_what_is_cached, 0)
+{
+	struct space *s;
+	irqflags_t flags;
+	pte_t *e, was;
+
+	swmmu_quiet(true);
+	s = two_pages();
+	REQUIRE(s);
+	e = (pte_t *)page_to_virt(mm_table(s, BASE, 2)) + pt_index(BASE, 2);
+	space_attach(s);
+	flags = irq_save();
+	EXPECT(swmmu_prime(cpu_id(), BASE));
+	was = pte_xchg(e, 0);
+	EXPECT(swmmu_prime(cpu_id(), BASE + PAGE_SIZE));
+	inval_user();
+	EXPECT(!swmmu_prime(cpu_id(), BASE));
+	pte_xchg(e, was);
+	EXPECT(swmmu_prime(cpu_id(), BASE));
+	irq_restore(flags);
+	space_detach();
+	space_put(s);
+	swmmu_quiet(false);
+}
+
+#define MANY 128	// pages
+#define PRIMED 39	// all places for leaves but one
+#define FILLS 8		// of what is not primed: enough to push something out
+#define TRIES 200000	// most of them look around in vain
+
+static u64 fill(u64 most, unsigned tries)
+{
+	u64 before = mm_counted_here(swmmu_fills);
+
+	while (tries-- && mm_counted_here(swmmu_fills) - before < most)
+		swmmu_speculate();
+	return mm_counted_here(swmmu_fills) - before;
+}
+
+static void fill_beside_what_is_primed(void)
+{
+	irqflags_t flags = irq_save();
+
+	inval_user();
+	swmmu_quiet(true);
+	swmmu_quiet(true);
+	swmmu_quiet(false);		// they nest
+	EXPECT_EQ(fill(FILLS, 1000), 0);
+	for (unsigned i = 0; i < PRIMED; i++)
+		EXPECT(swmmu_prime(cpu_id(), BASE + i * PAGE_SIZE));
+	swmmu_quiet(false);
+	EXPECT_EQ(fill(FILLS, TRIES), FILLS);
+	for (unsigned i = 0; i < PRIMED; i++)
+		EXPECT(swmmu_has_leaf(cpu_id(), BASE + i * PAGE_SIZE));
+	irq_restore(flags);
+}
+
+TEST(adversary, fills_at_random_beside_what_is_primed, 0)
+{
+	struct space *s = space_create_with(policy_find("ipi"), flush_find("ipi"));
+
+	REQUIRE(s);
+	EXPECT_EQ(space_map(s, BASE, MANY * PAGE_SIZE, RW, 1, MAP_POPULATE), 0);
+	space_attach(s);
+	fill_beside_what_is_primed();
+	space_detach();
 	space_put(s);
 }
 

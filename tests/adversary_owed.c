@@ -316,6 +316,38 @@ TEST(adversary, request_while_another_is_served, NEEDS_CPUS4)
 	WITH(nmi_late_ticket, EXPECT_EQ(two_requests(), 101));
 }
 
+// What it owed was marked, and now it says nothing any more, and goes on: found at its next access at the latest.
+TEST(adversary, access_with_what_was_owed, 0)
+{
+	struct space *s = space_create();
+	u64 before = swmmu_violations();
+	struct page *page;
+	irqflags_t flags;
+	paddr_t pa;
+
+	REQUIRE(s);
+	swmmu_quiet(true);
+	EXPECT_EQ(space_map(s, BASE, PAGE_SIZE, RW, 1, MAP_POPULATE), 0);
+	space_attach(s);
+	flags = irq_save();
+	EXPECT(swmmu_prime(cpu_id(), BASE) && swmmu_access(BASE, false, &pa));
+	page = page_of(pa);
+	oracle_expect_violations(true);
+	WRITE_ONCE(this_cpu_ptr(&cpu_tlb)->lazy, 1);
+	swmmu_page_freed(page, 0);
+	WRITE_ONCE(this_cpu_ptr(&cpu_tlb)->lazy, 0);
+	EXPECT_EQ(swmmu_violations() - before, 0);
+	EXPECT(swmmu_access(BASE, false, &pa));
+	EXPECT_EQ(swmmu_violations() - before, 1);
+	EXPECT(swmmu_access(BASE, false, &pa));		// told once
+	EXPECT_EQ(swmmu_violations() - before, 1);
+	oracle_expect_violations(false);
+	irq_restore(flags);
+	space_detach();
+	space_put(s);
+	swmmu_quiet(false);
+}
+
 // Vouched for: of no account from then on, and gone before anything is cached or used again.
 TEST(adversary, what_was_vouched_for_is_not_used, 0)
 {

@@ -5,6 +5,7 @@
 #include "kernel/mutant.h"
 #include "kernel/panic.h"
 #include "kernel/test.h"
+#include "mm/switch.h"
 #include "mm/table.h"
 #include "mm/walk.h"
 #include "tests/mm_help.h"
@@ -15,6 +16,7 @@
 STALL_DECLARE(walk_on);
 STALL_DECLARE(walk_leaf_again);
 STALL_DECLARE(move_begun);
+STALL_DECLARE(switch_union);
 MUTANT_DECLARE(walk_no_moves_recheck);
 
 #define FAR (BASE + level_size(4))
@@ -28,6 +30,7 @@ struct scene {
 	struct space *s;
 	enum form form;
 	enum way way;
+	bool awaited;			// the flush of a move waits for the walker
 	struct page *page;		// that stands in the leaf while the table is elsewhere
 	u32 go, inside, moved, pinned, look, looked, back, ended;
 	unsigned got;
@@ -57,7 +60,7 @@ static void until_moved(struct stall_point *p, void *arg)
 	u64 awaited = walk_awaited();
 
 	store_release(&c->inside, 1u);
-	spin_until(load_acquire(&c->moved) || (c->s->policy->walkers_are_targets && walk_awaited() != awaited), "the move", -1);
+	spin_until(load_acquire(&c->moved) || (c->awaited && walk_awaited() != awaited), "the move", -1);
 }
 
 static void until_told_to_look(struct stall_point *p, void *arg)
@@ -111,7 +114,8 @@ static void let_the_walk_look(struct stall_point *p, void *arg)
 // a move frees none, for which policies would wait.
 static bool set_up(struct scene *c, const struct table_policy *p, enum form form, enum way way)
 {
-	*c = (struct scene){ .s = space_create_with(p, flush_find("ipi")), .form = form, .way = way };
+	*c = (struct scene){ .s = space_create_with(p, flush_find("ipi")), .form = form, .way = way,
+		.awaited = p->walkers_are_targets };
 	if (!EXPECT(c->s))
 		return false;
 	EXPECT_EQ(space_map(c->s, BASE, 2 * HUGE_SIZE, RW, 1, 0), 0);
@@ -158,28 +162,33 @@ static bool pinned_what_never_was_here(const struct scene *c)
 	return c->got == (c->way == BY_RANGE ? 2 : 1) && c->pages[c->got - 1] == c->page;
 }
 
-// Away before the walker reads the leaf, and back before it looks at the parent. True: it took what never was at HERE.
+// Away before the walker reads the leaf, and back before it looks at the parent.
+static void go_and_come_back(struct scene *c)
+{
+	struct thread *walker = mm_thread("walker", walk_here, c, mm_other_cpu(0));
+
+	REQUIRE(walker);
+	store_release(&c->go, 1u);
+	spin_until(load_acquire(&c->inside), "walker", -1);
+	EXPECT_EQ(space_move(c->s, BASE, FAR, HUGE_SIZE), 0);
+	change_there(c);
+	store_release(&c->moved, 1u);
+	spin_until(load_acquire(&c->looked) || load_acquire(&c->ended), "walker", -1);
+	change_back(c);
+	EXPECT_EQ(space_move(c->s, FAR, BASE, HUGE_SIZE), 0);
+	store_release(&c->back, 1u);
+	mm_join(walker);
+}
+
+// True: it took what never was at HERE.
 static bool there_and_back(const struct table_policy *p, enum form form, enum way way)
 {
-	struct thread *walker;
 	struct scene c;
 	bool wrong;
 
 	if (!set_up(&c, p, form, way))
 		return false;
-	walker = mm_thread("walker", walk_here, &c, mm_other_cpu(0));
-	if (!EXPECT(walker))
-		return false;
-	store_release(&c.go, 1u);
-	spin_until(load_acquire(&c.inside), "walker", -1);
-	EXPECT_EQ(space_move(c.s, BASE, FAR, HUGE_SIZE), 0);
-	change_there(&c);
-	store_release(&c.moved, 1u);
-	spin_until(load_acquire(&c.looked) || load_acquire(&c.ended), "walker", -1);
-	change_back(&c);
-	EXPECT_EQ(space_move(c.s, FAR, BASE, HUGE_SIZE), 0);
-	store_release(&c.back, 1u);
-	mm_join(walker);
+	go_and_come_back(&c);
 	wrong = pinned_what_never_was_here(&c);
 	tear_down(&c);
 	return wrong;
@@ -211,6 +220,47 @@ TEST(walk, page_of_another_address, NEEDS_CPUS2 | NEEDS_CHECK)
 TEST(walk, permission_of_another_address, NEEDS_CPUS2 | NEEDS_CHECK)
 {
 	under_each_safe_policy(PERMISSION_OF_ELSEWHERE);
+}
+
+static void in_the_union(struct stall_point *p, void *scene)
+{
+	struct scene *c = scene;
+
+	EXPECT(c->s->policy == &policy_union);
+	go_and_come_back(c);
+}
+
+static void during_a_switch(const struct table_policy *old, const struct table_policy *new, enum form form, enum way way)
+{
+	struct scene c;
+
+	if (!set_up(&c, old, form, way))
+		return;
+	c.awaited |= new->walkers_are_targets;
+	stall_switch_union.action = in_the_union;
+	stall_switch_union.arg = &c;
+	stall_arm(&stall_switch_union, c.s, 0, 0, 0);
+	EXPECT_EQ(space_switch_pair(c.s, new, flush_find("ipi")), 0);
+	EXPECT_EQ(stall_switch_union.hits, 1);
+	EXPECT(!pinned_what_never_was_here(&c));
+	stall_release(&stall_switch_union);
+	tear_down(&c);
+}
+
+// The union asks for itself whether a move may come and go: it waits for nothing and promises nothing, and its two
+// policies may be such that no flush waits for its walkers.
+TEST(walk, moved_during_a_switch, NEEDS_CPUS2 | NEEDS_CHECK)
+{
+	FOR_EACH_POLICY(new) {
+		const struct table_policy *old = policy_find((*new)->waits == WAIT_OWN ? "rcu" : "hazard");
+
+		if (*new == old || !pair_verdict(*new, flush_find("ipi")).safe)
+			continue;
+		for (enum way way = 0; way < WAYS; way++) {
+			during_a_switch(old, *new, PAGE_OF_ELSEWHERE, way);
+			during_a_switch(old, *new, PERMISSION_OF_ELSEWHERE, way);
+		}
+	}
 }
 
 // Three moves. The first two are over when the walker, which has its reference, looks again; the third has counted, and takes

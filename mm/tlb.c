@@ -15,6 +15,7 @@ DEFINE_PER_CPU(struct cpu_tlb, cpu_tlb);
 
 STALL_DEFINE(inval_user_done);
 STALL_DEFINE(inval_root_loading);
+STALL_DEFINE(tlb_unlazying);	// back from lazy use, and unmappers do not know it yet
 STALL_DEFINE(tlb_joined);	// bit set in space->cpus, generation not yet read
 STALL_DEFINE(tlb_loaded);	// root loaded: from here on the TLB may hold something of the space
 MUTANT_DEFINE(flush_leaf_only);	// what stands above the leaves stays, though tables are freed (arm64, 2018)
@@ -68,6 +69,7 @@ static void tlb_unlazy(struct cpu_tlb *t)
 	enum swmmu_owes owed = swmmu_owe(SWMMU_OWES_LEAVES);
 	u64 gen;
 
+	STALL(tlb_unlazying, t->loaded, 0, 0);
 	WRITE_ONCE(t->lazy, 0);
 	smp_mb();	// pairs with fetch_add(gen) in tlb_flush: it sees lazy == 0, or we see its generation
 	gen = READ_ONCE(t->loaded->gen);

@@ -16,6 +16,7 @@
 #if CHECK
 STALL_DECLARE(steal_returning);
 STALL_DECLARE(swmmu_excusing);
+STALL_DECLARE(tlb_unlazying);
 STALL_DECLARE(swmmu_read);
 STALL_DECLARE(nmi_flushed);
 MUTANT_DECLARE(nmi_late_ticket);
@@ -170,6 +171,30 @@ TEST(adversary, lazy_cpu_owes_its_catching_up, NEEDS_CPUS2)
 {
 	EXPECT_EQ(lazy(), 0);
 	WITH(tlb_no_catch_up, EXPECT_EQ(lazy(), 101));
+}
+
+// On its way back it is still held to be lazy, and so not told: it must look for what it has missed after that.
+static u64 lazy_no_more(void)
+{
+	struct scene sc;
+	struct thread *t = begin(&sc, "ipi", sleep_meanwhile);
+
+	if (!EXPECT(t))
+		return 0;
+	wait_asleep(&sc, t);
+	stall_tlb_unlazying.action = NULL;
+	stall_arm(&stall_tlb_unlazying, sc.s, 0, 0, 0);
+	complete_all(&sc.wake);
+	stall_wait_parked(&stall_tlb_unlazying);
+	unmap_owed(&sc);
+	stall_release(&stall_tlb_unlazying);
+	return end(&sc, t) + (sc.left ? 100 : 0);
+}
+
+TEST(adversary, lazy_cpu_catches_up_with_what_comes_at_the_last_moment, NEEDS_CPUS2)
+{
+	EXPECT_EQ(lazy_no_more(), 0);
+	WITH(tlb_no_catch_up, EXPECT_EQ(lazy_no_more(), 101));
 }
 
 static void pay_meanwhile(struct stall_point *p, void *arg)

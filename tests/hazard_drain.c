@@ -25,8 +25,8 @@ struct scene {
 
 static struct thread *walker;
 
-// The walker is in the table, which is unmapped, and so retired.
-static bool retire_under_a_walk(struct scene *sc)
+// The walker is in the table.
+static bool begin_a_walk(struct scene *sc)
 {
 	*sc = (struct scene){ .job = { .s = space_create_with(policy_find("hazard"), flush_find("ipi")), .va = BASE } };
 	completion_init(&sc->look);
@@ -39,9 +39,17 @@ static bool retire_under_a_walk(struct scene *sc)
 	if (!walker)
 		return false;
 	stall_wait_parked(&stall_walk_leaf);
+	return true;
+}
+
+// The table is unmapped, and so retired.
+static bool retire(struct scene *sc)
+{
 	EXPECT_EQ(space_unmap(sc->job.s, BASE, PAGE_SIZE), 0);
 	return EXPECT_EQ(mm_state(sc->table), TABLE_FLUSHED);
 }
+
+static bool retire_under_a_walk(struct scene *sc) { return begin_a_walk(sc) && retire(sc); }
 
 static void end_the_walk(struct scene *sc)
 {
@@ -139,6 +147,45 @@ TEST(walk, hazard_drain_waits_for_who_has_found, NEEDS_CPUS2)
 		stall_release(&stall_hazard_draining);
 		stall_release(&stall_hazard_found);
 		space_put(sc.job.s);
+	}
+	mutant_set(hazard_no_retry, 0);
+}
+
+// While another CPU has emptied the list and looks no more, a table is retired: the list is not empty then, whatever
+// that CPU has found.
+static void retire_behind_another_look(struct scene *first, struct scene *second)
+{
+	struct thread *finder;
+
+	stall_hazard_found.action = hold_what_is_found;
+	stall_hazard_found.arg = first;
+	stall_hazard_found.cpu = (int)mm_other_cpu(1);
+	stall_arm(&stall_hazard_found, NULL, 0, 0, 0);
+	finder = mm_thread("finder", free_another, NULL, mm_other_cpu(1));
+	EXPECT(EVENTUALLY(READ_ONCE(first->found)));
+	retire(second);
+	store_release(&first->drained, 1u);	// the finder goes on
+	mm_join(finder);
+	EXPECT_EQ(stall_hazard_found.hits, 1);
+	stall_release(&stall_hazard_found);
+}
+
+TEST(walk, hazard_list_refilled_behind_a_look, NEEDS_CPUS4)
+{
+	struct scene first, second;
+
+	mutant_set(hazard_no_retry, 1);
+	if (retire_under_a_walk(&first)) {
+		end_the_walk(&first);
+		if (begin_a_walk(&second)) {
+			retire_behind_another_look(&first, &second);
+			end_the_walk(&second);
+			policy_find("hazard")->drain();
+			EXPECT_EQ(mm_state(first.table), TABLE_FREE);
+			EXPECT_EQ(mm_state(second.table), TABLE_FREE);
+			space_put(second.job.s);
+		}
+		space_put(first.job.s);
 	}
 	mutant_set(hazard_no_retry, 0);
 }

@@ -15,9 +15,11 @@
 #include "kernel/inject.h"
 #include "kernel/lib.h"
 #include "kernel/panic.h"
+#include "kernel/stall.h"
 
 MUTANT_DEFINE(page_get_resurrects);
 MUTANT_DEFINE(page_get_wraps);
+STALL_DEFINE(page_getting);
 
 void (*alloc_error_hook)(const char *what, const void *object);
 

@@ -9,6 +9,7 @@
 #include "kernel/list.h"
 #include "kernel/mutant.h"
 #include "kernel/rcu.h"
+#include "kernel/stall.h"
 #include <arch/mmu.h>
 
 enum page_kind {
@@ -63,6 +64,7 @@ struct page *page_alloc(unsigned order, enum page_kind kind, unsigned flags);
 #define PAGE_REFS_MAX (1u << 31)
 MUTANT_DECLARE(page_get_resurrects);	// 0 -> 1: a frame that is free, or somebody else's by now
 MUTANT_DECLARE(page_get_wraps);		// no limit: as many pins as the count has values, and it is 0 (CVE-2019-11487)
+STALL_DECLARE(page_getting);	// by head: the count was read, and has not been raised
 static __always_inline bool page_try_get(struct page *head)
 {
 	u32 old = READ_ONCE(head->refs);
@@ -71,6 +73,7 @@ static __always_inline bool page_try_get(struct page *head)
 	do {
 		if (unlikely((s32)old <= 0) && !(old ? MUTANT(page_get_wraps) : MUTANT(page_get_resurrects)))
 			return false;
+		STALL(page_getting, head, 0, 0);
 	} while (unlikely(!cmpxchg_update(&head->refs, &old, old + 1)));
 	return true;
 }

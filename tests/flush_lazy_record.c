@@ -10,6 +10,7 @@
 
 #if CHECK
 STALL_DECLARE(table_freeing);
+STALL_DECLARE(lazy_finishing);
 
 // A thread of another CPU runs in the space and keeps interrupts off, so that its CPU does not sweep.
 struct resident {
@@ -61,8 +62,8 @@ static void end(struct resident *r)
 	space_put(r->s);
 }
 
-// The topmost table that goes is of level `top`: another page keeps those above. All that this table covered settles, and not
-// what lies beside.
+// The topmost table that goes is of level `top`: another page keeps those above. All that this table covered settles,
+// and not what lies beside.
 static void settles_where_it_covered(int top, bool high)
 {
 	u64 covered = level_size(top + 1), before = settled();
@@ -122,5 +123,56 @@ TEST(flush_lazy, space_is_held_until_its_tables_are_free, NEEDS_CPUS2)
 	stall_release(&stall_table_freeing);
 	EXPECT_EQ(l.deferred, 1);
 	end(&r);
+}
+
+struct exit {
+	struct space *s;
+	struct completion go_on;
+	u32 finishing, returned;
+};
+
+static void hold_what_is_swept(struct stall_point *p, void *arg)
+{
+	struct exit *e = arg;
+
+	store_release(&e->finishing, 1u);
+	wait_for_completion(&e->go_on);
+}
+
+static int put_the_last(void *arg)
+{
+	struct exit *e = arg;
+
+	space_put(e->s);
+	store_release(&e->returned, 1u);
+	return 0;
+}
+
+// All have swept and left, and another has yet to go on with it: until then the space stays, though its last user has
+// gone.
+TEST(flush_lazy, exit_waits_for_who_finishes, NEEDS_CPUS2)
+{
+	struct thread *last;
+	struct resident r;
+	struct exit e = { 0 };
+
+	if (!begin(&r, "rcu", BASE))
+		return;
+	e.s = r.s;
+	completion_init(&e.go_on);
+	stall_lazy_finishing.action = hold_what_is_swept;
+	stall_lazy_finishing.arg = &e;
+	stall_arm(&stall_lazy_finishing, r.s, 0, 0, 0);
+	EXPECT_EQ(space_unmap(r.s, BASE, PAGE_SIZE), 0);
+	store_release(&r.go, 1u);
+	mm_join(r.thread);
+	EXPECT(EVENTUALLY(READ_ONCE(e.finishing)));	// by the thread of the back-end, at a tick
+	last = mm_thread("last user", put_the_last, &e, cpu_id());
+	EXPECT(EVENTUALLY(READ_ONCE(e.returned) || (last && READ_ONCE(last->state) == THREAD_SLEEPING)));
+	EXPECT(!READ_ONCE(e.returned));
+	complete_all(&e.go_on);
+	mm_join(last);
+	EXPECT_EQ(stall_lazy_finishing.hits, 1);
+	stall_release(&stall_lazy_finishing);
 }
 #endif

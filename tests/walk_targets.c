@@ -4,6 +4,7 @@
 #include "kernel/lib.h"
 #include "kernel/test.h"
 #include "mm/oracle.h"
+#include "mm/swmmu.h"
 #include "mm/switch.h"
 #include "mm/walk.h"
 #include "mm/walk_body.h"
@@ -54,6 +55,7 @@ static u64 spoken_of(struct space *s, bool one, const char *policy)
 		EXPECT_EQ(walk_pin_fast(s, BASE, 1, false, &page), 1);
 	page_unpin(page, false);
 	n = oracle_violations();
+	EXPECT_EQ(swmmu_violations(), 0);	// the adversary has no part in it
 	if (n && EXPECT_EQ(oracle_records(&v, 1), 1)) {
 		EXPECT_EQ(v.kind, VIOLATION_NO_TARGET);
 		EXPECT_EQ(v.table, s->root_pa);

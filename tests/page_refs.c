@@ -7,6 +7,7 @@
 
 #if CHECK
 STALL_DECLARE(page_getting);
+STALL_DECLARE(page_splitting);
 
 static bool get_after(struct page *p, void (*meanwhile)(struct stall_point *, void *))
 {
@@ -43,6 +44,39 @@ TEST(page, reference_of_a_count_that_changes, 0)
 	fetch_sub(&p->refs, PAGE_REFS_MAX - 1);
 	EXPECT(!get_after(p, put_it));			// the last one is gone
 	EXPECT_EQ(READ_ONCE(p->refs), 0);
+	EXPECT(page_balanced(before));
+}
+
+static u32 taken;
+
+static void take_any(struct stall_point *point, void *arg)
+{
+	struct page *head = arg;
+
+	for (unsigned i = 0; i < 4; i++)
+		taken += page_try_get(head + i);
+}
+
+// A walker's reference to the head is one to the block. Were it given while the block is split, the walker would look
+// again before the tails are frames of their own, and keep for its tail what counts for the first frame.
+TEST(page, no_reference_to_what_is_being_split, 0)
+{
+	u64 before = page_balance_start();
+	struct page *p = page_alloc(2, PAGE_ANON, 0);
+
+	REQUIRE(p);
+	taken = 0;
+	stall_page_splitting.action = take_any;
+	stall_page_splitting.arg = p;
+	stall_arm(&stall_page_splitting, p, 0, 0, 0);
+	EXPECT(page_split(p));
+	EXPECT_EQ(stall_page_splitting.hits, 1);
+	stall_release(&stall_page_splitting);
+	EXPECT_EQ(taken, 0);
+	for (unsigned i = 0; i < 4; i++) {
+		EXPECT_EQ(READ_ONCE(p[i].refs), 1);
+		page_put(p + i);
+	}
 	EXPECT(page_balanced(before));
 }
 #endif

@@ -54,6 +54,7 @@ static u64 spoken_of(struct space *s, bool one, const char *policy)
 	else
 		EXPECT_EQ(walk_pin_fast(s, BASE, 1, false, &page), 1);
 	page_unpin(page, false);
+	EXPECT(cpumask_empty(&s->walkers));	// who has joined has left
 	n = oracle_violations();
 	EXPECT_EQ(swmmu_violations(), 0);	// the adversary has no part in it
 	if (n && EXPECT_EQ(oracle_records(&v, 1), 1)) {

@@ -5,6 +5,7 @@
 #include "kernel/counter.h"
 #include "kernel/errno.h"
 #include "kernel/panic.h"
+#include "kernel/stall.h"
 #include "kernel/thread.h"
 #include "kernel/trace.h"
 #include "mm/flush_lazy.h"
@@ -15,6 +16,8 @@
 #include "mm/slab.h"
 #include "mm/table.h"
 #include "mm/tlb.h"
+
+STALL_DEFINE(space_ending);	// no user is left, and whoever goes through all spaces finds it still
 
 static struct slab_cache *spaces;
 
@@ -130,6 +133,7 @@ static void space_destroy(struct space *s)
 	struct page *root = page_of(s->root_pa);
 	struct gather g;
 
+	STALL(space_ending, s, 0, 0);
 	unlist_space(s);
 	mutex_lock(&s->lock);
 	gather_begin(&g, s);

@@ -3,6 +3,7 @@
 #include "mm/space.h"
 #include "kernel/errno.h"
 #include "kernel/rcu.h"
+#include "kernel/stall.h"
 #include "kernel/test.h"
 #include "kernel/xcall.h"
 #include "mm/table.h"
@@ -241,3 +242,40 @@ TEST(space, last_user_detaches, 0)
 	EXPECT_EQ(cpus_off_the_kernel_root(), 0);
 	mm_balance_end(&b);
 }
+
+#if CHECK
+STALL_DECLARE(space_ending);
+
+// As a switch of all spaces does. Who would get a count of this one would put it, and end it a second time.
+static void take_all(struct stall_point *p, void *ending)
+{
+	struct list taken;
+
+	list_init(&taken);
+	space_take_all(&taken, policy_default(), flush_default());
+	while (!list_empty(&taken)) {
+		struct space *s = list_entry(list_pop_front(&taken), struct space, switch_link);
+
+		if (EXPECT(s != ending))
+			space_put(s);
+		else
+			WRITE_ONCE(s->users, 0);
+	}
+}
+
+// Between its last put and its leaving the list of all spaces it has no user, and gets none any more.
+TEST(space, nobody_takes_one_that_ends, NEEDS_CHECK)
+{
+	struct space *s = space_create(), *lives = space_create();
+
+	REQUIRE(s && lives);
+	stall_space_ending.action = take_all;
+	stall_space_ending.arg = s;
+	stall_arm(&stall_space_ending, s, 0, 0, 0);
+	space_put(s);
+	EXPECT_EQ(stall_space_ending.hits, 1);
+	stall_release(&stall_space_ending);
+	EXPECT_EQ(lives->users, 1);
+	space_put(lives);
+}
+#endif

@@ -48,25 +48,6 @@ static struct space *one_page(const char *policy, const char *flush)
 	return s;
 }
 
-// A thread that runs in the space, on another CPU, until it is told to leave.
-struct resident {
-	struct space *s;
-	u32 there, go;
-};
-
-static int reside(void *arg)
-{
-	struct resident *r = arg;
-
-	space_attach(r->s);
-	preempt_disable();		// no other thread: the CPU does not become lazy
-	store_release(&r->there, 1u);
-	spin_until(load_acquire(&r->go), "the operation", -1);
-	preempt_enable();
-	space_detach();
-	return 0;
-}
-
 // ---- Tables go, and no leaf was there (Linux, 2018: the path on which no batch could be allocated) ---------------------
 
 static void prime_and_fail_batches(struct stall_point *p, void *arg)
@@ -78,11 +59,11 @@ static void prime_and_fail_batches(struct stall_point *p, void *arg)
 
 static u64 discard_with_empty_tables_cached(void)
 {
-	struct resident r = { .s = one_page("rcu", "ipi") };
+	struct mm_resident r = { .s = one_page("rcu", "ipi") };
 	u64 violations = swmmu_violations();
 	struct thread *t;
 
-	if (!r.s || !(t = mm_thread("resident", reside, &r, mm_other_cpu(0))))
+	if (!r.s || !(t = mm_thread("resident", mm_reside, &r, mm_other_cpu(0))))
 		return 0;
 	spin_until(load_acquire(&r.there), "resident", -1);
 	stall_discard_between.action = prime_and_fail_batches;
@@ -107,12 +88,12 @@ TEST(history, no_leaf_present_and_no_batch, NEEDS_CPUS2)
 
 static u64 unmap_while_held_lazily(void)
 {
-	struct resident r = { .s = one_page("ipi", "ipi"), .go = 1 };
+	struct mm_resident r = { .s = one_page("ipi", "ipi"), .go = 1 };
 	u64 violations = swmmu_violations();
 
 	if (!r.s)
 		return 0;
-	mm_join(mm_thread("resident", reside, &r, mm_other_cpu(0)));
+	mm_join(mm_thread("resident", mm_reside, &r, mm_other_cpu(0)));
 	EXPECT(cpumask_test(&r.s->cpus, mm_other_cpu(0)));	// its CPU idles and has left the root where it is
 	EXPECT(swmmu_prime(mm_other_cpu(0), BASE));
 	EXPECT_EQ(space_unmap(r.s, BASE, PAGE_SIZE), 0);
@@ -125,12 +106,12 @@ TEST(history, lazy_cpus_walk_too, NEEDS_CPUS2) { intact_and_mutated(&mutant_flus
 // The same for a table that is not freed but kept, to be reused: the collapse itself must be caught.
 static u64 collapse_while_held_lazily(void)
 {
-	struct resident r = { .s = space_create_with(policy_find("rcu"), flush_find("ipi")), .go = 1 };
+	struct mm_resident r = { .s = space_create_with(policy_find("rcu"), flush_find("ipi")), .go = 1 };
 	u64 violations = swmmu_violations();
 
 	if (!EXPECT(r.s) || !EXPECT_EQ(space_map(r.s, BASE, level_size(2), RW, 1, MAP_POPULATE), 0))
 		return 0;
-	mm_join(mm_thread("resident", reside, &r, mm_other_cpu(0)));
+	mm_join(mm_thread("resident", mm_reside, &r, mm_other_cpu(0)));
 	EXPECT(cpumask_test(&r.s->cpus, mm_other_cpu(0)));
 	EXPECT(swmmu_prime(mm_other_cpu(0), BASE));
 	EXPECT_EQ(space_collapse(r.s, BASE), 0);
@@ -152,12 +133,12 @@ static vaddr_t primed_va(unsigned i) { return BASE + (3 + i * 97) * PAGE_SIZE; }
 // 512 small pages, of which a CPU that runs in the space has cached some. While `operation` runs there.
 static u64 change_under_a_resident(int (*operation)(struct space *))
 {
-	struct resident r = { .s = space_create_with(policy_find("ipi"), flush_find("ipi")) };
+	struct mm_resident r = { .s = space_create_with(policy_find("ipi"), flush_find("ipi")) };
 	u64 violations = swmmu_violations();
 	struct thread *t;
 
 	if (!EXPECT(r.s) || !EXPECT_EQ(space_map(r.s, BASE, level_size(2), RW, 1, MAP_POPULATE), 0) ||
-	    !(t = mm_thread("resident", reside, &r, mm_other_cpu(0))))
+	    !(t = mm_thread("resident", mm_reside, &r, mm_other_cpu(0))))
 		return 0;
 	spin_until(load_acquire(&r.there), "resident", -1);
 	for (unsigned i = 0; i < PRIMED; i++)
@@ -211,7 +192,7 @@ TEST(history, move_leaves_no_old_leaf, NEEDS_CPUS2)
 // ---- The bit in the CPU mask set last ------------------------------------------------------------------------------------
 
 struct joining {
-	struct resident r;
+	struct mm_resident r;
 	u32 primed, returned;
 };
 
@@ -237,7 +218,7 @@ static u64 unmap_while_joining(void)
 	stall_tlb_loaded.action = prime_while_joining;
 	stall_tlb_loaded.arg = &j;
 	stall_arm(&stall_tlb_loaded, j.r.s, 0, 0, 0);
-	t = mm_thread("resident", reside, &j.r, mm_other_cpu(0));
+	t = mm_thread("resident", mm_reside, &j.r, mm_other_cpu(0));
 	if (!t)
 		return 0;
 	spin_until(load_acquire(&j.primed), "resident", -1);

@@ -17,22 +17,9 @@ STALL_DECLARE(flush_answered);
 MUTANT_DECLARE(flush_answers_early);
 
 struct scene {
-	struct space *s;
-	u32 there, go, unmapped, lingered;
+	struct mm_resident r;
+	u32 unmapped, lingered;
 };
-
-static int reside(void *arg)
-{
-	struct scene *sc = arg;
-
-	space_attach(sc->s);
-	preempt_disable();		// no other thread: the CPU does not become lazy
-	store_release(&sc->there, 1u);
-	spin_until(load_acquire(&sc->go), "operation", -1);
-	preempt_enable();
-	space_detach();
-	return 0;
-}
 
 // The answer is given, the flush is yet to come: the unmap returns all the same.
 static void linger(struct stall_point *p, void *arg)
@@ -50,23 +37,23 @@ static u64 play(struct scene *sc, u64 pages)
 	u64 violations = swmmu_violations();
 	struct thread *t;
 
-	*sc = (struct scene){ .s = space_create_with(policy_find("ipi"), flush_find("ipi")) };
-	if (!EXPECT(sc->s) || !EXPECT_EQ(space_map(sc->s, BASE, pages * PAGE_SIZE, RW, 1, MAP_POPULATE), 0) ||
-	    !(t = mm_thread("resident", reside, sc, other)))
+	*sc = (struct scene){ .r.s = space_create_with(policy_find("ipi"), flush_find("ipi")) };
+	if (!EXPECT(sc->r.s) || !EXPECT_EQ(space_map(sc->r.s, BASE, pages * PAGE_SIZE, RW, 1, MAP_POPULATE), 0) ||
+	    !(t = mm_thread("resident", mm_reside, &sc->r, other)))
 		return 0;
-	spin_until(load_acquire(&sc->there), "resident", -1);
+	spin_until(load_acquire(&sc->r.there), "resident", -1);
 	EXPECT(swmmu_prime(other, BASE));
 	stall_flush_answered.action = linger;
 	stall_flush_answered.arg = sc;
-	stall_arm(&stall_flush_answered, sc->s, 0, 0, 0);
-	EXPECT_EQ(space_unmap(sc->s, BASE, PAGE_SIZE), 0);
+	stall_arm(&stall_flush_answered, sc->r.s, 0, 0, 0);
+	EXPECT_EQ(space_unmap(sc->r.s, BASE, PAGE_SIZE), 0);
 	violations = swmmu_violations() - violations;
 	store_release(&sc->unmapped, 1u);
-	store_release(&sc->go, 1u);
+	store_release(&sc->r.go, 1u);
 	mm_join(t);			// out of the handler, so that it has flushed
 	stall_release(&stall_flush_answered);
 	EXPECT(!swmmu_has_leaf(other, BASE));
-	space_put(sc->s);
+	space_put(sc->r.s);
 	return violations;
 }
 

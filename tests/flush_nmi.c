@@ -119,33 +119,15 @@ static void watch_the_requester(struct stall_point *p, void *arg)
 		s->too_early += READ_ONCE(s->returned);
 }
 
-struct resident {
-	struct space *s;
-	u32 there, go;
-};
-
-static int reside(void *arg)
-{
-	struct resident *r = arg;
-
-	space_attach(r->s);
-	preempt_disable();		// no other thread: the CPU does not become lazy
-	store_release(&r->there, 1u);
-	spin_until(load_acquire(&r->go), "the unmap", -1);
-	preempt_enable();
-	space_detach();
-	return 0;
-}
-
 TEST(flush_nmi, served_when_it_has_flushed, NEEDS_CPUS2)
 {
-	struct resident r = { .s = space_create_with(policy_find("rcu"), flush_find("nmi")) };
+	struct mm_resident r = { .s = space_create_with(policy_find("rcu"), flush_find("nmi")) };
 	struct served served = { .returned = 0 };
 	struct thread *t;
 
 	REQUIRE(r.s);
 	EXPECT_EQ(space_map(r.s, BASE, PAGE_SIZE, RW, 1, MAP_POPULATE), 0);
-	t = mm_thread("resident", reside, &r, mm_other_cpu(0));
+	t = mm_thread("resident", mm_reside, &r, mm_other_cpu(0));
 	REQUIRE(t);
 	spin_until(load_acquire(&r.there), "resident", -1);
 	stall_nmi_flushed.action = watch_the_requester;

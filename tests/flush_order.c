@@ -43,6 +43,16 @@ static bool begin(struct scene *sc, const char *flush, u64 pages)
 	return EXPECT(sc->s && sc->other) && EXPECT_EQ(space_map(sc->s, BASE, pages * PAGE_SIZE, RW, 1, MAP_POPULATE), 0);
 }
 
+// … with a resident that is ready, or NULL.
+static struct thread *begin_with(struct scene *sc, const char *flush, u64 pages, int (*resident)(void *))
+{
+	struct thread *t = begin(sc, flush, pages) ? mm_thread("resident", resident, sc, sc->cpu) : NULL;
+
+	if (t)
+		spin_until(load_acquire(&sc->there), "resident", -1);
+	return t;
+}
+
 static void end(struct scene *sc, struct thread *resident, struct stall_point *p)
 {
 	store_release(&sc->go, 1u);
@@ -100,13 +110,10 @@ static int go_to_the_other(void *arg)
 
 TEST(flush_order, in_the_mask_until_another_spaces_root_is_loaded, NEEDS_CPUS2)
 {
-	struct thread *t;
 	struct scene sc;
+	struct thread *t = begin_with(&sc, "ipi", 1, go_to_the_other);
 
-	REQUIRE(begin(&sc, "ipi", 1));
-	t = mm_thread("resident", go_to_the_other, &sc, sc.cpu);
 	REQUIRE(t);
-	spin_until(load_acquire(&sc.there), "resident", -1);
 	arm(&sc, &stall_inval_root_loading);
 	store_release(&sc.go, 1u);
 	unmap_under_it(&sc);
@@ -164,13 +171,10 @@ static int reside(void *arg)
 
 static void held_after_a_flush_by(const char *flush)
 {
-	struct thread *t;
 	struct scene sc;
+	struct thread *t = begin_with(&sc, flush, PAGES, reside);
 
-	REQUIRE(begin(&sc, flush, PAGES));
-	t = mm_thread("resident", reside, &sc, sc.cpu);
 	REQUIRE(t);
-	spin_until(load_acquire(&sc.there), "resident", -1);
 	arm(&sc, &stall_inval_user_done);
 	EXPECT_EQ(space_unmap(sc.s, BASE, MANY * PAGE_SIZE), 0);	// no table goes: answered before the flush
 	unmap_under_it(&sc);
@@ -239,13 +243,10 @@ static int lazy_for_a_while(void *arg)
 
 TEST(flush_order, generation_before_the_flush_in_catching_up, NEEDS_CPUS2)
 {
-	struct thread *t;
 	struct scene sc;
+	struct thread *t = begin_with(&sc, "ipi", PAGES, lazy_for_a_while);
 
-	REQUIRE(begin(&sc, "ipi", PAGES));
-	t = mm_thread("resident", lazy_for_a_while, &sc, sc.cpu);
 	REQUIRE(t);
-	spin_until(load_acquire(&sc.there), "resident", -1);
 	EXPECT_EQ(space_unmap(sc.s, BASE, PAGE_SIZE), 0);
 	arm(&sc, &stall_inval_user_done);
 	store_release(&sc.go, 1u);
@@ -264,13 +265,10 @@ static void let_it_come_back(struct stall_point *p, void *arg)
 
 TEST(flush_order, generation_before_the_look_who_is_lazy, NEEDS_CPUS2)
 {
-	struct thread *t;
 	struct scene sc;
+	struct thread *t = begin_with(&sc, "ipi", PAGES, lazy_for_a_while);
 
-	REQUIRE(begin(&sc, "ipi", PAGES));
-	t = mm_thread("resident", lazy_for_a_while, &sc, sc.cpu);
 	REQUIRE(t);
-	spin_until(load_acquire(&sc.there), "resident", -1);
 	stall_flush_masks_read.action = let_it_come_back;
 	stall_flush_masks_read.arg = &sc;
 	stall_arm(&stall_flush_masks_read, sc.s, 0, 0, 0);

@@ -110,6 +110,19 @@ int mm_join(struct thread *t)
 	return result;
 }
 
+int mm_reside(void *arg)
+{
+	struct mm_resident *r = arg;
+
+	space_attach(r->s);
+	preempt_disable();
+	store_release(&r->there, 1u);
+	spin_until(load_acquire(&r->go), "the test", -1);
+	preempt_enable();
+	space_detach();
+	return 0;
+}
+
 unsigned mm_other_cpu(unsigned k) { return (cpu_id() + 1 + k % (nr_cpus - 1)) % nr_cpus; }
 
 static const char *none_missing(void) { return NULL; }

@@ -25,6 +25,14 @@ unsigned mm_other_cpu(unsigned k);	// the k-th CPU, in a circle, that is not the
 // a test that demands a flush must fail. Not for the command line.
 extern const struct flush_backend mm_flush_none;
 
+// A thread's function: runs in the space until it is told to go, and lets no other thread run on its CPU meanwhile, which
+// thus does not become lazy.
+struct mm_resident {
+	struct space *s;
+	u32 there, go;		// it runs; set by the test
+};
+int mm_reside(void *resident);
+
 // The table of `level` through which va is reached, or NULL; and the state it is in.
 struct page *mm_table(struct space *s, vaddr_t va, int level);
 enum table_state mm_state(const struct page *table);

@@ -10,23 +10,11 @@
 #if CHECK
 struct scene {
 	struct walk_job job;
+	struct mm_resident resident;
 	struct page *upper;		// the table of level 2, which the walker is in: hazard pointers name it, too
-	u32 resident, there, returned, ended;
+	u32 there, returned;
 	u32 too_early;			// how often it was free while the walker was held
 };
-
-static int reside(void *arg)
-{
-	struct scene *sc = arg;
-
-	space_attach(sc->job.s);
-	preempt_disable();		// no other thread: the CPU does not become lazy
-	store_release(&sc->resident, 1u);
-	spin_until(load_acquire(&sc->ended), "the scene", -1);
-	preempt_enable();
-	space_detach();
-	return 0;
-}
 
 // Not the waits for those that have the space loaded: such a CPU there is.
 static u64 walkers_awaited(void)
@@ -61,9 +49,10 @@ static void unmap_beside_a_resident(const struct table_policy *p)
 	REQUIRE(sc.job.s);
 	EXPECT_EQ(space_map(sc.job.s, BASE, PAGE_SIZE, RW, 1, MAP_POPULATE), 0);
 	sc.upper = mm_table(sc.job.s, BASE, 2);
-	resident = mm_thread("resident", reside, &sc, mm_other_cpu(1));
+	sc.resident.s = sc.job.s;
+	resident = mm_thread("resident", mm_reside, &sc.resident, mm_other_cpu(1));
 	REQUIRE(resident);
-	spin_until(load_acquire(&sc.resident), "resident", -1);
+	spin_until(load_acquire(&sc.resident.there), "resident", -1);
 	stall_walk_level.action = hold;
 	stall_walk_level.arg = &sc;
 	stall_arm(&stall_walk_level, sc.job.s, BASE, BASE + PAGE_SIZE, 2);
@@ -73,7 +62,7 @@ static void unmap_beside_a_resident(const struct table_policy *p)
 	EXPECT_EQ(space_unmap(sc.job.s, BASE, PAGE_SIZE), 0);
 	store_release(&sc.returned, 1u);
 	mm_join(walker);
-	store_release(&sc.ended, 1u);
+	store_release(&sc.resident.go, 1u);
 	mm_join(resident);
 	EXPECT_EQ(stall_walk_level.hits, 1);
 	stall_release(&stall_walk_level);

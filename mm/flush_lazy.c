@@ -81,6 +81,7 @@ MUTANT_DEFINE(lazy_no_settle);		// something new is mapped where an old page can
 MUTANT_DEFINE(lazy_no_wait);		// complete before anybody has swept
 STALL_DEFINE(lazy_finishing);	// all have swept; nothing has been given away
 STALL_DEFINE(lazy_flushed);		// a sweep has flushed and not said so
+STALL_DEFINE(lazy_swept);		// it has, and its CPU has not gone on: neither tick nor switch comes
 MUTANT_DEFINE(lazy_late_generation);	// a sweep takes credit for what was posted after its flush
 
 u64 lazy_held(void) { return READ_ONCE(lazy.held); }
@@ -103,6 +104,7 @@ void lazy_sweep(void)
 		posted = READ_ONCE(lazy.posted);
 	trace(EV_SWEEP, posted);
 	store_release(&c->swept, posted);
+	STALL(lazy_swept, NULL, 0, 0);
 }
 
 void lazy_idle(void)

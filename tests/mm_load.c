@@ -103,6 +103,10 @@ static bool start_one_more(struct load *l, struct worker *w, unsigned index, u64
 	return w->thread;
 }
 
+// Spread evenly, and rounded: the CPU that has two of them is one in the middle, and walker 0's (of worker 1) has no unmapper.
+// Else whoever is to take something down while it lingers there, with interrupts off, could not run.
+static unsigned home_of(unsigned worker, unsigned n) { return (worker * nr_cpus + (n - 1) / 2) / n; }
+
 // After the n workers one more has CPUs interrupted, and one robs them, if they can be robbed.
 #define ONE_MORE 2
 static bool start_workers(struct load *l, struct worker *workers, unsigned n, u64 seed, struct mm_load_result *r)
@@ -111,7 +115,7 @@ static bool start_workers(struct load *l, struct worker *workers, unsigned n, u6
 	linger_begin(l);
 	for (unsigned i = 0; i < n; i++) {
 		struct worker *w = &workers[i];
-		unsigned cpu = i * nr_cpus / n;
+		unsigned cpu = home_of(i, n);
 		bool unmaps = is_unmapper(i);
 
 		*w = (struct worker){ .load = l, .index = i, .home = cpu, .inside = l->nr_spaces,

@@ -33,6 +33,7 @@ STALL_DECLARE(walk_leaf_again);
 STALL_DECLARE(walk_on);
 STALL_DECLARE(tlb_loaded);
 STALL_DECLARE(lazy_flushed);
+STALL_DECLARE(lazy_swept);
 STALL_DECLARE(nmi_flushed);
 STALL_DECLARE(nmi_served);
 STALL_DECLARE(steal_returning);
@@ -111,6 +112,21 @@ static void until_gone(const struct linger *g)
 		return;
 	WRITE_ONCE(l->chances, l->chances + 1);
 	WAIT_FOR(g, mm_state(table) == TABLE_FREE, patient ? MAX(FREE_NS, l->safe ? 0 : g->ns) : g->more_ns / 2);
+}
+
+// Until somebody has asked for another sweep; then until the page is given away, though that sweep is still to come. Who
+// asked looks again at the next tick.
+static void until_posted(const struct linger *g)
+{
+	WAIT_FOR(g, READ_ONCE(g->w->load->posted), g->ns);
+}
+
+static void until_given(const struct linger *g)
+{
+	pte_t leaf = g->value[1];
+
+	if (READ_ONCE(g->w->load->posted) && g->entry[1] && pte_present(leaf) && page_valid(pte_addr(leaf)))
+		WAIT_FOR(g, !READ_ONCE(page_of(pte_addr(leaf))->refs), 2 * tick_ns());
 }
 
 // The frame may be anybody's by now, and be zeroed just then: a hint.
@@ -333,8 +349,8 @@ static const struct scene scenes[] = {
 	{ .first = &stall_walk_pinned, .wait = until_gone, .bait = BAIT_COLLAPSE, .weight = 1 },
 	// Steps of a flush of this CPU: what it fills into its TLB just then is out of date at once.
 	{ .first = &stall_tlb_loaded, .wait = until_gone, .come_by = by_joining, .bait = BAIT_TABLES, .weight = 2 },
-	{ .first = &stall_lazy_flushed, .wait = until_gone, .come_by = by_waiting, .bait = BAIT_POSTED, .weight = 8,
-	  .deferred = true },
+	{ .first = &stall_lazy_flushed, .wait = until_posted, .second = &stall_lazy_swept, .wait_again = until_given,
+	  .come_by = by_waiting, .bait = BAIT_POSTED, .weight = 8, .deferred = true },
 	{ .first = &stall_nmi_flushed, .wait = until_gone, .second = &stall_nmi_served, .wait_again = until_others_have_run,
 	  .come_by = by_joining_slowly, .bait = BAIT_TABLES, .weight = 4 },
 	// No step at all.
@@ -412,6 +428,7 @@ static void plan(struct worker *w, unsigned at)
 	next.ns = MAX(LINGER_NS, l->safe ? 0 : MIN(8 * READ_ONCE(l->op_ns), MOST_LINGER_NS));
 	WRITE_ONCE(l->bait, bait_word((struct bait){ sc->bait, next.s.g, next.s.i, next.page }));
 	WRITE_ONCE(l->seen_away, 0);
+	WRITE_ONCE(l->posted, 0);
 	WRITE_ONCE(l->stands_by, 0);
 	store_release(&l->planned, at + 1);		// pairs with the unmapper's load
 }

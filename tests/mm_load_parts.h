@@ -53,6 +53,7 @@ struct load {
 	u32 bait;
 	u32 hungry, giving;	// somebody has no memory; or gives away what it moves. One at a time
 	u32 seen_away;		// walker 0 has read what stands in the table while it is away
+	u32 posted;		// an unmapper has taken down what was asked for, and now others have to sweep
 	u64 chances;		// walker 0's own
 	u64 op_ns;		// how long an unmapper's last operation took: an emulated machine may be very slow
 };

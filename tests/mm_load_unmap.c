@@ -279,15 +279,15 @@ static void change_protection(struct worker *w, unsigned at, struct slot s)
 	check_error(w, space_protect(space, s.va, s.bytes, PROT_R | PROT_W), -ENOENT);
 }
 
-// Nothing is mapped there, for which all would have to be flushed, before whoever collects what is posted has looked.
+// Nothing is mapped there, for which all would have to be flushed, before it is given away: it may be as soon as all have
+// swept. All are called for that, so that none but walker 0, which has its interrupts off, is waited for.
 static void post_group(struct worker *w, unsigned at, unsigned g)
 {
 	struct slot other = slot_of((g + 1) % GROUPS, 1);
 
 	check_error(w, take_group_down(w, at, g, space_unmap), 0);
-	while (READ_ONCE(w->load->lingering))
-		cpu_relax();
-	thread_sleep_ns(tick_ns());
+	WRITE_ONCE(w->load->posted, 1);
+	w->load->flush->drain();
 	put_up_group(w, at, g);
 	put_up(w, at, &other);
 }

@@ -18,6 +18,8 @@ MUTANT_DECLARE(walk_no_leaf_recheck);
 MUTANT_DECLARE(walk_no_parent_recheck);
 MUTANT_DECLARE(walk_no_moves_recheck);
 MUTANT_DECLARE(lazy_no_settle);
+MUTANT_DECLARE(lazy_late_generation);
+MUTANT_DECLARE(nmi_late_ticket);
 MUTANT_DECLARE(flush_leaf_only);
 
 enum judgement { VIOLATIONS, BAD_PINS, BAD_READS, STUCK };
@@ -75,10 +77,12 @@ CONVICTS(a_page_in_a_table_that_is_away, walk_no_parent_recheck, "rcu-sync", "ip
 CONVICTS(a_page_in_a_table_that_was_away, walk_no_moves_recheck, "rcu-sync", "ipi", BAD_PINS);
 CONVICTS(an_older_page_of_the_same_address, lazy_no_settle, "rcu-sync", "lazy", BAD_READS);
 CONVICTS(tables_that_nobody_frees, hazard_no_retry, "hazard", "ipi", STUCK);
+CONVICTS(a_sweep_that_claims_too_much, lazy_late_generation, "rcu-sync", "lazy", VIOLATIONS);
 
 // Here a freed table is read: by a walker, while it is poisoned. ThreadSanitizer would say so, too.
 #ifndef __SANITIZE_THREAD__
 CONVICTS(a_walk_that_an_nmi_walks_in, targeted_one_slot, "targeted", "ipi", VIOLATIONS);
 CONVICTS(a_way_without_memory, rcu_fallback_no_sync, "rcu", "ipi", VIOLATIONS);
 CONVICTS(table_pointers_that_only_x86_drops, flush_leaf_only, "rcu", "ipi", VIOLATIONS);
+CONVICTS(an_nmi_that_serves_too_much, nmi_late_ticket, "hazard", "nmi", VIOLATIONS);
 #endif

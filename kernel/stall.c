@@ -69,9 +69,9 @@ void stall_release(struct stall_point *p)
 
 #if CHECK
 enum { PASSAGES_PER_TURN = 16 };
-enum { LONGEST_SHIFT = 6 };			// 64 us
-static DEFINE_PER_CPU(u64, draws);	// state of the generator; 0: not begun. An interrupt in the middle costs one draw
-static DEFINE_PER_CPU(u64, lingered);	// how often. Own CPU; one may be lost to an interrupt
+enum { LONGEST_SHIFT = 6 };			// 65 us
+static DEFINE_PER_CPU(u64, draws);	// state of the generator; 0: not begun. An interrupt or a preemption costs a draw
+static DEFINE_PER_CPU(u64, lingered);	// how often; one may be lost to an interrupt or a preemption
 static u32 passages_per_linger;			// 0: nobody lingers
 
 void stall_linger(unsigned passages) { WRITE_ONCE(passages_per_linger, passages); }
@@ -85,7 +85,7 @@ u64 stall_lingered(void)
 	return n;
 }
 
-// Of each order of magnitude equally often.
+// Of each power of two equally often.
 static void stay(u64 random)
 {
 	u64 *n = this_cpu_ptr(&lingered), end = now_ns() + ((random & 1023) << (random >> 32) % (LONGEST_SHIFT + 1));

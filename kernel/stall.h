@@ -38,11 +38,10 @@ struct stall_point {
 void stall_hit(struct stall_point *p, const void *space, u64 va, int level);
 // Where the CPUs take turns (`-icount`) a turn that ends only at HLT, PAUSE and timers would never end inside a
 // protocol, and no other CPU would ever be seen in a gap. So here it may: one passage in 16, drawn from opt_seed.
-// Elsewhere only what
-// stall_linger() asks for. Any context.
+// And, there as elsewhere, what stall_linger() asks for. Any context.
 void stall_passed(void);
 // While on, whoever passes a stall point, whichever it is and in whatever state, stays there one time in so many, for up to
-// 64 us: so each gap of each protocol is wide now and then. Drawn from opt_seed. 0: off.
+// 65 us: so each gap of each protocol is wide now and then. Drawn from opt_seed. 0: off.
 void stall_linger(unsigned passages);
 u64 stall_lingered(void);	// how often anybody has so far
 // Arm once: the first CPU that matches parks there (spinning in the state it is in: IRQs and preemption untouched).

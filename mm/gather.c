@@ -67,7 +67,9 @@ void __hot gather_credit(struct gather *g)
 void gather_moved(struct gather *g, vaddr_t va, int level)
 {
 	gather_range(g, va, va + level_size(2) - PAGE_SIZE, level);	// to the last leaf under the entry
-	g->freed_tables = true;		// the entry above must go as well, and from lazy CPUs too
+	// The entry above must go as well, and from lazy CPUs too; and walkers of space.walkers are waited for, on which
+	// walk_outlives_moves() relies.
+	g->freed_tables = true;
 }
 
 static __always_inline void put_leaves(struct gathered *t)

@@ -47,8 +47,6 @@ void oracle_expect_violations(bool on)
 		fetch_sub(&expecting, 1);
 }
 
-bool oracle_expecting(void) { return READ_ONCE(expecting); }
-
 static const char *const what[] = {
 	[VIOLATION_WALK] = "a freed table is being walked",
 	[VIOLATION_STALE_TABLE] = "a CPU may walk a freed table",
@@ -77,7 +75,7 @@ void oracle_print(const struct violation *v)
 void oracle_report(const struct violation *v)
 {
 	u64 at = cycles(), n = fetch_add(&violations, 1);
-	bool expected = oracle_expecting();
+	bool expected = READ_ONCE(expecting);
 	struct violation own = *v, *r = n < MAX_RECORDS ? &records[n] : &own;
 
 	if (seen_by_adversary(v))
@@ -144,10 +142,10 @@ void oracle_enter(struct space *s, vaddr_t va, uintptr_t caller)
 	WRITE_ONCE(slot->active, 1);
 }
 
-// Both looks are at what only this CPU changes.
+// As tlb_flush() looks. Both bits are set and cleared by this CPU alone.
 void oracle_check_target(const struct table_policy *p, const struct space *s)
 {
-	if (p->walkers_are_targets && !tlb_space_loaded_here(s) && !cpumask_test(&s->walkers, cpu_id()) &&
+	if (p->walkers_are_targets && !cpumask_test(&s->cpus, cpu_id()) && !cpumask_test(&s->walkers, cpu_id()) &&
 	    !MUTANT(oracle_no_target_unseen))
 		report_as(VIOLATION_NO_TARGET, "walker", p, own_slot(), cpu_id(), page_of(s->root_pa));
 }

@@ -62,4 +62,3 @@ unsigned oracle_records(struct violation *out, unsigned max);	// the first ones 
 void oracle_print(const struct violation *v);			// klog
 // The tests that run an unsafe policy on purpose say so; any other violation makes the run fail.
 void oracle_expect_violations(bool on);
-bool oracle_expecting(void);

@@ -136,6 +136,7 @@ int space_move(struct space *s, vaddr_t old_va, vaddr_t new_va, u64 len)
 	region_merge_range(s, new_va, new_va + len);
 	tree_prune(&g, old_va, old_va + len);
 	STALL(move_moved, s, old_va, 2);
+	ASSERT(!g.may_defer);		// walk_outlives_moves() relies on it
 	if (!MUTANT(move_flush_after_unlock))
 		gather_end(&g);
 	mutex_unlock(&s->lock);

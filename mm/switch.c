@@ -82,8 +82,8 @@ static const struct policy_pair *first_pair(u8 set, const struct policy_pair *ol
 	return set & 1 ? old : new;
 }
 
-// A CPU that joins a mask with interrupts on may have been taken out of it before they go off: as in tlb.c, where a flush
-// makes a lazy CPU leave the space. So in a union a part's promise counts only if the part itself keeps interrupts off.
+// A CPU that finds itself in space.cpus with interrupts on may be taken out before they go off: a flush makes a lazy CPU
+// leave the space (tlb.c). So in a union a part's promise counts only if the part itself keeps interrupts off.
 static bool stays_target(const struct table_policy *part)
 {
 	return part->walkers_are_targets && part->walker == WALKER_IRQS_OFF;

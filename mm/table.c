@@ -100,6 +100,7 @@ static struct {
 	struct spinlock lock;
 	u32 next, count, leaving;
 	u64 spoiled;
+	const struct page *to_be_spoiled;	// by a test
 	struct page *ring[QUARANTINE_PAGES];
 } quarantine = { .lock = SPINLOCK_INIT("quarantine", RANK_SLAB) };
 
@@ -109,10 +110,10 @@ MUTANT_DEFINE(quarantine_forgives);	// what was written to is given on
 MUTANT_DEFINE(quarantine_reuses_hit);	// … and what was found in use
 MUTANT_DEFINE(emptied_is_believed);	// a table that is said to hold no entry is not looked at
 
-static void spoilt(const char *what)
+static void spoilt(const struct page *table, const char *what)
 {
 	fetch_add(&quarantine.spoiled, 1);
-	if (!oracle_expecting())
+	if (table != READ_ONCE(quarantine.to_be_spoiled))
 		warn_at(__FILE__, __LINE__, what);
 }
 
@@ -122,7 +123,7 @@ static void quarantine_leave(struct page *table)
 
 	for (unsigned i = 0; i < PAGE_SIZE / sizeof(u64); i++) {
 		if (words[i] != POISON_WORD && !MUTANT(quarantine_forgives)) {
-			spoilt("a freed table was written to");
+			spoilt(table, "a freed table was written to");
 			return;		// never reused
 		}
 	}
@@ -176,6 +177,7 @@ void table_quarantine_drain(void)
 }
 
 u64 table_quarantine_spoiled(void) { return READ_ONCE(quarantine.spoiled); }
+void table_quarantine_expect(const struct page *table) { WRITE_ONCE(quarantine.to_be_spoiled, table); }
 u64 table_quarantine_count(void) { return READ_ONCE(quarantine.count); }
 
 // FREE it is: does anybody still read it?
@@ -184,7 +186,7 @@ static void inspect(struct page *table, const struct table_policy *policy)
 	bool hit = table->private & TABLE_EMPTIED && !page_is_zero(table) && !MUTANT(emptied_is_believed);
 
 	if (hit)
-		spoilt("a table that was said to hold no entry holds one");
+		spoilt(table, "a table that was said to hold no entry holds one");
 	smp_mb();	// FREE is visible before the slots are read: pairs with oracle_publish()
 	STALL(table_freeing, NULL, 0, table->table_level);
 	hit |= oracle_table_freed(table, policy) | swmmu_table_freed(table, policy);

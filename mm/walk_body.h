@@ -13,12 +13,13 @@
 // (c) Re-check, after the reference is taken: the leaf, then its parent, between two looks at the count of moves. The
 //     unmapper clears the leaf (or for a collapse the parent), flushes, and only then drops its reference: a walker that
 //     sees the old values after its LOCKed try_get took it while the mapping's own reference still stood.
-//     And was the table at its place when the leaf was read again? Only a move takes a table away without a wait for its
-//     walkers, and only another move brings it back. Each counts before its first entry is cleared, under the lock that
-//     whoever changes a leaf takes, too. The parent stands as it stood. So either the table had not left before the parent
-//     was looked at; or a move had brought it back by then. That one had counted before the first look at the count (or the
-//     second look finds out), thus before the leaf was read, and the leaf was still so when the table was back. The leaf
-//     must come first: a move that had counted before all this might else take the table away between the two.
+//     And was the table at its place when the leaf was read again? Only a move takes a table away that stays in use without
+//     a wait for its walkers, and only another move brings it back. Each counts before its first entry is cleared, under
+//     the lock that whoever changes a leaf takes, too. The parent stands as it stood, and the count as at the first look.
+//     So either the table has never left since the walker came by. Or the last move that brought it back had counted
+//     before the first look: then the leaf was read under that move's lock or later, and is as it was when the table was
+//     back. No other move can have changed it since and be unseen: the leaf comes first, and who has read (acquire) what
+//     was written elsewhere after a third move had cleared the parent finds it cleared.
 #pragma once
 #include "kernel/counter.h"
 #include "kernel/errno.h"
@@ -88,9 +89,9 @@ struct walk_pos {
 	pte_t parent_value;
 };
 
-// May a table leave, change and come back while a walk is under way? Not where every flush waits for all walkers of its
-// space (with a back-end that proves so much; the pair is unsafe otherwise): a move's is never deferred, and is over before
-// the lock is dropped.
+// May a table leave, change and come back while a walk is under way? Not where a flush of freed tables waits for all
+// walkers of its space (with a back-end that proves so much; the pair is unsafe otherwise): a move's is one, is never
+// deferred, and is over before the lock is dropped.
 static __always_inline bool walk_outlives_moves(const struct table_policy *p)
 {
 	return p->waits != WAIT_FLUSH || !p->walkers_are_targets;
@@ -126,7 +127,7 @@ static __always_inline struct page *walk_take(const struct table_policy *p, stru
 	changed = MUTANT(walk_no_leaf_recheck) ? 0 : pte_diff(pte_read(pos->entry), pos->value);
 	STALL(walk_leaf_again, s, va, level);
 	changed |= MUTANT(walk_no_parent_recheck) ? 0 : pte_diff(pte_read(pos->parent), pos->parent_value);
-	smp_rmb();			// leaf and parent before the count: pairs with note_move()
+	smp_rmb();			// leaf and parent before the count: who saw a table come back sees that it was counted
 	changed |= walk_moves(p, s) ^ moves;
 	if (unlikely(changed || (level > 1 && page_head(page) != head))) {
 		count(walk_restarts);

@@ -46,9 +46,9 @@ static void write_and_let_go(unsigned word)
 
 	REQUIRE(table);
 	((u64 *)page_to_virt(table))[word] ^= 1ull << 40;
-	oracle_expect_violations(true);
+	table_quarantine_expect(table);
 	table_quarantine_drain();
-	oracle_expect_violations(false);
+	table_quarantine_expect(NULL);
 	EXPECT_EQ(table_quarantine_spoiled() - spoiled, 1);
 	EXPECT(kept(table));
 }
@@ -71,9 +71,9 @@ TEST(quarantine, finds_what_was_said_to_be_empty, 0)
 	table->private = TABLE_EMPTIED;
 	table_set_state(table, TABLE_UNLINKED, TABLE_FLUSHED);
 	((u64 *)page_to_virt(table))[PT_ENTRIES - 1] = 1;
-	oracle_expect_violations(true);
+	table_quarantine_expect(table);
 	tables_free(&table, 1, policy_find("immediate"));
-	oracle_expect_violations(false);
+	table_quarantine_expect(NULL);
 	EXPECT_EQ(table_quarantine_spoiled() - spoiled, 1);
 	table_quarantine_drain();
 	EXPECT(kept(table));

@@ -127,7 +127,7 @@ static __always_inline struct page *walk_take(const struct table_policy *p, stru
 	changed = MUTANT(walk_no_leaf_recheck) ? 0 : pte_diff(pte_read(pos->entry), pos->value);
 	STALL(walk_leaf_again, s, va, level);
 	changed |= MUTANT(walk_no_parent_recheck) ? 0 : pte_diff(pte_read(pos->parent), pos->parent_value);
-	smp_rmb();			// leaf and parent before the count: who saw a table come back sees that it was counted
+	smp_rmb();			// leaf and parent before the count; pairs with the exchange that brings a table back
 	changed |= walk_moves(p, s) ^ moves;
 	if (unlikely(changed || (level > 1 && page_head(page) != head))) {
 		count(walk_restarts);

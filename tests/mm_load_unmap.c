@@ -320,10 +320,10 @@ static void change_something(struct worker *w, unsigned at, struct slot s)
 	case 2: discard_group(w, at, s.g); break;
 	case 3: discard_slot(w, at, slot_of(s.g, 0)); break;
 	case 4: discard_slot(w, at, s); break;
-	case 8: swap_pages(w, at, slot_of(s.g, 0), RANDOM(w, MOST_PAGES)); break;
 	case 5: reshape(w, at, slot_of(RANDOM(w, WHOLE_GROUPS), SLOTS - 1)); break;
 	case 6: change_protection(w, at, s); break;
 	case 7: take_first_page(w, at, s); break;
+	case 8: swap_pages(w, at, slot_of(s.g, 0), RANDOM(w, MOST_PAGES)); break;
 	default: take_slot(w, at, s); break;
 	}
 }

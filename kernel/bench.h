@@ -59,6 +59,7 @@ void bench_interleave(struct bench_case *cases, unsigned n, u64 budget_ns, void 
 void bench_count_from_here(struct bench_case *c);	// in a slice: what came before is its scene
 void bench_count_to_here(struct bench_case *c);		// … and what comes now its end
 void bench_report(struct bench_case *c);	// the BENCH and HIST lines; frees the histogram
+extern void (*bench_reported)(const struct bench_case *c);	// sees each case that has samples, after its lines; NULL: nobody
 void bench_discard(struct bench_case *c);	// frees the histogram, reports nothing
 void bench_extra(struct bench_case *c, const char *key, u64 value);	// one more number for its BENCH line
 void bench_reset(struct bench_case *c);		// as if nothing had been recorded

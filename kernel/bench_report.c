@@ -106,11 +106,15 @@ static void print_hist(const struct bench_case *c)
 	kfree(line);
 }
 
+void (*bench_reported)(const struct bench_case *c);
+
 void bench_report(struct bench_case *c)
 {
 	if (c->hist->n) {
 		print_bench(c);
 		print_hist(c);
+		if (bench_reported)
+			bench_reported(c);
 	} else {
 		log_warn("%s: no sample within its time", c->name);
 	}

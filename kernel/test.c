@@ -163,10 +163,22 @@ static void print_suites(void)
 	}
 }
 
+// What whoever sees only the end must know.
+static void print_totals(unsigned n, unsigned nr_failed, unsigned nr_skipped, const struct test *const *first_failed)
+{
+	char name[128];
+
+	for (unsigned i = 0; i < MIN(nr_failed, (unsigned)MAX_SHOWN); i++)
+		kprintf("# failed: %s\n", test_name(first_failed[i], name, sizeof(name)));
+	if (nr_failed > MAX_SHOWN)
+		kprintf("# failed: %u more\n", nr_failed - MAX_SHOWN);
+	kprintf("# %u tests: %u passed, %u failed, %u skipped\n", n, n - nr_failed - nr_skipped, nr_failed, nr_skipped);
+}
+
 int tests_run(const char *glob)
 {
-	unsigned n = 0, k = 0;
-	int failed = 0;
+	static const struct test *first_failed[MAX_SHOWN];
+	unsigned n = 0, k = 0, nr_failed = 0, nr_skipped = 0;
 
 	FOR_EACH_REGISTERED(tests, const struct test, t)
 		n += selected(*t, glob);
@@ -174,11 +186,17 @@ int tests_run(const char *glob)
 		return -1;
 	kprintf("KTAP version 1\n1..%u\n", n);
 	log_info("seed=%llu", (unsigned long long)opt_seed);
-	FOR_EACH_REGISTERED(tests, const struct test, t)
-		if (selected(*t, glob))
-			failed += !run_one(*t, ++k, n, glob);
+	FOR_EACH_REGISTERED(tests, const struct test, t) {
+		if (!selected(*t, glob))
+			continue;
+		if (run_one(*t, ++k, n, glob))
+			nr_skipped += skipped != NULL;
+		else if (nr_failed++ < MAX_SHOWN)
+			first_failed[nr_failed - 1] = *t;
+	}
 	note_late_failures();
-	return failed + (late_failures != 0);
+	print_totals(n, nr_failed, nr_skipped, first_failed);
+	return (int)nr_failed + (late_failures != 0);
 }
 
 // ---- Waiting --------------------------------------------------------------------------------------------------------

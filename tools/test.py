@@ -60,6 +60,19 @@ def around_failure(lines):
     return lines[max(0, start - 3):start + 30]
 
 
+GOES_TO_ITS_END = (0, 1)  # the kernel's exit statuses
+TOTALS = re.compile(r"# (\d+) tests: (\d+) passed, (\d+) failed, (\d+) skipped$")
+
+
+def totals_error(lines, report):
+    """What the kernel has counted against what was read; None: they agree."""
+    said = next((tuple(map(int, match.groups())) for line in reversed(lines) if (match := TOTALS.match(line))), None)
+    counts = len(report.passed), len(report.failed), len(report.skipped)
+    if said is None:
+        return "the kernel says no totals"
+    return None if said == (sum(counts),) + counts else f"the kernel counts {said[1]} passed, {said[2]} failed, {said[3]} skipped"
+
+
 def judge_report(outcome, lines, status_ok, sentence):
     """A run that must print KTAP and end well."""
     report = ktap.parse(lines)
@@ -107,6 +120,8 @@ def judge(run, outcome, on_line):
     result = machine.run(run.config, on_line=on_line)
     if run.ktap:
         judge_report(outcome, result.lines, result.ok, result.sentence)
+        if result.exit in GOES_TO_ITS_END and (error := totals_error(result.lines, ktap.parse(result.lines))):
+            outcome.fail(error)
         if run.config.accel == "nested" and (error := matrix.counts_error(result)):
             outcome.fail(error, result.lines[-10:])
         judge_says(outcome, result.lines)

@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: MIT
+// What mode=compare ends with: a row for each policy, for whoever has only this machine's own screen. tools/table.py makes more
+// of the BENCH and VERDICT lines, of several boots. Threads only.
+#pragma once
+#include "mm/policy.h"
+
+#define SHORT_TABLE_COLUMNS 8
+// The headings are kept, not copied; columns beyond the limit are dropped. Without memory nothing is kept, nor printed.
+void short_table_begin(const char *const *headings, unsigned n);
+// Columns count from 0. A cell that nobody sets is "-".
+void short_table_set(const struct table_policy *p, unsigned column, const char *fmt, ...) __printf(3, 4);
+void short_table_print(void);

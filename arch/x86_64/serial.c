@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: MIT
-// The console: a 16550 UART, polled. A port where no UART answers is written to no more; every wait is bounded.
+// The serial line: a 16550 UART, polled. A port where no UART answers is written to no more; every wait is bounded.
 #include "arch/x86_64/io.h"
 #include "arch/x86_64/serial.h"
 #include "kernel/atomic.h"
 #include "kernel/cmdline.h"
 #include "kernel/lib.h"
-#include <arch/machine.h>
 
 enum { REG_DATA = 0, REG_IER = 1, REG_FCR = 2, REG_LCR = 3, REG_MCR = 4, REG_LSR = 5, REG_SCRATCH = 7 };
 enum { LCR_8N1 = 0x03, LCR_DIVISOR = 0x80, FCR_ON_CLEAR = 0x07, MCR_DTR_RTS_OUT2 = 0x0b };
@@ -70,7 +69,7 @@ void serial_drain(void)
 		wait_for(LSR_ALL_SENT);
 }
 
-void arch_console_write(const char *s, size_t n)
+void serial_write(const char *s, size_t n)
 {
 	for (size_t i = 0; i < n && present; i++) {
 		if (s[i] == '\n')
@@ -79,7 +78,7 @@ void arch_console_write(const char *s, size_t n)
 	}
 }
 
-int arch_console_getc(void)
+int serial_getc(void)
 {
 	return present && inb(port + REG_LSR) & LSR_DATA ? inb(port) : -1;
 }

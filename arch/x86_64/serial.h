@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: MIT
-// The serial console; its output functions are the contract's (arch/machine.h).
+// The serial line, a sink and the source of the console (console.c).
 #pragma once
+#include "kernel/types.h"
 
 void serial_init(void);		// the first port at 115200 baud, until serial= says otherwise
+void serial_write(const char *s, size_t n);	// "\n" goes out as "\r\n". Any context; one caller at a time
+int serial_getc(void);		// -1: nothing received
 void serial_drain(void);	// wait, for a while, until all has left the UART

@@ -12,7 +12,8 @@
 #include "kernel/time.h"
 
 #define MAX_HELD 24
-// Hosts with fewer cores than CPUs take them away for long: this is for the log, not a failure.
+// Of the owner's ticks, since those are what it has run: the host may have stopped it. (A CPU that keeps interrupts off for so long is
+// named by tick_watch.c.)
 #define HELD_LIMIT_NS (10 * NSEC_PER_SEC)
 
 struct held {
@@ -90,7 +91,7 @@ void lockcheck_taken(struct spinlock *l)
 	struct held *h = this_cpu_ptr(&held);
 
 	this_cpu_inc(locks_taken);
-	l->since = cycles();
+	l->since = this_cpu_read(ticks);
 	WRITE_ONCE(l->owner, cpu_id() + 1);
 	WRITE_ONCE(h->waiting, NULL);
 	if (h->n < MAX_HELD)
@@ -104,7 +105,7 @@ void lockcheck_release(struct spinlock *l)
 	irqflags_t flags = irq_save();
 	struct held *h = this_cpu_ptr(&held);
 	const char *fault = spin_unlock_fault(l);
-	u64 ns = arch_cycles_to_ns(cycles() - l->since);
+	u64 ns = (this_cpu_read(ticks) - l->since) * tick_ns();
 	u32 i = h->n;
 
 	if (fault)

@@ -16,6 +16,7 @@
 #define MAX_FRAMES 24
 #define TRACE_LAST 8	// events of each CPU
 #define ARRIVE_NS (5 * NSEC_PER_SEC)
+#define ARRIVE_SEEN_NS NSEC_PER_MSEC	// at most, from one look to the next
 #define ARRIVE_ROUNDS 1000000000ull	// the clock may be what is broken, or may not run yet
 
 struct last_state {		// what a stopped CPU was doing
@@ -77,7 +78,8 @@ _Noreturn void panic_stop_this_cpu(void)
 static void let_others_speak(void)
 {
 	struct cpumask others;
-	u64 start = now_ns(), rounds = 0;
+	struct seen waited = SEEN_FROM_NOW;
+	u64 rounds = 0;
 
 	cpumask_copy(&others, &cpus_online);
 	cpumask_clear(&others, cpu_id());
@@ -85,7 +87,7 @@ static void let_others_speak(void)
 		return;
 	arch_send_ipi_mask(&others, IPI_NMI);
 	for_each_cpu_in(cpu, &others) {
-		while (!load_acquire(&per_cpu(last_state, cpu).noted) && now_ns() - start < ARRIVE_NS &&
+		while (!load_acquire(&per_cpu(last_state, cpu).noted) && seen_look(&waited, ARRIVE_SEEN_NS) < ARRIVE_NS &&
 		       rounds++ < ARRIVE_ROUNDS)
 			cpu_relax();
 		if (load_acquire(&per_cpu(last_state, cpu).noted)) {

@@ -85,7 +85,7 @@ static void ask_running_cpus(void)
 
 static void exp_grace_period(void)
 {
-	u64 now = now_ns();
+	u64 now = rcu_watched_ns();
 
 	WRITE_ONCE(rcu.exp_started, now);
 	WRITE_ONCE(rcu.exp_stall_at, now + READ_ONCE(rcu.stall_ns));

@@ -88,7 +88,7 @@ void rcu_hurry(void)
 
 static void gp_begin(void)
 {
-	u64 now = now_ns();
+	u64 now = rcu_watched_ns();
 
 	WRITE_ONCE(rcu.gp_started, now);
 	WRITE_ONCE(rcu.stall_at, now + READ_ONCE(rcu.stall_ns));

@@ -6,6 +6,7 @@
 #include "kernel/mutex.h"
 #include "kernel/rcu.h"
 #include "kernel/spinlock.h"
+#include "kernel/time.h"
 #include "kernel/xcall.h"
 
 #define RCU_FANOUT 16
@@ -66,9 +67,8 @@ struct rcu_state {
 	u32 pressed;			// some list is over the watermark: kick the holdouts
 	u64 pressure;
 	u64 stall_ns;
-	u64 gp_started;			// ns
-	u64 stall_at, exp_stall_at;	// when to complain next; U64_MAX: nothing in progress
-	u64 exp_started;
+	u64 gp_started, exp_started;	// by rcu_watched_ns()
+	u64 stall_at, exp_stall_at;	// when to complain next, by the same; U64_MAX: nothing in progress
 	u64 stalls, backtraces;		// complaints, and CPUs that then said where they are
 	u64 kicks;			// reschedule IPIs sent for pressure
 	u32 stall_cpu;			// the CPU named by the last complaint
@@ -76,6 +76,7 @@ struct rcu_state {
 	struct cpumask eager;		// CPUs whose callback thread is woken when a grace period ends
 	u32 threads_wanted;
 	struct waitq gp_wq;		// the grace-period thread
+	struct seen watched __cacheline;	// by each tick in a grace period
 	u32 bell __cacheline;		// it has been woken and has not looked yet
 	struct thread *gp_thread __cacheline;
 	unsigned nr_nodes;
@@ -116,4 +117,5 @@ void rcu_exp_init(void);
 void rcu_exp_quiescent(struct rcu_cpu *rc);	// this CPU is quiescent and exp_need was seen
 
 // rcu_stall.c
+u64 rcu_watched_ns(void);			// a clock that stands still while nobody looks. Any context
 void rcu_stall_tick(void);			// [tick, IRQs off]

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Complaints about grace periods that take too long. Every CPU's tick looks, so that the CPU that stalls cannot hide by
 // being the one that would have to notice; the first to see the deadline pass complains and sets the next one.
+// The time that counts is what those ticks have seen pass: not a pause of the whole machine, in which no reader could end.
 // The holdout is sent an NMI and prints where it is; if the NMI does not come through, its next tick prints it.
 #include <arch/ipi.h>
 #include <arch/machine.h>
@@ -11,10 +12,16 @@
 #include "kernel/trace.h"
 
 #define STALL_DEPTH 16
+#define SEEN_TICKS 4	// count at most, from one look to the next
 
 void rcu_set_stall_ns(u64 ns)
 {
-	WRITE_ONCE(rcu.stall_ns, MIN(ns, UINT64_MAX / 2));	// it is added to the time of day
+	WRITE_ONCE(rcu.stall_ns, MIN(ns, UINT64_MAX / 2));	// it is added to a time
+}
+
+u64 rcu_watched_ns(void)
+{
+	return seen_look(&rcu.watched, SEEN_TICKS * tick_ns());
 }
 
 u64 rcu_stalls(void)
@@ -54,7 +61,7 @@ static bool exp_waits(struct rcu_cpu *rc) { return READ_ONCE(rc->exp_need); }
 
 static void complain(const char *what, u64 since, bool (*waits)(struct rcu_cpu *))
 {
-	u64 ms = (now_ns() - since) / NSEC_PER_MSEC;
+	u64 ms = (rcu_watched_ns() - since) / NSEC_PER_MSEC;
 	unsigned named = 0;
 
 	for_each_cpu(cpu) {
@@ -75,7 +82,7 @@ static void check(u64 *at, u64 *started, const char *what, bool (*waits)(struct 
 
 	if (due == UINT64_MAX)
 		return;
-	u64 now = now_ns();
+	u64 now = rcu_watched_ns();
 
 	if (now >= due && cmpxchg(at, due, now + READ_ONCE(rcu.stall_ns)))
 		complain(what, READ_ONCE(*started), waits);

@@ -27,7 +27,7 @@ struct spinlock {
 	u32 next, serving;	// tickets
 #if CHECK
 	const char *name;
-	u64 since;		// cycles at acquisition
+	u64 since;		// the owner's ticks at acquisition
 	u16 owner;		// CPU + 1, or 0
 	u8 rank;
 	u8 irq_use;		// enum lock_irq_use: how it has been taken so far

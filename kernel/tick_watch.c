@@ -3,8 +3,8 @@
 // interrupts off, or the interrupt has been lost; in deadline mode the tick would not come back by itself, and who sleeps
 // on that CPU would sleep for ever without a word.
 //
-// "For so long" means: under our eyes. If nobody has looked meanwhile (all were idle, or the host has stopped the machine)
-// the time does not count.
+// "For so long" means: under our eyes. While nobody looks (all are idle, or the host has stopped the machine) no time counts
+// but for one turn.
 #include <arch/ipi.h>
 #include <arch/machine.h>
 #include "kernel/cpumask.h"
@@ -15,8 +15,8 @@
 #define DEPTH 16
 
 struct watched {
-	u64 looked;		// when; who wins the exchange of this may write the next two
-	u64 ticks, since;	// so many, since then
+	struct seen silent;	// since it had so many
+	u64 ticks;
 	bool seen;		// once it was online: before, it has no tick, and could take no NMI
 	u32 want_backtrace;
 };
@@ -51,18 +51,17 @@ void tick_watch_look(void)
 {
 	unsigned cpu = (unsigned)((cpu_id() + 1 + this_cpu_read(ticks)) % nr_cpus);
 	struct watched *w = per_cpu_ptr(&watched, cpu);
-	u64 now = now_ns(), limit = READ_ONCE(tick_watch.limit_ns), looked = READ_ONCE(w->looked), seen, since;
+	u64 limit = READ_ONCE(tick_watch.limit_ns), ticked, ns;
 
-	if (cpu == cpu_id() || !cpumask_test(&cpus_online, cpu) || now <= looked || !cmpxchg(&w->looked, looked, now))
+	if (cpu == cpu_id() || !cpumask_test(&cpus_online, cpu))
 		return;
-	seen = READ_ONCE(per_cpu(ticks, cpu));
-	since = READ_ONCE(w->since);
-	if (seen != READ_ONCE(w->ticks) || !tick_is_due(cpu, now) || now - looked > limit / 2 || !READ_ONCE(w->seen)) {
+	ns = seen_look(&w->silent, 2 * nr_cpus * tick_ns());	// one CPU alone comes round within half of that
+	ticked = READ_ONCE(per_cpu(ticks, cpu));
+	if (ticked != READ_ONCE(w->ticks) || !tick_is_due(cpu, now_ns()) || !READ_ONCE(w->seen)) {
 		WRITE_ONCE(w->seen, true);
-		WRITE_ONCE(w->ticks, seen);
-		WRITE_ONCE(w->since, now);
-	} else if (now > since && now - since > limit) {
-		WRITE_ONCE(w->since, now);
-		complain(cpu, w, now - since);
+		WRITE_ONCE(w->ticks, ticked);
+		WRITE_ONCE(w->silent.ns, 0);
+	} else if (ns > limit && xchg(&w->silent.ns, 0ull) > limit) {	// one of those who look now
+		complain(cpu, w, ns);
 	}
 }

@@ -41,6 +41,17 @@ u64 now_ns(void)
 	return arch_ns();
 }
 
+// Each gap is added by one CPU, who wins the exchange. (It is empty where the clocks of two CPUs differ.)
+u64 seen_look(struct seen *s, u64 most_ns)
+{
+	u64 now = now_ns(), looked = READ_ONCE(s->looked), gap;
+
+	if (now <= looked || !cmpxchg(&s->looked, looked, now))
+		return READ_ONCE(s->ns);
+	gap = MIN(now - looked, most_ns);
+	return fetch_add(&s->ns, gap) + gap;
+}
+
 void time_init_cpu(void)
 {
 	this_cpu_write(tick_state, TICK_PERIODIC);
@@ -133,11 +144,11 @@ static _Noreturn void spin_stuck(const char *what, int cpu, u64 waited_ns)
 	panic("CPU %u has waited %llu s: %s", cpu_id(), seconds, what);
 }
 
-void spin_look(u64 start_ns, u32 looks, const char *what, int cpu)
+void spin_look(struct seen *waited, const char *what, int cpu)
 {
-	u64 waited_ns = now_ns() - start_ns;
+	u64 ns = seen_look(waited, SPIN_SEEN_NS);
 
 	this_cpu_inc(spin_looks);
-	if (waited_ns > SPIN_LIMIT_NS && looks >= SPIN_LEAST_LOOKS)
-		spin_stuck(what, cpu, waited_ns);
+	if (ns > SPIN_LIMIT_NS)
+		spin_stuck(what, cpu, ns);
 }

@@ -10,6 +10,16 @@ DECLARE_PER_CPU(u64, ticks);	// ticks that this CPU has taken
 DECLARE_PER_CPU(u64, interrupts);	// all interrupts that this CPU has taken
 
 u64 now_ns(void);		// monotonic since boot, same on all CPUs up to the TSC's skew. Any context
+// Time that somebody has seen pass. A host may stop the machine, or one of its CPUs, for any time: a suspended laptop, a paused
+// VM, a debugger. The clock jumps then, and nobody hangs. So a watchdog does not subtract two readings of the clock: it looks
+// again and again, and adds up the gaps between its looks, each as `most_ns` at the most. What the watchdog itself has run
+// counts in full, and a pause counts as one short gap.
+struct seen {
+	u64 looked;		// when, by now_ns()
+	u64 ns;			// seen so far
+};
+#define SEEN_FROM_NOW ((struct seen){ .looked = now_ns() })
+u64 seen_look(struct seen *s, u64 most_ns);	// the sum, ns. Any context; several CPUs may look at one
 static inline u64 tick_ns(void) { return NSEC_PER_SEC / tick_hz; }
 void time_init_cpu(void);	// start this CPU's tick
 // Called by arch for every timer interrupt; IRQs off, between irq_enter() and irq_exit(). `quiescent`: the interrupt
@@ -28,21 +38,21 @@ extern struct tick_watch tick_watch;
 void tick_watch_look(void);	// by the tick
 u64 tickless_cpus(void);	// how many CPUs idle without tick now (a hint)
 
-// A spin-wait with a watchdog: spin until cond; after SPIN_LIMIT_NS and SPIN_LEAST_LOOKS print who waits for what (and which
-// CPU), with backtraces, and panic. Looks count what the waiter itself has run: where the host has little time for this machine
-// it has as little for the waiter as for whom it waits.
+// A spin-wait with a watchdog: spin until cond; after SPIN_LIMIT_NS print who waits for what (and which CPU), with backtraces,
+// and panic. Only what the waiter has run counts: where the host has little time for this machine it has as little for the
+// waiter as for whom it waits.
 #define SPIN_LIMIT_NS (60 * NSEC_PER_SEC)
-#define SPIN_LEAST_LOOKS 100000
+#define SPIN_SEEN_NS (600 * NSEC_PER_USEC)	// at most, from one look to the next: 100,000 looks at least
 #define SPIN_LOOK 256		// turns from one look at the watchdog to the next
-void spin_look(u64 start_ns, u32 looks, const char *what, int cpu);	// panics when it is too late. Any context
+void spin_look(struct seen *waited, const char *what, int cpu);	// panics when it is too late. Any context
 DECLARE_PER_CPU(u64, spin_looks);	// that this CPU has taken: it spins and runs
 #define spin_until(cond, what, cpu) do { \
 	if (cond) \
 		break; \
-	u64 _start = now_ns(); \
+	struct seen _waited = SEEN_FROM_NOW; \
 	for (u32 _i = 1; !(cond); _i++) { \
 		cpu_relax(); \
 		if (_i % SPIN_LOOK == 0) \
-			spin_look(_start, _i / SPIN_LOOK, (what), (int)(cpu)); \
+			spin_look(&_waited, (what), (int)(cpu)); \
 	} \
 } while (0)

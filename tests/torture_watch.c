@@ -22,6 +22,7 @@
 #include <arch/machine.h>
 
 #define LOOK_NS NSEC_PER_SEC
+#define GLANCE_NS (LOOK_NS / 16)	// a glance only sees time pass; two of them at most, since the host may have stopped the machine
 #define EPOCH_NS NSEC_PER_SEC
 #define MUTE_NS (60 * NSEC_PER_SEC)
 #define MAX_BEATS (NR_CPUS + MORE_WORKERS + TROUBLEMAKERS + 1)
@@ -41,6 +42,7 @@ static struct {
 	u32 busy;		// held by who looks, or changes the list
 	u32 stop;
 	u64 started, last, epoch;
+	struct seen seen;	// since `last`
 	struct beat *beat[MAX_BEATS];
 	unsigned n;
 	struct thread *watcher[WATCHERS];
@@ -218,15 +220,17 @@ static int watcher(void *unused)
 	while (!READ_ONCE(watch.stop)) {
 		u64 now;
 
-		thread_sleep_ns(LOOK_NS / 4);
+		thread_sleep_ns(GLANCE_NS);
 		if (!take_watch())
 			continue;
-		now = now_ns();
+		seen_look(&watch.seen, 2 * GLANCE_NS);
+		now = watch.seen.looked;
 		if (now - watch.last >= LOOK_NS) {
-			look_at_cpus(now - watch.last);
+			look_at_cpus(watch.seen.ns);
 			look_at_threads();
 			watch_print();
 			watch.last = now;
+			watch.seen.ns = 0;
 		}
 		give_watch();
 	}
@@ -257,7 +261,8 @@ void watch_clear(void)
 
 void watch_start(struct beat *main)
 {
-	watch.started = watch.last = now_ns();
+	watch.seen = SEEN_FROM_NOW;
+	watch.started = watch.last = watch.seen.looked;
 	for_each_cpu(cpu)
 		per_cpu(look, cpu).ticks = READ_ONCE(per_cpu(ticks, cpu));
 	add(main);

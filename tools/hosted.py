@@ -25,6 +25,7 @@ BUDGET = 900                       # seconds of processor time for one run
 TRACE = re.compile(r"^# sched=.* trace ([0-9a-f]{16})$")
 ASSERTION = re.compile(r"^# ERROR: (tests/host/stress\.c:\d+: .*)$")
 KINDS = ("random", "pct")
+ACCUSED = re.compile(r"# (WARN|ERROR|PANIC): .* \d{6,} m?s\b")  # of taking long, minutes at least
 FULL = "quick" not in sys.argv
 SEEDS = range(1, 21) if FULL else range(1, 3)
 PLANTED_SEEDS = range(1, 41)       # one of them must find it
@@ -202,6 +203,19 @@ def repeats():
     return wrong, ", ".join(said)
 
 
+def pauses():
+    """A host that stops the machine for an hour again and again: nobody is accused of a hang."""
+    if wrong := build(""):
+        return wrong, ""
+    suites = "time,rcu,rcu_*,lock,xcall,sched*,stolen,pending,walk*,page,slab"
+    many = [f"sched={kind} pauses=50 mode=torture seconds=604800" for kind in KINDS]
+    many += [f"sched={kind} pauses=50 mode=test test={suites}" for kind in (KINDS if FULL else KINDS[:1])]
+    outcomes = run_all("", many)
+    wrong = problems(outcomes)
+    wrong += [f"{outcome.command}: {line}" for outcome in outcomes for line in outcome.lines if ACCUSED.search(line)]
+    return wrong, passed(outcomes)
+
+
 def find(mutant, keys, kind):
     """(the seed that finds it, its outcome) or None."""
     for seed in PLANTED_SEEDS:
@@ -250,7 +264,7 @@ def coverage():
 def checks():
     some = [("address_undefined", address_undefined), ("thread", thread)]
     some += [(f"schedules_{kind}", lambda kind=kind: schedules(kind)) for kind in KINDS]
-    some.append(("schedules_repeat", repeats))
+    some += [("schedules_repeat", repeats), ("pauses", pauses)]
     for mutant, keys in PLANTED:
         if FULL or mutant in QUICK_PLANTED:
             some += [(f"planted_{mutant}_{kind}", lambda m=mutant, k=keys, kind=kind: planted(m, k, kind))

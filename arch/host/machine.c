@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 // The machine as a whole: the program's arguments, console, exit; and main().
 //
-//   quiesce-host [mem=MiB] [map=absurd|pieces] [sched=random|pct] [depth=N] [mutant=NAME] [KEY=VALUE …]
+//   quiesce-host [mem=MiB] [map=absurd|pieces] [sched=random|pct] [depth=N] [pauses=MS] [mutant=NAME] [KEY=VALUE …]
 //
-// mem= and map= are the host's own, and so are sched= and depth= (steps.h; seed= counts there too) and mutant=, which takes
+// mem= and map= are the host's own, and so are sched=, depth= and pauses= (steps.h; seed= counts there too) and mutant=, which takes
 // that step out for the whole run. The rest is the kernel's command line, and the kernel judges it.
 #include "kernel/cmdline.h"
 #include "kernel/cpumask.h"

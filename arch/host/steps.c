@@ -34,6 +34,7 @@
 #define WINDOW_BITS_MAX 13	// … to 2^13 steps
 #define RELAX_BITS 9		// pct: who spins is passed over for up to 2^9 steps
 #define DEPTH_MAX 32
+#define PAUSE_NS (3600 * NSEC_PER_SEC)
 
 bool steps_on;
 
@@ -41,6 +42,7 @@ static enum { RANDOM, PCT } kind;
 static u64 seed = 1, depth = 3;
 static u64 rng, step, next_decision, switches, hash = 0xcbf29ce484222325ull;
 static u64 now, next_timer = ~0ull;
+static u64 pauses_ns, next_pause = ~0ull;	// a pause of the host, on average so far apart; 0: none
 static unsigned running, came_from;
 
 static struct vcpu {
@@ -84,14 +86,27 @@ bool steps_argument(const char *arg, const char **wrong)
 			*wrong = "depth= is 0 … 32";
 		return true;
 	}
+	if (!strncmp(arg, "pauses=", 7)) {
+		if (!parse_u64(arg + 7, &pauses_ns) || !pauses_ns || pauses_ns > 1000000)
+			*wrong = "pauses= is 1 … 1000000 ms";
+		pauses_ns *= NSEC_PER_MSEC;
+		return true;
+	}
 	if (!strncmp(arg, "seed=", 5))		// also the kernel's, which will say what is wrong with it
 		parse_u64(arg + 5, &seed);
 	return false;
 }
 
+static void plan_pause(void)
+{
+	if (pauses_ns)
+		next_pause = now + below(2 * pauses_ns);
+}
+
 void steps_init(void)
 {
 	rng = seed;
+	plan_pause();
 	host_this(host_irq)->pending |= HOST_STEP;
 	vcpus[0].started = true;
 	nr_vcpus = 1;
@@ -209,6 +224,10 @@ void steps_point(bool relaxing)
 {
 	step++;
 	now += STEP_NS;
+	if (now >= next_pause) {
+		steps_pause(PAUSE_NS);
+		plan_pause();
+	}
 	run_timers();
 	if (relaxing || step >= next_decision)
 		decide(relaxing);
@@ -230,6 +249,8 @@ void steps_wake(unsigned cpu)
 
 // Who only looks at the clock gets on, too.
 u64 steps_ns(void) { return now += STEP_NS; }
+
+void steps_pause(u64 ns) { now += ns; }
 
 void steps_timer(u64 deadline) { next_timer = MIN(next_timer, deadline); }
 

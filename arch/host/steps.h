@@ -16,4 +16,5 @@ void steps_halt(void);		// the calling CPU has nothing pending: until steps_wake
 void steps_wake(unsigned cpu);	// something is pending there
 u64 steps_ns(void);		// the virtual clock
 void steps_timer(u64 deadline);	// a timer is armed: host_timers_run() is due then
+void steps_pause(u64 ns);		// the host stops the machine for so long: the clock goes on, and nothing else does
 void steps_report(void);	// how many steps, and the hash of all decisions

@@ -31,7 +31,7 @@ LDFLAGS := -n -z noexecstack --no-warn-rwx-segments -T linker.ld
 
 SRC_C := $(wildcard boot/*.c arch/x86_64/*.c kernel/*.c mm/*.c tests/*.c)
 SRC_ASM := $(wildcard boot/*.asm arch/x86_64/*.asm)
-objs = $(SRC_C:%.c=build/$(1)/%.o) $(SRC_ASM:%.asm=build/$(1)/%.asm.o) build/$(1)/version.o
+objs = $(SRC_C:%.c=build/$(1)/%.o) $(SRC_ASM:%.asm=build/$(1)/%.asm.o) build/$(1)/version.o build/$(1)/font.o
 
 # `make MUTANT=name`: the checking build once more, with that mutant on for good. One object differs.
 MUTANT ?=
@@ -62,7 +62,7 @@ build/$(1)/%.asm.o: %.asm Makefile
 	@mkdir -p $$(@D)
 	@echo "ASM [$(1)] $$<"
 	@$$(NASM) -f elf64 -g -F dwarf -I. -MD $$(@:.o=.d) -MP -o $$@ $$<
-build/$(1)/version.o: build/version.c Makefile
+build/$(1)/version.o build/$(1)/font.o: build/$(1)/%.o: build/%.c Makefile
 	@mkdir -p $$(@D)
 	@$$(CC) $$(KFLAGS) -c $$< -o $$@
 endef
@@ -74,6 +74,11 @@ build/version.c: FORCE
 	@commit=$$(git describe --always --dirty --exclude='*' 2>/dev/null || echo unknown); \
 	printf '#include "kernel/version.h"\nconst char quiesce_version[] = "$(VERSION)";\nconst char quiesce_commit[] = "%s";\n' \
 		"$$commit" > $@.new; cmp -s $@.new $@ && rm $@.new || mv $@.new $@
+
+# The screen's letters, of the font that comes with GRUB.
+build/font.c: tools/font.py
+	@mkdir -p $(@D)
+	@$(PYTHON) $< > $@.new && mv $@.new $@
 
 # Two links: the first yields the symbol table that the second carries along for backtraces.
 build/quiesce.elf: $(call objs,release) linker.ld tools/ksyms.py

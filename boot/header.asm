@@ -1,13 +1,19 @@
 ; SPDX-License-Identifier: MIT
-; The Multiboot2 header (specification 2.0, 3.1): must lie in the first 32 KiB of the file, 8-aligned. No tag is needed
-; but the end: the loader places us by the ELF program headers, and the defaults for entry and machine state suit us.
+; The Multiboot2 header (specification 2.0, 3.1): must lie in the first 32 KiB of the file, 8-aligned. The loader places us
+; by the ELF program headers, and the defaults for entry and machine state suit us. Wanted is a screen, of pixels if there can
+; be one (3.1.10), of any size; text is what a loader for BIOS has otherwise.
 MAGIC equ 0xe85250d6
 ARCH_I386 equ 0
+FRAMEBUFFER equ 5
+OPTIONAL equ 1
 
 section .boot.header progbits alloc noexec nowrite align=8
 header:
 	dd MAGIC, ARCH_I386, header_end - header
 	dd (1 << 32) - (MAGIC + ARCH_I386 + (header_end - header))
+	dw FRAMEBUFFER, OPTIONAL
+	dd 20, 0, 0, 32	; size of the tag; width, height: no preference; bits
+	align 8, db 0
 	dw 0, 0		; end tag
 	dd 8
 header_end:

@@ -12,6 +12,14 @@ struct memory_range {
 	bool usable;		// RAM that nobody else claims; else: somebody else's, whatever it is
 };
 
+struct framebuffer {	// as the loader gives it; framebuffer_check() says whether it can be used
+	bool given, text;	// text: cells of an EGA text mode; else pixels
+	u8 type, bits;		// per pixel or cell
+	u32 pitch, width, height;	// bytes from row to row; pixels or cells
+	paddr_t base;
+	struct channel { u8 at, bits; } red, green, blue;	// where a pixel has them
+};
+
 struct boot_info {
 	char cmdline[BOOT_CMDLINE_MAX];
 	struct memory_range memory[BOOT_MEMORY_MAX];	// as given: unsorted, may overlap, any alignment
@@ -19,11 +27,16 @@ struct boot_info {
 	u8 rsdp[36];		// the ACPI root pointer, the newer one if both were given
 	unsigned rsdp_len;	// 0: none
 	bool uefi;
+	struct framebuffer framebuffer;
 };
 
 // Parse Multiboot2 boot information that lies in buf; nothing beyond buf+len is touched. NULL, or what is wrong.
 const char *multiboot2_parse(const void *buf, size_t len, struct boot_info *out);
 #define MULTIBOOT2_MAX (1u << 20)	// no honest boot information is longer
+
+// NULL, or why nothing can be written to it: not a mode that we know, not within [0, phys_end), or laid over usable RAM.
+const char *framebuffer_check(const struct boot_info *b, u64 phys_end);
+static inline u64 framebuffer_bytes(const struct framebuffer *f) { return (u64)f->pitch * f->height; }
 
 extern struct boot_info boot_info;
 

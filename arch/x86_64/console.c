@@ -1,7 +1,13 @@
 // SPDX-License-Identifier: MIT
 // The console: where the printer's text goes to, and what is typed comes from.
+#include "arch/x86_64/screen.h"
 #include "arch/x86_64/serial.h"
 #include <arch/machine.h>
 
-void arch_console_write(const char *s, size_t n) { serial_write(s, n); }
+void arch_console_write(const char *s, size_t n)
+{
+	screen_write(s, n);
+	serial_write(s, n);
+}
+
 int arch_console_getc(void) { return serial_getc(); }

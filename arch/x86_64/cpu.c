@@ -11,6 +11,8 @@ bool cpu_smap;
 
 bool cpu_has_nx(void) { return cpuid_has_leaf(0x80000001) && (cpuid(0x80000001).edx >> 20 & 1); }
 
+bool cpu_has_pat(void) { return cpuid(1).edx >> 16 & 1; }
+
 u64 cpu_phys_end(void) { return 1ull << (cpuid_has_leaf(0x80000008) ? MIN(cpuid(0x80000008).eax & 0xff, 52u) : 36); }
 
 static void write_cr0(u64 v) { __asm__ volatile("mov %0, %%cr0" :: "r"(v) : "memory"); }
@@ -44,6 +46,8 @@ void arch_cpu_setup(unsigned cpu)
 	wrmsr(MSR_GS_BASE, percpu_offset[cpu]);
 	if (cpu_has_nx())
 		wrmsr(MSR_EFER, rdmsr(MSR_EFER) | EFER_NXE);
+	if (cpu_has_pat())
+		wrmsr(MSR_PAT, PAT_KERNEL);	// CR4 is written below: its PGE flushes what was translated before
 	arch_load_root(arch_kernel_root());
 	write_cr0(CR0_KERNEL);
 	write_cr4(cr4);

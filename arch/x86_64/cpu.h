@@ -12,12 +12,17 @@ enum {
 #define CR0_KERNEL (CR0_PE | CR0_MP | CR0_NE | CR0_WP | CR0_AM | CR0_PG)
 #define MSR_EFER 0xc0000080u
 #define MSR_GS_BASE 0xc0000101u
+// The page attribute table (SDM vol. 3, 11.12): entries 0 to 3 as after a reset, which all else relies on, and entry 4
+// write-combining. No CPU reaches anything by entry 4 before it has it so.
+#define MSR_PAT 0x277u
+#define PAT_KERNEL 0x0007040100070406ull
 
 // Make this CPU like all others: GS base first (per-CPU data works from here on), kernel root, control registers, GDT,
 // TSS, IDT. The caller runs at kernel addresses in long mode on its final stack, with EFER.NXE set if the CPU has NX.
 // CPU 0: by arch_init_early(). The others: percpu_alloc() has been called.
 void arch_cpu_setup(unsigned cpu);
 bool cpu_has_nx(void);
+bool cpu_has_pat(void);
 void cpu_serialize(void);		// what was written to the code before is what runs after (SDM vol. 3, 9.1.3)
 void cpu_write_protect(bool on);	// may this CPU's kernel write to read-only pages? Off only while nothing else runs on it
 u64 cpu_phys_end(void);		// one past the highest physical address that it can name

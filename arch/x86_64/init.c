@@ -3,6 +3,7 @@
 #include "arch/x86_64/bootinfo.h"
 #include "arch/x86_64/cpu.h"
 #include "arch/x86_64/kmap.h"
+#include "arch/x86_64/screen.h"
 #include "arch/x86_64/serial.h"
 #include "arch/x86_64/trap.h"
 #include "kernel/log.h"
@@ -39,9 +40,11 @@ void arch_init_early(void)
 	gdt_load(0);
 	idt_load();
 	read_boot_information();
+	screen_init();
 	ram_init();
 	kmap_init();
 	arch_cpu_setup(0);
+	screen_map();
 	override_line = fwcfg_cmdline(&error);
 	if (error)
 		refuse(error);

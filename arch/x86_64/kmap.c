@@ -166,4 +166,8 @@ static void *map_window(paddr_t pa, size_t len, pte_t flags)
 }
 
 void *arch_map_mmio(paddr_t pa, size_t len) { return map_window(pa, len, PTE_W | PTE_CACHE_OFF); }
+void *arch_map_framebuffer(paddr_t pa, size_t len)
+{
+	return map_window(pa, len, PTE_W | (cpu_has_pat() ? PTE_PAT_SMALL : PTE_CACHE_OFF));
+}
 void *arch_map_firmware(paddr_t pa, size_t len) { return map_window(pa, len, 0); }

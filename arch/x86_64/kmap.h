@@ -17,11 +17,13 @@
 #define STACK_AREA_SIZE (1ull << 39)		// each of the last two: one root entry
 #define IMAGE_BASE 0xffffffff80000000ull	// virtual = physical + IMAGE_BASE
 #define PTE_CACHE_OFF (PTE_PCD | PTE_PWT)	// PAT entry 3 at its reset value: uncacheable
+#define PTE_PAT_SMALL (1ull << 7)		// leaves of level 1 only: with the two above clear, PAT entry 4 (cpu.h)
 
 static inline paddr_t image_to_phys(const void *p) { return (uintptr_t)p - IMAGE_BASE; }
 
 // Windows; NULL: out of memory. Any alignment, any length. IRQs either way.
 void *arch_map_mmio(paddr_t pa, size_t len);		// uncached, writable
+void *arch_map_framebuffer(paddr_t pa, size_t len);	// write-combining where the CPU has a PAT, else uncached; writable
 void *arch_map_firmware(paddr_t pa, size_t len);	// cached, read-only: ACPI tables. RAM is reached by the direct map instead
 
 void kmap_init(void);		// boot CPU, before anything else allocates: build the kernel root and load it

@@ -9,7 +9,8 @@
 #include "kernel/lib.h"
 
 enum {
-	TAG_END = 0, TAG_CMDLINE = 1, TAG_MEMORY_MAP = 6, TAG_EFI64 = 12, TAG_RSDP_OLD = 14, TAG_RSDP_NEW = 15, TAG_EFI32 = 11,
+	TAG_END = 0, TAG_CMDLINE = 1, TAG_MEMORY_MAP = 6, TAG_FRAMEBUFFER = 8, TAG_EFI64 = 12, TAG_RSDP_OLD = 14,
+	TAG_RSDP_NEW = 15, TAG_EFI32 = 11,
 };
 
 struct info_header {
@@ -27,6 +28,15 @@ struct memory_entry {
 	u32 type, reserved;
 };
 #define MEMORY_AVAILABLE 1
+struct framebuffer_tag {
+	struct tag tag;
+	u64 base;
+	u32 pitch, width, height;
+	u8 bits, type, reserved[2];	// the specification says one reserved byte; GRUB, and hence all, have two
+	struct channel red, green, blue;	// FRAMEBUFFER_RGB only
+};
+enum { FRAMEBUFFER_RGB = 1, FRAMEBUFFER_TEXT = 2 };
+_Static_assert(offsetof(struct framebuffer_tag, red) == 32 && sizeof(struct channel) == 2, "Multiboot2 3.6.12");
 _Static_assert(sizeof(struct memory_map) == 16 && sizeof(struct memory_entry) == 24, "Multiboot2 3.6.8");
 
 static const char *parse_cmdline(const struct tag *t, struct boot_info *out)
@@ -85,6 +95,59 @@ static const char *parse_rsdp(const struct tag *t, struct boot_info *out)
 	return NULL;
 }
 
+// What the values are worth is framebuffer_check()'s to say.
+static const char *parse_framebuffer(const struct tag *t, struct boot_info *out)
+{
+	const struct framebuffer_tag *f = (const struct framebuffer_tag *)t;
+	struct framebuffer *to = &out->framebuffer;
+
+	if (t->size < offsetof(struct framebuffer_tag, red) ||
+	    (f->type == FRAMEBUFFER_RGB && t->size < offsetof(struct framebuffer_tag, blue) + sizeof(f->blue)))
+		return "framebuffer tag too short";
+	*to = (struct framebuffer){
+		.given = true, .text = f->type == FRAMEBUFFER_TEXT, .type = f->type, .bits = f->bits,
+		.pitch = f->pitch, .width = f->width, .height = f->height, .base = f->base,
+	};
+	if (f->type == FRAMEBUFFER_RGB) {
+		to->red = f->red;
+		to->green = f->green;
+		to->blue = f->blue;
+	}
+	return NULL;
+}
+
+static const char *check_mode(const struct framebuffer *f)
+{
+	if (f->text)
+		return f->bits == 16 ? NULL : "text of other than two bytes a cell";
+	if (f->type != FRAMEBUFFER_RGB)
+		return "its pixels are indexes of a palette";
+	if (f->bits < 15 || f->bits > 32)
+		return "pixels of other than 15 to 32 bits";
+	for (const struct channel *c = &f->red; c <= &f->blue; c++)
+		if (!c->bits || c->at + c->bits > f->bits)
+			return "colours beyond the pixel";
+	return NULL;
+}
+
+const char *framebuffer_check(const struct boot_info *b, u64 phys_end)
+{
+	const struct framebuffer *f = &b->framebuffer;
+	const char *error = check_mode(f);
+	u64 bytes = framebuffer_bytes(f);
+
+	if (error)
+		return error;
+	if (!f->width || !f->height || f->pitch / ((f->bits + 7u) / 8) < f->width)
+		return "its rows are longer than their distance";
+	if (!f->base || bytes > phys_end || f->base > phys_end - bytes)
+		return "beyond what the processor can name";
+	for (unsigned i = 0; i < b->nr_memory; i++)
+		if (b->memory[i].usable && f->base < b->memory[i].end && b->memory[i].start < f->base + bytes)
+			return "it lies in usable memory";
+	return NULL;
+}
+
 static const char *parse_tag(const struct tag *t, struct boot_info *out)
 {
 	switch (t->type) {
@@ -95,6 +158,8 @@ static const char *parse_tag(const struct tag *t, struct boot_info *out)
 	case TAG_RSDP_OLD:
 	case TAG_RSDP_NEW:
 		return parse_rsdp(t, out);
+	case TAG_FRAMEBUFFER:
+		return parse_framebuffer(t, out);
 	case TAG_EFI32:
 	case TAG_EFI64:
 		out->uefi = true;

@@ -3,7 +3,7 @@
 #pragma once
 #include "kernel/types.h"
 
-void arch_console_write(const char *s, size_t n);	// the serial line, polling; any context
+void arch_console_write(const char *s, size_t n);	// screen and serial line; any context
 int arch_console_getc(void);				// -1: nothing typed
 _Noreturn void arch_exit(int status);			// isa-debug-exit 0x10+status, else ACPI power-off, else halt
 _Noreturn void arch_halt_forever(void);			// this CPU, IRQs off

@@ -20,7 +20,7 @@ NASM := nasm
 # The distribution's python3, which has its packages, before whichever else comes first in PATH.
 PYTHON := PYTHONDONTWRITEBYTECODE=1 $(firstword $(wildcard /usr/bin/python3) python3) -u
 DEPS := git gcc binutils make nasm python3 qemu-system-x86 grub-common grub-pc-bin grub-efi-amd64-bin xorriso mtools ovmf gdb \
-	clang libclang-rt-14-dev spin bochs bochs-term bochsbios vgabios parallel rsync python3-numpy \
+	clang libclang-rt-dev spin bochs bochs-term bochsbios vgabios parallel rsync python3-numpy \
 	python3-matplotlib chromium
 
 WARN := -Wall -Wextra -Werror -Wmissing-prototypes -Wno-unused-parameter

@@ -5,8 +5,11 @@ an unmodified Debian kernel boots in it (L1), loads kvm-amd, and runs the guest 
 
 `nested.py fetch` gets the two packages that L1 is made of, as make deps does; they are unpacked, not installed."""
 import dataclasses
+import fcntl
 import glob
+import gzip
 import hashlib
+import lzma
 import os
 import re
 import shlex
@@ -113,6 +116,24 @@ def find(folder, pattern):
     return found[0]
 
 
+def zstd(data):
+    if not shutil.which("zstd"):
+        raise Missing("the kernel's modules are compressed by zstd, which is not installed")
+    return subprocess.run(["zstd", "-dc"], input=data, stdout=subprocess.PIPE, check=True).stdout
+
+
+DECOMPRESS = {".ko": bytes, ".xz": lzma.decompress, ".gz": gzip.decompress, ".zst": zstd}
+
+
+def kernel_module(folder, name):
+    """The bytes of a module, which Debian compresses since 13."""
+    path = find(folder, f"**/{name}.ko*")
+    suffix = os.path.splitext(path)[1]
+    if suffix not in DECOMPRESS:
+        raise Missing(f"nobody knows how {os.path.basename(path)} is compressed")
+    return DECOMPRESS[suffix](read(path))
+
+
 def libraries(program):
     """What the dynamic linker loads for it, and the linker itself."""
     listing = subprocess.run(["ldd", program], stdout=subprocess.PIPE, text=True).stdout
@@ -123,7 +144,7 @@ def base_files(unpacked, qemu):
     files = {"init": (0o755, read(INIT)), "bin/busybox": (0o755, read(find(unpacked, "**/bin/busybox"))),
              "usr/bin/" + QEMU: (0o755, read(qemu))}
     for module in MODULES:
-        files[f"modules/{module}.ko"] = (0o644, read(find(unpacked, f"**/{module}.ko")))
+        files[f"modules/{module}.ko"] = (0o644, kernel_module(unpacked, module))
     for library in libraries(qemu):
         files[library.lstrip("/")] = (0o755, read(library))
     for name in FIRMWARE:
@@ -142,6 +163,13 @@ def base():
     if not all(packages()):  # a run asks no network: only fetch() does
         raise Missing(f"the packages that {METAPACKAGE} and {BUSYBOX} stand for are not in {FOLDER}/: make deps, with "
                       "a network")
+    with open(f"{FOLDER}/lock", "w", encoding="ascii") as lock:  # two runs may want it at once
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return made_base(qemu)
+
+
+def made_base(qemu):
+    """base() for who alone works in FOLDER."""
     kernel, initramfs = f"{FOLDER}/vmlinuz", f"{FOLDER}/base.cpio"
     key = hashlib.sha256(read(__file__) + read(INIT))
     for path in (*packages(), qemu):
@@ -175,7 +203,7 @@ def command(l2, files, memory, folder):
     """QEMU's arguments for L1, which runs the command `l2`. files: {path in L1: path here}; memory: L2's, as for -m;
     folder: private to this run. L1's second serial port, where L2's standard input and output are, is stdio."""
     kernel, initramfs = base()
-    l2 = [*l2, "-chardev", "tty,id=monitor,path=/dev/ttyS2", "-mon", "chardev=monitor"]
+    l2 = [*l2, "-chardev", "serial,id=monitor,path=/dev/ttyS2", "-mon", "chardev=monitor"]
     per_run = {path.lstrip("/"): (0o644, read(here)) for path, here in files.items()}
     per_run["l2"] = (0o755, f"exec {shlex.join(l2)}\n".encode())
     both = f"{folder}/initramfs"

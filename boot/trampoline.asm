@@ -1,19 +1,19 @@
 ; SPDX-License-Identifier: MIT
 ; Where application processors begin: one page of low memory, at which all of them run at the same time. It is copied
 ; from here by smp.c over a page of INT3. Nothing in it is exclusive: no lock, no stack, no shared scratch word.
+; It runs in whichever page it is copied to: addresses are offsets from the page's start. Real mode has the page in its
+; segment registers; protected mode, whose segments are flat, keeps its address in ebx.
 ;
-;   real mode, at TRAMPOLINE:0 → am I called for the roll or for work?
+;   real mode, at PAGE:0 → am I called for the roll or for work?
 ;     roll: write my APIC id into a slot of my own, halt. A second INIT and start-up interrupt wakes me.
 ;     work: 32-bit → 64-bit mode → ap_entry in the kernel image: find my number by my APIC id, take my stack,
 ;           wait until all have come this far, call ap_main(number)
 
-TRAMPOLINE equ 0x8000		; physical; = TRAMPOLINE_PAGE in smp.c
 MSR_EFER equ 0xc0000080
 PHASE_ROLL equ 1		; enum phase in smp.c
 PHASE_WORK equ 2
 
-%define at(label) (label - trampoline)		; real mode: DS is the trampoline's segment
-%define phys(label) (TRAMPOLINE + label - trampoline)
+%define at(label) (label - trampoline)
 
 global trampoline, trampoline_end, trampoline_data
 extern ap_main, ap_count, ap_apic_id, ap_stack_top, ap_leaf_b
@@ -36,14 +36,19 @@ trampoline_data:		; struct trampoline_data in smp.c
 .leaf_b:	dd 0		; APIC ids come from CPUID leaf 0xb, else leaf 1
 .nr_slots:	dd 0
 .next_slot:	dd 0
+.page:		dd 0		; where this page is
+; smp.c adds the page to these three addresses. LGDT and a far jump want them whole.
+.to_protected:	dd at(real_mode.protected), 0x08	; far pointers: offset, selector
+.to_long:	dd at(real_mode.long), 0x18
+		dw 0		; alignment
+.gdt_pointer:	dw 4 * 8 - 1
+		dd at(.gdt)
 .slots:		times 256 dd 0xffffffff
 ; All with the accessed bit set: the processor would set it, and the page is read-only once paging is on.
 .gdt:		dq 0
 		dq 0x00cf9b000000ffff	; 0x08: 32-bit code
 		dq 0x00cf93000000ffff	; 0x10: data
 		dq 0x00af9b000000ffff	; 0x18: 64-bit code
-.gdt_pointer:	dw 4 * 8 - 1
-		dd phys(.gdt)
 
 real_mode:
 	cli
@@ -91,10 +96,11 @@ real_mode:
 	lock cmpxchg [at(trampoline_data.most)], ebx
 	jne .most
 .protect:
+	mov ebx, [at(trampoline_data.page)]
 	lgdt [at(trampoline_data.gdt_pointer)]
 	mov eax, 1			; protection on; caches on (INIT leaves CD and NW as they were)
 	mov cr0, eax
-	jmp dword 0x08:phys(.protected)
+	jmp dword far [at(trampoline_data.to_protected)]
 
 bits 32
 .protected:
@@ -102,17 +108,17 @@ bits 32
 	mov ds, ax
 	mov es, ax
 	mov ss, ax
-	mov eax, [phys(trampoline_data.cr4)]
+	mov eax, [ebx + at(trampoline_data.cr4)]
 	mov cr4, eax
-	mov eax, [phys(trampoline_data.cr3)]
+	mov eax, [ebx + at(trampoline_data.cr3)]
 	mov cr3, eax
 	mov ecx, MSR_EFER
-	mov eax, [phys(trampoline_data.efer)]
+	mov eax, [ebx + at(trampoline_data.efer)]
 	xor edx, edx
 	wrmsr
-	mov eax, [phys(trampoline_data.cr0)]
+	mov eax, [ebx + at(trampoline_data.cr0)]
 	mov cr0, eax
-	jmp 0x18:phys(.long)
+	jmp dword far [ebx + at(trampoline_data.to_long)]
 
 bits 64
 .long:

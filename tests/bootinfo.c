@@ -231,6 +231,41 @@ TEST(bootinfo, ram_none, 0)
 	EXPECT(ram_map_build(&map, in, 1, LIMIT));
 }
 
+// The image may lie in what the map counts as taken: in a hole, across an edge, in part.
+TEST(bootinfo, ram_covers, 0)
+{
+	const struct memory_range in[] = { { K(0), K(159), true }, { K(256), K(800), true }, { K(300), K(301), false } };
+
+	REQUIRE(ram_map_build(&map, in, ARRAY_SIZE(in), LIMIT));
+	EXPECT(ram_map_covers(&map, K(256), K(300)) && ram_map_covers(&map, K(301), K(302)) && ram_map_covers(&map, K(400), K(800)));
+	EXPECT(!ram_map_covers(&map, K(255), K(260)) && !ram_map_covers(&map, K(256), K(301)));
+	EXPECT(!ram_map_covers(&map, K(158), K(256)) && !ram_map_covers(&map, K(700), K(801)));
+	EXPECT(ram_map_add(&map, K(256), K(400)) && ram_map_covers(&map, K(256), K(800)) && map.n == 2);
+	EXPECT(ram_map_add(&map, K(900), K(901)) && ram_map_covers(&map, K(900), K(901)) && map.n == 3);
+	REQUIRE(ram_map_remove(&map, 0, LIMIT));
+	EXPECT(!ram_map_covers(&map, K(256), K(257)));
+}
+
+TEST(bootinfo, ram_real_mode_page, 0)
+{
+	const struct memory_range in[] = { { 0, K(159) + 1023, true }, { K(256), K(800), true } };
+
+	REQUIRE(ram_map_build(&map, in, ARRAY_SIZE(in), LIMIT));
+	EXPECT_EQ(ram_map_real_mode_page(&map), K(16));
+	EXPECT(ram_map_remove(&map, K(16), K(18)));
+	EXPECT_EQ(ram_map_real_mode_page(&map), K(18));
+	EXPECT(ram_map_remove(&map, K(17), K(158)));
+	EXPECT_EQ(ram_map_real_mode_page(&map), K(158));
+	EXPECT(ram_map_remove(&map, K(158), K(159)));
+	EXPECT_EQ(ram_map_real_mode_page(&map), K(1));	// page 0 has the real-mode vectors
+	EXPECT(ram_map_remove(&map, K(1), K(15)));
+	EXPECT_EQ(ram_map_real_mode_page(&map), K(15));
+	EXPECT(ram_map_remove(&map, K(15), K(16)));
+	EXPECT_EQ(ram_map_real_mode_page(&map), 0);		// 0 and 1 MiB are left
+	EXPECT(ram_map_add(&map, K(160), K(200)));
+	EXPECT_EQ(ram_map_real_mode_page(&map), 0);		// vectors A0h to BFh are reserved
+}
+
 // Against a plain bitmap of frames.
 TEST(bootinfo, ram_random, 0)
 {

@@ -16,6 +16,7 @@ import tempfile
 import threading
 import time
 
+import grubcases
 import machine
 import patience
 from machine import Lacking, Result, Unavailable
@@ -46,7 +47,7 @@ vga: extension=vbe, update_freq=1
 pci: enabled=1, chipset=i440fx
 clock: sync=none, time0=utc
 ata0-master: type=cdrom, path={iso}, status=inserted
-ata0-slave: type=disk, mode=flat, path={folder}/cmdline.img
+ata0-slave: type=disk, mode=flat, path={folder}/disk.img
 boot: cdrom
 com1: enabled=1, mode=file, dev={folder}/serial
 sound: driver=default, waveoutdrv=dummy, waveindrv=dummy, midioutdrv=dummy
@@ -79,19 +80,9 @@ def check_available(config):
     megabytes(config.mem)
 
 
-def write_command_line(config, folder):
-    """The second disk. GRUB looks for no key before it boots: on the serial line Bochs makes it take seconds."""
-    os.mkdir(f"{folder}/disk")
-    with open(f"{folder}/disk/quiesce.cfg", "w", encoding="ascii") as f:
-        f.write(f"set timeout_style=menu\nset quiesce_cmdline='{config.cmdline}'\n")
-    made = subprocess.run(["xorriso", "-as", "mkisofs", "-quiet", "-o", f"{folder}/cmdline.img", f"{folder}/disk"],
-                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    if made.returncode:
-        raise Unavailable(f"EMULATOR=bochs: xorriso failed: {made.stdout}")
-
-
 def command(config, folder):
-    write_command_line(config, folder)
+    # GRUB looks for no key before it boots: on the serial line Bochs makes it take seconds.
+    grubcases.disk(folder, f"set timeout_style=menu\nset quiesce_cmdline='{config.cmdline}'\n")
     with open(f"{folder}/settings", "w", encoding="ascii") as f:
         f.write(SETTINGS.format(model=config.cpu if config.cpu not in ("", "max") else CPU_MODEL, smp=config.smp,
                                 ips=IPS, mem=megabytes(config.mem), bios=BIOS, vga_bios=VGA_BIOS,

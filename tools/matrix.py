@@ -6,6 +6,7 @@ import re
 import sys
 
 import acpitables
+import grubcases
 import machine
 
 
@@ -16,6 +17,7 @@ class Run:
     config: machine.Config = None  # None: `command`, which prints KTAP on the host
     command: tuple = ()
     acpi: str = ""                 # boots with these tables (acpitables.CASES)
+    grub: str = ""                 # GRUB is given these commands (grubcases.CASES)
     status: int = 0                # the kernel's exit status that is right
     ktap: bool = True              # it reports tests; else the run as a whole is one test
     says: tuple = ()               # each must be part of some line of the serial log
@@ -52,6 +54,12 @@ def whole(name, seconds, cmdline, *says, status=0, light=False, **options):
 def broken_acpi(case, cpus, *says, firmware="bios"):
     config = machine.Config(smp=4, machine="q35,acpi=off", firmware=firmware, cmdline="mode=test test=smoke")
     return Run(f"acpi-{case}", 3, config, acpi=case, says=(f" cpus={cpus} ",) + says, light=True)
+
+
+def grub(case, *says, smp=2, keys="", **options):
+    run = boot(f"grub-{case}", 3, "smoke", keys, smp=smp, light=True, **options)
+    run.grub, run.says = case, says
+    return run
 
 
 # What only Bochs has: x2APIC, TSC deadlines, translations that stay until they are invalidated, global ones too. It is
@@ -182,6 +190,9 @@ MATRIX = [
     broken_acpi("table-length-huge", 1, "acpi"),
     broken_acpi("table-length-short", 1, "acpi"),
     broken_acpi("none", 1, "acpi", firmware="uefi"),  # SeaBIOS would make tables of its own
+    grub("trampoline-moves", " cpus=2 ", "by the trampoline at 0x57000;", keys=" loglevel=debug"),
+    grub("image-not-in-map", " cpus=1 ", "# WARN: memory map: the image, 0x100000 to ",
+         "# WARN: smp: no usable page below 640 KiB"),
 ]
 
 # Skips that are right: the reason, and when it is. Any other skip fails the run.
@@ -236,3 +247,5 @@ def prepare(run, folder):
     if run.acpi and run.acpi in acpitables.CASES:
         os.makedirs(folder, exist_ok=True)
         run.config.extra = acpitables.qemu_arguments(run.acpi, folder)
+    if run.grub:
+        run.config.extra = grubcases.qemu_arguments(run.grub, folder)

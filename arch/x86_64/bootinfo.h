@@ -47,7 +47,13 @@ struct ram_map {	// sorted, disjoint, whole frames, all usable
 // False: too many pieces, or no RAM below `limit` (a multiple of the frame size).
 bool ram_map_build(struct ram_map *ram, const struct memory_range *in, unsigned n, paddr_t limit);
 bool ram_map_remove(struct ram_map *ram, paddr_t start, paddr_t end);	// false: no room for the pieces
+bool ram_map_add(struct ram_map *ram, paddr_t start, paddr_t end);	// whole frames; false: no room for one more piece
+bool ram_map_covers(const struct ram_map *ram, paddr_t start, paddr_t end);	// all of it
+// A page that a start-up interrupt can name (SDM vol. 3, 11.6.1: its vector is the page's number) and that real mode reaches:
+// of the conventional memory below 640 KiB. 0: none.
+paddr_t ram_map_real_mode_page(const struct ram_map *ram);
 void ram_init(void);			// from boot_info; failing exit if it makes no sense
+paddr_t ram_real_mode_page(void);	// ram_map_real_mode_page() of the machine; never handed out as free RAM
 paddr_t ram_take_early(void);		// one page below 4 GiB, before page_init(); panics when none is left
 void ram_for_each_mapped(void (*fn)(paddr_t start, paddr_t end));	// all usable RAM, ours or taken
 

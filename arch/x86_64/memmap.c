@@ -14,21 +14,29 @@ struct boot_info boot_info;
 static struct ram_map ram, free;
 static bool handed_out;		// arch_for_each_ram() has been called: `free` belongs to the page allocator
 
+static _Noreturn void refuse_map(void)
+{
+	log_error("memory map: no usable RAM, or too many pieces");
+	kernel_exit(EXIT_BAD_INPUT);
+}
+
 void ram_init(void)
 {
-	static const char bad[] = "memory map: no usable RAM, or too many pieces";
+	paddr_t image_start = (paddr_t)(uintptr_t)__image_start_pa, image_end = image_to_phys(__image_end);
 
-	if (!ram_map_build(&ram, boot_info.memory, boot_info.nr_memory, MIN(cpu_phys_end(), DIRECT_MAP_MAX))) {
-		log_error("%s", bad);
-		kernel_exit(EXIT_BAD_INPUT);
+	if (!ram_map_build(&ram, boot_info.memory, boot_info.nr_memory, MIN(cpu_phys_end(), DIRECT_MAP_MAX)))
+		refuse_map();
+	// A map may count what the loader has filled as taken. The image runs, so it lies in RAM, and the direct map needs all of it.
+	if (!ram_map_covers(&ram, image_start, image_end)) {
+		log_warn("memory map: the image, %#llx to %#llx, is not all usable RAM: taken as such, since the loader has put it there",
+			 (unsigned long long)image_start, (unsigned long long)image_end);
+		if (!ram_map_add(&ram, image_start, image_end))
+			refuse_map();
 	}
 	free = ram;
 	// The first MiB holds the trampoline page and what firmware left there.
-	if (!ram_map_remove(&free, 0, 1 << 20) ||
-	    !ram_map_remove(&free, (paddr_t)(uintptr_t)__image_start_pa, image_to_phys(__image_end)) || !free.n) {
-		log_error("%s", bad);
-		kernel_exit(EXIT_BAD_INPUT);
-	}
+	if (!ram_map_remove(&free, 0, 1 << 20) || !ram_map_remove(&free, image_start, image_end) || !free.n)
+		refuse_map();
 }
 
 paddr_t ram_take_early(void)
@@ -41,6 +49,8 @@ paddr_t ram_take_early(void)
 	ram_map_remove(&free, pa, pa + PAGE_SIZE);
 	return pa;
 }
+
+paddr_t ram_real_mode_page(void) { return ram_map_real_mode_page(&ram); }
 
 void ram_for_each_mapped(void (*fn)(paddr_t start, paddr_t end))
 {

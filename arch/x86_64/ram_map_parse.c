@@ -21,8 +21,8 @@ static void delete_at(struct ram_map *m, unsigned at)
 	m->n--;
 }
 
-// Add [start, end): swallow every range that it overlaps or touches, then insert the union in its place.
-static bool ram_map_add(struct ram_map *m, paddr_t start, paddr_t end)
+// Swallow every range that [start, end) overlaps or touches, then insert the union in its place.
+bool ram_map_add(struct ram_map *m, paddr_t start, paddr_t end)
 {
 	unsigned at = 0;
 
@@ -79,4 +79,28 @@ bool ram_map_build(struct ram_map *m, const struct memory_range *in, unsigned n,
 			return false;
 	}
 	return m->n > 0;
+}
+
+bool ram_map_covers(const struct ram_map *m, paddr_t start, paddr_t end)
+{
+	for (unsigned i = 0; i < m->n; i++)
+		if (m->r[i].start <= start && m->r[i].end >= end)
+			return true;
+	return false;
+}
+
+// Firmware is known to write into the first 64 KiB behind the system's back, so these come last; page 0 not at all.
+paddr_t ram_map_real_mode_page(const struct ram_map *m)
+{
+	static const struct { paddr_t start, end; } parts[] = { { 64 << 10, 640 << 10 }, { PAGE_SIZE, 64 << 10 } };
+
+	for (unsigned part = 0; part < ARRAY_SIZE(parts); part++) {
+		for (unsigned i = 0; i < m->n; i++) {
+			paddr_t page = MAX(m->r[i].start, parts[part].start);
+
+			if (page < MIN(m->r[i].end, parts[part].end))
+				return page;
+		}
+	}
+	return 0;
 }

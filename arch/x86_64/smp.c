@@ -8,6 +8,7 @@
 //                                   goes to cpu_main().
 #include "arch/x86_64/acpi.h"
 #include "arch/x86_64/apic.h"
+#include "arch/x86_64/bootinfo.h"
 #include "arch/x86_64/clock.h"
 #include "arch/x86_64/cpu.h"
 #include "arch/x86_64/icount.h"
@@ -22,7 +23,6 @@
 #include <arch/machine.h>
 #include <arch/thread.h>
 
-#define TRAMPOLINE_PAGE 0x8000u			// = TRAMPOLINE in trampoline.asm
 #define INIT_WAIT_US 10000			// the manuals' wait between INIT and the first start-up interrupt
 #define POLL_US 200				// … and between the first and the second
 #define RESEND_POLLS 100			// then every so often: one that comes before its INIT is done is lost
@@ -34,12 +34,16 @@
 enum phase { PHASE_CLOSED, PHASE_ROLL, PHASE_WORK };
 
 struct trampoline_data {	// shared with trampoline.asm
-	u32 phase, inside, most, cr3, cr4, cr0, efer, leaf_b, nr_slots, next_slot;
+	u32 phase, inside, most, cr3, cr4, cr0, efer, leaf_b, nr_slots, next_slot, page;
+	struct { u32 offset, selector; } to_protected, to_long;	// far pointers
+	u16 unused, gdt_limit;
+	u32 gdt;
 	u32 slots[NR_CPUS];	// APIC ids of those who answered, ~0: free
 };
-_Static_assert(offsetof(struct trampoline_data, slots) == 40 && NR_CPUS == 256, "shared with trampoline.asm");
+_Static_assert(offsetof(struct trampoline_data, slots) == 68 && NR_CPUS == 256, "shared with trampoline.asm");
 
 extern const u8 trampoline[], trampoline_end[], trampoline_data[];
+static u32 trampoline_page;	// physical; its number is the start-up interrupt's vector
 static struct trampoline_data *data;
 // Identity for the trampoline page alone, the kernel half above: what a CPU runs on while it switches to 64-bit mode.
 // In the image because CR3 is loaded in 32-bit mode.
@@ -63,17 +67,21 @@ unsigned arch_most_starting_cpus(void) { return data ? READ_ONCE(data->most) : 0
 static void install_trampoline(void)
 {
 	size_t size = (size_t)(trampoline_end - trampoline);
-	u8 *page = phys_to_virt(TRAMPOLINE_PAGE);
+	u8 *page = phys_to_virt(trampoline_page);
 
 	BUG_ON(size > PAGE_SIZE);
 	memset(page, 0xcc, PAGE_SIZE);		// INT3: whoever strays stops
 	memcpy(page, trampoline, size);
 	data = (void *)(page + (trampoline_data - trampoline));
+	data->page = trampoline_page;
+	data->to_protected.offset += trampoline_page;
+	data->to_long.offset += trampoline_page;
+	data->gdt += trampoline_page;
 
 	arch_root_init(tables[0]);
 	for (int level = PT_LEVELS; level > 1; level--)
 		tables[PT_LEVELS - level][0] = image_to_phys(tables[PT_LEVELS - level + 1]) | PTE_P;
-	tables[PT_LEVELS - 1][pt_index(TRAMPOLINE_PAGE, 1)] = TRAMPOLINE_PAGE | PTE_P;
+	tables[PT_LEVELS - 1][pt_index(trampoline_page, 1)] = trampoline_page | PTE_P;
 
 	data->cr3 = (u32)image_to_phys(tables[0]);
 	data->cr4 = CR4_PAE;
@@ -110,7 +118,7 @@ static bool wake_all(enum phase phase, bool (*has_come)(unsigned))
 			if (has_come(i))
 				came++;
 			else if (poll < 2 || poll % RESEND_POLLS == 0)
-				apic_send(ap_apic_id[i], ICR_STARTUP | ICR_ASSERT | TRAMPOLINE_PAGE >> PAGE_SHIFT);
+				apic_send(ap_apic_id[i], ICR_STARTUP | ICR_ASSERT | trampoline_page >> PAGE_SHIFT);
 		}
 		if (came == ap_count)
 			return true;
@@ -144,6 +152,11 @@ void smp_roll_call(void)
 
 	list_cpus();
 	cpu_apic_id[0] = ap_apic_id[0];
+	trampoline_page = (u32)ram_real_mode_page();
+	if (ap_count > 1 && !trampoline_page) {
+		log_warn("smp: no usable page below 640 KiB, in which the other CPUs would begin: using the boot CPU only");
+		ap_count = 1;
+	}
 	if (ap_count > 1) {
 		install_trampoline();
 		wake_all(PHASE_ROLL, has_answered);
@@ -193,7 +206,8 @@ void arch_start_cpus(void)
 	}
 	store_release(&data->phase, PHASE_CLOSED);
 	spin_until(cpumask_weight(&cpus_online) == nr_cpus, "all CPUs to come online", -1);
-	log_debug("smp: %u CPUs; at most %u were in the trampoline at once", nr_cpus, arch_most_starting_cpus());
+	log_debug("smp: %u CPUs by the trampoline at %#x; at most %u were in it at once", nr_cpus, trampoline_page,
+		  arch_most_starting_cpus());
 }
 
 // An application processor in 64-bit mode on its own stack, still on the trampoline's page tables. It leaves when the

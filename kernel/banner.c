@@ -5,6 +5,7 @@
 #include "kernel/lib.h"
 #include "kernel/mutant.h"
 #include "kernel/version.h"
+#include "mm/page.h"
 #include "mm/policy.h"
 #include <arch/machine.h>
 #include <arch/time.h>
@@ -17,7 +18,7 @@ const char *banner(char *buf, size_t size, bool platform_known)
 		ksnprintf(cpus, sizeof(cpus), "%u", nr_cpus);
 	ksnprintf(buf, size, "quiesce %s: build=%s commit=%s mutant=%s cpus=%s mem=%lluM firmware=%s hypervisor=%s "
 		  "apic=%s clock=%s paging=%d-level table_free=%s tlb_flush=%s\n",
-		  quiesce_version, BUILD_NAME, quiesce_commit, mutant_name(), cpus, (unsigned long long)arch_ram_bytes() >> 20,
+		  quiesce_version, BUILD_NAME, quiesce_commit, mutant_name(), cpus, (unsigned long long)page_ram_bytes() >> 20,
 		  arch_firmware(), arch_hypervisor(), platform_known ? arch_apic_mode() : "unknown",
 		  platform_known ? arch_clock_name() : "unknown", PT_LEVELS, policy_current_name(),
 		  flush_current_name());

@@ -38,7 +38,7 @@ void header_print(void)
 		"\"cmdline\":\"%s\",\"cpus\":%u,\"mem_mib\":%llu,\"firmware\":\"%s\",\"hypervisor\":\"%s\",\"apic\":\"%s\",\"clock\":\"%s\",\"tsc_khz\":%llu,"
 		"\"hz\":%u,\"seed\":%llu,\"cpu\":\"%s\",\"features\":\"%s\",\"table_free\":\"%s\",\"tlb_flush\":\"%s\"}\n",
 		quiesce_version, quiesce_commit, BUILD_NAME, COMPILER, mutant_name(), cmdline, nr_cpus,
-		(unsigned long long)arch_ram_bytes() >> 20, arch_firmware(), arch_hypervisor(), arch_apic_mode(),
+		(unsigned long long)page_ram_bytes() >> 20, arch_firmware(), arch_hypervisor(), arch_apic_mode(),
 		arch_clock_name(), (unsigned long long)arch_cycles_hz() / 1000, tick_hz, (unsigned long long)opt_seed, brand,
 		arch_cpu_features(), policy_current_name(), flush_current_name());
 }

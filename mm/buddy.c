@@ -63,7 +63,9 @@ static struct page *buddy_of(struct page *head, unsigned order)
 	u64 frame = (u64)(head - page_map) ^ 1ull << order;
 	struct page *buddy = &page_map[frame];
 
-	if (frame >= page_map_frames || READ_ONCE(buddy->kind) != PAGE_FREE || READ_ONCE(buddy->order) != order)
+	if (order >= SECTION_ORDER && !page_valid(frame << PAGE_SHIFT))
+		return NULL;	// below that order, both lie in one section
+	if (READ_ONCE(buddy->kind) != PAGE_FREE || READ_ONCE(buddy->order) != order)
 		return NULL;
 	return buddy;
 }

@@ -41,14 +41,27 @@ struct page {
 } __aligned(64);
 _Static_assert(sizeof(struct page) == 64, "one cache line per frame");
 
-extern struct page *page_map;		// indexed by frame number
-extern u64 page_map_frames;
+// The descriptors stand in one virtual array, indexed by frame number. It reaches to the end of RAM, and has memory behind
+// it only by section: 128 MiB of physical space whose descriptors fill one page of 2 MiB.
+#define SECTION_ORDER 15
+#define SECTION_SIZE (PAGE_SIZE << SECTION_ORDER)
+_Static_assert(sizeof(struct page) << SECTION_ORDER == 2 << 20, "a section's descriptors fill one page of level 2");
+extern struct page *page_map;
+extern u64 page_map_frames;		// whole sections
+extern u64 *page_sections;		// a bit for each: it has descriptors
 
 static __always_inline struct page *page_of(paddr_t pa) { return &page_map[pa >> PAGE_SHIFT]; }
 static __always_inline paddr_t page_to_phys(const struct page *p) { return (u64)(p - page_map) << PAGE_SHIFT; }
 static __always_inline void *page_to_virt(const struct page *p) { return phys_to_virt(page_to_phys(p)); }
 static __always_inline struct page *virt_to_page(const void *v) { return page_of(virt_to_phys(v)); }
-static __always_inline bool page_valid(paddr_t pa) { return pa >> PAGE_SHIFT < page_map_frames; }
+// Has the frame at pa a descriptor? An address that may be anything is asked so before its page_of() is touched. (A frame that
+// has one need not be RAM: then it is PAGE_RESERVED.) Any context.
+static __always_inline bool page_valid(paddr_t pa)
+{
+	u64 section = pa >> (PAGE_SHIFT + SECTION_ORDER);
+
+	return pa >> PAGE_SHIFT < page_map_frames && page_sections[section / 64] >> section % 64 & 1;
+}
 static __always_inline struct page *page_head(struct page *p) { return load_acquire(&p->kind) == PAGE_TAIL ? p - READ_ONCE(p->head_off) : p; }
 
 // .private of a PAGE_ANON head: bit 0, and in the rest the table deposited with a collapsed page (space_huge.c), or 0.
@@ -91,10 +104,9 @@ void page_init(void);				// boot CPU: from arch_for_each_ram()
 void page_init_cpu(void);			// each CPU's lists
 u64 page_free_count(void);			// frames: buddy and all per-CPU lists
 u64 page_total_count(void);
+u64 page_ram_bytes(void);			// the machine's RAM, less what page_init() has left out (and said so)
 void page_drain(void);				// return all CPUs' per-CPU lists to the buddy. May sleep
 bool page_check(void);				// walk all free lists: consistent? (tests; takes the lock; may sleep)
-// Memory before page_init(): never freed, zeroed, from the lowest address that fits. NULL when none is left.
-void *boot_alloc(size_t bytes, size_t align);
 
 // The allocators' way to report misuse (double free, overrun, use after free): a panic, or, in checking builds, a call
 // of this hook if a test has set one; the operation is then left undone.

@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: MIT
-// Memory at boot: ranges of RAM, carved from below by boot_alloc(); page_init() builds the descriptors and gives the
-// rest to the buddy allocator. All on the boot CPU, before any other starts.
+// Memory at boot: page_init() collects the ranges of RAM, takes the descriptors' memory from them and gives the rest to
+// the buddy allocator. All on the boot CPU, before any other starts.
 //
-// From below, because the first GiB is full of holes anyway: the higher ones stay whole and can be mapped as one page
-// each.
+//	physical space   |=RAM=|=RAM=|     |     |   …   |     | RAM=|
+//	section             0     1     2     3             8191  8192
+//	page_map         |#####|#####|     |     |   …   |     |#####|	#: 2 MiB of RAM behind it
+//
+// The descriptors' memory comes from below, because the first GiB is full of holes anyway: the higher ones stay whole and
+// can be mapped as one page each.
 #include "mm/buddy.h"
 #include "kernel/lib.h"
 #include "kernel/log.h"
@@ -11,16 +15,19 @@
 #include <arch/machine.h>
 
 #define MAX_RANGES 256
+#define SECTION_DESCRIPTORS (sizeof(struct page) << SECTION_ORDER)
 
 struct page *page_map;
 u64 page_map_frames;
+u64 *page_sections;
 static u64 total_frames;
 
 static struct range {
-	paddr_t start, end;	// whole frames at first; `start` then moves up
-} ranges[MAX_RANGES];		// ascending
-static unsigned nr_ranges, lost_ranges;
-static bool collected;
+	paddr_t start, end;	// whole frames; may be empty
+} ranges[2 * MAX_RANGES];	// ascending. The second half is for what carve() splits
+static unsigned nr_ranges, lost_ranges;	// lost: beyond MAX_RANGES
+static struct range poor;		// between these lies RAM that is left out for lack of descriptors
+static u64 lost_bytes, poor_bytes;
 
 static void collect(paddr_t start, paddr_t end)
 {
@@ -32,65 +39,146 @@ static void collect(paddr_t start, paddr_t end)
 		start = last->end;
 	if (start >= end)
 		return;
-	if (last && start == last->end)
+	if (last && start == last->end) {
 		last->end = end;
-	else if (nr_ranges < MAX_RANGES)
+	} else if (nr_ranges < MAX_RANGES) {
 		ranges[nr_ranges++] = (struct range){ start, end };
-	else
+	} else {
 		lost_ranges++;
+		lost_bytes += end - start;
+	}
 }
 
+// The lowest block that fits; whole frames. What alignment skips stays a range of its own. (It is too small for any other call
+// of the same alignment, so that no range is split twice.)
 static void *carve(u64 bytes, u64 align)
 {
-	if (!collected) {
-		collected = true;
-		arch_for_each_ram(collect);
-	}
 	for (struct range *r = ranges; r < ranges + nr_ranges; r++) {
 		paddr_t start = ALIGN_UP(r->start, align);
 
 		if (start < r->start || start > r->end || r->end - start < bytes)
 			continue;
+		if (start > r->start) {
+			memmove(r + 1, r, (size_t)(ranges + nr_ranges++ - r) * sizeof(*r));
+			r->end = start;
+			r++;
+		}
 		r->start = start + bytes;
 		return phys_to_virt(start);
 	}
 	return NULL;
 }
 
-void *boot_alloc(size_t bytes, size_t align)
+static paddr_t ram_end(void)
 {
-	void *p;
+	paddr_t end = 0;
 
-	BUG_ON(page_map);	// too late: all memory has gone to page_alloc()
-	p = carve(bytes, MAX(align, sizeof(u64)));
-	return p ? memset(p, 0, bytes) : NULL;
+	for (unsigned i = 0; i < nr_ranges; i++)
+		if (ranges[i].start < ranges[i].end)
+			end = ranges[i].end;
+	if (!end)
+		panic("memory: no usable RAM");
+	return end;
 }
 
-// 64 bytes for each frame from 0 to the end of the highest range. A broken memory map may name a little memory at an
-// absurd address: what cannot be described within the memory that there is must do without.
+// The part of a range that lies in the section; empty: start >= end.
+static struct range part_in(const struct range *r, u64 section)
+{
+	return (struct range){ MAX(r->start, section * SECTION_SIZE), MIN(r->end, (section + 1) * SECTION_SIZE) };
+}
+
+static u64 ram_in(u64 section)
+{
+	u64 sum = 0;
+
+	for (unsigned i = 0; i < nr_ranges; i++) {
+		struct range part = part_in(&ranges[i], section);
+
+		sum += part.start < part.end ? part.end - part.start : 0;
+	}
+	return sum;
+}
+
+// No range has such a section in its middle: that would hold a page for its own descriptors.
+static void leave_out(u64 section)
+{
+	for (struct range *r = ranges; r < ranges + nr_ranges; r++) {
+		struct range part = part_in(r, section);
+
+		if (part.start >= part.end)
+			continue;
+		poor.start = poor_bytes ? MIN(poor.start, part.start) : part.start;
+		poor.end = MAX(poor.end, part.end);
+		poor_bytes += part.end - part.start;
+		if (part.start == r->start)
+			r->start = part.end;
+		else
+			r->end = part.start;
+	}
+}
+
+// The array's addresses, and a bit for each of its sections.
+static bool reserve_map(u64 sections)
+{
+	u64 bytes = ALIGN_UP(ALIGN_UP(sections, 64) / 8, PAGE_SIZE);
+
+	page_map = arch_page_map(sections * SECTION_DESCRIPTORS);
+	page_sections = page_map ? carve(bytes, PAGE_SIZE) : NULL;
+	if (!page_sections)
+		return false;
+	memset(page_sections, 0, bytes);
+	return true;
+}
+
+// In ascending order. A broken memory map may name a little memory at an absurd address, or much of it in crumbs: a section
+// that has less RAM than its descriptors take is not worth them.
+static void back_section(u64 section)
+{
+	u64 ram = ram_in(section);
+	void *memory;
+
+	if (!ram)
+		return;
+	memory = ram > SECTION_DESCRIPTORS ? carve(SECTION_DESCRIPTORS, SECTION_DESCRIPTORS) : NULL;
+	if (!memory) {
+		leave_out(section);
+		return;
+	}
+	arch_page_map_back(page_map + (section << SECTION_ORDER), virt_to_phys(memory));
+	page_sections[section / 64] |= 1ull << section % 64;
+	page_map_frames = (section + 1) << SECTION_ORDER;
+}
+
 static void place_map(void)
 {
-	while (nr_ranges) {
-		struct range *last = &ranges[nr_ranges - 1];
+	u64 last, next = 0;
 
-		page_map_frames = last->end >> PAGE_SHIFT;
-		page_map = carve(page_map_frames * sizeof(struct page), PAGE_SIZE);
-		if (page_map)
-			return;
-		log_warn("memory: 0x%llx … 0x%llx left out: no room for its descriptors",
-			 (unsigned long long)last->start, (unsigned long long)last->end);
-		nr_ranges--;
+	while (last = (ram_end() - 1) / SECTION_SIZE, !reserve_map(last + 1))
+		leave_out(last);
+	// carve() may push the ranges up by one: then this one comes again, its sections done.
+	for (unsigned i = 0; i < nr_ranges; i++) {
+		next = MAX(next, ranges[i].start / SECTION_SIZE);
+		while (next * SECTION_SIZE < ranges[i].end)
+			back_section(next++);
 	}
-	panic("memory: no usable RAM");
+	if (poor_bytes)
+		log_warn("memory: %llu KiB between 0x%llx and 0x%llx left out: too little in one place for its descriptors",
+			 (unsigned long long)poor_bytes >> 10, (unsigned long long)poor.start, (unsigned long long)poor.end);
 }
 
-// Nobody else runs: the only place where counts are plainly stored.
+// Those of the frames that have a descriptor. Nobody else runs: the only place where counts are plainly stored.
 static void describe(u64 first, u64 end, enum page_kind kind)
 {
 	struct page p = { .refs = kind == PAGE_RESERVED, .kind = kind, .order = kind == PAGE_FREE ? ORDER_INSIDE : 0 };
 
-	for (u64 i = first; i < end; i++)
-		page_map[i] = p;
+	while (first < end) {
+		u64 stop = MIN(ALIGN_UP(first + 1, 1ull << SECTION_ORDER), end);
+
+		if (page_valid(first << PAGE_SHIFT))
+			for (u64 i = first; i < stop; i++)
+				page_map[i] = p;
+		first = stop;
+	}
 }
 
 static void give_range(u64 first, u64 end)
@@ -109,20 +197,22 @@ void page_init(void)
 {
 	u64 described = 0;
 
-	carve(0, 1);		// collects the ranges, if nobody has asked before
+	arch_for_each_ram(collect);
 	if (lost_ranges)
 		log_warn("memory: in pieces: %u ranges beyond the first %d are left out", lost_ranges, MAX_RANGES);
 	place_map();
 	for (unsigned i = 0; i < nr_ranges; i++) {
-		u64 first = ALIGN_UP(ranges[i].start, PAGE_SIZE) >> PAGE_SHIFT, end = ranges[i].end >> PAGE_SHIFT;
+		u64 first = ranges[i].start >> PAGE_SHIFT, end = ranges[i].end >> PAGE_SHIFT;
 
 		describe(described, first, PAGE_RESERVED);
 		describe(first, end, PAGE_FREE);
 		described = end;
 		total_frames += end - first;
 	}
+	describe(described, page_map_frames, PAGE_RESERVED);
 	for (unsigned i = 0; i < nr_ranges; i++)
-		give_range(ALIGN_UP(ranges[i].start, PAGE_SIZE) >> PAGE_SHIFT, ranges[i].end >> PAGE_SHIFT);
+		give_range(ranges[i].start >> PAGE_SHIFT, ranges[i].end >> PAGE_SHIFT);
 }
 
 u64 page_total_count(void) { return total_frames; }
+u64 page_ram_bytes(void) { return arch_ram_bytes() - lost_bytes - poor_bytes; }

@@ -114,8 +114,8 @@ static __always_inline struct page *walk_take(const struct table_policy *p, stru
 	pte_t changed;
 	u64 moves;
 
-	if (p->distrusts && unlikely(!page_valid(pa + (va & (level_size(level) - 1)))))
-		return NULL;		// garbage: a large leaf may begin inside page_map and reach beyond
+	if (p->distrusts && unlikely(!page_valid(pa) || !page_valid(pa + (va & (level_size(level) - 1)))))
+		return NULL;		// garbage: a large leaf may reach from RAM into a hole, or the other way
 	head = page_of(pa);
 	STALL(walk_leaf, s, va, level);
 	if (unlikely(!page_try_get(head)))

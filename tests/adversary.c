@@ -63,11 +63,11 @@ static void each_invalidation(struct space *s)
 	irq_restore(flags);
 }
 
-// A stale pointer may lead anywhere; a reserved frame need not be memory that the kernel can read. Here it is, and what
-// counts is that it is not read.
+// A stale pointer may lead anywhere; a reserved frame need not be memory that the kernel can read. In QEMU this one is, on
+// the host it is not; what counts is that it is not read.
 TEST(adversary, reserved_frame_is_no_table, 0)
 {
-	struct page *reserved = virt_to_page(page_map);
+	struct page *reserved = page_of(0);
 	struct space *s = space_create_with(policy_find("ipi"), flush_find("ipi"));
 	irqflags_t flags;
 	u64 before;

@@ -266,6 +266,16 @@ TEST(bootinfo, ram_real_mode_page, 0)
 	EXPECT_EQ(ram_map_real_mode_page(&map), 0);		// vectors A0h to BFh are reserved
 }
 
+TEST(bootinfo, ram_beyond_the_limit, 0)
+{
+	static const struct memory_range in[] = {
+		{ LIMIT - K(2), LIMIT + K(7), true }, { 0, ~0ull, false }, { LIMIT + K(9), LIMIT + K(10) + 5, true }, { K(1), LIMIT, true },
+	};
+
+	EXPECT_EQ(ram_map_beyond(in, ARRAY_SIZE(in), LIMIT), K(8) + 5);
+	EXPECT_EQ(ram_map_beyond(in + 1, 1, LIMIT), 0);
+}
+
 // Against a plain bitmap of frames.
 TEST(bootinfo, ram_random, 0)
 {

@@ -14,3 +14,20 @@ bool page_balanced(u64 before)
 	slab_shrink();
 	return page_free_count() == before;
 }
+
+paddr_t page_hole(void)
+{
+	paddr_t pa = 0;
+
+	while (page_valid(pa))
+		pa += SECTION_SIZE;
+	return pa;
+}
+
+paddr_t page_hole_end(void)
+{
+	for (paddr_t pa = page_hole(); pa < page_map_frames << PAGE_SHIFT; pa += SECTION_SIZE)
+		if (page_valid(pa))
+			return pa;
+	return 0;
+}

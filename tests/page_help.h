@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: MIT
-// What the suites of the allocators share: are as many frames free as before? Both may sleep.
+// What the suites of page frames share. Are as many frames free as before? Both may sleep.
 #pragma once
 #include "kernel/types.h"
 
 u64 page_balance_start(void);		// free frames when nothing is on its way back any more
 bool page_balanced(u64 before);		// when all threads that have ended have given their memory back
+
+paddr_t page_hole(void);		// the lowest address without a descriptor
+paddr_t page_hole_end(void);		// … and the next one behind it that has one; 0: none has

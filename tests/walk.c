@@ -10,6 +10,7 @@
 #include "mm/table.h"
 #include "mm/tlb.h"
 #include "tests/mm_help.h"
+#include "tests/page_help.h"
 
 #define BASE 0x10000000000ull	// the start of an L3 table
 #define RW (PROT_R | PROT_W)
@@ -175,6 +176,7 @@ TEST(walk, entry_out_of_ram, 0)
 		EXPECT_EQ(space_map(s, BASE, PAGE_SIZE, RW, 1, MAP_POPULATE), 0);
 		for (int level = 1; level <= PT_LEVELS; level++) {
 			expect_not_followed(s, level, page_map_frames << PAGE_SHIFT);
+			expect_not_followed(s, level, page_hole());
 			expect_not_followed(s, level, PTE_ADDR & ~(level_size(4) - 1));
 		}
 		EXPECT(pins(s, BASE, false));

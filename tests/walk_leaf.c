@@ -7,6 +7,7 @@
 #include "mm/table.h"
 #include "mm/walk.h"
 #include "tests/mm_help.h"
+#include "tests/page_help.h"
 #include "tests/walk_hold.h"
 
 #if CHECK
@@ -58,9 +59,9 @@ static void leaf_end(struct leaf_case *c, unsigned got, u64 restarts)
 	space_put(c->job.s);
 }
 
-// What an unsafe policy's walker may read where a table was: a large leaf that begins in the last frame of all. Its first page
-// is looked at, and the next one, which has no descriptor, is not.
-static void garbage_leaf(const struct table_policy *p, bool one)
+// What an unsafe policy's walker may read where a table was: a large leaf of which the first page or the next one has no
+// descriptor. A page is looked at if both that one and the leaf's first have one.
+static void garbage_leaf(const struct table_policy *p, paddr_t pa, bool one)
 {
 	struct space *s = space_create_with(p, flush_find("ipi"));
 	struct page *page;
@@ -72,10 +73,10 @@ static void garbage_leaf(const struct table_policy *p, bool one)
 	e = tree_find(s, BASE, 2, NULL);
 	mutex_unlock(&s->lock);
 	REQUIRE(e && !pte_read(e));
-	pte_write(e, pte_make_leaf((page_map_frames - 1) << PAGE_SHIFT, 2, RW));
+	pte_write(e, pte_make_leaf(pa, 2, RW));
 	for (unsigned i = 0; i < 2; i++) {
 		vaddr_t va = BASE + i * PAGE_SIZE;
-		bool got;
+		bool looked_at = page_valid(pa) && page_valid(pa + i * PAGE_SIZE), got;
 
 		stall_walk_leaf.action = go_on;
 		stall_arm(&stall_walk_leaf, s, va, va + PAGE_SIZE, 2);
@@ -85,23 +86,27 @@ static void garbage_leaf(const struct table_policy *p, bool one)
 			got = walk_pin_fast(s, va, 1, false, &page);
 		if (got)
 			page_unpin(page, false);
-		EXPECT_EQ(stall_walk_leaf.hits, i == 0);
-		EXPECT(!got || i == 0);
+		EXPECT_EQ(stall_walk_leaf.hits, looked_at);
+		EXPECT(!got || looked_at);
 		stall_release(&stall_walk_leaf);
 	}
 	pte_write(e, 0);
 	space_put(s);
 }
 
-TEST(walk, garbage_leaf_beyond_the_end_of_memory, 0)
+TEST(walk, garbage_leaf_across_the_edge_of_memory, 0)
 {
+	paddr_t into_hole = page_hole() - PAGE_SIZE, out_of_hole = page_hole_end() - PAGE_SIZE;
 	unsigned n = 0;
 
 	FOR_EACH_POLICY(p) {
 		if (!(*p)->distrusts)
 			continue;
-		garbage_leaf(*p, false);
-		garbage_leaf(*p, true);
+		for (unsigned one = 0; one < 2; one++) {
+			garbage_leaf(*p, into_hole, one);
+			if (page_hole_end())
+				garbage_leaf(*p, out_of_hole, one);
+		}
 		n++;
 	}
 	EXPECT(n > 0);

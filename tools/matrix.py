@@ -89,6 +89,8 @@ TORTURE_CLEAN = ("torture: 0 violations, ", " 0 unbalanced rounds, 0 frames leak
 # One worker hangs on purpose. The watchdog must say so, and who it is, and where.
 TORTURE_HANGS = ("# PANIC: torture: hang: ", " in a hang on purpose", " hang_now+")
 
+BEYOND_1T = ("-global", "q35-pcihost.pci-hole64-size=1020G")  # puts what lies above 4 GiB there
+
 COUNTED = "walk*,unmap_page,unmap_512,protect_page,map_*"  # what the report's picture shows, and little more
 
 MATRIX = [
@@ -160,6 +162,8 @@ MATRIX = [
     boot("mem-64m", 4, "smoke", smp=2, mem="64M", light=True),
     boot("mem-8g", 4, "smoke", smp=2, mem="8G", light=True),
     boot("mem-32g", 4, "smoke", smp=2, mem="32G", light=True),
+    saying(boot("mem-beyond-1t", 6, "smoke,kmap.p*,page.d*,walk.ent*,walk.garb*", smp=2, mem="5G",
+                cpu="EPYC,phys-bits=48", extra=BEYOND_1T, light=True), " mem=5119M "),
     boot("mem-32g-qemu64-uefi", 8, "smoke", smp=2, mem="32G", cpu="qemu64", firmware="uefi", light=True),
     boot("cpus-limited", 4, "smoke", smp=4, keys=" cpus=3", light=True),
     boot("hz-1000", 4, "smoke", smp=2, keys=" hz=1000", light=True),

@@ -14,23 +14,44 @@
 #include "arch/host/host.h"
 #include "arch/host/os.h"
 
+// So that nobody relies on RAM in one piece: a hole as on old PCs, and half of the RAM far away. What is not RAM cannot be
+// accessed.
 #define RAM_START (1ull << 20)
-#define HOLE_START (15ull << 20)	// as on old PCs: so that nobody relies on RAM in one piece
+#define HOLE_START (15ull << 20)
 #define HOLE_END (16ull << 20)
+#define FAR_OFFSET (5 * SECTION_SIZE / 2)	// in its GiB
 
 uintptr_t host_ram;
 pte_t pte_nx_mask = PTE_NX;
 enum host_map host_map;
-static u64 ram_end;
+static paddr_t low_end, far_start, ram_end;
 static paddr_t kernel_root;
 static DEFINE_PER_CPU(paddr_t, loaded_root);
 
 void host_ram_init(u64 bytes)
 {
-	ram_end = ALIGN_UP(RAM_START + bytes + HOLE_END - HOLE_START, PAGE_SIZE);
+	low_end = bytes / 2;
+	far_start = ALIGN_UP(low_end, level_size(3)) + FAR_OFFSET;
+	ram_end = far_start + bytes / 2 + RAM_START + HOLE_END - HOLE_START;
 	host_ram = (uintptr_t)os_reserve(ram_end);
-	if (!host_ram)
+	if (!host_ram || !os_allow(phys_to_virt(0), RAM_START, false) ||
+	    !os_allow(phys_to_virt(HOLE_START), HOLE_END - HOLE_START, false) ||
+	    !os_allow(phys_to_virt(low_end), far_start - low_end, false))
 		os_exit(1);
+}
+
+// Behind the array lies memory of its own; the frames that are taken for it lie idle.
+void *arch_page_map(u64 bytes)
+{
+	void *map = os_reserve(bytes);
+
+	return map && os_allow(map, bytes, false) ? map : NULL;
+}
+
+void arch_page_map_back(void *at, paddr_t pa)
+{
+	if (!os_allow(at, level_size(2), true))
+		panic("no memory for page descriptors");
 }
 
 // As a broken firmware might put it: pieces of less than a page, a range that ends before it begins, one twice, and memory
@@ -41,7 +62,8 @@ static void for_each_absurd(void (*fn)(paddr_t start, paddr_t end))
 	fn(RAM_START, HOLE_START / 2 + 123);
 	fn(RAM_START + PAGE_SIZE, HOLE_START / 2);
 	fn(HOLE_START, HOLE_START - PAGE_SIZE);
-	fn(HOLE_END, ram_end);
+	fn(HOLE_END, low_end);
+	fn(far_start, ram_end);
 	fn(1ull << 50, (1ull << 50) + PAGE_SIZE);
 }
 
@@ -50,7 +72,8 @@ static void for_each_piece(void (*fn)(paddr_t start, paddr_t end))
 {
 	u64 pieces = 400;
 
-	fn(HOLE_END, ram_end - 2 * pieces * PAGE_SIZE);
+	fn(HOLE_END, low_end);
+	fn(far_start, ram_end - 2 * pieces * PAGE_SIZE);
 	for (u64 i = 0; i < pieces; i++)
 		fn(ram_end - (2 * (pieces - i) - 1) * PAGE_SIZE, ram_end - 2 * (pieces - i - 1) * PAGE_SIZE);
 }
@@ -62,14 +85,14 @@ void arch_for_each_ram(void (*fn)(paddr_t start, paddr_t end))
 	} else if (host_map == MAP_PIECES) {
 		for_each_piece(fn);
 	} else {
-		fn(RAM_START, MIN(HOLE_START, ram_end));
-		if (ram_end > HOLE_END)
-			fn(HOLE_END, ram_end);
+		fn(RAM_START, HOLE_START);
+		fn(HOLE_END, low_end);
+		fn(far_start, ram_end);
 	}
 }
 
 paddr_t arch_ram_end(void) { return ram_end; }
-u64 arch_ram_bytes(void) { return ram_end - RAM_START - (HOLE_END - HOLE_START); }
+u64 arch_ram_bytes(void) { return low_end - RAM_START - (HOLE_END - HOLE_START) + ram_end - far_start; }
 
 void arch_init_memory(void)
 {

@@ -50,11 +50,16 @@ void *os_reserve(size_t bytes)
 	return p == MAP_FAILED ? NULL : p;
 }
 
+bool os_allow(void *at, size_t bytes, bool allowed)
+{
+	return !mprotect(at, bytes, allowed ? PROT_READ | PROT_WRITE : PROT_NONE);
+}
+
 void *os_stack(size_t bytes)
 {
 	char *p = os_reserve(bytes + GUARD);
 
-	if (!p || mprotect(p, GUARD, PROT_NONE))
+	if (!p || !os_allow(p, GUARD, false))
 		return NULL;
 	return p + GUARD;
 }

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: MIT
 // What the port asks of Linux. os.c alone includes the system's headers.
 #pragma once
+#include <stdbool.h>
 #include <stdint.h>
 #include <stddef.h>
 
 void *os_reserve(size_t bytes);				// zeroed memory, backed when touched; NULL: refused
+bool os_allow(void *at, size_t bytes, bool allowed);	// may these pages of os_reserve() be accessed? False: refused
 void *os_stack(size_t bytes);				// the same with an inaccessible page below
 uint64_t os_ns(void);					// since the program's start
 void os_yield(void);					// let another pthread run

@@ -52,6 +52,7 @@ bool ram_map_covers(const struct ram_map *ram, paddr_t start, paddr_t end);	// a
 // A page that a start-up interrupt can name (SDM vol. 3, 11.6.1: its vector is the page's number) and that real mode reaches:
 // of the conventional memory below 640 KiB. 0: none.
 paddr_t ram_map_real_mode_page(const struct ram_map *ram);
+u64 ram_map_beyond(const struct memory_range *in, unsigned n, paddr_t limit);	// usable bytes from `limit` on
 void ram_init(void);			// from boot_info; failing exit if it makes no sense
 paddr_t ram_real_mode_page(void);	// ram_map_real_mode_page() of the machine; never handed out as free RAM
 paddr_t ram_take_early(void);		// one page below 4 GiB, before page_init(); panics when none is left

@@ -128,11 +128,31 @@ static void map_image_data(void)
 	map_image_part(from, __image_end, PTE_W | pte_nx_mask);
 }
 
+// The tables above the page descriptors of that RAM. page_init() adds the leaves, at a time when no table can be had.
+static void prepare_page_map(paddr_t start, paddr_t end)
+{
+	u64 per_table = level_size(3) / sizeof(struct page) * PAGE_SIZE;	// bytes of RAM
+
+	for (paddr_t pa = ALIGN_DOWN(start, per_table); pa < end; pa += per_table)
+		entry_make(PAGE_MAP_BASE + pa / PAGE_SIZE * sizeof(struct page), 2);
+}
+
+void *arch_page_map(u64 bytes)
+{
+	return bytes <= DIRECT_MAP_MAX / PAGE_SIZE * sizeof(struct page) ? (void *)PAGE_MAP_BASE : NULL;
+}
+
+void arch_page_map_back(void *at, paddr_t pa)
+{
+	kmap_range((uintptr_t)at, pa, level_size(2), PTE_W | PTE_G | pte_nx_mask, 2);
+}
+
 void kmap_init(void)
 {
 	pte_nx_mask = cpu_has_nx() ? PTE_NX : 0;
 	kernel_root = new_table();
 	ram_for_each_mapped(map_ram);
+	ram_for_each_mapped(prepare_page_map);
 	map_image_part(__text_start, __rodata_start, 0);
 	map_image_part(__rodata_start, __data_start, pte_nx_mask);
 	map_image_data();

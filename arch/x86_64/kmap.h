@@ -2,16 +2,18 @@
 // The kernel half of the address space.
 //
 //   ffff8000'00000000  direct map of all RAM: NX, the largest pages that fit; the image's text and rodata read-only
+//   ffffc000'00000000  page descriptors (mm/page.h): NX, 2 MiB pages where there is RAM to describe, nothing elsewhere
 //   ffffd000'00000000  windows on device memory and firmware tables, never unmapped
 //   ffffe000'00000000  stacks: slots of 32 KiB, 16 KiB unmapped (the guard) below 16 KiB of stack
 //   ffffffff'80000000  the image, 4 KiB pages: text r-x, rodata r--, data rw-
 //
-// Root entries of all four areas are in place before the first other root is made, and none of their tables is ever
+// Root entries of all five areas are in place before the first other root is made, and none of their tables is ever
 // freed.
 #pragma once
 #include <arch/mmu.h>
 
 #define DIRECT_MAP_MAX (64ull << 40)		// bytes of physical space that fit
+#define PAGE_MAP_BASE 0xffffc00000000000ull	// one descriptor of 64 bytes for each frame below DIRECT_MAP_MAX: 1 TiB
 #define WINDOWS_BASE 0xffffd00000000000ull
 #define STACKS_BASE 0xffffe00000000000ull
 #define STACK_AREA_SIZE (1ull << 39)		// each of the last two: one root entry

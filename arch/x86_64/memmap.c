@@ -23,8 +23,13 @@ static _Noreturn void refuse_map(void)
 void ram_init(void)
 {
 	paddr_t image_start = (paddr_t)(uintptr_t)__image_start_pa, image_end = image_to_phys(__image_end);
+	paddr_t limit = MIN(cpu_phys_end(), DIRECT_MAP_MAX);
+	u64 beyond = ram_map_beyond(boot_info.memory, boot_info.nr_memory, limit);
 
-	if (!ram_map_build(&ram, boot_info.memory, boot_info.nr_memory, MIN(cpu_phys_end(), DIRECT_MAP_MAX)))
+	if (beyond)
+		log_warn("memory: %llu KiB from 0x%llx on left out: beyond what can be addressed", (unsigned long long)beyond >> 10,
+			 (unsigned long long)limit);
+	if (!ram_map_build(&ram, boot_info.memory, boot_info.nr_memory, limit))
 		refuse_map();
 	// A map may count what the loader has filled as taken. The image runs, so it lies in RAM, and the direct map needs all of it.
 	if (!ram_map_covers(&ram, image_start, image_end)) {

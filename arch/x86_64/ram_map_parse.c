@@ -104,3 +104,13 @@ paddr_t ram_map_real_mode_page(const struct ram_map *m)
 	}
 	return 0;
 }
+
+u64 ram_map_beyond(const struct memory_range *in, unsigned n, paddr_t limit)
+{
+	u64 sum = 0;
+
+	for (unsigned i = 0; i < n; i++)
+		if (in[i].usable && in[i].end > limit)
+			sum += in[i].end - MAX(in[i].start, limit);
+	return sum;
+}

@@ -93,6 +93,21 @@ TEST(kmap, direct_map, 0)
 		EXPECT_EQ(leaves[3], 0);
 }
 
+// One leaf for each section, and nothing where no RAM is.
+TEST(kmap, page_descriptors, 0)
+{
+	for (u64 frame = 0; frame <= page_map_frames && !test_failed(); frame += 1 << SECTION_ORDER) {
+		uintptr_t va = (uintptr_t)&page_map[frame];
+		int level;
+		pte_t v = kmap_leaf(va, &level);
+
+		if (page_valid(frame << PAGE_SHIFT))
+			EXPECT(level == 2 && maps_at(va, PTE_W | PTE_G | pte_nx_mask, PTE_U));
+		else
+			EXPECT(!v);
+	}
+}
+
 TEST(kmap, windows, 0)
 {
 	u32 *a = arch_map_mmio(0xfee00030, 4);
@@ -113,6 +128,7 @@ TEST(kmap, new_roots_share_the_kernel_half, 0)
 	arch_root_init(root);
 	for (unsigned i = 0; i < PT_ENTRIES; i++)
 		EXPECT(root[i] == (i < USER_ROOT_ENTRIES ? 0 : pte_read(&kernel[i])));
+	EXPECT(root[pt_index(PAGE_MAP_BASE, PT_LEVELS)]);
 	EXPECT(root[pt_index(WINDOWS_BASE, PT_LEVELS)] && root[pt_index(STACKS_BASE, PT_LEVELS)]);
 }
 

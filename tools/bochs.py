@@ -47,7 +47,7 @@ vga: extension=vbe, update_freq=1
 pci: enabled=1, chipset=i440fx
 clock: sync=none, time0=utc
 ata0-master: type=cdrom, path={iso}, status=inserted
-ata0-slave: type=disk, mode=flat, path={folder}/disk.img
+ata0-slave: type=disk, mode=flat, path={disk}
 boot: cdrom
 com1: enabled=1, mode=file, dev={folder}/serial
 sound: driver=default, waveoutdrv=dummy, waveindrv=dummy, midioutdrv=dummy
@@ -81,12 +81,13 @@ def check_available(config):
 
 
 def command(config, folder):
-    # GRUB looks for no key before it boots: on the serial line Bochs makes it take seconds.
-    grubcases.disk(folder, f"set timeout_style=menu\nset quiesce_cmdline='{config.cmdline}'\n")
+    # GRUB looks for no key before it boots: on the serial line Bochs makes it take seconds. Nobody sees the screen.
+    disk = grubcases.disk(folder, "set timeout_style=menu\nset timeout=0\nset quiesce_screen=text\n"
+                                  f"set quiesce_cmdline='{config.cmdline} hold=0'\n")
     with open(f"{folder}/settings", "w", encoding="ascii") as f:
         f.write(SETTINGS.format(model=config.cpu if config.cpu not in ("", "max") else CPU_MODEL, smp=config.smp,
                                 ips=IPS, mem=megabytes(config.mem), bios=BIOS, vga_bios=VGA_BIOS,
-                                iso=os.path.abspath(machine.iso_of(config)), folder=folder))
+                                iso=os.path.abspath(machine.iso_of(config)), disk=disk, folder=folder))
     with open(f"{folder}/debugger", "w", encoding="ascii") as f:
         f.write("continue\nquit\n")
     return ["bochs-bin", "-q", "-f", f"{folder}/settings", "-rc", f"{folder}/debugger"]

@@ -35,6 +35,7 @@ class Config:
     cmdline: str = ""
     timeout: float = 0  # seconds of the clock; 0: none
     budget: float = 0  # seconds of processor time, for each CPU of the host that the run can keep busy; 0: the default
+    attended: bool = False  # a PC as somebody sits at: it has a display, and nothing by which a program learns the status
     extra: tuple = ()  # more arguments for QEMU
     iso: str = ""  # default: of the build
     emulator: str = "qemu"

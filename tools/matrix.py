@@ -97,6 +97,7 @@ MATRIX = [
     Run("tools", 8, command=(sys.executable, "tools/check_tools.py"), light=True),
     Run("results", 1, command=(sys.executable, "tools/check_results.py"), light=True),
     Run("stats", 5, command=(sys.executable, "tools/check_stats.py"), light=True),
+    Run("end", 25, command=(sys.executable, "tools/check_end.py"), light=True),
     Run("sweep", 15, command=(sys.executable, "tools/check_sweep.py"), light=True),
     Run("events", 1, command=(sys.executable, "tools/check_events.py"), light=True),
     Run("budgets-tool", 1, command=(sys.executable, "tools/check_budgets.py"), light=True),

@@ -95,11 +95,12 @@ def command(config, folder, interactive=False):
     # The files that the machine uses: by their names here, and in L1, which has the copies for itself.
     l2 = config.accel == "nested"
     files = {"/quiesce.iso": iso}
-    arguments = [QEMU, "-nodefaults", "-display", "none", "-vga", "none", "-no-reboot",
+    for_whom = ["-vga", "std"] if config.attended else ["-vga", "none", "-device", "isa-debug-exit,iobase=0xf4,iosize=0x4"]
+    arguments = [QEMU, "-nodefaults", "-display", "none", *for_whom, "-no-reboot",
                  # reserve=off: a large memory needs only what is touched
                  "-object", f"memory-backend-ram,id=ram,size={config.mem},reserve=off", "-m", config.mem,
                  "-machine", f"{config.machine},memory-backend=ram", "-cpu", cpu_model(config), "-smp", str(config.smp),
-                 "-device", "isa-debug-exit,iobase=0xf4,iosize=0x4", "-cdrom", "/quiesce.iso" if l2 else iso,
+                 "-cdrom", "/quiesce.iso" if l2 else iso,
                  *execution(config, folder, interactive)]
     if config.cmdline:
         path = f"{folder}/cmdline"  # a file takes any byte, an argument does not

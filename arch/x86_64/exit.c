@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Leaving the machine.
 #include "arch/x86_64/acpi.h"
+#include "arch/x86_64/hold.h"
 #include "arch/x86_64/io.h"
 #include "arch/x86_64/serial.h"
 #include <arch/irq.h>
@@ -20,6 +21,8 @@ _Noreturn void arch_exit(int status)
 	irq_disable();
 	serial_drain();
 	outl(DEBUG_EXIT_PORT, DEBUG_EXIT_BASE + (u32)status);
+	hold_screen(status);
+	serial_drain();
 	acpi_power_off();
 	arch_halt_forever();
 }

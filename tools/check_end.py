@@ -1,0 +1,126 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Tests of a run that no program looks after: GRUB's menu, and the last lines that stay until a key is pressed. Reported as
+KTAP; the serial lines stay in build/test/end-*.log."""
+import os
+import subprocess
+import sys
+import tempfile
+
+import grubcases
+import machine
+import patience
+import qemu
+import selftest
+import stuck
+
+suite = selftest.Suite("end")
+BUDGET = 120
+THE_END = "# The end: success. "
+TINY = "mode=test test=lib.glob"
+TITLES = ("Comparison: what each policy costs", "Comparison: which pairs are safe", "Tests",
+          "Torture: random operations for five minutes", "Trace: timelines of shootdowns and grace periods, on the serial line")
+
+
+class Guest:
+    """A PC that boots the ISO. `grub`: commands before the menu; `cmdline`: by fw_cfg."""
+
+    def __init__(self, folder, name, grub="", cmdline="", build="check", options=()):
+        config = machine.Config(smp=2, build=build, cmdline=cmdline, attended=True)
+        self.log = open(f"build/test/end-{name}.log", "w", encoding="utf-8")
+        self.monitor = f"{folder}/monitor"
+        self.text = ""
+        self.process = subprocess.Popen(
+            qemu.command(config, folder) +
+            ["-boot", "d", "-drive", f"file={grubcases.disk(folder, grub)},format=raw", "-monitor", f"unix:{self.monitor},server=on,wait=off", *options],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        self.watch = patience.Watch(self.process, budget=BUDGET)
+
+    def __enter__(self):
+        self.watch.__enter__()
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.wait()
+        self.watch.__exit__()
+        self.log.close()
+
+    def read(self):
+        """Some more; False at the end."""
+        data = self.process.stdout.read1()
+        text = machine.ESCAPES.sub("", data.decode("utf-8", "replace"))
+        self.log.write(text)
+        self.text += text
+        return bool(data)
+
+    def says(self, *texts):
+        """Wait for it on the serial line. What is wrong: [] or that it has ended without."""
+        while not (said := all(text in self.text for text in texts)) and self.read():
+            pass
+        return [] if said else [f"it has ended without {texts}: {self.text[-300:]!r}"]
+
+    def ends(self):
+        """The rest of its lines are read. What is wrong: [] or that it has not switched itself off."""
+        while self.read():
+            pass
+        status = self.process.wait()
+        return [f"time-out: {self.watch.why}"] if self.watch.why else [f"QEMU's status is {status}"] if status else []
+
+    def press(self, *keys):
+        monitor = stuck.Monitor(self.monitor)
+        for key in keys:
+            monitor.ask(f"sendkey {key}")
+
+
+def guest(name, **options):
+    """In a folder of its own, which goes with the interpreter."""
+    return Guest(tempfile.mkdtemp(prefix="quiesce-"), name, **options)
+
+
+@suite.test
+def the_end_stays_until_a_key_is_pressed():
+    with guest("key", grub=f"set quiesce_cmdline='{TINY} hold=86400'") as pc:
+        wrong = pc.says("\nquiesce: exit 0", THE_END, "after 86400 s")
+        wrong += [] if pc.process.poll() is None else ["it has not waited"]
+        pc.press("spc")
+        return wrong + pc.ends()
+
+
+@suite.test
+def the_end_goes_when_its_time_is_over():
+    with guest("time", grub=f"set quiesce_cmdline='{TINY} hold=1'") as pc:
+        return pc.says(THE_END) + pc.ends()
+
+
+@suite.test
+def a_program_is_not_kept_waiting():
+    """Its command line comes by fw_cfg."""
+    with guest("fwcfg", cmdline=TINY) as pc:
+        return pc.ends() + [f"kept: {line}" for line in pc.text.splitlines() if THE_END in line]
+
+
+@suite.test
+def the_menu_waits_for_whoever_is_not_qemu():
+    """Ten seconds; for this test, on a busy host, an hour."""
+    hour = 'if [ "$timeout_style:$timeout" = menu:10 ]; then set timeout=3600; fi'
+    with guest("menu", grub=hour, build="release", options=("-smbios", "type=1,manufacturer=Nobody")) as pc:
+        if wrong := pc.says(*TITLES, "in 3600s"):
+            return wrong
+        pc.press("down", "down", "ret")
+        return pc.says("KTAP version 1")
+
+
+@suite.test
+def each_entry_does_what_it_says():
+    wrong = []
+    for number, says in enumerate((("HEADER {", '"build":"release"'), ("judging table_free=",), ("KTAP version 1",),
+                                   ("# torture 1 s: ",), ("TRACE {",))):
+        with guest(f"entry-{number}", grub=f"set default={number}", build="release") as pc:
+            wrong += [f"{TITLES[number]}: {problem}" for problem in pc.says(*says)]
+    return wrong
+
+
+if __name__ == "__main__":
+    os.makedirs("build/test", exist_ok=True)
+    sys.exit(selftest.main(suite))

@@ -17,11 +17,9 @@ LD := $(CROSS_COMPILE)ld
 NM := $(CROSS_COMPILE)nm
 STRIP := $(CROSS_COMPILE)strip
 NASM := nasm
+GRUB_MKRESCUE ?= $(firstword $(foreach p,grub-mkrescue grub2-mkrescue,$(if $(shell command -v $(p)),$(p))) grub-mkrescue)
 # The distribution's python3, which has its packages, before whichever else comes first in PATH.
 PYTHON := PYTHONDONTWRITEBYTECODE=1 $(firstword $(wildcard /usr/bin/python3) python3) -u
-DEPS := git gcc binutils make nasm python3 qemu-system-x86 grub-common grub-pc-bin grub-efi-amd64-bin xorriso mtools ovmf gdb \
-	clang libclang-rt-dev spin bochs bochs-term bochsbios vgabios parallel rsync python3-numpy \
-	python3-matplotlib chromium
 
 WARN := -Wall -Wextra -Werror -Wmissing-prototypes -Wno-unused-parameter
 KFLAGS := -std=gnu11 -O2 -g -ffreestanding -fno-pic -fno-pie -fno-omit-frame-pointer -fno-asynchronous-unwind-tables \
@@ -97,7 +95,7 @@ build/%.iso: build/%.elf grub.cfg
 	@rm -rf $@.d && mkdir -p $@.d/boot/grub && cp grub.cfg $@.d/boot/grub/
 	@$(STRIP) -o $@.d/boot/quiesce.elf $<	# GRUB would read all of it
 	@$(foreach elf,$(filter-out $<,$(filter %.elf,$^)),$(STRIP) -o $@.d/boot/$(notdir $(elf)) $(elf) &&) true
-	@grub-mkrescue -o $@ $@.d >$@.log 2>&1 || { cat $@.log; exit 1; }
+	@$(GRUB_MKRESCUE) -o $@ $@.d >$@.log 2>&1 || { cat $@.log; exit 1; }
 
 # A make of its own builds, so that `make deps run` sees the tools that deps has just installed, and builds in parallel.
 build_all = @+$(MAKE) --no-print-directory -j$$(nproc) all
@@ -144,8 +142,10 @@ test-all:
 	$(build_all)
 	@$(PYTHON) tools/test_all.py $(foreach p,$(PARTS),'$(p)')
 deps:
-	@tools/deps.sh $(DEPS)
+	@tools/deps.sh
 	@$(PYTHON) tools/nested.py fetch
+distro:
+	@tools/distro.sh
 clean:
 	rm -rf build
 help:
@@ -153,4 +153,4 @@ help:
 
 -include tests/host/host.mk tests/fuzz/fuzz.mk
 -include $(shell find build -name '*.d' -type f 2>/dev/null)
-.PHONY: all run bench budgets targets report sweep trace torture-all mutants models scale debug test test-all deps clean help FORCE
+.PHONY: all run bench budgets targets report sweep trace torture-all mutants models scale debug test test-all deps distro clean help FORCE

@@ -1,11 +1,16 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Tests of what the report's pictures and sentences are made of, on small sets whose answers are known. Reported as
-KTAP; check_report.py looks at the page that comes out."""
+"""Tests of what the report's pictures and sentences are made of, on small sets whose answers are known, and of how it
+takes a boot that fails. Reported as KTAP; check_report.py looks at the page that comes out."""
+import os
 import re
 import sys
+import tempfile
+import unittest.mock
 
 import hist
+import host
+import report
 import results
 import selftest
 from pictures import (bystander, cdf, changes, instructions, matrix_table, scaling, stolen, svg, timeline, walkcost,
@@ -13,6 +18,7 @@ from pictures import (bystander, cdf, changes, instructions, matrix_table, scali
 from pictures.data import Data
 
 suite = selftest.Suite("pictures")
+patch = unittest.mock.patch.object
 KEYS = {"v": 1, "build": "release", "table_free": "rcu", "tlb_flush": "ipi", "cpus": 2, "others": 0, "walkers": 0,
         "pages": 1, "remote": 0, "stolen_us": 0, "unit": "cycles"}
 
@@ -224,6 +230,16 @@ def inlined_pictures_share_no_id():
     return differ(shared=(set(ids[0]) & set(ids[1]), set()), lost=(lost, []),
                   colours=(re.findall("#[0-9a-f]{6}", texts[0]), []),
                   drawn=('class="data"' in texts[0] and "<text" in texts[0], True))
+
+
+@suite.test
+def boots_that_fail_are_named_and_the_others_go_on():
+    with tempfile.TemporaryDirectory() as folder, patch(report, "LOGS", folder), patch(host, "FOLDER", folder), \
+            patch(host, "measure", side_effect=KeyError("broken on purpose")), patch(report.machine, "check_available"), \
+            unittest.mock.patch.dict(os.environ, {"SMP_LIST": "2", "SECONDS": "5"}):
+        (_, failed), lines = selftest.said_by(report.measure_all)
+    names = [line.split()[1].rstrip(":") for line in lines if line.startswith("  FAILED")]
+    return [] if failed == len(names) > 2 and "verdicts" in names and "trace" in names else lines
 
 
 if __name__ == "__main__":

@@ -19,7 +19,6 @@ import check_test_all
 import chromium
 import fuzz
 import hosted
-import host
 import ktap
 import machine
 import matrix
@@ -27,7 +26,6 @@ import models
 import mutants
 import patience
 import qemu
-import report
 import scale
 import selftest
 import test as test_py
@@ -263,16 +261,6 @@ def a_boot_of_scale():
         status, lines = said_by(scale.main)
     return lacking(lines, "2 CPUs: the tool failed: KeyError", "4 CPUs: ok", "8 CPUs: the tool",
                    "1 passed, 2 failed") + ([] if status else ["status 0"])
-
-
-@SURVIVES.test
-def a_boot_of_the_report():
-    with tempfile.TemporaryDirectory() as folder, patch(report, "LOGS", folder), patch(host, "FOLDER", folder), \
-            patch(host, "measure", broken), patch(report.machine, "check_available"), \
-            unittest.mock.patch.dict(os.environ, {"SMP_LIST": "2", "SECONDS": "5"}):
-        (_, failed), lines = said_by(report.measure_all)
-    names = [line.split()[1].rstrip(":") for line in lines if line.startswith("  FAILED")]
-    return [] if failed == len(names) > 2 and "verdicts" in names and "trace" in names else lines
 
 
 @SURVIVES.test

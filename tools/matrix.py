@@ -99,6 +99,7 @@ COUNTED = "walk*,unmap_page,unmap_512,protect_page,map_*"  # what the report's p
 
 MATRIX = [
     Run("tools", 8, command=(sys.executable, "tools/check_tools.py"), light=True),
+    Run("deps", 4, command=(sys.executable, "tools/check_deps.py"), light=True),
     Run("results", 1, command=(sys.executable, "tools/check_results.py"), light=True),
     Run("stats", 5, command=(sys.executable, "tools/check_stats.py"), light=True),
     Run("end", 25, command=(sys.executable, "tools/check_end.py"), light=True),

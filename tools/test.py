@@ -18,6 +18,7 @@ import ktap
 import machine
 import matrix
 import mishap
+import needs
 import patience
 from progress import Progress, say
 
@@ -130,6 +131,8 @@ def judge(run, outcome, on_line):
 
 
 def attempt(run, outcome, progress):
+    if packages := needs.missing_for(run.name):
+        raise machine.Lacking(f"{machine.LACKS}{', '.join(packages)}: make deps")
     matrix.prepare(run, f"{FOLDER}/{run.name}")
     if run.config:
         machine.check_available(run.config)

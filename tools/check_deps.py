@@ -1,0 +1,190 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Tests of make deps, with an apt and a sudo of our own: nothing is installed here. And of what is done with what could not
+be had: tests that are skipped, packages for ACCEL=nested."""
+import gzip
+import lzma
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import unittest.mock
+
+import machine
+import matrix
+import needs
+import nested
+import selftest
+import test as test_py
+
+suite = selftest.Suite("deps")
+patch = unittest.mock.patch.object
+SCRIPT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "deps.sh")
+REQUIRED, OPTIONAL = "nasm", "spin"  # packages, each with a line of its own in the table, and programs
+
+# What the script calls beside those that are stood in for.
+TOOLS = ("sh", "env", "cat", "grep", "awk", "tr", "sort", "rm", "mktemp", "dirname")
+INSTALLED, CALLS = "installed", "calls"
+# apt-get as it is: all or nothing, and it knows not every package. "$0" is in the folder of the stand-ins.
+STAND_INS = {
+    "apt-get": """here=${0%/*}; echo "$*" >>$here/calls
+[ "$1" = install ] || exit 0
+[ -e $here/as_root ] || { echo E: are you root?; exit 100; }
+shift
+for p; do case $p in -*) ;; *) ! grep -qx "$p" $here/unknown || { echo "E: Unable to locate package $p"; exit 100; };; esac; done
+for p; do case $p in -*) ;; *) echo "$p" >>$here/installed;; esac; done""",
+    "dpkg-query": 'for p; do :; done; grep -qx "$p" ${0%/*}/installed && echo install ok installed',
+    "id": "echo 1000",
+    "sudo": 'here=${0%/*}; echo "sudo $*" >>$here/calls; shift; : >$here/as_root; "$@"; status=$?; rm $here/as_root; exit $status',
+}
+
+
+class Machine:
+    """One that has all packages but `missing`, and an apt that does not know `unknown`."""
+
+    def __init__(self, missing=(), unknown=(), apt=True, sudo=True):
+        self.folder = tempfile.TemporaryDirectory()
+        at = self.folder.name
+        for tool in TOOLS:
+            os.symlink(shutil.which(tool), f"{at}/{tool}")
+        for name, script in STAND_INS.items():
+            if (apt or name not in ("apt-get", "dpkg-query")) and (sudo or name != "sudo"):
+                self.program(name, script)
+        rows = list(needs.rows())
+        self.write(INSTALLED, [package for package, _, _ in rows if package not in missing])
+        self.write("unknown", unknown)
+        self.write(CALLS, [])
+        for package, what, _ in rows:
+            if not any(one in TOOLS for one in what.split(",")) and package not in missing and what[0] != "/":
+                self.program(what.split(",")[0], "exit 0")
+
+    def program(self, name, script):
+        with open(f"{self.folder.name}/{name}", "w", encoding="ascii") as f:
+            f.write(f"#!/bin/sh\n{script}\n")
+        os.chmod(f"{self.folder.name}/{name}", 0o755)
+
+    def write(self, name, lines):
+        with open(f"{self.folder.name}/{name}", "w", encoding="ascii") as f:
+            f.writelines(f"{line}\n" for line in lines)
+
+    def deps(self):
+        """Run it: (status, what it said, what it called)."""
+        done = subprocess.run(["/bin/sh", SCRIPT], env={"PATH": self.folder.name}, stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+        with open(f"{self.folder.name}/{CALLS}", encoding="ascii") as f:
+            return done.returncode, done.stdout.splitlines(), f.read().splitlines()
+
+
+def differs(got, **wanted):
+    return [f"{name}: {got[i]!r}, not {value!r}" for i, (name, value) in enumerate(wanted.items()) if got[i] != value]
+
+
+@suite.test
+def what_is_there_needs_no_root():
+    return differs(Machine().deps(), status=0, said=["deps: everything is here"], called=[])
+
+
+@suite.test
+def it_says_before_that_it_will_use_apt_as_root():
+    """Before the first call: a sudo that fails at once ends it, and it has been said all the same."""
+    here = Machine(missing=[REQUIRED])
+    here.program("sudo", "exit 1")
+    status, said, _ = here.deps()
+    return selftest.lacking(said[:1], "as root", "sudo", f"apt-get install {REQUIRED}") + (
+        [] if status else ["status 0"])
+
+
+@suite.test
+def what_is_missing_is_installed_at_once():
+    status, said, called = Machine(missing=[REQUIRED, OPTIONAL, "git"]).deps()
+    installs = [call.split() for call in called if call.startswith("install")]
+    right = status == 0 and len(said) == 1 and len(installs) == 1 and set(installs[0][-3:]) == {REQUIRED, OPTIONAL, "git"}
+    return [] if right else [f"status {status}, said {said}, called {called}"]
+
+
+@suite.test
+def a_package_that_is_not_to_be_had_costs_its_tests_alone():
+    here = Machine(missing=[REQUIRED, OPTIONAL, "gdb"], unknown=[OPTIONAL])
+    status, said, _ = here.deps()
+    wrong = selftest.lacking(said, f"{OPTIONAL} is missing and could not be installed: skipped without it: models")
+    with open(f"{here.folder.name}/{INSTALLED}", encoding="ascii") as f:
+        have = f.read().split()
+    wrong += [f"{package} is not installed" for package in (REQUIRED, "gdb") if package not in have]
+    return wrong + ([] if status == 0 and len(said) == 2 else [f"status {status}, said {said}"])
+
+
+@suite.test
+def a_package_that_all_needs_must_be_had():
+    status, said, _ = Machine(missing=[REQUIRED, OPTIONAL], unknown=[REQUIRED]).deps()
+    return selftest.lacking(said, f"Unable to locate package {REQUIRED}", f"failed; as root: apt-get install {REQUIRED}") + (
+        [] if status == 1 else [f"status {status}"])
+
+
+@suite.test
+def without_apt_the_missing_are_named_with_their_packages_elsewhere():
+    status, said, called = Machine(missing=["qemu-system-x86", "grub-common", OPTIONAL], apt=False).deps()
+    wrong = selftest.lacking(said, "qemu-system-x86_64", "grub-mkrescue", f"{OPTIONAL} is missing")
+    for system, packages in (("Fedora: dnf install", ("grub2-tools-extra", "qemu-system-x86")),
+                             ("Arch: pacman -S", ("grub", "qemu-system-x86"))):
+        words = " ".join(line for line in said if system in line).split()
+        wrong += [f"{package} is not in {words}" for package in packages if package not in words]
+        wrong += ["- for an unknown package"] if "-" in words else []
+    return wrong + ([] if status == 1 and not called else [f"status {status}, called {called}"])
+
+
+@suite.test
+def without_apt_what_only_some_tests_need_may_be_missing():
+    status, said, _ = Machine(missing=[OPTIONAL], apt=False).deps()
+    return selftest.lacking(said, f"{OPTIONAL} is missing: skipped without it: models") + (
+        [] if status == 0 else [f"status {status}"])
+
+
+@suite.test
+def each_line_of_the_table_names_what_there_is():
+    """Configurations that exist; and no package by its version."""
+    names = [run.name for run in matrix.MATRIX]
+    wrong = []
+    for package, _, patterns in needs.rows():
+        wrong += [f"{package}: {p} is no configuration" for p in patterns if not any(needs.matches(n, p) for n in names)]
+        wrong += [f"{package} carries a version"] if any(word.isdecimal() for word in package.split("-")) else []
+    return wrong
+
+
+@suite.test
+def what_a_package_costs_is_skipped_by_name():
+    """All that the table names, and none else: nothing else asks for these packages."""
+    wrong = []
+    for package, what, patterns in needs.rows():
+        with patch(needs, "is_here", lambda which, what=what: which != what):
+            lost = [run.name for run in matrix.MATRIX if package in needs.missing_for(run.name)]
+            wrong += [f"{package}: {lost}"] if bool(lost) != bool(patterns) else []
+    run = matrix.Run("models", 1, command=("false",))
+    with patch(needs, "is_here", lambda what: what != "spin"), tempfile.TemporaryDirectory() as folder, \
+            patch(test_py, "FOLDER", folder):
+        outcome = test_py.execute(run, unittest.mock.Mock())
+    right = [("models", f"{machine.LACKS}spin: make deps")]
+    return wrong + ([] if outcome.skipped == right and not outcome.failed else [f"{outcome.skipped} {outcome.failed}"])
+
+
+@suite.test
+def compressed_modules_of_the_nested_kernel():
+    wrong = []
+    with tempfile.TemporaryDirectory() as folder:
+        for suffix, compress in (("", bytes), (".xz", lzma.compress), (".gz", gzip.compress)):
+            os.makedirs(f"{folder}/{suffix}x/lib/modules")
+            with open(f"{folder}/{suffix}x/lib/modules/kvm.ko{suffix}", "wb") as f:
+                f.write(compress(b"module"))
+            got = nested.kernel_module(f"{folder}/{suffix}x", "kvm")
+            wrong += [] if got == b"module" else [f"kvm.ko{suffix}: {got}"]
+        with open(f"{folder}/x/lib/modules/a.ko.new", "wb") as f:
+            f.write(b"?")
+        try:
+            wrong.append(f"a.ko.new: {nested.kernel_module(f'{folder}/x', 'a')}")
+        except nested.Missing as error:
+            wrong += selftest.lacking([str(error)], "a.ko.new")
+    return wrong
+
+
+if __name__ == "__main__":
+    sys.exit(selftest.main(suite))

@@ -35,8 +35,7 @@ fi
 
 make_bare() {
 	echo "distro: debootstrap of $DISTRO into $bare; its log: $bare.log"
-	rm -rf "$bare.new"
-	mkdir -p "$FOLDER"
+	rm -rf --one-file-system "$bare.new"
 	debootstrap --variant=minbase "$DISTRO" "$bare.new" ${MIRROR:+"$MIRROR"} >"$bare.log" 2>&1 || {
 		tail -n 20 "$bare.log" >&2
 		fail "debootstrap failed"
@@ -70,6 +69,9 @@ versions() {
 		sed 's/^/distro:   /'
 }
 
+mkdir -p "$FOLDER"
+exec 9>"$FOLDER/$DISTRO.lock"
+flock -n 9 || fail "$FOLDER/$DISTRO is in use"
 [ "${AGAIN:-}" = 1 ] && [ -d "$root" ] || make_root
 enter
 [ -e "$root/usr/bin/git" ] || inside "apt-get update -qq && apt-get install -y -qq --no-install-recommends $FIRST" >"$root.log" 2>&1 || {

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MIT
 """Tests of make deps, with an apt and a sudo of our own: nothing is installed here. And of what is done with what could not
 be had: tests that are skipped, packages for ACCEL=nested."""
+import concurrent.futures
 import gzip
 import lzma
 import os
@@ -9,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 import unittest.mock
 
 import machine
@@ -165,6 +167,40 @@ def what_a_package_costs_is_skipped_by_name():
         outcome = test_py.execute(run, unittest.mock.Mock())
     right = [("models", f"{machine.LACKS}spin: make deps")]
     return wrong + ([] if outcome.skipped == right and not outcome.failed else [f"{outcome.skipped} {outcome.failed}"])
+
+
+@suite.test
+def the_packages_for_nested_are_fetched_as_root_only_if_that_is_said():
+    """Where apt's lists lack them, and where there is an apt."""
+    wrong = []
+    for there in (True, False):
+        called = []
+        with patch(nested, "packages", return_value=(None, None)), patch(nested.os, "makedirs"), \
+                patch(nested, "apt", lambda *words: called.append(words[-3:])), \
+                patch(nested.shutil, "which", return_value="here" if there else None):
+            got, said = selftest.said_by(nested.fetch)
+        updated = any("update" in words for words in called)
+        announced = any("as root: apt-get update" in line for line in said)
+        wrong += [] if not got and updated == announced == there else [f"apt {there}: {got}, {said}, {called}"]
+    return wrong
+
+
+@suite.test
+def runs_that_want_the_initramfs_at_once_take_turns():
+    """They make it in the same place."""
+    under_way, most = [], []
+
+    def made_base(_):
+        under_way.append(1)
+        time.sleep(0.05)
+        most.append(len(under_way))
+        under_way.pop()
+
+    with tempfile.TemporaryDirectory() as folder, patch(nested, "FOLDER", folder), \
+            patch(nested, "packages", return_value=("kernel", "busybox")), patch(nested, "made_base", made_base), \
+            patch(nested.shutil, "which", return_value="here"), concurrent.futures.ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: nested.base(), range(4)))
+    return [] if most == [1, 1, 1, 1] else [f"at once: {most}"]
 
 
 @suite.test

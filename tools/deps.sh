@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# make deps: have what tools/deps.txt lists. With apt: install what is missing, as root, which is said before; never asks, and what it prints is shown only if it
-# fails. Without: name what is missing, and the packages that hold it. Fails only for want of what everything needs; what
-# else is missing is named, with the tests that it costs.
+# make deps: have what tools/deps.txt lists. With apt: install what is missing, as root, which is said before; it never asks,
+# and what it prints is shown only if it fails. Without: name what is missing, and the packages that hold it. Fails only for
+# want of what everything needs; what else is missing is named, with the tests that it costs.
 set -eu
 table=$(dirname "$0")/deps.txt
 python3=/usr/bin/python3

@@ -71,8 +71,9 @@ def fetch():
     os.makedirs(FOLDER, exist_ok=True)
     if all(packages()):
         return True
-    if not download():  # the lists of packages may be missing or out of date
+    if not download() and shutil.which("apt-get"):  # the lists of packages may be missing or out of date
         as_root = [] if os.getuid() == 0 else ["sudo", "-n"]
+        print(f"deps: as root: apt-get update, for want of {METAPACKAGE} or {BUSYBOX} in its lists", flush=True)
         apt(*as_root, "apt-get", "update", "-qq")
         download()
     return all(packages())

@@ -25,8 +25,9 @@ section .boot.text progbits alloc exec nowrite align=16
 bits 32
 entry:
 	cli
-	cld
 	mov esp, early_stack_top
+	push 0
+	popfd				; the specification settles IF and VM alone: NT, AC and DF are as somebody left them
 	mov [loader_magic], eax
 	mov [loader_info], ebx
 	mov esi, no_loader

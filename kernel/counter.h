@@ -13,6 +13,8 @@
 	X(resched_taken)	/* … taken; several may be taken as one */ \
 	X(ipi_xcall)		/* IPIs sent for cross-CPU calls of any kind */ \
 	X(xcalls)		/* cross-CPU requests queued: several may share one IPI */ \
+	X(irq_left)		/* interrupts that whoever ran before had left requested or in service */ \
+	X(irq_stray)		/* … came on a vector that nobody uses */ \
 	X(flush_local)		/* local invalidations asked for */ \
 	X(flush_full)		/* … of them full flushes */ \
 	X(lazy_deferred)	/* flushes left to the other CPUs' sweeps */ \

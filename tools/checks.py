@@ -117,6 +117,15 @@ def walks(elf):
 
 
 @test
+def entry_clears_the_flags():
+    """Before anything else. No loader sets NT or AC, so no boot would show it; a processor clears them in its handlers."""
+    text = subprocess.run(["objdump", "-d", "-M", "i386", "--no-show-raw-insn", "-j", ".boot", "build/quiesce.elf"], check=True,
+                          capture_output=True, text=True).stdout
+    code = re.findall(r"^ +[0-9a-f]+:\t(.+)$", text.partition("<entry>:\n")[2], re.M)[:4]
+    return [] if [re.split(r"\s+", line)[0] for line in code] == ["cli", "mov", "push", "popf"] and "$0x0" in code[2] else code
+
+
+@test
 def release_walks_call_nothing_but_the_last_put():
     """Nor jump there, nor through a pointer. Rare, and with the read side left behind: walk_missed() and walk_resched().
     Not executed unless it is patched in: branch_call, of the trace."""

@@ -56,8 +56,8 @@ def broken_acpi(case, cpus, *says, firmware="bios"):
     return Run(f"acpi-{case}", 3, config, acpi=case, says=(f" cpus={cpus} ",) + says, light=True)
 
 
-def grub(case, *says, smp=2, keys="", **options):
-    run = boot(f"grub-{case}", 3, "smoke", keys, smp=smp, light=True, **options)
+def grub(case, *says, tests="smoke", keys=""):
+    run = boot(f"grub-{case}", 3, tests, keys, smp=2, light=True)
     run.grub, run.says = case, says
     return run
 
@@ -71,7 +71,7 @@ XAPIC, X2APIC = "apic=xapic", "apic=x2apic"
 # so there the suites without such controls.
 BOCHS_SAYS = (X2APIC, "clock=tsc-deadline+hpet", "global translations outlive a reload of the root")
 BOCHS_SMAP = "smoke,kmap,uaccess,time,sched,lock,policy,rcu,walk"
-BOCHS_2 = "smoke,kmap,uaccess,time,xcall,stale,rcu,walk"
+BOCHS_2 = "smoke,stray,kmap,uaccess,time,xcall,stale,rcu,walk"
 BOCHS_4 = "smoke,kmap,xcall,stale,rcu,walk,history,flush_*,policy*,steal,stolen,adversary*"
 
 
@@ -87,7 +87,7 @@ MANY_CPUS = "smoke,scale,xcall,rcu,stale"  # with 64 CPUs on a few cores: boot, 
 # What a hypervisor does to the guest. Not here: the tests whose controls must show a race or a stale translation, for
 # it may hide both; and what does not depend on how the CPUs are executed (lib, slab, ...), for where KVM is nested
 # itself it may be slow beyond measure.
-WITH_HYPERVISOR = "smoke,nested,steal.hyp*,stolen.pv_l*"
+WITH_HYPERVISOR = "smoke,stray,nested,steal.hyp*,stolen.pv_l*"
 KVM_SUITES = f"{WITH_HYPERVISOR},policy,xcall,space.p*,space.t*,space.e*,walk.c*,walk.h*,walk.r*,walk.ip*,walk.t*"
 TORTURE_CLEAN = ("torture: 0 violations, ", " 0 unbalanced rounds, 0 frames leaked")
 # One worker hangs on purpose. The watchdog must say so, and who it is, and where.
@@ -204,6 +204,9 @@ MATRIX = [
     grub("trampoline-moves", " cpus=2 ", "by the trampoline at 0x57000;", keys=" loglevel=debug"),
     grub("image-not-in-map", " cpus=1 ", "# WARN: memory map: the image, 0x100000 to ",
          "# WARN: smp: no usable page below 640 KiB"),
+    grub("interrupts-left", " cpus=2 ", "apic: CPU 0: left in service, now acknowledged: 0x69",
+         "apic: CPU 0: left requested: 0x13 0x68 0xd1 0xf1 0xfe 0xff", "8259: left requested 0x1, in service 0x1",
+         "irq: CPU 0: stray interrupt, vector 0x68; not named again", tests="smoke,stray"),
 ]
 
 # Skips that are right: the reason, and when it is. Any other skip fails the run.

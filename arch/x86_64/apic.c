@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The local APIC (SDM vol. 3, chapter 11), and the silencing of the interrupt controllers that we do not use.
-// Priorities are set by the APIC's TPR, never by CR8.
+// The APIC's TPR, which is CR8, stays at class 1: an interrupt on a vector from 16 to 31, which would pass for an exception, is
+// never delivered. From 0 to 15 the APIC itself accepts none.
 #include "arch/x86_64/acpi.h"
 #include "arch/x86_64/apic.h"
 #include "arch/x86_64/cpuid.h"
@@ -8,6 +9,8 @@
 #include "arch/x86_64/kmap.h"
 #include "arch/x86_64/trap.h"
 #include "kernel/atomic.h"
+#include "kernel/counter.h"
+#include "kernel/lib.h"
 #include "kernel/log.h"
 #include "kernel/panic.h"
 #include "kernel/preempt.h"
@@ -18,6 +21,7 @@
 #define APIC_BASE_X2 (1ull << 10)
 #define APIC_BASE_ENABLE (1ull << 11)
 #define MSR_X2APIC 0x800u		// + register offset / 16
+#define TPR_CLASS_1 0x10u
 #define ICR_WAIT_SPINS 1000000		// far beyond any honest delivery
 
 static bool x2apic;
@@ -54,6 +58,22 @@ void apic_write(enum apic_reg reg, u32 value)
 }
 
 void apic_eoi(void) { apic_write(APIC_EOI, 0); }
+
+// IRR and ISR are 256 bits each, in eight registers.
+static u32 vector_bits(enum apic_reg first, unsigned i) { return apic_read(first + i * 0x10); }
+
+int apic_in_service(void)
+{
+	for (int i = 7; i >= 0; i--) {
+		u32 bits = vector_bits(APIC_ISR, (unsigned)i);
+
+		if (bits)
+			return 32 * i + 31 - __builtin_clz(bits);
+	}
+	return -1;
+}
+
+bool apic_requested(u8 vector) { return vector_bits(APIC_IRR, vector / 32) >> vector % 32 & 1; }
 
 // The APIC of QEMU and KVM has sent when the write is done; real ones, which another hypervisor may pass on, take their time
 // and must not be hurried.
@@ -97,11 +117,6 @@ void apic_send(u32 apic_id, u32 command)
 	wrmsr(MSR_X2APIC + APIC_ICR / 16, (u64)apic_id << 32 | command);
 }
 
-static void ignore_interrupt(struct trap_frame *f)
-{
-	// Spurious: the controller has nothing in service, so there is nothing to acknowledge.
-}
-
 static void error_interrupt(struct trap_frame *f)
 {
 	static u32 errors;
@@ -110,27 +125,48 @@ static void error_interrupt(struct trap_frame *f)
 	apic_write(APIC_ESR, 0);	// latches what has gathered
 	status = apic_read(APIC_ESR);
 	apic_eoi();
-	if (fetch_add_relaxed(&errors, 1) < 8)
+	if (status && fetch_add_relaxed(&errors, 1) < 8)	// 0: left by whoever ran before
 		log_error("apic: CPU %u: error status %#x", cpu_id(), status);
+}
+
+enum { PIC_MASTER = 0x20, PIC_SLAVE = 0xa0 };
+
+static u16 pic_read(u8 command)		// the master's register in the lower half
+{
+	outb(PIC_MASTER, command);
+	outb(PIC_SLAVE, command);
+	return (u16)(inb(PIC_MASTER) | inb(PIC_SLAVE) << 8);
+}
+
+// What the 8259 have waiting. A BIOS's timer tick nearly always does.
+static void note_left_at_8259(void)
+{
+	enum { READ_IRR = 0x0a, READ_ISR = 0x0b };
+	u16 mask = (u16)(inb(PIC_MASTER + 1) | inb(PIC_SLAVE + 1) << 8);
+	u16 requested = pic_read(READ_IRR) & ~mask, in_service = pic_read(READ_ISR);
+
+	if (mask == 0xffff && in_service == 0xffff)	// nobody is there
+		return;
+	count_add(irq_left, (u64)(__builtin_popcount(requested) + __builtin_popcount(in_service)));
+	if (requested || in_service)
+		klog(in_service ? LOG_INFO : LOG_DEBUG, "8259: left requested %#x, in service %#x", requested, in_service);
 }
 
 static void silence_8259(void)
 {
-	enum { MASTER = 0x20, SLAVE = 0xa0, INIT_WITH_ICW4 = 0x11, MODE_8086 = 1 };
+	enum { INIT_WITH_ICW4 = 0x11, MODE_8086 = 1 };
 
-	// Moved away from the exceptions even though masked: a spurious one cannot be masked.
-	outb(MASTER, INIT_WITH_ICW4);
-	outb(SLAVE, INIT_WITH_ICW4);
-	outb(MASTER + 1, VEC_PIC);
-	outb(SLAVE + 1, VEC_PIC + 8);
-	outb(MASTER + 1, 1 << 2);
-	outb(SLAVE + 1, 2);
-	outb(MASTER + 1, MODE_8086);
-	outb(SLAVE + 1, MODE_8086);
-	outb(MASTER + 1, 0xff);
-	outb(SLAVE + 1, 0xff);
-	arch_set_irq_handler(VEC_PIC + 7, ignore_interrupt);
-	arch_set_irq_handler(VEC_PIC + 15, ignore_interrupt);
+	// Forgets what is requested and in service. Moved away from the exceptions even though masked: a spurious one cannot be masked.
+	outb(PIC_MASTER, INIT_WITH_ICW4);
+	outb(PIC_SLAVE, INIT_WITH_ICW4);
+	outb(PIC_MASTER + 1, VEC_PIC);
+	outb(PIC_SLAVE + 1, VEC_PIC + 8);
+	outb(PIC_MASTER + 1, 1 << 2);
+	outb(PIC_SLAVE + 1, 2);
+	outb(PIC_MASTER + 1, MODE_8086);
+	outb(PIC_SLAVE + 1, MODE_8086);
+	outb(PIC_MASTER + 1, 0xff);
+	outb(PIC_SLAVE + 1, 0xff);
 }
 
 // Firmware may have left entries open, at vectors that mean something else here.
@@ -174,26 +210,39 @@ void apic_init(void)
 	sends_at_once = hypervisor_leaf("TCGTCGTCGTCG") || hypervisor_leaf("KVMKVMKVM\0\0\0");
 	if (!x2apic)
 		map_registers();
+	note_left_at_8259();
 	silence_8259();
 	for (unsigned i = 0; i < madt->nr_ioapics; i++)
 		silence_ioapic(madt->ioapic_address[i]);
-	arch_set_irq_handler(VEC_SPURIOUS, ignore_interrupt);
 	arch_set_irq_handler(VEC_APIC_ERROR, error_interrupt);
 	apic_init_cpu();
 }
 
-// What the firmware has left in service would block all of lower priority.
-static void drain_in_service(void)
+// Name and count the vectors whose bits are set.
+static void note_left(enum apic_reg first, const char *how)
 {
-	for (int tries = 0; tries < 256; tries++) {
-		u32 any = 0;
+	char list[128] = "";
+	size_t n = 0;
 
-		for (unsigned i = 0; i < 8; i++)
-			any |= apic_read(APIC_ISR + i * 0x10);
-		if (!any)
-			return;
-		apic_eoi();
+	for (unsigned i = 0; i < 8; i++) {
+		for (u32 bits = vector_bits(first, i); bits; bits &= bits - 1) {
+			count(irq_left);
+			if (n < sizeof(list))
+				n += (size_t)ksnprintf(list + n, sizeof(list) - n, " %#x", 32 * i + (unsigned)__builtin_ctz(bits));
+		}
 	}
+	if (n)
+		log_info("apic: CPU %u: left %s:%s%s", cpu_id(), how, list, n < sizeof(list) ? "" : " ...");
+}
+
+// What whoever ran before has left. In service it would block all of lower priority. Requested it comes when interrupts are
+// turned on, on a vector that is used here or as a stray.
+static void take_over(void)
+{
+	note_left(APIC_ISR, "in service, now acknowledged");
+	for (unsigned i = 0; i < NR_VECTORS && apic_in_service() >= 0; i++)
+		apic_eoi();
+	note_left(APIC_IRR, "requested");
 }
 
 void apic_init_cpu(void)
@@ -206,7 +255,7 @@ void apic_init_cpu(void)
 		wrmsr(MSR_APIC_BASE, base | APIC_BASE_X2);
 	last_lvt = apic_read(APIC_VERSION) >> 16 & 0xff;
 	apic_write(APIC_SPURIOUS, APIC_SW_ENABLE | VEC_SPURIOUS);	// while this is off, LVT entries stay masked
-	apic_write(APIC_TPR, 0);
+	apic_write(APIC_TPR, TPR_CLASS_1);
 	apic_write(APIC_LVT_TIMER, APIC_MASKED | VEC_TIMER);
 	apic_write(APIC_LVT_LINT0, APIC_MASKED);
 	apic_write(APIC_LVT_LINT1, cpu_id() ? APIC_MASKED : APIC_LVT_NMI);	// the machine's NMI line
@@ -216,5 +265,5 @@ void apic_init_cpu(void)
 		apic_write(APIC_LVT_THERMAL, APIC_MASKED);
 	apic_write(APIC_LVT_ERROR, VEC_APIC_ERROR);
 	apic_write(APIC_ESR, 0);
-	drain_in_service();
+	take_over();
 }

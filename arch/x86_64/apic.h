@@ -3,9 +3,11 @@
 #pragma once
 #include "kernel/types.h"
 
+struct trap_frame;
+
 // A vector's upper four bits are its priority. All handlers run with interrupts off, so this only orders what waits.
 enum {
-	VEC_PIC = 0x20,		// the two 8259: masked, but 7 and 15 of them may still come as spurious ones
+	VEC_PIC = 0x20,		// the two 8259: masked, but 7 and 15 of them may still come as spurious ones: strays
 	VEC_TIMER = 0xd1,
 	VEC_RESCHED = 0xe1,
 	VEC_XCALL = 0xf1,
@@ -15,7 +17,7 @@ enum {
 
 enum apic_reg {
 	APIC_ID = 0x20, APIC_VERSION = 0x30, APIC_TPR = 0x80, APIC_EOI = 0xb0, APIC_SPURIOUS = 0xf0, APIC_ISR = 0x100,
-	APIC_ESR = 0x280, APIC_ICR = 0x300, APIC_ICR_HIGH = 0x310,
+	APIC_IRR = 0x200, APIC_ESR = 0x280, APIC_ICR = 0x300, APIC_ICR_HIGH = 0x310,
 	APIC_LVT_TIMER = 0x320, APIC_LVT_THERMAL = 0x330, APIC_LVT_PERF = 0x340, APIC_LVT_LINT0 = 0x350,
 	APIC_LVT_LINT1 = 0x360, APIC_LVT_ERROR = 0x370,
 	APIC_TIMER_COUNT = 0x380, APIC_TIMER_NOW = 0x390, APIC_TIMER_DIVIDE = 0x3e0,
@@ -36,4 +38,7 @@ void apic_init_cpu(void);		// each CPU
 u32 apic_read(enum apic_reg reg);
 void apic_write(enum apic_reg reg, u32 value);
 void apic_eoi(void);
+int apic_in_service(void);		// the highest vector that awaits its EOI (SDM vol. 3, 11.8.4); -1: none
+bool apic_requested(u8 vector);		// … has been accepted and waits to be delivered (IRR)
+void stray_interrupt(struct trap_frame *f);	// the handler of every vector that has no other: counts, names, acknowledges
 void apic_send(u32 apic_id, u32 command);	// through the ICR; any context

@@ -21,7 +21,7 @@ static inline bool trap_was_quiescent(const struct trap_frame *f) { return f->qu
 static inline bool trap_from_user(const struct trap_frame *f) { return f->cs & 3; }
 
 // The handler of an interrupt vector (VEC_IRQ_FIRST …): runs between irq_enter() and irq_exit(), IRQs off, and
-// acknowledges at the APIC itself. An interrupt without a handler is a panic.
+// acknowledges at the APIC itself. A vector without one is stray_interrupt()'s (apic.h).
 void arch_set_irq_handler(u8 vector, void (*fn)(struct trap_frame *));
 void trap_dispatch(struct trap_frame *f);		// called by the stubs only
 // The innermost interrupt, NMI or fatal exception that this CPU is in, or NULL.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // What to do about a trap. traps.asm has built the frame; interrupts are off.
 #include "arch/x86_64/trap.h"
+#include "arch/x86_64/apic.h"
 #include "arch/x86_64/cpu.h"
 #include "arch/x86_64/stack.h"
 #include "arch/x86_64/uaccess.h"
@@ -40,10 +41,11 @@ static u64 read_cr2(void)
 	return v;
 }
 
+// Of vectors below VEC_IRQ_FIRST only.
 static _Noreturn void fatal(struct trap_frame *f)
 {
 	u64 cr2 = read_cr2();
-	const char *name = f->vector < VEC_IRQ_FIRST ? names[f->vector] : "interrupt";
+	const char *name = names[f->vector];
 
 	this_cpu_write(innermost, f);
 	if (f->vector == VEC_DF && stack_is_guard(cr2))
@@ -82,7 +84,7 @@ static void interrupt(struct trap_frame *f)
 	const struct trap_frame *outer;
 
 	if (!handler)
-		fatal(f);
+		handler = stray_interrupt;
 	irq_enter();
 	outer = this_cpu_read(innermost);
 	this_cpu_write(innermost, f);

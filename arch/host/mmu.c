@@ -14,12 +14,12 @@
 #include "arch/host/host.h"
 #include "arch/host/os.h"
 
-// So that nobody relies on RAM in one piece: a hole as on old PCs, and half of the RAM far away. What is not RAM cannot be
-// accessed.
+// So that nobody relies on RAM in one piece: a hole as on old PCs, and three eighths of the RAM far away, up to where a
+// whole section has no neighbour to merge with. What is not RAM cannot be accessed.
 #define RAM_START (1ull << 20)
 #define HOLE_START (15ull << 20)
 #define HOLE_END (16ull << 20)
-#define FAR_OFFSET (5 * SECTION_SIZE / 2)	// in its GiB
+#define FAR_END_OFFSET (5 * SECTION_SIZE)	// in its GiB
 
 uintptr_t host_ram;
 pte_t pte_nx_mask = PTE_NX;
@@ -30,9 +30,9 @@ static DEFINE_PER_CPU(paddr_t, loaded_root);
 
 void host_ram_init(u64 bytes)
 {
-	low_end = bytes / 2;
-	far_start = ALIGN_UP(low_end, level_size(3)) + FAR_OFFSET;
-	ram_end = far_start + bytes / 2 + RAM_START + HOLE_END - HOLE_START;
+	low_end = bytes / 8 * 5;
+	ram_end = ALIGN_UP(low_end + bytes, level_size(3)) + FAR_END_OFFSET;
+	far_start = ram_end - (bytes - low_end + RAM_START + HOLE_END - HOLE_START);
 	host_ram = (uintptr_t)os_reserve(ram_end);
 	if (!host_ram || !os_allow(phys_to_virt(0), RAM_START, false) ||
 	    !os_allow(phys_to_virt(HOLE_START), HOLE_END - HOLE_START, false) ||
@@ -40,10 +40,11 @@ void host_ram_init(u64 bytes)
 		os_exit(1);
 }
 
-// Behind the array lies memory of its own; the frames that are taken for it lie idle.
+// Behind the array lies memory of its own; the frames that are taken for it lie idle. For the length of a largest block behind
+// its end lies nothing, so that a look too far is seen.
 void *arch_page_map(u64 bytes)
 {
-	void *map = os_reserve(bytes);
+	void *map = os_reserve(bytes += sizeof(struct page) << MAX_ORDER);
 
 	return map && os_allow(map, bytes, false) ? map : NULL;
 }

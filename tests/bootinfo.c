@@ -276,6 +276,24 @@ TEST(bootinfo, ram_beyond_the_limit, 0)
 	EXPECT_EQ(ram_map_beyond(in + 1, 1, LIMIT), 0);
 }
 
+TEST(bootinfo, registers_are_not_in_ram, 0)
+{
+	static const struct memory_range in[] = { { K(2), K(4), true }, { K(8), K(9), true } };
+
+	REQUIRE(ram_map_build(&map, in, ARRAY_SIZE(in), LIMIT));
+	EXPECT(!ram_map_mmio_error(&map, 0, K(2), LIMIT));
+	EXPECT(ram_map_mmio_error(&map, 0, K(2) + 1, LIMIT));
+	EXPECT(ram_map_mmio_error(&map, K(4) - 1, 8, LIMIT));
+	EXPECT(!ram_map_mmio_error(&map, K(4), K(4), LIMIT));
+	EXPECT(ram_map_mmio_error(&map, K(4), K(40), LIMIT));	// around all of a range
+	EXPECT(ram_map_mmio_error(&map, K(8) + 16, 16, LIMIT));
+	EXPECT(!ram_map_mmio_error(&map, LIMIT - 16, 16, LIMIT));
+	EXPECT(ram_map_mmio_error(&map, LIMIT - 16, 17, LIMIT));
+	EXPECT(ram_map_mmio_error(&map, ~0ull - 15, 32, LIMIT));	// wraps
+	EXPECT(ram_map_mmio_error(&map, K(100), ~0ull, LIMIT));
+	EXPECT(ram_map_mmio_error(&map, K(100), 0, LIMIT));
+}
+
 // Against a plain bitmap of frames.
 TEST(bootinfo, ram_random, 0)
 {

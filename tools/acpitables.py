@@ -31,8 +31,20 @@ def local_x2apic(apic_id, enabled=True):
     return struct.pack("<BBHIII", 9, 16, 0, apic_id, 1 if enabled else 0, apic_id)
 
 
+def io_apic(address):
+    return struct.pack("<BBBBII", 1, 12, 0, 0, address, 0)
+
+
+def local_apic_address(address):
+    return struct.pack("<BBHQ", 5, 12, 0, address)
+
+
 def madt(entries, **how):
     return table(b"APIC", struct.pack("<II", LOCAL_APIC_ADDRESS, 1) + entries, **how)
+
+
+def hpet(address):
+    return table(b"HPET", struct.pack("<IBBBBQBHB", 0x8086A201, 0, 64, 0, 0, address, 0, 0, 0))
 
 
 def loader_entry(command, *fields):
@@ -43,16 +55,19 @@ def name(text):
     return text.encode().ljust(56, b"\0")
 
 
-def files(madt_table):
+def files(*of_root):
     """The three fw_cfg files. Pointers are relative to their file; the firmware adds where it has put it, and computes
-    the checksums of what it changed. The MADT's checksum is ours, right or wrong."""
-    rsdt = table(b"RSDT", struct.pack("<I", 40))  # the MADT follows it
-    tables = rsdt + madt_table
+    the checksums of what it changed. The checksums of the root table's tables are ours, right or wrong."""
+    length = 36 + 4 * len(of_root)
+    rsdt = table(b"RSDT", b"".join(struct.pack("<I", length + sum(len(t) for t in of_root[:i]))
+                                   for i in range(len(of_root))))
+    tables = rsdt + b"".join(of_root)
     rsdp = b"RSD PTR \0QSCTST\0" + struct.pack("<I", 0)
     loader = loader_entry(ALLOCATE, name(RSDP), struct.pack("<IB", 16, ZONE_FSEG))
     loader += loader_entry(ALLOCATE, name(TABLES), struct.pack("<IB", 64, ZONE_HIGH))
-    loader += loader_entry(ADD_POINTER, name(TABLES), name(TABLES), struct.pack("<IB", 36, 4))
-    loader += loader_entry(ADD_CHECKSUM, name(TABLES), struct.pack("<III", 9, 0, 40))
+    for at in range(36, length, 4):
+        loader += loader_entry(ADD_POINTER, name(TABLES), name(TABLES), struct.pack("<IB", at, 4))
+    loader += loader_entry(ADD_CHECKSUM, name(TABLES), struct.pack("<III", 9, 0, length))
     loader += loader_entry(ADD_POINTER, name(RSDP), name(TABLES), struct.pack("<IB", 16, 4))
     loader += loader_entry(ADD_CHECKSUM, name(RSDP), struct.pack("<III", 8, 0, 20))
     return {RSDP: rsdp, TABLES: tables, "etc/table-loader": loader}
@@ -67,6 +82,9 @@ CASES = {
     "entry-length-0": files(madt(local_apic(0) + b"\0\0" + b"\xff" * 30)),
     "entry-beyond-end": files(madt(local_apic(0) + b"\0\xf0")),
     "table-length-huge": files(madt(local_apic(0) + local_apic(1), length=0xFFFFFFF0)),
+    # Registers where the kernel's text, and where RAM is; a sound I/O APIC among them.
+    "registers-in-ram": files(madt(local_apic(0) + local_apic(1) + io_apic(0x110000) + io_apic(0xFEC00000) +
+                                   io_apic(0x1000000) + local_apic_address(0x1234000)), hpet(0x1001000)),
     "table-length-short": files(madt(local_apic(0) + local_apic(1), length=20)),
 }
 

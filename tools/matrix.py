@@ -200,6 +200,9 @@ MATRIX = [
     broken_acpi("entry-beyond-end", 1, "acpi"),
     broken_acpi("table-length-huge", 1, "acpi"),
     broken_acpi("table-length-short", 1, "acpi"),
+    broken_acpi("registers-in-ram", 2, "acpi: MADT: I/O APIC at 0x110000 lies in the kernel's image: left out",
+                "acpi: MADT: I/O APIC at 0x1000000 lies in RAM: left out", "acpi: HPET: timer at 0x1001000 lies in RAM",
+                "the MADT says 0x1234000, the processor says 0xfee00000 and is believed"),
     broken_acpi("none", 1, "acpi", firmware="uefi"),  # SeaBIOS would make tables of its own
     grub("trampoline-moves", " cpus=2 ", "by the trampoline at 0x57000;", keys=" loglevel=debug"),
     grub("image-not-in-map", " cpus=1 ", "# WARN: memory map: the image, 0x100000 to ",

@@ -91,6 +91,26 @@ static const char *find_root(void)
 	return root.table ? NULL : "the root table is broken";
 }
 
+// Registers are written to: an address that a table names for them is looked at first.
+static bool registers_ok(const char *table, const char *what, u64 pa, u64 len)
+{
+	const char *error = ram_mmio_error(pa, len);
+
+	if (error)
+		log_warn("acpi: %s: %s at %#llx %s: left out", table, what, (unsigned long long)pa, error);
+	return !error;
+}
+
+static void check_ioapics(void)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < madt.nr_ioapics; i++)
+		if (registers_ok("MADT", "I/O APIC", madt.ioapic_address[i], ACPI_IOAPIC_SIZE))
+			madt.ioapic_address[n++] = madt.ioapic_address[i];
+	madt.nr_ioapics = n;
+}
+
 static void read_madt(u32 boot_apic_id)
 {
 	u32 len;
@@ -107,6 +127,7 @@ static void read_madt(u32 boot_apic_id)
 		log_warn("acpi: the MADT lists %u CPUs twice", madt.duplicates);
 	if (madt.excess)
 		log_warn("acpi: %u CPUs beyond the limit of %u are left out", madt.excess, NR_CPUS);
+	check_ioapics();
 }
 
 static void read_fadt(void)
@@ -138,6 +159,8 @@ static void read_hpet(void)
 
 	if (error)
 		log_warn("acpi: %s", error);
+	else if (table && !registers_ok("HPET", "timer", hpet_address, ACPI_HPET_SIZE))
+		hpet_address = 0;
 }
 
 void acpi_init(u32 boot_apic_id)

@@ -8,6 +8,8 @@
 #define ACPI_HEADER_SIZE 36	// signature, length, revision, checksum, OEM and creator fields
 #define ACPI_RSDP_MAX_SIZE 36
 #define ACPI_MAX_IOAPICS 16
+#define ACPI_IOAPIC_SIZE 0x20	// bytes of registers
+#define ACPI_HPET_SIZE 0x400
 #define ACPI_MAX_TABLE (4u << 20)	// a longer table is taken for garbage
 
 struct acpi_root {

@@ -173,7 +173,7 @@ static void silence_8259(void)
 static void silence_ioapic(u32 address)
 {
 	enum { SELECT = 0, WINDOW = 0x10 / 4, REG_VERSION = 1, REG_ENTRIES = 0x10 };
-	volatile u32 *io = address ? arch_map_mmio(address, 0x20) : NULL;
+	volatile u32 *io = address ? arch_map_mmio(address, ACPI_IOAPIC_SIZE) : NULL;
 	unsigned last;
 
 	if (!io)
@@ -197,7 +197,7 @@ static void map_registers(void)
 			 (unsigned long long)told, (unsigned long long)base);
 	registers = arch_map_mmio(base, PAGE_SIZE);
 	if (!registers)
-		panic("no memory to map the local APIC");
+		panic("the local APIC at %#llx cannot be mapped: it lies in RAM, or there is no memory", (unsigned long long)base);
 }
 
 void apic_init(void)

@@ -53,9 +53,12 @@ bool ram_map_covers(const struct ram_map *ram, paddr_t start, paddr_t end);	// a
 // of the conventional memory below 640 KiB. 0: none.
 paddr_t ram_map_real_mode_page(const struct ram_map *ram);
 u64 ram_map_beyond(const struct memory_range *in, unsigned n, paddr_t limit);	// usable bytes from `limit` on
+// Why [pa, pa + len) cannot be a device's registers: it overlaps usable RAM, or reaches beyond `limit`. NULL: it can.
+const char *ram_map_mmio_error(const struct ram_map *ram, paddr_t pa, u64 len, paddr_t limit);
 void ram_init(void);			// from boot_info; failing exit if it makes no sense
 paddr_t ram_real_mode_page(void);	// ram_map_real_mode_page() of the machine; never handed out as free RAM
 paddr_t ram_take_early(void);		// one page below 4 GiB, before page_init(); panics when none is left
+const char *ram_mmio_error(paddr_t pa, u64 len);	// the same of this machine, the image included. For any address that somebody names
 void ram_for_each_mapped(void (*fn)(paddr_t start, paddr_t end));	// all usable RAM, ours or taken
 
 const char *fwcfg_cmdline(const char **error);	// QEMU's opt/quiesce/cmdline, "" if none

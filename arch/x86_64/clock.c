@@ -49,7 +49,7 @@ static bool hpet_find(struct clock_counter *c)
 {
 	u64 address = acpi_hpet_address();
 
-	hpet = address && !(address & 7) ? arch_map_mmio(address, 0x400) : NULL;
+	hpet = address && !(address & 7) ? arch_map_mmio(address, ACPI_HPET_SIZE) : NULL;
 	if (!hpet)
 		return false;
 	*c = (struct clock_counter){ "hpet", hpet_read, 0xffffffff, hpet[HPET_PERIOD] };

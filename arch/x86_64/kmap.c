@@ -185,9 +185,15 @@ static void *map_window(paddr_t pa, size_t len, pte_t flags)
 	return kmap_range(va, pa - offset, bytes, flags | PTE_G | pte_nx_mask, 1) ? (char *)va + offset : NULL;
 }
 
-void *arch_map_mmio(paddr_t pa, size_t len) { return map_window(pa, len, PTE_W | PTE_CACHE_OFF); }
+// Writes to what somebody takes for registers must not go into RAM, and no RAM may have two kinds of caching (SDM vol. 3, 12.12.4).
+void *arch_map_mmio(paddr_t pa, size_t len)
+{
+	return ram_mmio_error(pa, len) ? NULL : map_window(pa, len, PTE_W | PTE_CACHE_OFF);
+}
+
 void *arch_map_framebuffer(paddr_t pa, size_t len)
 {
 	return map_window(pa, len, PTE_W | (cpu_has_pat() ? PTE_PAT_SMALL : PTE_CACHE_OFF));
 }
+
 void *arch_map_firmware(paddr_t pa, size_t len) { return map_window(pa, len, 0); }

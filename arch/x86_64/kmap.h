@@ -24,7 +24,7 @@
 static inline paddr_t image_to_phys(const void *p) { return (uintptr_t)p - IMAGE_BASE; }
 
 // Windows; NULL: out of memory. Any alignment, any length. IRQs either way.
-void *arch_map_mmio(paddr_t pa, size_t len);		// uncached, writable
+void *arch_map_mmio(paddr_t pa, size_t len);		// uncached, writable. NULL also where ram_mmio_error() says why
 void *arch_map_framebuffer(paddr_t pa, size_t len);	// write-combining where the CPU has a PAT, else uncached; writable
 void *arch_map_firmware(paddr_t pa, size_t len);	// cached, read-only: ACPI tables. RAM is reached by the direct map instead
 

@@ -57,6 +57,14 @@ paddr_t ram_take_early(void)
 
 paddr_t ram_real_mode_page(void) { return ram_map_real_mode_page(&ram); }
 
+// The loader's map need not call the image's place usable.
+const char *ram_mmio_error(paddr_t pa, u64 len)
+{
+	if (pa < image_to_phys(__image_end) && pa + len > (paddr_t)(uintptr_t)__image_start_pa)
+		return "lies in the kernel's image";
+	return ram_map_mmio_error(&ram, pa, len, cpu_phys_end());
+}
+
 void ram_for_each_mapped(void (*fn)(paddr_t start, paddr_t end))
 {
 	for (unsigned i = 0; i < ram.n; i++)

@@ -114,3 +114,13 @@ u64 ram_map_beyond(const struct memory_range *in, unsigned n, paddr_t limit)
 			sum += in[i].end - MAX(in[i].start, limit);
 	return sum;
 }
+
+const char *ram_map_mmio_error(const struct ram_map *m, paddr_t pa, u64 len, paddr_t limit)
+{
+	if (!len || len > limit || pa > limit - len)
+		return "is no physical address";
+	for (unsigned i = 0; i < m->n; i++)
+		if (pa < m->r[i].end && pa + len > m->r[i].start)
+			return "lies in RAM";
+	return NULL;
+}

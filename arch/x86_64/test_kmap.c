@@ -117,6 +117,7 @@ TEST(kmap, windows, 0)
 	EXPECT((uintptr_t)a % PAGE_SIZE == 0x30 && maps(a, PTE_W | PTE_CACHE_OFF | pte_nx_mask, PTE_U));
 	EXPECT(maps(b, pte_nx_mask, PTE_W | PTE_U | PTE_CACHE_OFF) && maps(b + 15, 0, PTE_W));
 	EXPECT(!arch_map_mmio(cpu_phys_end() - 4, 8));		// beyond what the CPU can name
+	EXPECT(!arch_map_mmio(image_to_phys(__text_start), 4) && !arch_map_mmio(arch_kernel_root(), 4));	// writable once more
 	EXPECT(!arch_map_mmio(~0ull - 4, 8) && !arch_map_mmio(0, 0) && !arch_map_firmware(0, ~0ull));
 }
 

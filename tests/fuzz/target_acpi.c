@@ -32,8 +32,14 @@ void *arch_map_firmware(paddr_t pa, size_t len)
 	return copy;
 }
 
+static bool in_ram(u64 pa) { return pa >= PHYS_START && pa - PHYS_START < memory_size; }
+const char *ram_mmio_error(paddr_t pa, u64 len) { return in_ram(pa) ? "lies in RAM" : NULL; }
+
 static void judge(void)
 {
+	FUZZ_REQUIRE(!hpet_address || !in_ram(hpet_address));
+	for (unsigned i = 0; i < madt.nr_ioapics; i++)
+		FUZZ_REQUIRE(!in_ram(madt.ioapic_address[i]));
 	FUZZ_REQUIRE(madt.nr_cpus >= 1 && madt.nr_cpus <= NR_CPUS && madt.nr_ioapics <= ACPI_MAX_IOAPICS);
 	FUZZ_REQUIRE(madt.apic_id[0] == BOOT_ID);
 	for (unsigned i = 0; i < madt.nr_cpus; i++)

@@ -65,6 +65,12 @@ static void judge_order(paddr_t limit)
 	}
 }
 
+// A byte of registers at pa: refused just if its frame is ours, or there is no such address.
+static bool mmio_is_right(paddr_t pa, paddr_t limit)
+{
+	return !ram_map_mmio_error(&map, pa, 1, limit) == (pa < limit && !in_map(pa));
+}
+
 // The frames around each edge, before and after [gone, gone_end) is taken out.
 static void judge_frames(paddr_t limit, paddr_t gone, paddr_t gone_end)
 {
@@ -75,6 +81,7 @@ static void judge_frames(paddr_t limit, paddr_t gone, paddr_t gone_end)
 
 			FUZZ_REQUIRE(in_map(a) == (usable(a, limit) && !(gone <= a && a < gone_end)));
 			FUZZ_REQUIRE(in_map(b) == (usable(b, limit) && !(gone <= b && b < gone_end)));
+			FUZZ_REQUIRE(mmio_is_right(a, limit) && mmio_is_right(b, limit));
 		}
 	}
 }

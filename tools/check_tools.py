@@ -397,6 +397,36 @@ def a_file_is_followed_to_its_end():
     return [] if found == [b"one", b"two", b"three", b"four"] else [f"{found}"]
 
 
+CHATTY = "seq 100000; touch $1; exit 33"
+
+
+@HANGS.test
+def whoever_reads_us_does_not_hold_up_the_machine():
+    """QEMU says more than a pipe holds, and its first line is all that we may print until it has ended."""
+    with tempfile.TemporaryDirectory() as folder, \
+            patch(qemu, "command", return_value=["sh", "-c", CHATTY, "sh", f"{folder}/ended"]):
+        def on_line(_):
+            while not os.path.exists(f"{folder}/ended"):
+                time.sleep(0.01)
+
+        result = qemu.run_once(machine.Config(), on_line, False)
+    return [] if result.ok and result.lines == [str(i + 1) for i in range(100000)] else [f"{result.sentence}, {len(result.lines)} lines"]
+
+
+@HANGS.test
+def make_run_into_a_pipe_that_is_closed_ends_qemu():
+    program = ("import machine, qemu, run, sys; machine.check_available = print; "
+               "qemu.command = lambda *_: ['sh', '-c', 'echo $$; while :; do echo x; done']; sys.exit(run.main())")
+    process = subprocess.Popen([sys.executable, "-c", program], env=os.environ | {"CMDLINE": "mode=test", "PYTHONPATH": "tools"},
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    with process.stdout:
+        pid = next(int(line) for line in process.stdout if line.strip().isdigit())
+    wrong = [process.stderr.read()]
+    if process.wait() != 141 or os.path.exists(f"/proc/{pid}"):
+        wrong.append(f"status {process.returncode}, QEMU exists: {os.path.exists(f'/proc/{pid}')}")
+    return [line for line in wrong if line]
+
+
 @HANGS.test
 def a_run_of_make_test_that_hangs_is_named():
     with patch(patience, "LOOK_SECONDS", 0.01), patch(matrix.Run, "limit", lambda run: 0.3 if run.name == "x" else 100):

@@ -16,6 +16,7 @@ Neither can come from a slow host: the first needs a processor to be had, the se
 `patience.py BUDGET COMMAND ...` runs a command so."""
 import contextlib
 import os
+import queue
 import signal
 import subprocess
 import sys
@@ -110,12 +111,12 @@ class Watch:
 
     def __init__(self, process, end=None, **limits):
         self.end = end or (lambda: kill_tree(process.pid))
-        self.patience, self.why = Patience(process.pid, **limits), ""
+        self.process, self.patience, self.why = process, Patience(process.pid, **limits), ""
         self.over = threading.Event()
         self.thread = threading.Thread(target=self.watch, daemon=True)
 
     def watch(self):
-        while not self.over.wait(LOOK_SECONDS):
+        while not self.over.wait(LOOK_SECONDS) and self.process.poll() is None:  # who ended may wait for being read
             if why := self.patience.look():
                 self.why = why
                 self.end()
@@ -130,6 +131,22 @@ class Watch:
         self.over.set()
         if self.thread.ident:
             self.thread.join()
+
+
+def drained(lines):
+    """The same lines. A thread takes them as they come, so that whoever writes them does not wait for what we do with
+    them: a pipe that we print to may take nothing for long."""
+    taken, end = queue.SimpleQueue(), object()
+
+    def take():
+        try:
+            for line in lines:
+                taken.put(line)
+        finally:
+            taken.put(end)
+
+    threading.Thread(target=take, daemon=True).start()
+    return iter(taken.get, end)
 
 
 def run(command, budget, end=None, **options):

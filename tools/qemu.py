@@ -201,7 +201,7 @@ def run_once(config, on_line, interactive):
 
         try:
             with patience.Watch(process, end, **machine.limits(config, interactive)) as watch:
-                for raw in serial_lines(process, config, folder):
+                for raw in patience.drained(serial_lines(process, config, folder)):
                     line = machine.clean(raw)
                     if not line and not lines:
                         continue

@@ -214,6 +214,9 @@ def main():
     except KeyboardInterrupt:
         say("run: interrupted")
         return 130
+    except BrokenPipeError:  # nobody reads us any more: make run | head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nor what Python still has for them
+        return 141
 
 
 if __name__ == "__main__":

@@ -106,6 +106,14 @@ static void printer_release(void)
 	} while (deferred_waiting() && printer_try());
 }
 
+void log_tick(void)
+{
+	if (likely(!arch_console_pending()) || READ_ONCE(speaker) || !printer_try())
+		return;
+	arch_console_push();
+	printer_release();
+}
+
 static bool defer(const struct text *t)
 {
 	for (;;) {
@@ -232,6 +240,7 @@ void log_panic_mode(void)
 	// Let a line that another CPU has begun end, for a while: that CPU may be the one that is stuck.
 	for (u32 i = 0; i < 10000000 && READ_ONCE(printer) && READ_ONCE(printer) != cpu_id() + 1; i++)
 		cpu_relax();
+	arch_console_drain();	// what is said now shall find room
 	if (!opened)
 		open_printer("");
 	write_deferred();

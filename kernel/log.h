@@ -22,5 +22,7 @@ void log_set_level(enum loglevel level);
 // Until this is called all text is kept back, so that the banner is the first line although it is known late. `first`
 // is printed before the text kept. A panic, kernel_exit() and loglevel=debug open the printer too.
 void log_open(const char *first);
+// The tick: give the console what it has not taken yet. IRQs off.
+void log_tick(void);
 // From now on this CPU alone prints, without locks: it owns the machine (panic, exit).
 void log_panic_mode(void);

@@ -14,6 +14,7 @@
 #include "kernel/sched.h"
 #include "mm/space.h"
 #include "mm/swmmu.h"
+#include <arch/machine.h>
 
 u32 tick_hz = 250;
 DEFINE_PER_CPU(u64, ticks);
@@ -72,6 +73,7 @@ void time_interrupt(bool quiescent)
 	rcu_tick(quiescent || from_idle);
 	sched_tick();
 	tick_watch_look();
+	log_tick();
 }
 
 static void tick_set(enum tick state)
@@ -93,7 +95,7 @@ void tick_stop_idle(void)
 {
 	u64 wake = sched_next_wake(), now = now_ns();
 
-	if (rcu_needs_tick(cpu_id())) {
+	if (rcu_needs_tick(cpu_id()) || arch_console_pending()) {
 		tick_restart();
 		this_cpu_write(idling, true);
 		return;

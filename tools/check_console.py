@@ -1,20 +1,25 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Test of the console against a reader who takes nothing for a while, as on a busy host: no character is lost. Reported as
-KTAP. The serial line stays in build/test/console.log."""
+"""Tests of the console against a reader who takes nothing for a while, as on a busy host: of a short pause no character is
+lost, of a long one those that the console says, and all goes on behind it. Reported as KTAP. The serial lines stay in
+build/test/console*.log."""
 import fcntl
 import json
 import os
+import re
+import select
 import struct
 import subprocess
 import sys
 import tempfile
 import termios
 import time
+import tty
 
 import machine
 import qemu
 import selftest
+import stuck
 
 suite = selftest.Suite("console")
 PIPE = 4096
@@ -49,6 +54,96 @@ def a_slow_reader_loses_nothing():
         except ValueError:
             wrong.append(f"broken: {line}")
     return wrong
+
+
+# ---- A pause that is longer than the guest's patience ----------------------------------------------------------------
+
+PRINT = machine.Config(smp=2, build="release", cmdline="mode=print")
+LINES = "".join(f"# line {i:04d} {27 * '.'}\n" for i in range(8000))  # tests/print_mode.c
+NOTE = re.compile(r"# console: (\d+) characters lost here\n")
+
+
+class Terminal:
+    """The guest's serial line as a pseudo-terminal, of which we have the other end."""
+
+    def __init__(self, process):
+        name = re.search(rb"/dev/pts/\d+", process.stdout.readline())[0]
+        self.file, self.got = os.open(name, os.O_RDWR | os.O_NOCTTY), b""
+        tty.setraw(self.file)
+
+    def type(self, key):
+        os.write(self.file, key)
+
+    def type_until(self, part, key):
+        """A guest that is not up yet takes no key."""
+        while part not in self.got:
+            self.type(key)
+            if select.select([self.file], [], [], 0.2)[0]:
+                self.got += os.read(self.file, 256)
+
+    def read_until(self, *parts):
+        """All of them, or the end; what there is up to now."""
+        try:
+            while not (parts and all(part in self.got for part in parts)) and (some := os.read(self.file, 65536)):
+                self.got += some
+        except OSError:  # QEMU has ended
+            pass
+        return self.got.decode("utf-8", "replace").replace("\r", "")
+
+
+def address_of(symbol, elf):
+    text = subprocess.run(["nm", elf], check=True, capture_output=True, text=True).stdout
+    return re.search(rf"^([0-9a-f]+) \w {symbol}$", text, re.M)[1]
+
+
+def wait_for_loss(process, monitor):
+    """Until the guest has dropped something, by its own count."""
+    talk, where = stuck.Monitor(monitor), address_of("lost", qemu.elf_of(PRINT))
+    while process.poll() is None and not any(re.search(r": 0x0*[1-9a-f]", line) for line in talk.ask(f"x /1gx 0x{where}")):
+        time.sleep(0.1)
+
+
+def unaccounted(text):
+    """Is what has come, with the notes of what is lost between, what was written? What is wrong, as lines."""
+    pieces, at = NOTE.split(text), 0
+    for piece, lost in zip(pieces[::2], [*map(int, pieces[1::2]), 0]):
+        if not LINES.startswith(piece, at) and piece.endswith("\n"):  # the note began a line of its own
+            piece = piece[:-1]
+        if not LINES.startswith(piece, at):
+            return [f"not what was written, at {at}: {piece[:80]!r}"]
+        at += len(piece) + lost
+    return [] if at == len(LINES) else [f"{at} characters came or were counted as lost, {len(LINES)} were written"]
+
+
+def need_terminals():
+    try:
+        for end in os.openpty():
+            os.close(end)
+    except OSError as error:
+        raise machine.Lacking(f"{machine.LACKS}pseudo-terminals: {error}") from None
+
+
+@suite.test
+def what_a_long_pause_loses_is_counted():
+    """The reader stops until the guest has given up, and goes on before the guest goes on: what is left then comes by the
+    tick alone."""
+    need_terminals()
+    with tempfile.TemporaryDirectory(prefix="quiesce-") as folder:
+        arguments = qemu.command(PRINT, folder) + ["-monitor", f"unix:{folder}/monitor,server=on,wait=off"]
+        arguments[arguments.index("-serial") + 1] = "pty"
+        process = subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        terminal = Terminal(process)
+        terminal.type_until(b"# line", b"p")
+        wait_for_loss(process, f"{folder}/monitor")
+        terminal.read_until(b"characters lost here")
+        terminal.type(b"q")
+        text = terminal.read_until()
+        status = qemu.exit_of(process.wait())
+    with open("build/test/console-pause.log", "w", encoding="utf-8") as f:
+        f.write(text)
+    wrong = [] if status == 0 and text.endswith("\nquiesce: exit 0\n") else [f"status {status}; it last said {text[-80:]!r}"]
+    written = text[text.find("# line"):text.find("# INFO: 8000 lines")]
+    return wrong + unaccounted(written) + ([] if NOTE.search(written) else ["nothing was lost"])
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
 """Tests of the tools themselves, reported as KTAP. A test is a function that returns what is wrong, as lines: none is
-right. It registers itself by `@suite.test`."""
+right; machine.Lacking skips it. It registers itself by `@suite.test`."""
 import contextlib
 import io
 
+import machine
 import mishap
 
 
@@ -36,12 +37,15 @@ def main(*suites):
     failed = 0
     print(f"KTAP version 1\n1..{len(tests)}")
     for number, (suite, function) in enumerate(tests, 1):
+        skip = ""
         try:
             problems = function()
+        except machine.Lacking as error:
+            problems, skip = [], f" # SKIP {error}"
         except mishap.ANY as error:
             problems = [mishap.sentence(error), *mishap.details(error)]
         for problem in problems:
             print(f"# ERROR: {problem}")
         failed += bool(problems)
-        print(f"{'not ok' if problems else 'ok'} {number} {suite}.{function.__name__}")
+        print(f"{'not ok' if problems else 'ok'} {number} {suite}.{function.__name__}{skip}")
     return 1 if failed else 0

@@ -10,4 +10,7 @@ void arch_console_write(const char *s, size_t n)
 	serial_write(s, n);
 }
 
+bool arch_console_pending(void) { return serial_pending(); }
+void arch_console_push(void) { serial_push(); }
+void arch_console_drain(void) { serial_drain(); }
 int arch_console_getc(void) { return serial_getc(); }

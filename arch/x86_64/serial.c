@@ -1,21 +1,43 @@
 // SPDX-License-Identifier: MIT
-// The serial line: a 16550 UART, polled. A port where no UART answers is written to no more; every wait is bounded.
+// The serial line: a 16550 UART, polled, behind a ring. Every wait is bounded.
+//
+//   the port sends              a write lasts until all of it has left: a hang just behind it hides nothing, and nothing
+//                               is sent later, in the middle of a measurement
+//   it takes nothing (stalled)  what is left stays in the ring and the CPU goes on; later writes and the tick try again
+//   the ring is full            it is waited for with patience, then dropped and counted until the port sends again, and
+//                               "# console: N characters lost here" stands in their place
+//
+// One CPU at a time is here, the printer's owner. Only the speaker in panic mode does not wait for an owner that may be stuck: the
+// two indices take atomic steps, so that the line is garbled at the worst.
 #include "arch/x86_64/io.h"
 #include "arch/x86_64/serial.h"
 #include "kernel/atomic.h"
 #include "kernel/cmdline.h"
 #include "kernel/lib.h"
+#include "kernel/time.h"
 
-enum { REG_DATA = 0, REG_IER = 1, REG_FCR = 2, REG_LCR = 3, REG_MCR = 4, REG_LSR = 5, REG_SCRATCH = 7 };
-enum { LCR_8N1 = 0x03, LCR_DIVISOR = 0x80, FCR_ON_CLEAR = 0x07, MCR_DTR_RTS_OUT2 = 0x0b };
+enum { REG_DATA = 0, REG_IER = 1, REG_IIR = 2, REG_FCR = 2, REG_LCR = 3, REG_MCR = 4, REG_LSR = 5, REG_SCRATCH = 7 };
+enum { LCR_8N1 = 0x03, LCR_DIVISOR = 0x80, FCR_ON_CLEAR = 0x07, IIR_FIFO_WORKS = 0xc0, FIFO_DEPTH = 16, MCR_DTR_RTS_OUT2 = 0x0b };
 enum { LSR_DATA = 0x01, LSR_CAN_SEND = 0x20, LSR_ALL_SENT = 0x40 };
 #define BAUD_BASE 115200
-// Polls of a port, which cost about 1 us each. Sixteen characters at 9600 baud take 20,000; but whoever reads an emulated port may
-// not be run by his host for a while, and must not lose the rest of the log for that.
-#define PATIENCE 20000000
+#define RING (64u << 10)
+#define NOTE_MAX 64u			// "# console: …", with line ends
+#define TICK_MOST (RING / 64)		// characters that one tick sends
+// A port that sends takes the next characters within their time, 1.4 ms for a FIFO of them at 115200 baud. An emulated one
+// takes none while its reader pauses.
+#define STALL_NS (5 * NSEC_PER_MSEC)	// times the divisor
+#define PATIENCE_NS (5 * NSEC_PER_SEC)	// less than what else counts as a hang, since interrupts may be off
+#define SEEN_NS NSEC_PER_MSEC		// at most, from one poll to the next
+#define POLLS_MAX 1000000		// while the clock does not run yet
 
 static u16 port = 0x3f8;
+static u32 divisor = 1, depth = 1;	// characters that it takes when it says that it can send
 static bool present;
+static char ring[RING], last = '\n';	// the last one put in
+static u32 head, tail;			// put in, sent; they wrap
+static bool stalled;			// it has just been waited for in vain …
+static bool given_up;			// … and with patience
+static u64 lost;			// characters, behind the last one put in
 
 static bool answers(u16 p)
 {
@@ -28,54 +50,124 @@ static bool answers(u16 p)
 
 static bool open_port(u16 p, u32 baud)
 {
-	u16 divisor = (u16)(BAUD_BASE / baud);
-
 	if (!answers(p))
 		return false;
+	divisor = BAUD_BASE / baud;
 	outb(p + REG_IER, 0);
 	outb(p + REG_LCR, LCR_DIVISOR);
 	outb(p + REG_DATA, (u8)divisor);
 	outb(p + REG_IER, (u8)(divisor >> 8));
 	outb(p + REG_LCR, LCR_8N1);
 	outb(p + REG_FCR, FCR_ON_CLEAR);
+	depth = (inb(p + REG_IIR) & IIR_FIFO_WORKS) == IIR_FIFO_WORKS ? FIFO_DEPTH : 1;
 	outb(p + REG_MCR, MCR_DTR_RTS_OUT2);
 	return true;
 }
 
-static bool wait_for(u8 bit)
+static u32 waiting(void) { return READ_ONCE(head) - READ_ONCE(tail); }
+
+// What the UART takes now; false: nothing.
+static bool push(void)
 {
-	for (u32 i = 0; i < PATIENCE; i++) {
-		if (inb(port + REG_LSR) & bit)
-			return true;
-		cpu_relax();
+	if (!(inb(port + REG_LSR) & LSR_CAN_SEND))
+		return false;
+	stalled = given_up = false;
+	for (u32 i = 0; i < depth; i++) {
+		u32 at = READ_ONCE(tail);	// before `head`, which it never passes
+
+		if (at == READ_ONCE(head))
+			break;
+		if (cmpxchg(&tail, at, at + 1))
+			outb(port + REG_DATA, (u8)ring[at % RING]);
 	}
-	return false;
+	return true;
 }
 
-// A UART that takes nothing for that long (flow control, unplugged) is given up, or each character would cost as much.
-static void send(char c)
+// Until no more than `most` are waiting; false: it has taken nothing for so long.
+static bool push_until(u32 most, u64 patience_ns)
 {
-	if (!wait_for(LSR_CAN_SEND))
-		present = false;
-	else
-		outb(port, (u8)c);
+	struct seen waited = SEEN_FROM_NOW;
+
+	for (u32 polls = 0; waiting() > most; polls++) {
+		if (push()) {
+			waited = SEEN_FROM_NOW;
+			polls = 0;
+			continue;
+		}
+		if (seen_look(&waited, SEEN_NS) > patience_ns || (!waited.looked && polls > POLLS_MAX))
+			return false;
+		cpu_relax();
+	}
+	return true;
+}
+
+// For so many more? Once the port has been given up it is not waited for, until it sends again.
+static bool room_for(u32 n)
+{
+	if (waiting() + n <= RING)
+		return true;
+	if (given_up && !push())
+		return false;
+	given_up = !push_until(RING - n, PATIENCE_NS);
+	return !given_up;
+}
+
+static void put(char c)
+{
+	if (c == '\n')
+		put('\r');
+	ring[fetch_add(&head, 1u) % RING] = c;
+	last = c;
+}
+
+static void tell_lost(void)
+{
+	char note[NOTE_MAX];
+
+	ksnprintf(note, sizeof(note), "%s# console: %llu characters lost here\n", last == '\n' ? "" : "\n",
+		  (unsigned long long)lost);
+	lost = 0;
+	for (const char *s = note; *s; s++)
+		put(*s);
 }
 
 void serial_init(void) { present = open_port(port, BAUD_BASE); }
 
-void serial_drain(void)
-{
-	if (present)
-		wait_for(LSR_ALL_SENT);
-}
-
 void serial_write(const char *s, size_t n)
 {
-	for (size_t i = 0; i < n && present; i++) {
-		if (s[i] == '\n')
-			send('\r');
-		send(s[i]);
-	}
+	size_t i = 0;
+
+	if (!present)
+		return;
+	if (lost && room_for(NOTE_MAX))
+		tell_lost();
+	while (i < n && !lost && room_for(2))
+		put(s[i++]);
+	lost += n - i;
+	if (!stalled || push())
+		stalled = !push_until(0, STALL_NS * divisor);
+}
+
+bool serial_pending(void) { return waiting() || READ_ONCE(lost); }
+
+void serial_push(void)
+{
+	for (u32 sent = 0; sent < TICK_MOST && waiting() && push(); sent += depth)
+		;
+	if (lost && waiting() + NOTE_MAX <= RING)
+		tell_lost();
+}
+
+void serial_drain(void)
+{
+	if (!present || !push_until(0, PATIENCE_NS))
+		return;
+	if (lost)
+		tell_lost();
+	if (!push_until(0, PATIENCE_NS))
+		return;
+	for (u32 polls = 0; polls < POLLS_MAX && !(inb(port + REG_LSR) & LSR_ALL_SENT); polls++)
+		cpu_relax();
 }
 
 int serial_getc(void)

@@ -5,5 +5,7 @@
 
 void serial_init(void);		// the first port at 115200 baud, until serial= says otherwise
 void serial_write(const char *s, size_t n);	// "\n" goes out as "\r\n". Any context; one caller at a time
+bool serial_pending(void);	// something waits for the port to take it
+void serial_push(void);		// send of that what the port takes at once. As serial_write()
 int serial_getc(void);		// -1: nothing received
-void serial_drain(void);	// wait, for a while, until all has left the UART
+void serial_drain(void);	// wait until all has left the UART, or this takes no more for some seconds

@@ -3,7 +3,11 @@
 #pragma once
 #include "kernel/types.h"
 
-void arch_console_write(const char *s, size_t n);	// screen and serial line; any context
+// The console. Any context, but one caller at a time for these four (kernel/log.c): the printer's owner.
+void arch_console_write(const char *s, size_t n);	// to screen and serial line; what a device does not take soon is pending
+bool arch_console_pending(void);			// also without owning the printer, as a hint
+void arch_console_push(void);				// try to be rid of what is pending, without waiting
+void arch_console_drain(void);				// the same, waiting while it goes on and for some seconds more
 int arch_console_getc(void);				// -1: nothing typed
 _Noreturn void arch_exit(int status);			// isa-debug-exit 0x10+status, else ACPI power-off, else halt
 _Noreturn void arch_halt_forever(void);			// this CPU, IRQs off

@@ -156,6 +156,93 @@ TEST(bootinfo, broken_tags, 0)
 	EXPECT(!finish() && info.memory[0].end == ~0ull);
 }
 
+// A framebuffer tag at the end of a sound piece of boot information; returns where it begins.
+static size_t add_framebuffer(u64 base, u32 pitch, u32 width, u32 height, u8 bits, u8 type)
+{
+	static const u8 rgb[] = { 16, 8, 8, 8, 0, 8 };
+	size_t at;
+
+	begin();
+	add_memory(3);
+	at = add_tag(8, NULL, 30);
+	put64(at + 8, base);
+	put32(at + 16, pitch);
+	put32(at + 20, width);
+	put32(at + 24, height);
+	buf[at + 28] = bits;
+	buf[at + 29] = type;
+	memcpy(buf + at + 32, rgb, sizeof(rgb));
+	return at;
+}
+
+#define PHYS_END (1ull << 40)
+static bool screen_is_refused(void) { return !finish() && framebuffer_check(&info, PHYS_END); }
+
+TEST(bootinfo, framebuffer, 0)
+{
+	add_framebuffer(0xfd000000, 4096, 1024, 768, 32, 1);
+	REQUIRE(!finish() && info.framebuffer.given && !info.framebuffer.text && !framebuffer_check(&info, PHYS_END));
+	EXPECT(info.framebuffer.base == 0xfd000000 && framebuffer_bytes(&info.framebuffer) == 4096 * 768);
+	EXPECT(info.framebuffer.width == 1024 && info.framebuffer.height == 768 && info.framebuffer.bits == 32);
+	EXPECT(info.framebuffer.red.at == 16 && info.framebuffer.green.at == 8 && info.framebuffer.blue.bits == 8);
+	add_framebuffer(0x100b8000, 160, 80, 25, 16, 2);
+	EXPECT(!finish() && info.framebuffer.text && !framebuffer_check(&info, PHYS_END));
+	add_framebuffer(PHYS_END - 768 * 4096, 4096, 1024, 768, 32, 1);
+	EXPECT(!finish() && !framebuffer_check(&info, PHYS_END));
+	add_framebuffer((2ull << 30) + (1 << 20), 4096, 1024, 768, 32, 1);	// right behind the last RAM
+	EXPECT(!finish() && !framebuffer_check(&info, PHYS_END));
+	begin();
+	add_memory(1);
+	EXPECT(!finish() && !info.framebuffer.given);
+}
+
+TEST(bootinfo, framebuffer_refused, 0)
+{
+	size_t at;
+
+	for (u32 size = 8; size < 38; size++) {			// too short a tag is broken boot information
+		at = add_framebuffer(0xfd000000, 4096, 1024, 768, 32, 1);
+		put32(at + 4, size);
+		put32(at + ALIGN_UP(size, 8), 0);
+		put32(at + ALIGN_UP(size, 8) + 4, 8);
+		EXPECT(finish());
+	}
+	add_framebuffer(0xfd000000, 1024, 1024, 768, 8, 0);	// a palette
+	EXPECT(screen_is_refused());
+	add_framebuffer(0xfd000000, 4096, 1024, 768, 32, 3);	// nobody knows what
+	EXPECT(screen_is_refused());
+	add_framebuffer(0xb8000, 80, 80, 25, 8, 2);
+	EXPECT(screen_is_refused());
+	add_framebuffer(0xfd000000, 4095, 1024, 768, 32, 1);	// rows that overlap
+	EXPECT(screen_is_refused());
+	add_framebuffer(0xfd000000, 16, 1u << 30, 768, 32, 1);	// … also where four times the width overflows
+	EXPECT(screen_is_refused());
+	add_framebuffer(0xfd000000, 4096, 0, 768, 32, 1);
+	EXPECT(screen_is_refused());
+	add_framebuffer(0xfd000000, 4096, 1024, 0, 32, 1);
+	EXPECT(screen_is_refused());
+	add_framebuffer(0xfd000000, 8192, 1024, 768, 64, 1);
+	EXPECT(screen_is_refused());
+	add_framebuffer(0, 4096, 1024, 768, 32, 1);
+	EXPECT(screen_is_refused());
+	add_framebuffer(PHYS_END - 768 * 4096 + 1, 4096, 1024, 768, 32, 1);
+	EXPECT(screen_is_refused());
+	add_framebuffer(~0ull - 4096, 4096, 1024, 768, 32, 1);	// … also where its end overflows
+	EXPECT(screen_is_refused());
+	add_framebuffer(0xfd000000, ~0u, ~0u / 4, ~0u, 32, 1);
+	EXPECT(screen_is_refused());
+	at = add_framebuffer(0xfd000000, 4096, 1024, 768, 32, 1);
+	buf[at + 32] = 25;					// red beyond the pixel
+	EXPECT(screen_is_refused());
+	buf[at + 32] = 16;
+	buf[at + 37] = 0;					// no blue
+	EXPECT(!multiboot2_parse(buf, len, &info) && framebuffer_check(&info, PHYS_END));
+	add_framebuffer((2ull << 30) + (1 << 20) - 1, 4096, 1024, 768, 32, 1);	// in usable RAM
+	EXPECT(screen_is_refused());
+	add_framebuffer((2ull << 30) - 768 * 4096 + 1, 4096, 1024, 768, 32, 1);
+	EXPECT(screen_is_refused());
+}
+
 TEST(bootinfo, too_many_entries, 0)
 {
 	static u8 big[16 + 16 + 24 * (BOOT_MEMORY_MAX + 1) + 8] __aligned(8);
@@ -176,6 +263,7 @@ TEST(bootinfo, random_damage, 0)
 		add_tag(1, "mode=test", 10);
 		add_memory(5);
 		add_tag(15, NULL, 36);
+		add_tag(8, NULL, 30);
 		add_tag(0, NULL, 0);
 		put32(0, (u32)len);
 		for (u64 n = 1 + rand_next(&seed) % 4; n; n--)

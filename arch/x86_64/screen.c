@@ -62,7 +62,7 @@ static bool open_text(const struct framebuffer *f)
 
 static bool open_pixels(const struct framebuffer *f, void *base)
 {
-	if (!pixels_init(&pixels, f, base))
+	if (!pixels_init(&pixels, f, base, pixels_scale(f->width)))
 		return false;
 	text.draw = draw_pixels;
 	text_init(&text, cells, sizeof(cells), pixels.columns, pixels.rows);

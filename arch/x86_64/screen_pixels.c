@@ -4,6 +4,8 @@
 #include "arch/x86_64/screen_pixels.h"
 #include "kernel/lib.h"
 
+typedef u64 __attribute__((may_alias, aligned(1))) word;	// rows may begin anywhere
+
 #define INK 0xd0		// of 255, of each colour: light grey on black
 #define WIDE 1280		// so many pixels to each unit of the scale: letters stay legible on a dense screen
 
@@ -25,11 +27,13 @@ static void make_rows(struct pixels *p, unsigned bytes, u32 ink)
 	}
 }
 
-bool pixels_init(struct pixels *p, const struct framebuffer *f, void *base)
+unsigned pixels_scale(u32 width) { return MIN(MAX(width / WIDE, 1u), (unsigned)SCALE_MAX); }
+
+bool pixels_init(struct pixels *p, const struct framebuffer *f, void *base, unsigned scale)
 {
 	unsigned bytes = (f->bits + 7u) / 8;
 
-	p->scale = MIN(MAX(f->width / WIDE, 1u), (unsigned)SCALE_MAX);
+	p->scale = scale;
 	p->columns = f->width / (FONT_WIDTH * p->scale);
 	p->rows = f->height / (FONT_HEIGHT * p->scale);
 	if (!p->columns || !p->rows)
@@ -52,6 +56,6 @@ void pixels_draw(const struct pixels *p, unsigned column, unsigned row, u8 c)
 		const u64 *from = p->row_of[letter[y / p->scale]];
 
 		for (unsigned i = 0; i < p->words; i++)
-			((volatile u64 *)to)[i] = from[i];
+			((volatile word *)to)[i] = from[i];
 	}
 }

@@ -29,6 +29,20 @@ static void judge_info(size_t size)
 		FUZZ_REQUIRE(info.memory[i].start <= info.memory[i].end);	// equal: at the very end of all addresses
 }
 
+// What is not refused can be written to, all of it, and no frame of the map is hit.
+static void judge_framebuffer(paddr_t limit)
+{
+	const struct framebuffer *f = &info.framebuffer;
+
+	if (!f->given || framebuffer_check(&info, limit))
+		return;
+	FUZZ_REQUIRE(f->base && f->base < limit && framebuffer_bytes(f) <= limit - f->base);
+	FUZZ_REQUIRE(f->width && f->height && (u64)f->width * ((f->bits + 7u) / 8) <= f->pitch);
+	for (unsigned i = 0; i < info.nr_memory; i++)
+		FUZZ_REQUIRE(!info.memory[i].usable || info.memory[i].end <= f->base ||
+			     f->base + framebuffer_bytes(f) <= info.memory[i].start);
+}
+
 static bool in_map(paddr_t pa)
 {
 	for (unsigned i = 0; i < map.n; i++)
@@ -107,6 +121,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	buf = fuzz_exact(data + sizeof(h), size - sizeof(h));
 	if (!multiboot2_parse(buf, size - sizeof(h), &info)) {
 		judge_info(size);
+		judge_framebuffer(limit);
 		if (ram_map_build(&map, info.memory, info.nr_memory, limit)) {
 			judge_order(limit);
 			judge_frames(limit, 0, 0);

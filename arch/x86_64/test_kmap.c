@@ -2,6 +2,7 @@
 // The kernel half as it really is: who may write what, guards, large pages, windows; and this CPU's protections.
 #include "arch/x86_64/bootinfo.h"
 #include "arch/x86_64/cpu.h"
+#include "arch/x86_64/io.h"
 #include "arch/x86_64/kmap.h"
 #include "arch/x86_64/stack.h"
 #include "kernel/test.h"
@@ -112,9 +113,12 @@ TEST(kmap, windows, 0)
 {
 	u32 *a = arch_map_mmio(0xfee00030, 4);
 	char *b = arch_map_firmware(0xffff8, 16);
+	char *c = arch_map_framebuffer(0xb8000, 4000);
+	pte_t combining = cpu_has_pat() ? PTE_PAT_SMALL : PTE_CACHE_OFF;
 
-	REQUIRE(a && b);
+	REQUIRE(a && b && c);
 	EXPECT((uintptr_t)a % PAGE_SIZE == 0x30 && maps(a, PTE_W | PTE_CACHE_OFF | pte_nx_mask, PTE_U));
+	EXPECT(maps(c, PTE_W | combining | pte_nx_mask, PTE_U | (PTE_CACHE_OFF & ~combining)));
 	EXPECT(maps(b, pte_nx_mask, PTE_W | PTE_U | PTE_CACHE_OFF) && maps(b + 15, 0, PTE_W));
 	EXPECT(!arch_map_mmio(cpu_phys_end() - 4, 8));		// beyond what the CPU can name
 	EXPECT(!arch_map_mmio(image_to_phys(__text_start), 4) && !arch_map_mmio(arch_kernel_root(), 4));	// writable once more
@@ -184,6 +188,8 @@ static int check_protections(void *unused)
 
 	__asm__ volatile("mov %%cr0, %0" : "=r"(cr0));
 	__asm__ volatile("mov %%cr4, %0" : "=r"(cr4));
+	if (cpu_has_pat() && rdmsr(MSR_PAT) != PAT_KERNEL)
+		return -1;
 	return (cr0 & CR0_KERNEL) == CR0_KERNEL && !(cr0 & CR0_EM) && cr4 == cpu_cr4_wanted() ? 0 : -1;
 }
 

@@ -2,8 +2,10 @@
 # SPDX-License-Identifier: MIT
 """Tests of the screen, as KTAP: the machine is paused when it has switched itself off, and the text that is read from a
 picture of its screen compared with the serial line's. Pictures and logs stay in build/test/screen-*."""
+import itertools
 import json
 import os
+import pathlib
 import subprocess
 import sys
 import tempfile
@@ -21,6 +23,7 @@ BRIGHT = 0x60  # of 255: lighter pixels belong to a letter
 UNREADABLE = "\N{REPLACEMENT CHARACTER}"
 TEXT_CELL = (9, 16)  # of the text mode's picture
 TEXT_GRID = (80, 25)
+TEXT_MEMORY = 0xB8000
 SCROLLS = "mode=test test=smoke,kmap"  # more lines than any of these screens has rows
 CRASHES = "mode=crash"
 
@@ -61,27 +64,36 @@ def arguments_of(config, folder, serial, text_mode):
     return found + (grubdisk.qemu_arguments(folder, "set quiesce_screen=text\n") if text_mode else [])
 
 
+def command(name, **arguments):
+    """For QEMU's machine protocol."""
+    return {"execute": name, "arguments": arguments}
+
+
 def boot(name, cmdline, serial=True, text_mode=False, **options):
-    """Where the picture and the serial log are of such a run; why there are none."""
-    picture, log = (f"build/test/screen-{name}.{kind}" for kind in ("ppm", "log"))
+    """Where the picture, the serial log and the text memory are of such a run; why there are none."""
+    picture, log, cells = files = [f"build/test/screen-{name}.{kind}" for kind in ("ppm", "log", "cells")]
+    for each in files:  # of an earlier run
+        pathlib.Path(each).unlink(missing_ok=True)
     config = machine.Config(smp=2, cmdline=cmdline, **options)
     with tempfile.TemporaryDirectory(prefix="quiesce-screen-") as folder:
         process = subprocess.Popen(arguments_of(config, folder, serial and log, text_mode), stdin=subprocess.PIPE,
                                    stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        asked = [{"execute": "qmp_capabilities"}]
-        when_off = [{"execute": "screendump", "arguments": {"filename": os.path.abspath(picture)}}, {"execute": "quit"}]
-        said = []
+        asked, said = [command("qmp_capabilities")], []
+        when_off = [command("screendump", filename=os.path.abspath(picture)), command("quit")]
+        if text_mode:
+            when_off.insert(0, command("pmemsave", val=TEXT_MEMORY, size=2 * TEXT_GRID[0] * TEXT_GRID[1],
+                                       filename=os.path.abspath(cells)))
         with patience.Watch(process, budget=BUDGET) as watch:
             for line in process.stdout:
                 said.append(line.strip())
                 asked += when_off if '"event": "SHUTDOWN"' in line and '"guest": true' in line else []
-                for command in asked:
-                    process.stdin.write(json.dumps(command) + "\n")
+                for each in asked:
+                    process.stdin.write(json.dumps(each) + "\n")
                 process.stdin.flush()
                 asked = []
             process.wait()
     off = any('"SHUTDOWN"' in line for line in said)
-    return picture, log, [] if off and not watch.why else [f"{watch.why or 'QEMU ended'}; it last said {said[-1:]}"]
+    return *files, [] if off and not watch.why else [f"{watch.why or 'QEMU ended'}; it last said {said[-1:]}"]
 
 
 def lines_of(log):
@@ -102,11 +114,18 @@ def by_font(cells):
     return ["".join(signs.get(cell, UNREADABLE) for cell in row).rstrip() for row in cells]
 
 
+def in_memory(path):
+    """The text of a text mode."""
+    with open(path, "rb") as f:
+        codes = f.read()[::2].decode("cp437")
+    return [codes[at:at + TEXT_GRID[0]].rstrip() for at in range(0, len(codes), TEXT_GRID[0])]
+
+
 def by_place(cells, expected):
     """The text of cells in letters that are not known: each is learned where it stands first, and must look so wherever the
     same character is expected, and nowhere else."""
     characters, blank, text = {}, (0,) * TEXT_CELL[1], []
-    for row, line in zip(cells, expected):
+    for row, line in itertools.zip_longest(cells, expected, fillvalue=""):
         for cell, character in zip(row, line.ljust(len(row))):
             if character not in characters.values() and (character == " ") == (cell == blank):
                 characters.setdefault(cell, character)
@@ -135,7 +154,7 @@ def ends_so(shown, last, *parts):
 
 @suite.test
 def bios_pixels_scroll_and_say_what_the_serial_line_says():
-    path, log, wrong = boot("bios-pixels", SCROLLS)
+    path, log, _, wrong = boot("bios-pixels", SCROLLS)
     if wrong:
         return wrong
     picture = Picture(path, (font.WIDTH, font.HEIGHT))
@@ -146,23 +165,22 @@ def bios_pixels_scroll_and_say_what_the_serial_line_says():
 
 @suite.test
 def bios_text_scrolls_and_says_what_the_serial_line_says():
-    path, log, wrong = boot("bios-text", CRASHES, text_mode=True)
+    path, log, memory, wrong = boot("bios-text", CRASHES, text_mode=True)
     if wrong:
         return wrong
     picture = Picture(path, TEXT_CELL)
     if (picture.columns, picture.rows) != TEXT_GRID:
         return [f"no text mode: {picture.width} by {picture.height} pixels"]
-    cells, expected = picture.cells(), folded(lines_of(log), picture.columns)
-    used = len(without_end(["x" if any(map(any, row)) else "" for row in cells]))
+    written, expected = without_end(in_memory(memory)), folded(lines_of(log), picture.columns)
     wrong = [] if len(expected) > picture.rows else [f"{len(expected)} lines do not scroll {picture.rows} rows"]
-    shown = by_place(cells[:used], expected[-used:])
-    return wrong + differences(shown, expected, picture.rows) + ends_so(shown, "quiesce: exit 3", " crash_bystander+")
+    wrong += [] if without_end(by_place(picture.cells(), written)) == written else ["the picture does not show what is in memory"]
+    return wrong + differences(written, expected, picture.rows) + ends_so(written, "quiesce: exit 3", " crash_bystander+")
 
 
 @suite.test
 def uefi_pixels_show_a_panic_without_a_serial_port():
     try:
-        path, _, wrong = boot("uefi-pixels", CRASHES, serial=False, firmware="uefi")
+        path, *_, wrong = boot("uefi-pixels", CRASHES, serial=False, firmware="uefi")
     except machine.Unavailable as error:
         raise machine.Lacking(f"{machine.LACKS}UEFI firmware: {error}") from None
     if wrong:
@@ -174,8 +192,8 @@ def uefi_pixels_show_a_panic_without_a_serial_port():
 @suite.test
 def neither_screen_nor_serial_port_and_the_status_is_right():
     with tempfile.TemporaryDirectory(prefix="quiesce-screen-") as folder:
-        command = changed(qemu.command(machine.Config(smp=2, cmdline=CRASHES), folder), "-serial", "none")
-        status, text, why = patience.run(command, BUDGET)
+        arguments = changed(qemu.command(machine.Config(smp=2, cmdline=CRASHES), folder), "-serial", "none")
+        status, text, why = patience.run(arguments, BUDGET)
     return [] if qemu.exit_of(status) == 3 else [f"status {status} {why}: {text}"]
 
 

@@ -14,10 +14,11 @@ static u64 strays(void) { return this_cpu_read(counters.irq_stray); }
 
 static void send_to_self(u8 vector) { apic_send(apic_own_id(), ICR_FIXED | ICR_ASSERT | vector); }
 
-// Requested with interrupts off, taken when they are turned on. One that were not acknowledged would stay in service.
+// Requested with interrupts off, taken when they are turned on. One that were not acknowledged would stay in service. (Not the
+// spurious vector: Bochs ignores the EOI of one that was sent. tools/grubcases.py has it.)
 static int take_strays(void *unused)
 {
-	static const u8 vectors[] = { VEC_PIC, VEC_PIC + 7, UNUSED_VECTOR, 0xc0, VEC_APIC_ERROR - 1, VEC_SPURIOUS };
+	static const u8 vectors[] = { VEC_PIC, VEC_PIC + 7, UNUSED_VECTOR, 0xc0, VEC_APIC_ERROR - 1 };
 
 	for (size_t i = 0; i < ARRAY_SIZE(vectors); i++) {
 		irqflags_t flags = irq_save();

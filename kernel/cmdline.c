@@ -96,13 +96,13 @@ static void parse_token(struct parser *p, char *token)
 }
 
 // The whole line: its length and every character, before anything is looked up. False: hopeless.
-static bool check_characters(struct parser *p, const char *line)
+static bool check_characters(struct parser *p, const char *line, size_t len)
 {
-	if (strnlen(line, CMDLINE_MAX + 1) > CMDLINE_MAX) {
+	if (len > CMDLINE_MAX) {
 		complain(p, "longer than %d characters", CMDLINE_MAX);
 		return false;
 	}
-	for (size_t i = 0; line[i]; i++) {
+	for (size_t i = 0; i < len; i++) {
 		if (line[i] < ' ' || line[i] > '~') {
 			complain(p, "character 0x%02x at column %zu; valid: printable ASCII", (u8)line[i], i + 1);
 			return false;
@@ -111,11 +111,11 @@ static bool check_characters(struct parser *p, const char *line)
 	return true;
 }
 
-static bool parse(struct parser *p, const char *line)
+static bool parse(struct parser *p, const char *line, size_t len)
 {
 	char token[CMDLINE_TOKEN_MAX + 1];
 
-	if (!check_characters(p, line))
+	if (!check_characters(p, line, len))
 		return false;
 	while (*line) {
 		size_t n = 0;
@@ -144,21 +144,21 @@ static bool parse(struct parser *p, const char *line)
 
 static void report_to_log(const char *error) { log_error("%s", error); }
 
-bool cmdline_parse_to(const char *source, const char *line, void (*report)(const char *error))
+bool cmdline_parse_to(const char *source, const char *line, size_t len, void (*report)(const char *error))
 {
-	return parse(&(struct parser){ .source = source, .report = report }, line);
+	return parse(&(struct parser){ .source = source, .report = report }, line, len);
 }
 
-bool cmdline_parse(const char *source, const char *line)
+static bool parse_source(const char *source, const char *line, size_t len)
 {
-	return parse(&(struct parser){ .source = source, .report = report_to_log, .print_lists = true }, line);
+	return parse(&(struct parser){ .source = source, .report = report_to_log, .print_lists = true }, line, len);
 }
 
-bool cmdline_parse_all(const char *grub, const char *fw_cfg)
+bool cmdline_parse_all(const char *grub, const char *fw_cfg, size_t fw_cfg_len)
 {
-	bool ok = cmdline_parse("grub", grub);
+	bool ok = parse_source("grub", grub, strlen(grub));
 
-	return cmdline_parse("fw_cfg", fw_cfg) && ok;	// the later call wins, key by key
+	return parse_source("fw_cfg", fw_cfg, fw_cfg_len) && ok;	// the later call wins, key by key
 }
 
 // The next word of a line; its length, 0 at the end.

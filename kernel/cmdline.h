@@ -21,12 +21,12 @@ struct cmdline_key {
 #define CMDLINE_MAX 1024
 #define CMDLINE_TOKEN_MAX 160
 
-// Parse one source ("grub" or "fw_cfg"); false: errors were printed. Keys given twice inside one source are an error.
-bool cmdline_parse(const char *source, const char *line);
-// The same, but the errors go to `report`, one call each, without the print_valid lists (what the tests use).
-bool cmdline_parse_to(const char *source, const char *line, void (*report)(const char *error));
-// Both sources: fw_cfg's values win, key by key. Both lines are checked in full.
-bool cmdline_parse_all(const char *grub, const char *fw_cfg);
+// Parse both sources; false: errors were printed. fw_cfg's values win, key by key. Both lines are checked in full; a key given
+// twice in one of them is an error. fw_cfg's line has a length, and behind that a zero. A zero within it, at its end too, is
+// refused as any control character is: a line cut there would be another line, without a word.
+bool cmdline_parse_all(const char *grub, const char *fw_cfg, size_t fw_cfg_len);
+// One source, of that length; the errors go to `report`, one call each, without the print_valid lists (what the tests use).
+bool cmdline_parse_to(const char *source, const char *line, size_t len, void (*report)(const char *error));
 // What these two lines come to: the first without the keys that the second has, then the second. Both have been accepted.
 // Returns the length that was wanted, as ksnprintf() does.
 size_t cmdline_merge(const char *grub, const char *fw_cfg, char *buf, size_t size);

@@ -14,7 +14,7 @@ static void collect(const char *error)
 		errors_len += (size_t)ksnprintf(errors + errors_len, sizeof(errors) - errors_len, "%s\n", error);
 }
 
-static bool parse(const char *line)
+static bool parse_bytes(const char *line, size_t len)
 {
 	u32 seconds = opt_seconds;
 	u64 seed = opt_seed;
@@ -22,11 +22,13 @@ static bool parse(const char *line)
 
 	errors[0] = '\0';
 	errors_len = 0;
-	ok = cmdline_parse_to("test", line, collect);
+	ok = cmdline_parse_to("test", line, len, collect);
 	opt_seconds = seconds;
 	opt_seed = seed;
 	return ok;
 }
+
+static bool parse(const char *line) { return parse_bytes(line, strlen(line)); }
 
 static bool contains(const char *text, const char *part)
 {
@@ -55,13 +57,24 @@ TEST(cmdline, accepts, 0)
 	EXPECT_EQ(errors_len, 0);
 }
 
+// A zero ends the line nowhere: neither within it nor as its last byte.
+TEST(cmdline, zeros, 0)
+{
+	static const char within[] = "seconds=3\0bogus=1", only[] = "";
+
+	EXPECT(!parse_bytes(within, sizeof(within) - 1) && contains(errors, "character 0x00 at column 10"));
+	EXPECT(!parse_bytes(within, 10) && contains(errors, "character 0x00 at column 10"));
+	EXPECT(!parse_bytes(only, 1) && contains(errors, "character 0x00 at column 1"));
+	EXPECT(parse_bytes(within, 9));
+}
+
 TEST(cmdline, last_source_wins, 0)
 {
 	u32 seconds = opt_seconds;
 
-	EXPECT(cmdline_parse_all("seconds=11", "seconds=12"));
+	EXPECT(cmdline_parse_all("seconds=11", "seconds=12", 10));
 	EXPECT_EQ(opt_seconds, 12);
-	EXPECT(cmdline_parse_all("seconds=13", ""));
+	EXPECT(cmdline_parse_all("seconds=13", "", 0));
 	EXPECT_EQ(opt_seconds, 13);
 	opt_seconds = seconds;
 }

@@ -194,6 +194,7 @@ MATRIX = [
     refused("no-such-test", "mode=test test=nonesuch", "matches no test", "test=smoke"),
     refused("bad-hz", "hz=99999", "hz=99999"),
     refused("control-characters", "mode=test\x07test=smoke", "character 0x07 at column 10"),
+    refused("zero", "mode=test\0tlb_flush=nonsense", "command line (fw_cfg): character 0x00 at column 10"),
     refused("overlong", "mode=test " + "a" * 2000, "longer than 1024 characters"),
     broken_acpi("sparse", 3),
     broken_acpi("bad-checksum", 1, "acpi"),

@@ -46,6 +46,7 @@ void arch_halt_forever(void)
 
 const char *arch_cmdline_boot(void) { return ""; }
 const char *arch_cmdline_override(void) { return line; }
+size_t arch_cmdline_override_len(void) { return strlen(line); }
 const char *arch_firmware(void) { return "host"; }
 const char *arch_hypervisor(void) { return "host"; }
 const char *arch_apic_mode(void) { return "none"; }

@@ -61,4 +61,5 @@ paddr_t ram_take_early(void);		// one page below 4 GiB, before page_init(); pani
 const char *ram_mmio_error(paddr_t pa, u64 len);	// the same of this machine, the image included. For any address that somebody names
 void ram_for_each_mapped(void (*fn)(paddr_t start, paddr_t end));	// all usable RAM, ours or taken
 
-const char *fwcfg_cmdline(const char **error);	// QEMU's opt/quiesce/cmdline, "" if none
+// QEMU's opt/quiesce/cmdline as it is, a zero behind it; "" if none. Of more than the kernel accepts, what shows that it is too long.
+const char *fwcfg_cmdline(size_t *len);

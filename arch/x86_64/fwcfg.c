@@ -3,6 +3,7 @@
 // is checked: another device may sit at these ports.
 #include "arch/x86_64/bootinfo.h"
 #include "arch/x86_64/io.h"
+#include "kernel/cmdline.h"
 #include "kernel/lib.h"
 
 enum { PORT_SELECT = 0x510, PORT_DATA = 0x511 };
@@ -46,22 +47,17 @@ static bool find_file(struct file *f)
 	return false;
 }
 
-const char *fwcfg_cmdline(const char **error)
+const char *fwcfg_cmdline(size_t *len)
 {
-	static char line[BOOT_CMDLINE_MAX];
+	static char line[CMDLINE_MAX + 2];
 	struct file f;
-	u32 size;
 
-	*error = NULL;
+	*len = 0;
 	if (!is_there() || !find_file(&f))
 		return "";
-	size = __builtin_bswap32(f.size);
-	if (size >= sizeof(line)) {
-		*error = "command line (fw_cfg): longer than 2047 bytes";
-		return "";
-	}
+	*len = MIN((size_t)__builtin_bswap32(f.size), sizeof(line) - 1);
 	outw(PORT_SELECT, __builtin_bswap16(f.key));
-	read_bytes(line, size);
-	line[size] = '\0';
+	read_bytes(line, *len);
+	line[*len] = '\0';
 	return line;
 }

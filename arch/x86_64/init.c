@@ -13,6 +13,7 @@
 
 extern const u32 boot_loader_info;	// entry.asm: physical address of the boot information
 static const char *override_line = "";
+static size_t override_len;
 
 static _Noreturn void refuse(const char *why)
 {
@@ -32,8 +33,6 @@ static void read_boot_information(void)
 
 void arch_init_early(void)
 {
-	const char *error;
-
 	percpu_offset[0] = this_cpu_read(this_cpu_offset);
 	serial_init();
 	idt_init();
@@ -45,11 +44,10 @@ void arch_init_early(void)
 	kmap_init();
 	arch_cpu_setup(0);
 	screen_map();
-	override_line = fwcfg_cmdline(&error);
-	if (error)
-		refuse(error);
+	override_line = fwcfg_cmdline(&override_len);
 }
 
 const char *arch_cmdline_boot(void) { return boot_info.cmdline; }
 const char *arch_cmdline_override(void) { return override_line; }
+size_t arch_cmdline_override_len(void) { return override_len; }
 const char *arch_firmware(void) { return boot_info.uefi ? "uefi" : "bios"; }

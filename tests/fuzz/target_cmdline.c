@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The command line: two lines, separated by a zero (GRUB's, and fw_cfg's that overrides it). Whatever they hold,
+// The command line: two lines, separated by a zero (GRUB's, and fw_cfg's that overrides it and may hold more of them). Whatever they hold,
 // parsing ends, and either accepts all without a word or refuses with errors that can be printed.
 #include <stdlib.h>
 #include "kernel/cmdline.h"
@@ -23,15 +23,17 @@ static void judge_report(const char *error)
 		FUZZ_REQUIRE((error[i] >= ' ' && error[i] <= '~') || (error[i] & 0x80));
 }
 
-static bool parse(const char *line)
+static bool parse_bytes(const char *line, size_t len)
 {
 	bool ok;
 
 	reports = 0;
-	ok = cmdline_parse_to("fuzz", line, judge_report);
+	ok = cmdline_parse_to("fuzz", line, len, judge_report);
 	FUZZ_REQUIRE(ok == !reports);
 	return ok;
 }
+
+static bool parse(const char *line) { return parse_bytes(line, strlen(line)); }
 
 static void judge_values(void)
 {
@@ -58,21 +60,23 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	char *both = malloc(size + 2), *first, *second;
-	size_t n;
+	size_t n, second_len;
 	bool ok;
 
 	memcpy(both, data, size);
 	both[size] = both[size + 1] = '\0';
 	n = strlen(both);
 	first = fuzz_exact(both, n + 1);
-	second = n < size ? fuzz_exact(both + n + 1, strlen(both + n + 1) + 1) : fuzz_exact("", 1);
+	second_len = n < size ? size - n - 1 : 0;
+	second = fuzz_exact(both + n + 1, second_len + 1);
 	ok = parse(first);
 	judge_values();
 	FUZZ_REQUIRE(parse(first) == ok);
 	if (n + 4 <= CMDLINE_MAX)
 		FUZZ_REQUIRE(parse_padded(first) == ok);
-	ok &= parse(second);
-	FUZZ_REQUIRE(cmdline_parse_all(first, second) == ok);
+	ok &= parse_bytes(second, second_len);
+	FUZZ_REQUIRE(cmdline_parse_all(first, second, second_len) == ok);
+	FUZZ_REQUIRE(!ok || strlen(second) == second_len);
 	judge_values();
 	fuzz_forget_console();
 	free(first);

@@ -146,11 +146,13 @@ static _Noreturn void spin_stuck(const char *what, int cpu, u64 waited_ns)
 	panic("CPU %u has waited %llu s: %s", cpu_id(), seconds, what);
 }
 
-void spin_look(struct seen *waited, const char *what, int cpu)
+// By value: the address of a local variable would cost each function that waits a stack canary.
+struct seen spin_look(struct seen waited, const char *what, int cpu)
 {
-	u64 ns = seen_look(waited, SPIN_SEEN_NS);
+	u64 ns = seen_look(&waited, SPIN_SEEN_NS);
 
 	this_cpu_inc(spin_looks);
 	if (ns > SPIN_LIMIT_NS)
 		spin_stuck(what, cpu, ns);
+	return waited;
 }

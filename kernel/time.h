@@ -44,7 +44,7 @@ u64 tickless_cpus(void);	// how many CPUs idle without tick now (a hint)
 #define SPIN_LIMIT_NS (60 * NSEC_PER_SEC)
 #define SPIN_SEEN_NS (600 * NSEC_PER_USEC)	// at most, from one look to the next: 100,000 looks at least
 #define SPIN_LOOK 256		// turns from one look at the watchdog to the next
-void spin_look(struct seen *waited, const char *what, int cpu);	// panics when it is too late. Any context
+struct seen spin_look(struct seen waited, const char *what, int cpu);	// panics when it is too late. Any context
 DECLARE_PER_CPU(u64, spin_looks);	// that this CPU has taken: it spins and runs
 #define spin_until(cond, what, cpu) do { \
 	if (cond) \
@@ -53,6 +53,6 @@ DECLARE_PER_CPU(u64, spin_looks);	// that this CPU has taken: it spins and runs
 	for (u32 _i = 1; !(cond); _i++) { \
 		cpu_relax(); \
 		if (_i % SPIN_LOOK == 0) \
-			spin_look(&_waited, (what), (int)(cpu)); \
+			_waited = spin_look(_waited, (what), (int)(cpu)); \
 	} \
 } while (0)

@@ -22,7 +22,7 @@ TEST(pause, spin_wait_is_no_hang, 0)
 	for (unsigned i = 0; i < 2 * LOOKS; i++) {
 		if (i % LOOKS == LOOKS / 2)
 			steps_pause(PAUSE_NS);
-		spin_look(&waited, "nobody", -1);	// panics
+		waited = spin_look(waited, "nobody", -1);	// panics
 	}
 }
 

@@ -31,8 +31,8 @@ class Guest:
         self.monitor = f"{folder}/monitor"
         self.text = ""
         self.process = subprocess.Popen(
-            qemu.command(config, folder) +
-            ["-boot", "d", "-drive", f"file={grubcases.disk(folder, grub)},format=raw", "-monitor", f"unix:{self.monitor},server=on,wait=off", *options],
+            qemu.command(config, folder) + grubcases.disk_arguments(folder, grub) +
+            ["-monitor", f"unix:{self.monitor},server=on,wait=off", *options],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         self.watch = patience.Watch(self.process, budget=BUDGET)
 

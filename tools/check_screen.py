@@ -11,7 +11,7 @@ import sys
 import tempfile
 
 import font
-import grubdisk
+import grubcases
 import machine
 import patience
 import qemu
@@ -51,17 +51,16 @@ class Picture:
         return [[tuple(self.shape(column, row)) for column in range(self.columns)] for row in range(self.rows)]
 
 
-def changed(arguments, option, value=None):
-    """The command with another value of an option; without both if there is none."""
+def changed(arguments, option, value):
+    """The command with another value of an option."""
     at = arguments.index(option)
-    return [*arguments[:at], *([option, value] if value else []), *arguments[at + 2:]]
+    return [*arguments[:at], option, value, *arguments[at + 2:]]
 
 
 def arguments_of(config, folder, serial, text_mode):
-    """A machine with a screen and without isa-debug-exit, which QEMU pauses when it switches itself off."""
-    found = changed(changed(qemu.command(config, folder), "-device"), "-vga", "std")
-    found = changed(found, "-serial", f"file:{serial}" if serial else "none") + ["-no-shutdown", "-qmp", "stdio"]
-    return found + (grubdisk.qemu_arguments(folder, "set quiesce_screen=text\n") if text_mode else [])
+    """A machine that QEMU pauses when it switches itself off."""
+    found = changed(qemu.command(config, folder), "-serial", f"file:{serial}" if serial else "none") + ["-no-shutdown", "-qmp", "stdio"]
+    return found + (grubcases.disk_arguments(folder, "set quiesce_screen=text\n") if text_mode else [])
 
 
 def command(name, **arguments):
@@ -74,7 +73,7 @@ def boot(name, cmdline, serial=True, text_mode=False, **options):
     picture, log, cells = files = [f"build/test/screen-{name}.{kind}" for kind in ("ppm", "log", "cells")]
     for each in files:  # of an earlier run
         pathlib.Path(each).unlink(missing_ok=True)
-    config = machine.Config(smp=2, cmdline=cmdline, **options)
+    config = machine.Config(smp=2, cmdline=cmdline, attended=True, **options)
     with tempfile.TemporaryDirectory(prefix="quiesce-screen-") as folder:
         process = subprocess.Popen(arguments_of(config, folder, serial and log, text_mode), stdin=subprocess.PIPE,
                                    stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)

@@ -60,8 +60,12 @@ def disk(folder, text):
     return f"{folder}/disk.img"
 
 
+def disk_arguments(folder, text):
+    """What makes QEMU have that disk as its first hard disk, and boot the ISO."""
+    return ["-drive", f"file={disk(folder, text)},format=raw,snapshot=on", "-boot", "d"]
+
+
 def qemu_arguments(case, folder):
-    """Write the case's disk into `folder`; the arguments that make QEMU have it as its first hard disk."""
+    """The same for one of the cases."""
     commands = CASES[case].replace(LOAD, "multiboot2 /boot/quiesce.elf")
-    path = disk(folder, commands + ("\nboot\n" if LOAD in CASES[case] else ""))
-    return ("-drive", f"file={path},format=raw,snapshot=on", "-boot", "d")
+    return disk_arguments(folder, commands + ("\nboot\n" if LOAD in CASES[case] else ""))

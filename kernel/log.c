@@ -21,6 +21,7 @@
 
 static u32 printer;		// CPU + 1 of the owner; 0: free
 static u32 speaker;		// CPU + 1 in panic mode; else 0
+static u32 last_writer;		// of the printer's owners
 static u32 level_shown = LOG_INFO;
 
 // Owner of the printer only. In panic mode the speaker has a line of its own: the owner may have been stopped in
@@ -66,6 +67,7 @@ static bool printer_try(void) { return cmpxchg(&printer, 0u, cpu_id() + 1); }
 
 static void write_out(const char *s, size_t n)
 {
+	WRITE_ONCE(last_writer, cpu_id());
 	if (!opened && early_len + n <= sizeof(early)) {
 		memcpy(early + early_len, s, n);
 		early_len += n;
@@ -105,6 +107,9 @@ static void printer_release(void)
 		xchg(&printer, 0u);
 	} while (deferred_waiting() && printer_try());
 }
+
+// Whoever wrote last: when it goes idle, it may be the only CPU that still has a tick.
+bool log_needs_tick(void) { return arch_console_pending() && READ_ONCE(last_writer) == cpu_id(); }
 
 void log_tick(void)
 {
@@ -240,7 +245,7 @@ void log_panic_mode(void)
 	// Let a line that another CPU has begun end, for a while: that CPU may be the one that is stuck.
 	for (u32 i = 0; i < 10000000 && READ_ONCE(printer) && READ_ONCE(printer) != cpu_id() + 1; i++)
 		cpu_relax();
-	arch_console_drain();	// what is said now shall find room
+	arch_console_drain(100 * NSEC_PER_MSEC);	// what is said now shall find room; but the others still run
 	if (!opened)
 		open_printer("");
 	write_deferred();

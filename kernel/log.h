@@ -24,5 +24,6 @@ void log_set_level(enum loglevel level);
 void log_open(const char *first);
 // The tick: give the console what it has not taken yet. IRQs off.
 void log_tick(void);
+bool log_needs_tick(void);	// shall this CPU keep its tick for that?
 // From now on this CPU alone prints, without locks: it owns the machine (panic, exit).
 void log_panic_mode(void);

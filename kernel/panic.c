@@ -140,7 +140,7 @@ _Noreturn void kernel_exit(int status)
 		log_error("%llu warnings: the run has failed", (unsigned long long)warn_count());
 		status = EXIT_TESTS_FAILED;
 	}
-	arch_console_drain();	// the last line shall not be what is lost
+	arch_console_drain(5 * NSEC_PER_SEC);	// the last line shall not be what is lost
 	kprintf("quiesce: exit %d\n", status);
 	arch_exit(status);
 }

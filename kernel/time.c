@@ -95,7 +95,7 @@ void tick_stop_idle(void)
 {
 	u64 wake = sched_next_wake(), now = now_ns();
 
-	if (rcu_needs_tick(cpu_id()) || arch_console_pending()) {
+	if (rcu_needs_tick(cpu_id()) || log_needs_tick()) {
 		tick_restart();
 		this_cpu_write(idling, true);
 		return;

@@ -17,13 +17,14 @@ import time
 import tty
 
 import machine
+import patience
 import qemu
 import selftest
 import stuck
 
 suite = selftest.Suite("console")
 PIPE = 4096
-HELD = 3  # seconds without a read once the pipe is full
+BUDGET = 120  # seconds of processor time
 CONFIG = machine.Config(smp=2, build="release", cmdline="mode=trace seconds=1 trace=unmap")
 
 
@@ -33,16 +34,19 @@ def waiting(pipe):
 
 @suite.test
 def a_slow_reader_loses_nothing():
+    """It goes on reading when the guest has found that the port takes nothing."""
     with tempfile.TemporaryDirectory(prefix="quiesce-") as folder:
-        process = subprocess.Popen(qemu.command(CONFIG, folder), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
-        fcntl.fcntl(process.stdout, fcntl.F_SETPIPE_SZ, PIPE)
-        while waiting(process.stdout) < PIPE and process.poll() is None:
-            time.sleep(0.05)
-        if process.poll() is not None:
-            return ["it has ended before the pipe was full"]
-        time.sleep(HELD)
-        text = process.stdout.read().decode("utf-8", "replace")
-        status = qemu.exit_of(process.wait())
+        process = subprocess.Popen(qemu.command(CONFIG, folder) + ["-monitor", f"unix:{folder}/monitor,server=on,wait=off"],
+                                   stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+        with patience.Watch(process, budget=BUDGET):
+            fcntl.fcntl(process.stdout, fcntl.F_SETPIPE_SZ, PIPE)
+            while waiting(process.stdout) < PIPE and process.poll() is None:
+                time.sleep(0.05)
+            if process.poll() is not None:
+                return ["it has ended before the pipe was full"]
+            wait_for(process, stuck.Monitor(f"{folder}/monitor"), "stalled", "/1bx")
+            text = process.stdout.read().decode("utf-8", "replace")
+            status = qemu.exit_of(process.wait())
     with open("build/test/console.log", "w", encoding="utf-8") as f:
         f.write(text)
     lines = text.split("\n")
@@ -96,10 +100,10 @@ def address_of(symbol, elf):
     return re.search(rf"^([0-9a-f]+) \w {symbol}$", text, re.M)[1]
 
 
-def wait_for_loss(process, monitor):
-    """Until the guest has dropped something, by its own count."""
-    talk, where = stuck.Monitor(monitor), address_of("lost", qemu.elf_of(PRINT))
-    while process.poll() is None and not any(re.search(r": 0x0*[1-9a-f]", line) for line in talk.ask(f"x /1gx 0x{where}")):
+def wait_for(process, monitor, variable, size):
+    """Until that variable of the guest is not 0."""
+    where = address_of(variable, qemu.elf_of(PRINT))
+    while process.poll() is None and not any(re.search(r": 0x0*[1-9a-f]", line) for line in monitor.ask(f"x {size} 0x{where}")):
         time.sleep(0.1)
 
 
@@ -132,13 +136,14 @@ def what_a_long_pause_loses_is_counted():
         arguments = qemu.command(PRINT, folder) + ["-monitor", f"unix:{folder}/monitor,server=on,wait=off"]
         arguments[arguments.index("-serial") + 1] = "pty"
         process = subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        terminal = Terminal(process)
-        terminal.type_until(b"# line", b"p")
-        wait_for_loss(process, f"{folder}/monitor")
-        terminal.read_until(b"characters lost here")
-        terminal.type(b"q")
-        text = terminal.read_until()
-        status = qemu.exit_of(process.wait())
+        with patience.Watch(process, budget=BUDGET):
+            terminal = Terminal(process)
+            terminal.type_until(b"# line", b"p")
+            wait_for(process, stuck.Monitor(f"{folder}/monitor"), "lost", "/1gx")
+            terminal.read_until(b"characters lost here")
+            terminal.type(b"q")
+            text = terminal.read_until()
+            status = qemu.exit_of(process.wait())
     with open("build/test/console-pause.log", "w", encoding="utf-8") as f:
         f.write(text)
     wrong = [] if status == 0 and text.endswith("\nquiesce: exit 0\n") else [f"status {status}; it last said {text[-80:]!r}"]

@@ -27,7 +27,7 @@ static char line[1024];
 void arch_console_write(const char *s, size_t n) { os_write(s, n); }
 bool arch_console_pending(void) { return false; }
 void arch_console_push(void) { }
-void arch_console_drain(void) { }
+void arch_console_drain(u64 patience_ns) { }
 int arch_console_getc(void) { return os_getc(); }
 
 void arch_exit(int status)

@@ -12,5 +12,5 @@ void arch_console_write(const char *s, size_t n)
 
 bool arch_console_pending(void) { return serial_pending(); }
 void arch_console_push(void) { serial_push(); }
-void arch_console_drain(void) { serial_drain(); }
+void arch_console_drain(u64 patience_ns) { serial_drain(patience_ns); }
 int arch_console_getc(void) { return serial_getc(); }

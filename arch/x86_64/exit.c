@@ -3,10 +3,10 @@
 #include "arch/x86_64/acpi.h"
 #include "arch/x86_64/hold.h"
 #include "arch/x86_64/io.h"
-#include "arch/x86_64/serial.h"
 #include <arch/irq.h>
 #include <arch/machine.h>
 
+#define DRAIN_NS (5 * NSEC_PER_SEC)
 #define DEBUG_EXIT_PORT 0xf4	// QEMU's isa-debug-exit: value v ends QEMU with status 2v + 1
 #define DEBUG_EXIT_BASE 0x10	// … so that 0 is told from whatever else ends QEMU: status 33
 
@@ -19,10 +19,10 @@ _Noreturn void arch_halt_forever(void)
 _Noreturn void arch_exit(int status)
 {
 	irq_disable();
-	serial_drain();
+	arch_console_drain(DRAIN_NS);
 	outl(DEBUG_EXIT_PORT, DEBUG_EXIT_BASE + (u32)status);
 	hold_screen(status);
-	serial_drain();
+	arch_console_drain(DRAIN_NS);
 	acpi_power_off();
 	arch_halt_forever();
 }

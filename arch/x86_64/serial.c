@@ -4,8 +4,8 @@
 //   the port sends              a write lasts until all of it has left: a hang just behind it hides nothing, and nothing
 //                               is sent later, in the middle of a measurement
 //   it takes nothing (stalled)  what is left stays in the ring and the CPU goes on; later writes and the tick try again
-//   the ring is full            it is waited for with patience, then dropped and counted until the port sends again, and
-//                               "# console: N characters lost here" stands in their place
+//   the ring is full            a write waits with patience, but not in an interrupt; then it drops and counts until half of
+//                               the ring is free, and "# console: N characters lost here" stands in their place
 //
 // One CPU at a time is here, the printer's owner. Only the speaker in panic mode does not wait for an owner that may be stuck: the
 // two indices take atomic steps, so that the line is garbled at the worst.
@@ -14,7 +14,9 @@
 #include "kernel/atomic.h"
 #include "kernel/cmdline.h"
 #include "kernel/lib.h"
+#include "kernel/panic.h"
 #include "kernel/time.h"
+#include <arch/irq.h>
 
 enum { REG_DATA = 0, REG_IER = 1, REG_IIR = 2, REG_FCR = 2, REG_LCR = 3, REG_MCR = 4, REG_LSR = 5, REG_SCRATCH = 7 };
 enum { LCR_8N1 = 0x03, LCR_DIVISOR = 0x80, FCR_ON_CLEAR = 0x07, IIR_FIFO_WORKS = 0xc0, FIFO_DEPTH = 16, MCR_DTR_RTS_OUT2 = 0x0b };
@@ -26,9 +28,11 @@ enum { LSR_DATA = 0x01, LSR_CAN_SEND = 0x20, LSR_ALL_SENT = 0x40 };
 // A port that sends takes the next characters within their time, 1.4 ms for a FIFO of them at 115200 baud. An emulated one
 // takes none while its reader pauses.
 #define STALL_NS (5 * NSEC_PER_MSEC)	// times the divisor
-#define PATIENCE_NS (5 * NSEC_PER_SEC)	// less than what else counts as a hang, since interrupts may be off
+#define PATIENCE_NS (5 * NSEC_PER_SEC)	// of a write as a whole, beside the time that its characters need; others wait for the printer
+#define CHARACTER_NS (200 * NSEC_PER_USEC)	// times the divisor: twice what one needs
 #define SEEN_NS NSEC_PER_MSEC		// at most, from one poll to the next
-#define POLLS_MAX 1000000		// while the clock does not run yet
+#define POLLS_MAX 1000000		// while the clock does not run yet …
+#define POLLS_EVER 1000000000		// … and where it has stopped
 
 static u16 port = 0x3f8;
 static u32 divisor = 1, depth = 1;	// characters that it takes when it says that it can send
@@ -71,7 +75,8 @@ static bool push(void)
 {
 	if (!(inb(port + REG_LSR) & LSR_CAN_SEND))
 		return false;
-	stalled = given_up = false;
+	stalled = false;
+	given_up = given_up && waiting() > RING / 2;
 	for (u32 i = 0; i < depth; i++) {
 		u32 at = READ_ONCE(tail);	// before `head`, which it never passes
 
@@ -83,33 +88,43 @@ static bool push(void)
 	return true;
 }
 
-// Until no more than `most` are waiting; false: it has taken nothing for so long.
-static bool push_until(u32 most, u64 patience_ns)
+// Until no more than `most` are waiting; false: `waited`, which goes on from before, has come to so much.
+static bool push_until(u32 most, struct seen *waited, u64 patience_ns)
 {
-	struct seen waited = SEEN_FROM_NOW;
-
 	for (u32 polls = 0; waiting() > most; polls++) {
-		if (push()) {
-			waited = SEEN_FROM_NOW;
-			polls = 0;
+		if (push())
 			continue;
-		}
-		if (seen_look(&waited, SEEN_NS) > patience_ns || (!waited.looked && polls > POLLS_MAX))
+		if (seen_look(waited, SEEN_NS) > patience_ns || polls > (waited->looked ? POLLS_EVER : POLLS_MAX))
 			return false;
 		cpu_relax();
 	}
 	return true;
 }
 
-// For so many more? Once the port has been given up it is not waited for, until it sends again.
-static bool room_for(u32 n)
+// … or it has taken nothing for so long.
+static bool push_while_it_sends(u64 patience_ns)
+{
+	struct seen waited;
+	u32 before;
+
+	do {
+		before = READ_ONCE(tail);
+		waited = SEEN_FROM_NOW;
+		if (push_until(0, &waited, patience_ns))
+			return true;
+	} while (READ_ONCE(tail) != before);
+	return false;
+}
+
+// For so many more? Where interrupts are off, somebody else may wait for this CPU.
+static bool room_for(u32 n, struct seen *waited, u64 patience_ns)
 {
 	if (waiting() + n <= RING)
 		return true;
-	if (given_up && !push())
-		return false;
-	given_up = !push_until(RING - n, PATIENCE_NS);
-	return !given_up;
+	push();
+	if (!given_up && (irqs_enabled() || panic_in_progress()))
+		given_up = !push_until(RING - n, waited, patience_ns);
+	return waiting() + n <= RING;
 }
 
 static void put(char c)
@@ -135,17 +150,19 @@ void serial_init(void) { present = open_port(port, BAUD_BASE); }
 
 void serial_write(const char *s, size_t n)
 {
+	struct seen waited = SEEN_FROM_NOW;
+	u64 patience_ns = PATIENCE_NS + n * CHARACTER_NS * divisor;
 	size_t i = 0;
 
 	if (!present)
 		return;
-	if (lost && room_for(NOTE_MAX))
+	if (lost && !given_up && room_for(NOTE_MAX, &waited, patience_ns))
 		tell_lost();
-	while (i < n && !lost && room_for(2))
+	while (i < n && !lost && room_for(2, &waited, patience_ns))
 		put(s[i++]);
 	lost += n - i;
 	if (!stalled || push())
-		stalled = !push_until(0, STALL_NS * divisor);
+		stalled = !push_while_it_sends(MIN(STALL_NS * divisor, PATIENCE_NS));
 }
 
 bool serial_pending(void) { return waiting() || READ_ONCE(lost); }
@@ -154,17 +171,17 @@ void serial_push(void)
 {
 	for (u32 sent = 0; sent < TICK_MOST && waiting() && push(); sent += depth)
 		;
-	if (lost && waiting() + NOTE_MAX <= RING)
+	if (lost && !given_up && waiting() + NOTE_MAX <= RING)
 		tell_lost();
 }
 
-void serial_drain(void)
+void serial_drain(u64 patience_ns)
 {
-	if (!present || !push_until(0, PATIENCE_NS))
+	if (!present || !push_while_it_sends(patience_ns))
 		return;
 	if (lost)
 		tell_lost();
-	if (!push_until(0, PATIENCE_NS))
+	if (!push_while_it_sends(patience_ns))
 		return;
 	for (u32 polls = 0; polls < POLLS_MAX && !(inb(port + REG_LSR) & LSR_ALL_SENT); polls++)
 		cpu_relax();
@@ -190,7 +207,7 @@ static const char *set_serial(const char *value)
 		return "not an I/O port";
 	if (!parse_u64(comma + 1, &baud) || !baud || baud > BAUD_BASE || BAUD_BASE % baud || BAUD_BASE / baud > 0xffff)
 		return "not a baud rate of a 16550";
-	serial_drain();
+	serial_drain(PATIENCE_NS);
 	if (!open_port((u16)p, (u32)baud))
 		return "no UART answers there";
 	port = (u16)p;

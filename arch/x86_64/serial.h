@@ -8,4 +8,4 @@ void serial_write(const char *s, size_t n);	// "\n" goes out as "\r\n". Any cont
 bool serial_pending(void);	// something waits for the port to take it
 void serial_push(void);		// send of that what the port takes at once. As serial_write()
 int serial_getc(void);		// -1: nothing received
-void serial_drain(void);	// wait until all has left the UART, or this takes no more for some seconds
+void serial_drain(u64 patience_ns);	// wait until all has left the UART, or it has taken nothing for so long

@@ -30,7 +30,7 @@ void arch_console_write(const char *s, size_t n)
 
 bool arch_console_pending(void) { return false; }
 void arch_console_push(void) { }
-void arch_console_drain(void) { }
+void arch_console_drain(u64 patience_ns) { }
 int arch_console_getc(void) { return -1; }
 
 void fuzz_forget_console(void) { said_len = 0; }

@@ -7,7 +7,7 @@
 void arch_console_write(const char *s, size_t n);	// to screen and serial line; what a device does not take soon is pending
 bool arch_console_pending(void);			// also without owning the printer, as a hint
 void arch_console_push(void);				// try to be rid of what is pending, without waiting
-void arch_console_drain(void);				// the same, waiting while it goes on and for some seconds more
+void arch_console_drain(u64 patience_ns);		// the same, waiting as long as something goes out within such a time
 int arch_console_getc(void);				// -1: nothing typed
 _Noreturn void arch_exit(int status);			// isa-debug-exit 0x10+status, else ACPI power-off, else halt
 _Noreturn void arch_halt_forever(void);			// this CPU, IRQs off
@@ -24,7 +24,6 @@ unsigned arch_most_starting_cpus(void);			// most APs that were in the trampolin
 
 // Usable RAM, for the page allocator: calls fn for each range that is free to use, in ascending order.
 void arch_for_each_ram(void (*fn)(paddr_t start, paddr_t end));
-paddr_t arch_ram_end(void);				// one past the highest usable RAM address
 u64 arch_ram_bytes(void);				// total usable
 
 void arch_init_early(void);	// what main() needs first: console, boot info, descriptors, traps, the kernel's mappings (W^X, guard

@@ -92,7 +92,6 @@ void arch_for_each_ram(void (*fn)(paddr_t start, paddr_t end))
 	}
 }
 
-paddr_t arch_ram_end(void) { return ram_end; }
 u64 arch_ram_bytes(void) { return low_end - RAM_START - (HOLE_END - HOLE_START) + ram_end - far_start; }
 
 void arch_init_memory(void)

@@ -55,6 +55,7 @@ paddr_t ram_map_real_mode_page(const struct ram_map *ram);
 u64 ram_map_beyond(const struct memory_range *in, unsigned n, paddr_t limit);	// usable bytes from `limit` on
 // Why [pa, pa + len) cannot be a device's registers: it overlaps usable RAM, or reaches beyond `limit`. NULL: it can.
 const char *ram_map_mmio_error(const struct ram_map *ram, paddr_t pa, u64 len, paddr_t limit);
+bool ram_in_image(paddr_t pa, u64 len);	// does any of it lie in the kernel's image?
 void ram_init(void);			// from boot_info; failing exit if it makes no sense
 paddr_t ram_real_mode_page(void);	// ram_map_real_mode_page() of the machine; never handed out as free RAM
 paddr_t ram_take_early(void);		// one page below 4 GiB, before page_init(); panics when none is left

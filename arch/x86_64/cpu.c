@@ -11,6 +11,8 @@ bool cpu_smap;
 
 bool cpu_has_nx(void) { return cpuid_has_leaf(0x80000001) && (cpuid(0x80000001).edx >> 20 & 1); }
 
+void cpu_flush_caches(void) { __asm__ volatile("wbinvd" ::: "memory"); }
+
 bool cpu_has_pat(void) { return cpuid(1).edx >> 16 & 1; }
 
 u64 cpu_phys_end(void) { return 1ull << (cpuid_has_leaf(0x80000008) ? MIN(cpuid(0x80000008).eax & 0xff, 52u) : 36); }

@@ -23,6 +23,7 @@ enum {
 void arch_cpu_setup(unsigned cpu);
 bool cpu_has_nx(void);
 bool cpu_has_pat(void);
+void cpu_flush_caches(void);		// write all lines back and drop them (WBINVD): slow
 void cpu_serialize(void);		// what was written to the code before is what runs after (SDM vol. 3, 9.1.3)
 void cpu_write_protect(bool on);	// may this CPU's kernel write to read-only pages? Off only while nothing else runs on it
 u64 cpu_phys_end(void);		// one past the highest physical address that it can name

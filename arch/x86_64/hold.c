@@ -51,10 +51,12 @@ static bool key_pressed(void)
 	return code > 0 && !(code & RELEASED);
 }
 
-// By the clock; before there is one, by reads of a port, which take a microsecond each.
+// By the clock; where there is none yet, or it stands still, by reads of a port, which take a microsecond each.
 static bool is_over(u64 start, u64 polls)
 {
-	return start ? now_ns() - start >= seconds * NSEC_PER_SEC : polls >= seconds * 1000000ull;
+	u64 most = seconds * 1000000ull;
+
+	return start ? now_ns() - start >= seconds * NSEC_PER_SEC || polls >= 100 * most : polls >= most;
 }
 
 static const char *meaning(int status)
@@ -71,7 +73,7 @@ void hold_screen(int status)
 {
 	u64 start = now_ns(), polls = 0;
 
-	if (!screen_present() || *arch_cmdline_override() || !seconds)
+	if (!screen_present() || arch_cmdline_override_len() || !seconds)
 		return;
 	kprintf("# The end: %s. A key switches the machine off; without one it goes off after %u s.\n", meaning(status), seconds);
 	for (int i = 0; i < STALE_MAX; i++)

@@ -38,13 +38,13 @@ void arch_init_early(void)
 	idt_init();
 	gdt_load(0);
 	idt_load();
+	override_line = fwcfg_cmdline(&override_len);	// before anything is refused: is a program looking? (hold.c)
 	read_boot_information();
 	screen_init();
 	ram_init();
 	kmap_init();
 	arch_cpu_setup(0);
 	screen_map();
-	override_line = fwcfg_cmdline(&override_len);
 }
 
 const char *arch_cmdline_boot(void) { return boot_info.cmdline; }

@@ -58,9 +58,14 @@ paddr_t ram_take_early(void)
 paddr_t ram_real_mode_page(void) { return ram_map_real_mode_page(&ram); }
 
 // The loader's map need not call the image's place usable.
+bool ram_in_image(paddr_t pa, u64 len)
+{
+	return pa < image_to_phys(__image_end) && pa + len > (paddr_t)(uintptr_t)__image_start_pa;
+}
+
 const char *ram_mmio_error(paddr_t pa, u64 len)
 {
-	if (pa < image_to_phys(__image_end) && pa + len > (paddr_t)(uintptr_t)__image_start_pa)
+	if (ram_in_image(pa, len))
 		return "lies in the kernel's image";
 	return ram_map_mmio_error(&ram, pa, len, cpu_phys_end());
 }
@@ -77,8 +82,6 @@ void arch_for_each_ram(void (*fn)(paddr_t start, paddr_t end))
 	for (unsigned i = 0; i < free.n; i++)
 		fn(free.r[i].start, free.r[i].end);
 }
-
-paddr_t arch_ram_end(void) { return ram.r[ram.n - 1].end; }
 
 u64 arch_ram_bytes(void)
 {

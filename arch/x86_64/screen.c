@@ -90,6 +90,8 @@ void screen_init(void)
 	if (!f->given)
 		return;
 	error = framebuffer_check(&boot_info, cpu_phys_end());
+	if (!error && ram_in_image(f->base, framebuffer_bytes(f)))
+		error = "it lies in the kernel's image";
 	if (error) {
 		log_warn("screen: not used: %s", error);
 		return;
@@ -107,10 +109,13 @@ void screen_map(void)
 	if (!usable)
 		return;
 	window = f->text ? arch_map_mmio(f->base, framebuffer_bytes(f)) : arch_map_framebuffer(f->base, framebuffer_bytes(f));
-	if (window)
-		reach_at(window);
-	else
+	if (!window) {
 		open = usable = false;
+		return;
+	}
+	if (open)
+		cpu_flush_caches();	// the first page tables left its caching to the MTRRs, which may have it in lines (SDM vol. 3, 11.12.4)
+	reach_at(window);
 }
 
 bool screen_present(void) { return open; }
@@ -120,8 +125,7 @@ void screen_write(const char *s, size_t n)
 {
 	if (!open || READ_ONCE(nested) >= NESTED_MAX)
 		return;
-	WRITE_ONCE(nested, nested + 1);
+	fetch_add(&nested, 1u);
 	text_write(&text, s, n);
-	smp_mb();	// a LOCKed instruction empties the write-combining buffers (SDM vol. 3, 11.3.1)
-	WRITE_ONCE(nested, nested - 1);
+	fetch_sub(&nested, 1u);	// a LOCKed instruction: it empties the write-combining buffers, too (SDM vol. 3, 11.3.1)
 }

@@ -12,8 +12,8 @@
 #include "kernel/time.h"
 
 #define MAX_HELD 24
-// Of the owner's ticks, since those are what it has run: the host may have stopped it. (A CPU that keeps interrupts off for so long is
-// named by tick_watch.c.)
+// Of the owner's ticks, since those are what it has run: the host may have stopped it. One that keeps interrupts off has none: another
+// CPU that ticks names it (tick_watch.c).
 #define HELD_LIMIT_NS (10 * NSEC_PER_SEC)
 
 struct held {

@@ -55,7 +55,8 @@ void tick_watch_look(void)
 
 	if (cpu == cpu_id() || !cpumask_test(&cpus_online, cpu))
 		return;
-	ns = seen_look(&w->silent, 2 * nr_cpus * tick_ns());	// one CPU alone comes round within half of that
+	// One CPU that ticks comes round within half of the first, and of the second where all are idle but for a sleeper now and then.
+	ns = seen_look(&w->silent, MAX(2 * nr_cpus * tick_ns(), limit / 8));
 	ticked = READ_ONCE(per_cpu(ticks, cpu));
 	if (ticked != READ_ONCE(w->ticks) || !tick_is_due(cpu, now_ns()) || !READ_ONCE(w->seen)) {
 		WRITE_ONCE(w->seen, true);

@@ -182,9 +182,12 @@ def made_base(qemu):
     shutil.rmtree(unpacked, ignore_errors=True)
     for package in packages():
         unpack(package, unpacked)
-    shutil.copyfile(find(unpacked, "boot/vmlinuz-*"), kernel)
-    with open(initramfs, "wb") as f:
+    # Each in one step: a run that has begun may still be reading the old ones.
+    shutil.copyfile(find(unpacked, "boot/vmlinuz-*"), f"{kernel}.new")
+    with open(f"{initramfs}.new", "wb") as f:
         f.write(cpio(base_files(unpacked, qemu), ("proc", "sys", "dev", "tmp")))
+    for path in (kernel, initramfs):
+        os.replace(f"{path}.new", path)
     shutil.rmtree(unpacked)
     with open(stamp, "w", encoding="ascii") as f:
         f.write(key.hexdigest())

@@ -139,14 +139,19 @@ def drained(lines):
     taken, end = queue.SimpleQueue(), object()
 
     def take():
+        last = end
         try:
             for line in lines:
                 taken.put(line)
-        finally:
-            taken.put(end)
+        except BaseException as error:  # whoever takes the lines has to know
+            last = error
+        taken.put(last)
 
     threading.Thread(target=take, daemon=True).start()
-    return iter(taken.get, end)
+    while (line := taken.get()) is not end:
+        if isinstance(line, BaseException):
+            raise line
+        yield line
 
 
 def run(command, budget, end=None, **options):

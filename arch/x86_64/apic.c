@@ -263,6 +263,8 @@ void apic_init_cpu(void)
 		apic_write(APIC_LVT_PERF, APIC_MASKED);
 	if (last_lvt >= 5)
 		apic_write(APIC_LVT_THERMAL, APIC_MASKED);
+	if (last_lvt >= 6)
+		apic_write(APIC_LVT_CMCI, APIC_MASKED);
 	apic_write(APIC_LVT_ERROR, VEC_APIC_ERROR);
 	apic_write(APIC_ESR, 0);
 	take_over();

@@ -5,7 +5,7 @@
 // entered again on the same CPU at any instant, also by an NMI in the middle of a line.
 //
 //   thread, printer free             take it, print, print what was deferred, release, look once more
-//   thread, another CPU prints       wait (bounded by that CPU's line and the interrupts that it takes meanwhile)
+//   thread, another CPU prints       wait (bounded by that CPU's line, the console's patience and the interrupts that it takes meanwhile)
 //   IRQs off, or own CPU holds       try once; else leave the text in a deferred slot, which the holder prints
 //   panic mode                       the speaker writes at once; all others are mute
 #include "kernel/log.h"

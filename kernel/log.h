@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The one printer. It touches the serial line; everything else goes through it. Any context: in an interrupt or NMI
+// The one printer. It alone writes to the console; everything else goes through it. Any context: in an interrupt or NMI
 // the printer is taken by try-lock and, if that fails, the text waits in a small buffer that the holder prints.
 #pragma once
 #include "kernel/types.h"

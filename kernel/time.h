@@ -12,8 +12,8 @@ DECLARE_PER_CPU(u64, interrupts);	// all interrupts that this CPU has taken
 u64 now_ns(void);		// monotonic since boot, same on all CPUs up to the TSC's skew. Any context
 // Time that somebody has seen pass. A host may stop the machine, or one of its CPUs, for any time: a suspended laptop, a paused
 // VM, a debugger. The clock jumps then, and nobody hangs. So a watchdog does not subtract two readings of the clock: it looks
-// again and again, and adds up the gaps between its looks, each as `most_ns` at the most. What the watchdog itself has run
-// counts in full, and a pause counts as one short gap.
+// again and again, and adds up the gaps between its looks, each as `most_ns` at the most: one who looks more often than that counts
+// all that passes, and a pause is one short gap.
 struct seen {
 	u64 looked;		// when, by now_ns()
 	u64 ns;			// seen so far

@@ -186,6 +186,7 @@ static void *map_window(paddr_t pa, size_t len, pte_t flags)
 }
 
 // Writes to what somebody takes for registers must not go into RAM, and no RAM may have two kinds of caching (SDM vol. 3, 12.12.4).
+// (acpi.c has looked before, to name the table.)
 void *arch_map_mmio(paddr_t pa, size_t len)
 {
 	return ram_mmio_error(pa, len) ? NULL : map_window(pa, len, PTE_W | PTE_CACHE_OFF);

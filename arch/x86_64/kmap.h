@@ -16,7 +16,7 @@
 #define PAGE_MAP_BASE 0xffffc00000000000ull	// one descriptor of 64 bytes for each frame below DIRECT_MAP_MAX: 1 TiB
 #define WINDOWS_BASE 0xffffd00000000000ull
 #define STACKS_BASE 0xffffe00000000000ull
-#define STACK_AREA_SIZE (1ull << 39)		// each of the last two: one root entry
+#define STACK_AREA_SIZE (1ull << 39)		// the stacks and the windows have so much each: one root entry
 #define IMAGE_BASE 0xffffffff80000000ull	// virtual = physical + IMAGE_BASE
 #define PTE_CACHE_OFF (PTE_PCD | PTE_PWT)	// PAT entry 3 at its reset value: uncacheable
 #define PTE_PAT_SMALL (1ull << 7)		// leaves of level 1 only: with the two above clear, PAT entry 4 (cpu.h)

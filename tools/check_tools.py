@@ -196,7 +196,8 @@ def a_check_of_hosted():
 def a_mutant():
     """One that does not build, one whose boot raises, one that only the table has, one that is killed."""
     names = ["unbuilt", "raises", "table_only", "killed"]
-    killed = machine.Result(1, "", ["# [1/1] a.b", "# ERROR: tests/a.c:1: x"], 1.0)
+    killed = machine.Result(1, "", ["KTAP version 1", "1..1", "# [1/1] a.b", "# ERROR: tests/a.c:1: x", "not ok 1 a.b",
+                                    "# failed: a.b", "# 1 tests: 0 passed, 1 failed, 0 skipped"], 1.0)
     boot = lambda mutant, *_: broken() if mutant == "raises" else killed  # noqa: E731
     build = lambda mutant: "does not build: x" if mutant == "unbuilt" else ""  # noqa: E731
     with patch(mutants, "TESTS", dict.fromkeys(names, "a.b")), \

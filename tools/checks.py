@@ -196,9 +196,11 @@ def the_kernels_totals_are_compared():
 
     def error(*said):
         return test_tool.totals_error([*lines, *said], ktap.parse([*lines, *said]))
-    wrong = [error("# 3 tests: 1 passed, 1 failed, 1 skipped")] if error("# 3 tests: 1 passed, 1 failed, 1 skipped") else []
-    return wrong + [f"{said} will do" for said in ((), ("# 3 tests: 2 passed, 0 failed, 1 skipped",),
-                                                   ("# 4 tests: 1 passed, 1 failed, 1 skipped",)) if not error(*said)]
+    name, totals = "# failed: a.y", "# 3 tests: 1 passed, 1 failed, 1 skipped"
+    wrong = [error(name, totals)] if error(name, totals) else []
+    return wrong + [f"{said} will do" for said in ((), (name,), (totals,), ("# failed: a.x", totals), (name, name, totals),
+                                                   (name, "# 3 tests: 2 passed, 0 failed, 1 skipped"),
+                                                   (name, "# 4 tests: 1 passed, 1 failed, 1 skipped")) if not error(*said)]
 
 
 @test

@@ -24,14 +24,16 @@ CASES = {
         cutmem 0x1800 0x9f000
         cutmem 0x100000 0x400000
     """,
-    # Interrupts that whoever ran before has left. In the local APIC: one in service, since the BIOS's handler acknowledges
-    # none of its kind; then some requested, with priority 255 against them: one on a vector nobody uses, one on an
+    # Interrupts that whoever ran before has left. In the local APIC: two in service, since the BIOS's handler acknowledges
+    # none of their kind; then some requested, with priority 255 against them: one on a vector nobody uses, one on an
     # exception's, and those of the kernel's timer, calls, errors and spurious interrupts. In the 8259: the timer's, by
     # polling put in service, and requested once more (its counter in mode 0 runs out once, at once).
     "interrupts-left": f"""
         insmod memrw
         insmod iorw
         write_dword 0xfee00300 0x44069
+        ls (hd0)/
+        write_dword 0xfee00300 0x44073
         ls (hd0)/
         write_dword 0xfee00080 0xff
         for vector in 68 13 d1 f1 fe ff; do write_dword 0xfee00300 0x440$vector; done

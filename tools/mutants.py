@@ -14,9 +14,11 @@ import sys
 import threading
 import time
 
+import ktap
 import machine
 import mishap
 import patience
+import test
 
 SEEDS = (1, 2, 3)
 JOBS = 2  # boots at a time
@@ -171,6 +173,8 @@ def first_assertion(lines):
 def judge(result):
     """Which assertion of which test has failed; and what else is wrong with the run."""
     killed = "" if result.ok else first_assertion(result.lines)
+    if result.exit == 1 and (error := test.totals_error(result.lines, ktap.parse(result.lines))):
+        return "", error
     if killed:
         return killed, ""
     if result.ok:

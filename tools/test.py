@@ -65,13 +65,20 @@ GOES_TO_ITS_END = (0, 1)  # the kernel's exit statuses
 TOTALS = re.compile(r"# (\d+) tests: (\d+) passed, (\d+) failed, (\d+) skipped$")
 
 
+FAILED = re.compile(r"# failed: (\S+)$")
+NAMED = 20  # of the failed ones, by the kernel
+
+
 def totals_error(lines, report):
     """What the kernel has counted against what was read; None: they agree."""
     said = next((tuple(map(int, match.groups())) for line in reversed(lines) if (match := TOTALS.match(line))), None)
     counts = len(report.passed), len(report.failed), len(report.skipped)
     if said is None:
         return "the kernel says no totals"
-    return None if said == (sum(counts),) + counts else f"the kernel counts {said[1]} passed, {said[2]} failed, {said[3]} skipped"
+    if said != (sum(counts),) + counts:
+        return f"the kernel counts {said[1]} passed, {said[2]} failed, {said[3]} skipped"
+    named = [match[1] for line in lines if (match := FAILED.match(line))]
+    return None if named == [name for name, _ in report.failed][:NAMED] else f"the kernel names as failed: {', '.join(named)}"
 
 
 def judge_report(outcome, lines, status_ok, sentence):

@@ -64,7 +64,7 @@ static void for_each_absurd(void (*fn)(paddr_t start, paddr_t end))
 	fn(RAM_START + PAGE_SIZE, HOLE_START / 2);
 	fn(HOLE_START, HOLE_START - PAGE_SIZE);
 	fn(HOLE_END, low_end);
-	fn(far_start, ram_end);
+	fn(ALIGN_UP(far_start, SECTION_SIZE) - (1 << 20), ram_end);	// begins in a section of which it is all, and little
 	fn(1ull << 50, (1ull << 50) + PAGE_SIZE);
 }
 

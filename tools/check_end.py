@@ -35,7 +35,7 @@ class Guest:
         self.process = subprocess.Popen(
             qemu.command(config, folder) + grubcases.disk_arguments(folder, grub) +
             ["-monitor", f"unix:{self.monitor},server=on,wait=off", *options],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         self.watch = patience.Watch(self.process, budget=BUDGET)
 
     def __enter__(self):
@@ -70,6 +70,14 @@ class Guest:
         status = self.process.wait()
         return [f"time-out: {self.watch.why}"] if self.watch.why else [f"QEMU's status is {status}"] if status else []
 
+    def kept(self):
+        return [f"kept: {line}" for line in self.text.splitlines() if THE_END in line]
+
+    def type(self, keys):
+        """On the serial line."""
+        self.process.stdin.write(keys)
+        self.process.stdin.flush()
+
     def runs(self):
         """What is wrong: [] or that the machine is off."""
         said = stuck.Monitor(self.monitor).ask("info status")
@@ -91,6 +99,24 @@ def the_end_stays_until_a_key_is_pressed():
 
 
 @suite.test
+def a_key_of_before_is_none():
+    """Pressed while the run waits for a key on the serial line."""
+    with Guest("stale", grub="set quiesce_cmdline='mode=print hold=86400'") as pc:
+        wrong = pc.says("quiesce 0.")
+        pc.press("spc", "spc")
+        pc.type(b"pq")
+        wrong += pc.says(THE_END) + pc.runs()
+        pc.press("spc")
+        return wrong + pc.ends()
+
+
+@suite.test
+def without_a_screen_nothing_stays():
+    with Guest("no-screen", grub=f"set quiesce_cmdline='{TINY} hold=86400'", options=("-vga", "none")) as pc:
+        return pc.ends() + selftest.lacking(pc.text.splitlines(), "quiesce: exit 0") + pc.kept()
+
+
+@suite.test
 def the_end_goes_when_its_time_is_over():
     with Guest("time", grub=f"set quiesce_cmdline='{TINY} hold=1'") as pc:
         return pc.says(THE_END) + pc.ends()
@@ -100,7 +126,7 @@ def the_end_goes_when_its_time_is_over():
 def a_program_is_not_kept_waiting():
     """Its command line comes by fw_cfg."""
     with Guest("fwcfg", cmdline=TINY) as pc:
-        return pc.ends() + [f"kept: {line}" for line in pc.text.splitlines() if THE_END in line]
+        return pc.ends() + pc.kept()
 
 
 @suite.test

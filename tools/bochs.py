@@ -81,9 +81,10 @@ def check_available(config):
 
 
 def command(config, folder):
-    # GRUB looks for no key before it boots: on the serial line Bochs makes it take seconds. Nobody sees the screen.
+    # GRUB looks for no key before it boots: on the serial line Bochs makes it take seconds. screen=off: Bochs with its debugger
+    # draws on a second pseudo-terminal, of its own, which nobody reads; so it stops when that is full.
     disk = grubcases.disk(folder, "set timeout_style=menu\nset timeout=0\nset quiesce_screen=text\n"
-                                  f"set quiesce_cmdline='{config.cmdline} hold=0'\n")
+                                  f"set quiesce_cmdline='{config.cmdline} screen=off'\n")
     with open(f"{folder}/settings", "w", encoding="ascii") as f:
         f.write(SETTINGS.format(model=config.cpu if config.cpu not in ("", "max") else CPU_MODEL, smp=config.smp,
                                 ips=IPS, mem=megabytes(config.mem), bios=BIOS, vga_bios=VGA_BIOS,

@@ -11,6 +11,8 @@
 #include "arch/x86_64/screen_pixels.h"
 #include "arch/x86_64/screen_text.h"
 #include "kernel/atomic.h"
+#include "kernel/cmdline.h"
+#include "kernel/lib.h"
 #include "kernel/log.h"
 
 #define EARLY_END (4ull << 30)		// the first page tables' (boot/entry.asm)
@@ -119,6 +121,16 @@ void screen_map(void)
 }
 
 bool screen_present(void) { return open; }
+
+static const char *set_screen(const char *value)
+{
+	if (!strcmp(value, "off"))
+		open = false;
+	else if (strcmp(value, "auto"))
+		return "unknown";
+	return NULL;
+}
+CMDLINE_KEY(screen, "auto|off (off: nothing more is written to it)", set_screen);
 
 // No lock: the printer's owner alone is in here, or in a panic the speaker, whatever the owner left behind.
 void screen_write(const char *s, size_t n)

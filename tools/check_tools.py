@@ -193,6 +193,19 @@ def a_check_of_hosted():
 
 
 @SURVIVES.test
+def the_kernels_totals_are_compared():
+    lines = ["KTAP version 1", "1..3", "ok 1 a.x", "not ok 2 a.y", "ok 3 a.z # SKIP no luck"]
+
+    def error(*said):
+        return test_py.totals_error([*lines, *said], ktap.parse([*lines, *said]))
+    name, totals = "# failed: a.y", "# 3 tests: 1 passed, 1 failed, 1 skipped"
+    wrong = [error(name, totals)] if error(name, totals) else []
+    return wrong + [f"{said} will do" for said in ((), (name,), (totals,), ("# failed: a.x", totals), (name, name, totals),
+                                                   (name, "# 3 tests: 2 passed, 0 failed, 1 skipped"),
+                                                   (name, "# 4 tests: 1 passed, 1 failed, 1 skipped")) if not error(*said)]
+
+
+@SURVIVES.test
 def a_mutant():
     """One that does not build, one whose boot raises, one that only the table has, one that is killed."""
     names = ["unbuilt", "raises", "table_only", "killed"]

@@ -24,7 +24,6 @@ import results
 import selftest
 import stuck
 import table
-import test as test_tool
 import torture
 from comparison import BY_PAIR
 
@@ -188,19 +187,6 @@ def ktap_defects_are_errors():
         "version": ["KTAP version 2", "1..1", "ok 1 a"],
     }
     return [name for name, lines in defects.items() if not report(*lines).errors]
-
-
-@test
-def the_kernels_totals_are_compared():
-    lines = ["KTAP version 1", "1..3", "ok 1 a.x", "not ok 2 a.y", "ok 3 a.z # SKIP no luck"]
-
-    def error(*said):
-        return test_tool.totals_error([*lines, *said], ktap.parse([*lines, *said]))
-    name, totals = "# failed: a.y", "# 3 tests: 1 passed, 1 failed, 1 skipped"
-    wrong = [error(name, totals)] if error(name, totals) else []
-    return wrong + [f"{said} will do" for said in ((), (name,), (totals,), ("# failed: a.x", totals), (name, name, totals),
-                                                   (name, "# 3 tests: 2 passed, 0 failed, 1 skipped"),
-                                                   (name, "# 4 tests: 1 passed, 1 failed, 1 skipped")) if not error(*said)]
 
 
 @test

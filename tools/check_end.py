@@ -117,6 +117,12 @@ def without_a_screen_nothing_stays():
 
 
 @suite.test
+def with_its_screen_off_nothing_stays():
+    with Guest("screen-off", grub=f"set quiesce_cmdline='{TINY} hold=86400 screen=off'") as pc:
+        return pc.ends() + selftest.lacking(pc.text.splitlines(), "quiesce: exit 0") + pc.kept()
+
+
+@suite.test
 def the_end_goes_when_its_time_is_over():
     with Guest("time", grub=f"set quiesce_cmdline='{TINY} hold=1'") as pc:
         return pc.says(THE_END) + pc.ends()

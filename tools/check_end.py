@@ -2,10 +2,13 @@
 # SPDX-License-Identifier: MIT
 """Tests of a run that no program looks after: GRUB's menu, and the last lines that stay until a key is pressed. Reported as
 KTAP; the serial lines stay in build/test/end-*.log."""
+import json
 import os
+import socket
 import subprocess
 import sys
 import tempfile
+import time
 
 import grubcases
 import machine
@@ -16,6 +19,8 @@ import stuck
 
 suite = selftest.Suite("end")
 BUDGET = 120
+HOLD = 600  # seconds, longer than the budget; were they milliseconds, it would be over within the pause
+PAUSE = 0.8
 THE_END = "# The end: success. "
 TINY = "mode=test test=lib.glob"
 TITLES = ("Comparison: what each policy costs", "Comparison: which pairs are safe", "Tests",
@@ -30,11 +35,11 @@ class Guest:
         self.folder = tempfile.TemporaryDirectory(prefix="quiesce-end-")  # goes with the guest
         folder = self.folder.name
         self.log = open(f"build/test/end-{name}.log", "w", encoding="utf-8")
-        self.monitor = f"{folder}/monitor"
+        self.monitor, self.events = f"{folder}/monitor", f"{folder}/events"
         self.text = ""
         self.process = subprocess.Popen(
             qemu.command(config, folder) + grubcases.disk_arguments(folder, grub) +
-            ["-monitor", f"unix:{self.monitor},server=on,wait=off", *options],
+            ["-monitor", f"unix:{self.monitor},server=on,wait=off", "-qmp", f"unix:{self.events},server=on,wait=off", *options],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         self.watch = patience.Watch(self.process, budget=BUDGET)
 
@@ -80,7 +85,10 @@ class Guest:
 
     def runs(self):
         """What is wrong: [] or that the machine is off."""
-        said = stuck.Monitor(self.monitor).ask("info status")
+        try:
+            said = stuck.Monitor(self.monitor).ask("info status")
+        except stuck.Mute as error:
+            return [f"it is off: {error}"]
         return [] if any("running" in line for line in said) else [f"it is {said}"]
 
     def press(self, *keys):
@@ -88,11 +96,24 @@ class Guest:
         for key in keys:
             monitor.ask(f"sendkey {key}")
 
+    def move(self, key, down):
+        """Press the key, or let it go: what the human monitor has no command for."""
+        event = {"type": "key", "data": {"down": down, "key": {"type": "qcode", "data": key}}}
+        with socket.socket(socket.AF_UNIX) as link, link.makefile("rw", encoding="utf-8") as lines:
+            link.settimeout(BUDGET)
+            link.connect(self.events)
+            lines.readline()  # who it is
+            for what in {"execute": "qmp_capabilities"}, {"execute": "input-send-event", "arguments": {"events": [event]}}:
+                lines.write(json.dumps(what) + "\n")
+                lines.flush()
+                lines.readline()
+
 
 @suite.test
 def the_end_stays_until_a_key_is_pressed():
-    with Guest("key", grub=f"set quiesce_cmdline='{TINY} hold=86400'") as pc:
-        wrong = pc.says("\nquiesce: exit 0", THE_END, "after 86400 s")
+    with Guest("key", grub=f"set quiesce_cmdline='{TINY} hold={HOLD}'") as pc:
+        wrong = pc.says("\nquiesce: exit 0", THE_END, f"after {HOLD} s")
+        time.sleep(PAUSE)
         wrong += pc.runs()
         pc.press("spc")
         return wrong + pc.ends()
@@ -100,12 +121,16 @@ def the_end_stays_until_a_key_is_pressed():
 
 @suite.test
 def a_key_of_before_is_none():
-    """Pressed while the run waits for a key on the serial line."""
-    with Guest("stale", grub="set quiesce_cmdline='mode=print hold=86400'") as pc:
+    """Pressed while the run waits for a key on the serial line; the last one let go when it has ended."""
+    with Guest("stale", grub=f"set quiesce_cmdline='mode=print hold={HOLD}'") as pc:
         wrong = pc.says("quiesce 0.")
         pc.press("spc", "spc")
+        pc.move("a", True)
         pc.type(b"pq")
-        wrong += pc.says(THE_END) + pc.runs()
+        wrong += pc.says(THE_END)
+        pc.move("a", False)
+        time.sleep(PAUSE)
+        wrong += pc.runs()
         pc.press("spc")
         return wrong + pc.ends()
 

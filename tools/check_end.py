@@ -106,7 +106,9 @@ class Guest:
             for what in {"execute": "qmp_capabilities"}, {"execute": "input-send-event", "arguments": {"events": [event]}}:
                 lines.write(json.dumps(what) + "\n")
                 lines.flush()
-                lines.readline()
+                while "return" not in (reply := json.loads(lines.readline())):  # what comes before may be an event
+                    if "error" in reply:
+                        raise machine.Unavailable(f"QEMU takes no {what}: {reply}")
 
 
 @suite.test

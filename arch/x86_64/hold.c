@@ -12,6 +12,7 @@
 #include <arch/machine.h>
 
 #define HOLD_MAX 86400
+#define SEEN_NS (100 * NSEC_PER_MSEC)	// at most, from one look to the next
 
 // The keyboard controller (IBM's 8042). Nobody is there where all bits are set.
 enum { PORT_DATA = 0x60, PORT_STATUS = 0x64 };
@@ -51,12 +52,13 @@ static bool key_pressed(void)
 	return code > 0 && !(code & RELEASED);
 }
 
-// By the clock; where there is none yet, or it stands still, by reads of a port, which take a microsecond each.
-static bool is_over(u64 start, u64 polls)
+// Only time that was seen to pass counts: a laptop that slept shows the end when it wakes up. Where there is no clock yet, or it
+// stands still: by reads of a port, which take a microsecond each.
+static bool is_over(struct seen *held, u64 polls)
 {
 	u64 most = seconds * 1000000ull;
 
-	return start ? now_ns() - start >= seconds * NSEC_PER_SEC || polls >= 100 * most : polls >= most;
+	return seen_look(held, SEEN_NS) >= seconds * NSEC_PER_SEC || polls >= (held->looked ? 100 * most : most);
 }
 
 static const char *meaning(int status)
@@ -71,13 +73,15 @@ static const char *meaning(int status)
 
 void hold_screen(int status)
 {
-	u64 start = now_ns(), polls = 0;
+	struct seen held;
+	u64 polls = 0;
 
 	if (!screen_present() || arch_cmdline_override_len() || !seconds)
 		return;
 	kprintf("# The end: %s. A key switches the machine off; without one it goes off after %u s.\n", meaning(status), seconds);
 	for (int i = 0; i < STALE_MAX; i++)
 		scan_code();
-	while (!key_pressed() && !is_over(start, polls++))
+	held = SEEN_FROM_NOW;
+	while (!key_pressed() && !is_over(&held, polls++))
 		cpu_relax();
 }

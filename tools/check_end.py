@@ -88,7 +88,7 @@ class Guest:
         try:
             said = stuck.Monitor(self.monitor).ask("info status")
         except stuck.Mute as error:
-            return [f"it is off: {error}"]
+            return [f"it is off, or does not answer: {error}"]
         return [] if any("running" in line for line in said) else [f"it is {said}"]
 
     def press(self, *keys):
@@ -103,7 +103,7 @@ class Guest:
             link.settimeout(BUDGET)
             link.connect(self.events)
             lines.readline()  # who it is
-            for what in {"execute": "qmp_capabilities"}, {"execute": "input-send-event", "arguments": {"events": [event]}}:
+            for what in qemu.protocol("qmp_capabilities"), qemu.protocol("input-send-event", events=[event]):
                 lines.write(json.dumps(what) + "\n")
                 lines.flush()
                 while "return" not in (reply := json.loads(lines.readline())):  # what comes before may be an event

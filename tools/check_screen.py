@@ -63,11 +63,6 @@ def arguments_of(config, folder, serial, text_mode):
     return found + (grubcases.disk_arguments(folder, "set quiesce_screen=text\n") if text_mode else [])
 
 
-def command(name, **arguments):
-    """For QEMU's machine protocol."""
-    return {"execute": name, "arguments": arguments}
-
-
 def boot(name, cmdline, serial=True, text_mode=False, **options):
     """Where the picture, the serial log and the text memory are of such a run; why there are none."""
     picture, log, cells = files = [f"build/test/screen-{name}.{kind}" for kind in ("ppm", "log", "cells")]
@@ -77,10 +72,10 @@ def boot(name, cmdline, serial=True, text_mode=False, **options):
     with tempfile.TemporaryDirectory(prefix="quiesce-screen-") as folder:
         process = subprocess.Popen(arguments_of(config, folder, serial and log, text_mode), stdin=subprocess.PIPE,
                                    stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        asked, said = [command("qmp_capabilities")], []
-        when_off = [command("screendump", filename=os.path.abspath(picture)), command("quit")]
+        asked, said = [qemu.protocol("qmp_capabilities")], []
+        when_off = [qemu.protocol("screendump", filename=os.path.abspath(picture)), qemu.protocol("quit")]
         if text_mode:
-            when_off.insert(0, command("pmemsave", val=TEXT_MEMORY, size=2 * TEXT_GRID[0] * TEXT_GRID[1],
+            when_off.insert(0, qemu.protocol("pmemsave", val=TEXT_MEMORY, size=2 * TEXT_GRID[0] * TEXT_GRID[1],
                                        filename=os.path.abspath(cells)))
         with patience.Watch(process, budget=BUDGET) as watch:
             for line in process.stdout:

@@ -132,6 +132,11 @@ def command(config, folder, interactive=False):
         raise Unavailable(f"ACCEL=nested: {error}") from None
 
 
+def protocol(name, **arguments):
+    """A command for QEMU's machine protocol (-qmp), to be sent as JSON."""
+    return {"execute": name, "arguments": arguments}
+
+
 def exit_of(status):
     """The kernel's exit status in QEMU's; None: it is not one."""
     return (status - SUCCESS) // 2 if status is not None and status >= SUCCESS and status % 2 else None

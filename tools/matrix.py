@@ -113,6 +113,7 @@ MATRIX = [
     Run("console", 10, command=(sys.executable, "tools/check_console.py"), light=True),
     Run("screen", 15, command=(sys.executable, "tools/check_screen.py"), light=True),
     Run("trace-tools", 1, command=(sys.executable, "tools/check_trace.py"), light=True),
+    Run("docs", 1, command=(sys.executable, "tools/check_docs.py"), light=True),
     Run("checks", 1, command=(sys.executable, "tools/checks.py")),
     Run("host", 60, command=("make", "--no-print-directory", f"-j{os.cpu_count()}", "host-test"), budget=900),
     Run("hosted", 80, command=(sys.executable, "tools/hosted.py", "quick"), budget=900),

@@ -101,6 +101,13 @@ def flush_left_to_sweeps_needs_a_sweep():
 
 
 @suite.test
+def flush_left_to_sweeps_may_end_after_them():
+    """Others sweep and complete it before its CPU goes on."""
+    rows = [(0, 88, "flush", "E", 1) if row[2:4] == ("flush", "E") else row for row in SCENE] + [(1, 75, "sweep", "i", 1)]
+    return tracecheck.check(events(sorted(rows, key=lambda row: row[1]), tlb_flush="lazy"))
+
+
+@suite.test
 def nmis_are_judged_like_interrupts():
     rows = [row for row in replaced("ipi", "nmi") if row[2] != "ipi_acked"]
     right = [(cpu, ns, "nmi_sent" if name == "ipi_sent" else name, phase, arg) for cpu, ns, name, phase, arg in rows]

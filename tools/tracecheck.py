@@ -108,7 +108,7 @@ def check_tables(events, all_spans):
     done, problems = lives(events)
     for arg, (unlinked, flushed, quiesced, _) in done:
         flushes = [(b, e) for b, e in all_spans if b["event"] == "flush" and b["cpu"] == unlinked["cpu"] and
-                   unlinked["ns"] <= b["ns"] and e["ns"] <= flushed["ns"]]
+                   unlinked["ns"] <= b["ns"] and (b if e["arg"] else e)["ns"] <= flushed["ns"]]  # or left to sweeps
         if not flushes:
             problems.append(f"{table_name(arg)} counts as flushed at {flushed['ns']} ns, before a flush has ended")
         elif flushes[-1][1]["arg"] and not any(e["event"] == "sweep" and e["cpu"] != unlinked["cpu"] and

@@ -27,7 +27,11 @@ KFLAGS := -std=gnu11 -O2 -g -ffreestanding -fno-pic -fno-pie -fno-omit-frame-poi
 	-fstack-protector-strong -mstack-protector-guard=global -I. -Iarch/x86_64/include $(WARN) -MMD -MP
 LDFLAGS := -n -z noexecstack --no-warn-rwx-segments -T linker.ld
 
-SRC_C := $(wildcard boot/*.c arch/x86_64/*.c kernel/*.c mm/*.c tests/*.c)
+# All of a folder and of those below it. Their order is the linker's, and so that of what they register.
+c_files = $(sort $(shell find $(1) -name '*.c'))
+PORTABLE_C := $(call c_files,kernel mm)
+TESTS_C := $(filter-out tests/fuzz/% tests/host/%,$(call c_files,tests))
+SRC_C := $(wildcard boot/*.c arch/x86_64/*.c) $(PORTABLE_C) $(TESTS_C)
 SRC_ASM := $(wildcard boot/*.asm arch/x86_64/*.asm)
 objs = $(SRC_C:%.c=build/$(1)/%.o) $(SRC_ASM:%.asm=build/$(1)/%.asm.o) build/$(1)/version.o build/$(1)/font.o
 

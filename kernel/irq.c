@@ -5,7 +5,7 @@
 #include "kernel/irqsoff.h"
 #include "kernel/panic.h"
 #include "kernel/preempt.h"
-#include "kernel/rcu.h"
+#include "kernel/rcu/rcu.h"
 #include "kernel/time.h"
 
 DEFINE_PER_CPU(u64, interrupts);

@@ -15,7 +15,7 @@
 #include "kernel/irq.h"
 #include "kernel/irqsoff.h"
 #include "kernel/panic.h"
-#include "kernel/rcu.h"
+#include "kernel/rcu/rcu.h"
 #include "kernel/time.h"
 #include "mm/space.h"
 #include <arch/ipi.h>

@@ -9,7 +9,7 @@
 #include "kernel/mode.h"
 #include "kernel/panic.h"
 #include "kernel/preempt.h"
-#include "kernel/rcu_internal.h"
+#include "kernel/rcu/internal.h"
 #include "kernel/sched.h"
 #include "kernel/thief.h"
 #include "kernel/time.h"

@@ -12,7 +12,7 @@
 #include "kernel/irqsoff.h"
 #include "kernel/mutant.h"
 #include "kernel/panic.h"
-#include "kernel/rcu.h"
+#include "kernel/rcu/rcu.h"
 #include "kernel/stall.h"
 #include "kernel/steal.h"
 #include "kernel/time.h"

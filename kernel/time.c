@@ -10,7 +10,7 @@
 #include "kernel/log.h"
 #include "kernel/panic.h"
 #include "kernel/preempt.h"
-#include "kernel/rcu.h"
+#include "kernel/rcu/rcu.h"
 #include "kernel/sched.h"
 #include "mm/space.h"
 #include "mm/swmmu.h"

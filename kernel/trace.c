@@ -36,7 +36,7 @@
 #include "kernel/log.h"
 #include "kernel/mutex.h"
 #include "kernel/panic.h"
-#include "kernel/rcu.h"
+#include "kernel/rcu/rcu.h"
 #include "kernel/stall.h"
 #include "kernel/time.h"
 #include "mm/page.h"

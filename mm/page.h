@@ -8,7 +8,7 @@
 #pragma once
 #include "kernel/list.h"
 #include "kernel/mutant.h"
-#include "kernel/rcu.h"
+#include "kernel/rcu/rcu.h"
 #include "kernel/stall.h"
 #include <arch/mmu.h>
 

@@ -19,7 +19,7 @@
 #include "kernel/mutant.h"
 #include "kernel/mutex.h"
 #include "kernel/panic.h"
-#include "kernel/rcu.h"
+#include "kernel/rcu/rcu.h"
 #include "kernel/stall.h"
 #include "mm/flush_lazy.h"
 #include "mm/page.h"

@@ -51,7 +51,7 @@
 #include "kernel/log.h"
 #include "kernel/mutant.h"
 #include "kernel/panic.h"
-#include "kernel/rcu.h"
+#include "kernel/rcu/rcu.h"
 #include "kernel/stall.h"
 #include "kernel/trace.h"
 #include "mm/space.h"

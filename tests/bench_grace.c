@@ -4,7 +4,7 @@
 #include "kernel/bench.h"
 #include "kernel/lib.h"
 #include "kernel/log.h"
-#include "kernel/rcu.h"
+#include "kernel/rcu/rcu.h"
 #include "kernel/thread.h"
 #include "mm/slab.h"
 #include "tests/bench_load.h"

@@ -4,7 +4,7 @@
 #include "kernel/errno.h"
 #include "kernel/log.h"
 #include "kernel/panic.h"
-#include "kernel/rcu.h"
+#include "kernel/rcu/rcu.h"
 #include "kernel/time.h"
 
 unsigned other_cpu(unsigned k)

@@ -4,7 +4,7 @@
 #include "kernel/bench.h"
 #include "kernel/errno.h"
 #include "kernel/panic.h"
-#include "kernel/rcu.h"
+#include "kernel/rcu/rcu.h"
 #include "mm/table.h"
 #include "tests/bench_load.h"
 

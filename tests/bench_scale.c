@@ -11,7 +11,7 @@
 // deferred free has been done.
 #include "kernel/log.h"
 #include "kernel/panic.h"
-#include "kernel/rcu.h"
+#include "kernel/rcu/rcu.h"
 #include "mm/slab.h"
 #include "mm/walk.h"
 #include "tests/bench_load.h"

@@ -3,7 +3,7 @@
 // with registers, a backtrace with function names of each CPU, and the failing status.
 #include "kernel/mode.h"
 #include "kernel/panic.h"
-#include "kernel/rcu.h"
+#include "kernel/rcu/rcu.h"
 #include "kernel/thread.h"
 #include "mm/page.h"
 

@@ -2,7 +2,7 @@
 // The two grace periods of hazard_drain() (mm/policy_hazard.c): when it returns, all is FREE that was retired before. The first
 // is for those who still name a table, the second for another CPU that has just found one free.
 #include "kernel/mutant.h"
-#include "kernel/rcu.h"
+#include "kernel/rcu/rcu.h"
 #include "kernel/stall.h"
 #include "kernel/test.h"
 #include "kernel/time.h"

@@ -2,7 +2,7 @@
 // See mm_help.h.
 #include "tests/mm_help.h"
 #include "kernel/errno.h"
-#include "kernel/rcu.h"
+#include "kernel/rcu/rcu.h"
 #include "kernel/sched.h"
 #include "kernel/test.h"
 #include "kernel/time.h"

@@ -2,7 +2,7 @@
 // The run: spaces, workers on all CPUs, and when there is enough.
 #include "kernel/errno.h"
 #include "kernel/log.h"
-#include "kernel/rcu.h"
+#include "kernel/rcu/rcu.h"
 #include "kernel/stall.h"
 #include "kernel/thief.h"
 #include "kernel/thread.h"

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // A hot path whose instructions are counted (docs/budgets.md). It registers itself where it is written.
 #pragma once
-#include "kernel/rcu.h"
+#include "kernel/rcu/rcu.h"
 #include "kernel/thread.h"
 #include "tests/bench_load.h"
 

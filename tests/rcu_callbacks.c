@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // RCU callbacks: never early, never lost, in order; from any context; rcu_barrier() waits for all.
 #include "kernel/lib.h"
-#include "kernel/rcu_internal.h"
+#include "kernel/rcu/internal.h"
 #include "kernel/test.h"
 #include "kernel/thread.h"
 #include "kernel/xcall.h"

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Orders of RCU that a test can hold still: the steps in which a grace period begins (kernel/rcu.c, property 1), and rcu_barrier()
+// Orders of RCU that a test can hold still: the steps in which a grace period begins (kernel/rcu/rcu.c, property 1), and rcu_barrier()
 // behind callbacks of two grace periods.
-#include "kernel/rcu_internal.h"
+#include "kernel/rcu/internal.h"
 #include "kernel/stall.h"
 #include "kernel/test.h"
 #include "tests/mm_help.h"

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // What the suites of RCU share: moving about, and readers that hold a grace period up for as long as one likes.
 #pragma once
-#include "kernel/rcu_internal.h"
+#include "kernel/rcu/internal.h"
 #include "kernel/test.h"
 #include "kernel/time.h"
 

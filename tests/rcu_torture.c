@@ -11,7 +11,7 @@
 #include <arch/machine.h>
 #include "kernel/cmdline.h"
 #include "kernel/lib.h"
-#include "kernel/rcu_internal.h"
+#include "kernel/rcu/internal.h"
 #include "kernel/test.h"
 #include "kernel/thread.h"
 #include "kernel/time.h"

@@ -3,7 +3,7 @@
 // of quiescent states and disturbances of idle CPUs by grace periods. One line per quantity, "scale: NAME TOTAL / EVENTS",
 // for tools/scale.py, which puts the runs with 2 to 255 CPUs side by side.
 #include <arch/irq.h>
-#include "kernel/rcu.h"
+#include "kernel/rcu/rcu.h"
 #include "kernel/test.h"
 #include "mm/space.h"
 #include "tests/bench_load.h"

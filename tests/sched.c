@@ -4,7 +4,7 @@
 #include "kernel/counter.h"
 #include "kernel/errno.h"
 #include "kernel/lib.h"
-#include "kernel/rcu.h"
+#include "kernel/rcu/rcu.h"
 #include "kernel/thread.h"
 #include "kernel/time.h"
 #include "mm/page.h"

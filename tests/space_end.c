@@ -2,7 +2,7 @@
 // Address spaces: the end of tables, of long mappings, and of spaces that CPUs still hold lazily.
 #include "mm/space.h"
 #include "kernel/errno.h"
-#include "kernel/rcu.h"
+#include "kernel/rcu/rcu.h"
 #include "kernel/stall.h"
 #include "kernel/test.h"
 #include "kernel/xcall.h"

@@ -3,7 +3,7 @@
 #include "kernel/time.h"
 #include "kernel/irq.h"
 #include "kernel/preempt.h"
-#include "kernel/rcu.h"
+#include "kernel/rcu/rcu.h"
 #include "kernel/test.h"
 #include "kernel/thread.h"
 #include "tests/rcu_readers.h"

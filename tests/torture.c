@@ -8,7 +8,7 @@
 #include "kernel/log.h"
 #include "kernel/mode.h"
 #include "kernel/panic.h"
-#include "kernel/rcu.h"
+#include "kernel/rcu/rcu.h"
 #include "kernel/thief.h"
 #include "kernel/time.h"
 #include "mm/oracle.h"

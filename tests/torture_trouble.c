@@ -3,7 +3,7 @@
 // pairs that change, and steps of the protocols that take longer than they should.
 #include "kernel/inject.h"
 #include "kernel/lib.h"
-#include "kernel/rcu.h"
+#include "kernel/rcu/rcu.h"
 #include "kernel/stall.h"
 #include "kernel/thief.h"
 #include "kernel/time.h"

@@ -14,7 +14,7 @@
 #include "kernel/lib.h"
 #include "kernel/log.h"
 #include "kernel/panic.h"
-#include "kernel/rcu.h"
+#include "kernel/rcu/rcu.h"
 #include "kernel/time.h"
 #include "tests/mm_help.h"
 #include "tests/torture.h"

@@ -4,7 +4,7 @@
 #include "tests/trace_scene.h"
 #include "kernel/lib.h"
 #include "kernel/panic.h"
-#include "kernel/rcu_internal.h"
+#include "kernel/rcu/internal.h"
 #include "kernel/test.h"
 #include "kernel/thief.h"
 #include "mm/switch.h"

@@ -2,7 +2,7 @@
 // See walk_hold.h.
 #include "tests/walk_hold.h"
 #include "kernel/lib.h"
-#include "kernel/rcu.h"
+#include "kernel/rcu/rcu.h"
 #include "kernel/test.h"
 #include "mm/table.h"
 #include "mm/walk.h"

@@ -61,7 +61,7 @@ def every_file_names_its_licence():
 
 @test
 def portable_code_names_no_register():
-    files = sources("kernel/*.[ch]", "mm/*.[ch]", "tests/*.[ch]")
+    files = sources("kernel/**/*.[ch]", "mm/**/*.[ch]", "tests/**/*.[ch]")
     return offending(files, r"\b(asm|__asm__|rdmsr|wrmsr|invlpg|mov\s+%cr\d)\b", allowed=("#define barrier()",))
 
 
@@ -85,7 +85,7 @@ def architecture_names_no_policy():
 @test
 def only_inval_invalidates():
     """What goes past mm/inval.h the adversary (mm/swmmu.c) does not see."""
-    files = [f for f in sources("boot/*.[ch]", "kernel/*.[ch]", "mm/*.[ch]", "tests/**/*.[ch]") if f != "mm/inval.h"]
+    files = [f for f in sources("boot/*.[ch]", "kernel/**/*.[ch]", "mm/**/*.[ch]", "tests/**/*.[ch]") if f != "mm/inval.h"]
     return offending(files, r"\barch_(flush_\w+|load_root)\b")
 
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""make coverage: which lines and branches of mm/ and kernel/rcu* the runs of the coverage build have reached, per file,
+"""make coverage: which lines and branches of mm/ and kernel/rcu/* the runs of the coverage build have reached, per file,
 out of gcov's counts. Fails below the bound. Argument: the build directory; --missing names the lines."""
 import collections
 import fnmatch
@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 
-WANTED = ("mm/*", "kernel/rcu*")
+WANTED = ("mm/*", "kernel/rcu/*")
 LEAST = 95.0                       # percent of lines
 # Not for the host, by name. (Nothing else is left out: what the totals count is every other line.)
 LEFT_OUT = {

@@ -17,7 +17,7 @@ $(FUZZ_DIR)/tests/space_check.o: FUZZ_COV =
 FUZZ_TARGETS := $(patsubst tests/fuzz/target_%.c,%,$(wildcard tests/fuzz/target_*.c))
 # The kernel as a Linux process (tests/host/host.mk), but for its clock and its main().
 FUZZ_SRC := $(filter-out arch/host/machine.c arch/host/timer.c,$(wildcard arch/host/*.c)) \
-	$(wildcard arch/*/*_parse.c mm/*.c) $(filter-out kernel/string.c,$(wildcard kernel/*.c)) \
+	$(wildcard arch/*/*_parse.c) $(filter-out kernel/string.c,$(PORTABLE_C)) \
 	tests/mm_help.c tests/space_help.c tests/space_model.c tests/space_check.c tests/space_steps.c \
 	$(filter-out tests/fuzz/target_%,$(wildcard tests/fuzz/*.c))
 FUZZ_OBJ := $(FUZZ_SRC:%.c=$(FUZZ_DIR)/%.o) $(FUZZ_DIR)/version.o

@@ -4,7 +4,7 @@
 // must fail for one of them.
 #include "kernel/errno.h"
 #include "kernel/lib.h"
-#include "kernel/rcu.h"
+#include "kernel/rcu/rcu.h"
 #include "kernel/test.h"
 #include "mm/oracle.h"
 #include "mm/space.h"

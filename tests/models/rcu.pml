@@ -2,10 +2,10 @@
 // A grace period. CPU 0 runs its thread; CPU 1 reads in a task, in an interrupt and in an NMI, idles in between, and
 // reports by its tick; CPU 2 unlinks by plain stores, waits (synchronize_rcu(), or call_rcu() twice) and frees.
 //
-// Models: gp_begin(), gp_scan(), scan_leaf(), has_idled(), gp_end(), grace_period() (kernel/rcu_gp.c); rcu_snapshot(),
-// rcu_elapsed(), rcu_quiescent(), rcu_clear_and_unlock(), rcu_tick() (kernel/rcu.c; three CPUs are one node);
-// rcu_idle_sample(), entry(), leave(), rcu_idle_enter(), rcu_idle_exit() (kernel/rcu_idle.c); enqueue(), advance(),
-// take_batch() (kernel/rcu_callbacks.c). Asserts: no reader reads what was freed. Each grace period ends (else it
+// Models: gp_begin(), gp_scan(), scan_leaf(), has_idled(), gp_end(), grace_period() (kernel/rcu/grace_period.c); rcu_snapshot(),
+// rcu_elapsed(), rcu_quiescent(), rcu_clear_and_unlock(), rcu_tick() (kernel/rcu/rcu.c; three CPUs are one node);
+// rcu_idle_sample(), entry(), leave(), rcu_idle_enter(), rcu_idle_exit() (kernel/rcu/idle.c); enqueue(), advance(),
+// take_batch() (kernel/rcu/callbacks.c). Asserts: no reader reads what was freed. Each grace period ends (else it
 // hangs).
 //
 //! synchronize verified INTERRUPTS=1

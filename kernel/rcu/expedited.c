@@ -14,7 +14,7 @@
 #include "kernel/counter.h"
 #include "kernel/mutant.h"
 #include "kernel/panic.h"
-#include "kernel/rcu_internal.h"
+#include "kernel/rcu/internal.h"
 #include "kernel/thread.h"
 #include "kernel/time.h"
 #include "kernel/trace.h"

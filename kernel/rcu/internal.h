@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
-// What the files of RCU share: rcu.c (the proof, the tree), rcu_gp.c (the grace-period thread), rcu_idle.c (the idle
-// counter), rcu_callbacks.c (lists, invocation, barrier), rcu_exp.c (expedited), rcu_stall.c (complaints).
+// What the files of RCU share: rcu.c (the proof, the tree), rcu/grace_period.c (the grace-period thread), rcu/idle.c (the idle
+// counter), rcu/callbacks.c (lists, invocation, barrier), rcu/expedited.c (expedited), rcu/late.c (complaints).
 #pragma once
 #include "kernel/cpumask.h"
 #include "kernel/mutex.h"
-#include "kernel/rcu.h"
+#include "kernel/rcu/rcu.h"
 #include "kernel/spinlock.h"
 #include "kernel/time.h"
 #include "kernel/xcall.h"
@@ -95,27 +95,27 @@ bool rcu_waits_for(struct rcu_cpu *rc);		// does the grace period in progress wa
 // Clear bits of a node whose lock is held (IRQs off), climb while nodes become empty, release. True: the root is empty.
 bool rcu_clear_and_unlock(struct rcu_node *node, u32 bits);
 
-// rcu_gp.c
+// rcu/grace_period.c
 void rcu_request(u64 gp, bool may_wake);	// have it run; may_wake = false: the next tick wakes the thread
 void rcu_press(bool may_wake);			// a list is over the watermark
 void rcu_wake_thread(void);			// the grace-period thread. Any context but NMI
 
-// rcu_idle.c
+// rcu/idle.c
 u64 rcu_idle_sample(unsigned cpu);		// fully ordered
 static inline bool rcu_sample_idle(u64 s) { return !(s & 1); }
 bool rcu_interrupted_quiescent(void);		// [interrupt] was what this interrupt interrupted no reader?
 
-// rcu_callbacks.c
+// rcu/callbacks.c
 void rcu_callbacks_init(void);
 void rcu_callbacks_tick(struct rcu_cpu *rc);	// [tick, IRQs off] wake whoever has to act on this CPU's callbacks
 void rcu_callbacks_ready(void);			// [grace-period thread] one has ended: wake who does not wait for its tick
 void rcu_callbacks_threads(void);		// [grace-period thread] create the wanted threads
 bool rcu_head_queued(const struct rcu_head *head, void (*fn)(struct rcu_head *));	// checking builds; else false
 
-// rcu_exp.c
+// rcu/expedited.c
 void rcu_exp_init(void);
 void rcu_exp_quiescent(struct rcu_cpu *rc);	// this CPU is quiescent and exp_need was seen
 
-// rcu_stall.c
+// rcu/late.c
 u64 rcu_watched_ns(void);			// a clock that stands still while nobody looks. Any context
 void rcu_stall_tick(void);			// [tick, IRQs off]

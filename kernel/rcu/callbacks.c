@@ -12,7 +12,7 @@
 #include "kernel/counter.h"
 #include "kernel/mutant.h"
 #include "kernel/panic.h"
-#include "kernel/rcu_internal.h"
+#include "kernel/rcu/internal.h"
 #include "kernel/thread.h"
 
 MUTANT_DEFINE(rcu_segment_early);	// callbacks are ready one grace period early

@@ -11,7 +11,7 @@
 //	idle │ depth 1: tests even ┆ NMI, depth 2: even → odd, bit 2 … exit: → even ┆ makes it odd, bit 1 │ …
 #include "kernel/mutant.h"
 #include "kernel/panic.h"
-#include "kernel/rcu_internal.h"
+#include "kernel/rcu/internal.h"
 
 DEFINE_PER_CPU(struct rcu_cpu, rcu_cpu);
 

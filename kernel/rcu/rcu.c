@@ -47,7 +47,7 @@
 //   thread's full barrier lies between that store and the setting of the bits (1). Were R not to see U, then (store
 //   buffering, which the two full barriers forbid) the read of seq would have had to see 2g-1. In between, the order
 //   from the thread's barrier to R is carried by the leaf's lock (2a), or by the barriers of 4 (2b). ∎
-// Callbacks carry g = rcu_snapshot() taken after their enqueue began, and run after rcu_elapsed(g). rcu_exp.c argues
+// Callbacks carry g = rcu_snapshot() taken after their enqueue began, and run after rcu_elapsed(g). rcu/expedited.c argues
 // for itself.
 //
 // Locks: node locks are never nested; the thread is woken with none held. Nodes, CPUs' structures and threads live for
@@ -55,7 +55,7 @@
 #include "kernel/counter.h"
 #include "kernel/mutant.h"
 #include "kernel/panic.h"
-#include "kernel/rcu_internal.h"
+#include "kernel/rcu/internal.h"
 #include "kernel/thread.h"
 #include "kernel/time.h"
 #include "kernel/trace.h"

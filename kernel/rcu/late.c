@@ -7,7 +7,7 @@
 #include <arch/machine.h>
 #include "kernel/log.h"
 #include "kernel/panic.h"
-#include "kernel/rcu_internal.h"
+#include "kernel/rcu/internal.h"
 #include "kernel/time.h"
 #include "kernel/trace.h"
 

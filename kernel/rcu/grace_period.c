@@ -11,7 +11,7 @@
 #include "kernel/counter.h"
 #include "kernel/mutant.h"
 #include "kernel/panic.h"
-#include "kernel/rcu_internal.h"
+#include "kernel/rcu/internal.h"
 #include "kernel/stall.h"
 #include "kernel/thread.h"
 #include "kernel/time.h"

@@ -5,7 +5,7 @@
 #include "kernel/lib.h"
 #include "kernel/mutant.h"
 #include "kernel/version.h"
-#include "mm/page.h"
+#include "mm/frame/page.h"
 #include "mm/policy.h"
 #include <arch/machine.h>
 #include <arch/time.h>

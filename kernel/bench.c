@@ -8,7 +8,7 @@
 #include "kernel/mode.h"
 #include "kernel/panic.h"
 #include "kernel/thread.h"
-#include "mm/slab.h"
+#include "mm/frame/slab.h"
 
 bool bench_case_init(struct bench_case *c)
 {

@@ -4,7 +4,7 @@
 #include "kernel/cpumask.h"
 #include "kernel/lib.h"
 #include "kernel/log.h"
-#include "mm/slab.h"
+#include "mm/frame/slab.h"
 
 // Per 1,000 operations, so that the line stays in integers.
 static unsigned long long per_thousand(const struct bench_case *c, u64 counter)

@@ -10,8 +10,8 @@
 #include "kernel/thread.h"
 #include "kernel/time.h"
 #include "kernel/trace.h"
-#include "mm/page.h"
-#include "mm/slab.h"
+#include "mm/frame/page.h"
+#include "mm/frame/slab.h"
 #include "mm/space.h"
 #include <arch/hyperv.h>
 #include <arch/machine.h>

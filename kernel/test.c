@@ -14,7 +14,7 @@
 #include "kernel/thief.h"
 #include "kernel/time.h"
 #include "kernel/xcall.h"
-#include "mm/page.h"
+#include "mm/frame/page.h"
 #include <arch/machine.h>
 
 #define MAX_SHOWN 20	// failures printed per test; the others are counted

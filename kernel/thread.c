@@ -9,7 +9,7 @@
 #include "kernel/log.h"
 #include "kernel/panic.h"
 #include "kernel/time.h"
-#include "mm/slab.h"
+#include "mm/frame/slab.h"
 #include <arch/machine.h>
 
 static struct slab_cache *thread_cache;

@@ -39,7 +39,7 @@
 #include "kernel/rcu/rcu.h"
 #include "kernel/stall.h"
 #include "kernel/time.h"
-#include "mm/page.h"
+#include "mm/frame/page.h"
 
 struct slot {
 	u64 seq;

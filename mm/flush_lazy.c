@@ -38,7 +38,7 @@
 #include "kernel/trace.h"
 #include "kernel/xcall.h"
 #include "mm/pending.h"
-#include "mm/slab.h"
+#include "mm/frame/slab.h"
 #include "mm/table.h"
 #include "mm/tlb.h"
 

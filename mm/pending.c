@@ -22,7 +22,7 @@
 #include "kernel/rcu/rcu.h"
 #include "kernel/stall.h"
 #include "mm/flush_lazy.h"
-#include "mm/page.h"
+#include "mm/frame/page.h"
 
 #define PENDING_LEAST 64
 #define PENDING_DEFAULT_MOST 16384

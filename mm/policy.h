@@ -8,7 +8,7 @@
 #include "kernel/list.h"
 #include "kernel/cpumask.h"
 #include "kernel/preempt.h"
-#include "mm/page.h"
+#include "mm/frame/page.h"
 
 struct space;
 struct flush;

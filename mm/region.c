@@ -3,7 +3,7 @@
 #include "mm/region.h"
 #include "kernel/errno.h"
 #include "kernel/panic.h"
-#include "mm/slab.h"
+#include "mm/frame/slab.h"
 
 static struct slab_cache *regions;
 

@@ -13,7 +13,7 @@
 #include "mm/huge.h"
 #include "mm/pending.h"
 #include "mm/region.h"
-#include "mm/slab.h"
+#include "mm/frame/slab.h"
 #include "mm/table.h"
 #include "mm/tlb.h"
 

@@ -4,7 +4,7 @@
 // cover. The freeing of a table and the reuse of a data page assert that no CPU's software MMU names the page.
 // Checking builds only. On the host build it is the only TLB there is. The protocol stands in swmmu.c.
 #pragma once
-#include "mm/page.h"
+#include "mm/frame/page.h"
 
 struct space;
 struct table_policy;

@@ -2,7 +2,7 @@
 // Batches of table pages: see table_batch.h.
 #include "mm/table_batch.h"
 #include "kernel/mutant.h"
-#include "mm/slab.h"
+#include "mm/frame/slab.h"
 #include "mm/table.h"
 
 // As large as what it holds, up to a frame: most unmaps free three tables at the most.

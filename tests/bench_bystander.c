@@ -11,7 +11,7 @@
 #include "kernel/lib.h"
 #include "kernel/log.h"
 #include "kernel/panic.h"
-#include "mm/slab.h"
+#include "mm/frame/slab.h"
 #include "mm/space.h"
 #include "tests/bench_load.h"
 #include "tests/bench_places.h"

@@ -6,7 +6,7 @@
 #include "kernel/log.h"
 #include "kernel/rcu/rcu.h"
 #include "kernel/thread.h"
-#include "mm/slab.h"
+#include "mm/frame/slab.h"
 #include "tests/bench_load.h"
 
 #define AT_A_TIME 4		// grace periods in a slice

@@ -6,7 +6,7 @@
 #include "kernel/irqsoff.h"
 #include "kernel/log.h"
 #include "kernel/panic.h"
-#include "mm/slab.h"
+#include "mm/frame/slab.h"
 #include "mm/walk.h"
 #include "tests/bench_load.h"
 

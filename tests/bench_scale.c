@@ -12,7 +12,7 @@
 #include "kernel/log.h"
 #include "kernel/panic.h"
 #include "kernel/rcu/rcu.h"
-#include "mm/slab.h"
+#include "mm/frame/slab.h"
 #include "mm/walk.h"
 #include "tests/bench_load.h"
 #include "tests/bench_team.h"

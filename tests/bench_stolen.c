@@ -30,7 +30,7 @@
 #include "kernel/thread.h"
 #include "kernel/time.h"
 #include "mm/pending.h"
-#include "mm/slab.h"
+#include "mm/frame/slab.h"
 #include "mm/walk_body.h"
 #include "tests/bench_load.h"
 #include "tests/bench_places.h"

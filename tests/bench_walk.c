@@ -5,7 +5,7 @@
 #include "kernel/lib.h"
 #include "kernel/log.h"
 #include "kernel/panic.h"
-#include "mm/slab.h"
+#include "mm/frame/slab.h"
 #include "mm/walk.h"
 #include "tests/bench_load.h"
 

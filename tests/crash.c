@@ -5,7 +5,7 @@
 #include "kernel/panic.h"
 #include "kernel/rcu/rcu.h"
 #include "kernel/thread.h"
-#include "mm/page.h"
+#include "mm/frame/page.h"
 
 static u32 computing;
 

@@ -5,7 +5,7 @@
 #include "kernel/lib.h"
 #include "kernel/majority.h"
 #include "kernel/test.h"
-#include "mm/slab.h"
+#include "mm/frame/slab.h"
 
 #define VALUES 20000u
 

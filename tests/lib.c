@@ -6,7 +6,7 @@
 #include "kernel/cpumask.h"
 #include "kernel/inject.h"
 #include "kernel/test.h"
-#include "mm/slab.h"
+#include "mm/frame/slab.h"
 
 // Not declared as printf-like: some formats are wrong on purpose.
 static int format_into(char *buf, size_t size, const char *fmt, ...)

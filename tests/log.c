@@ -4,7 +4,7 @@
 #include "kernel/lib.h"
 #include "kernel/log.h"
 #include "kernel/test.h"
-#include "mm/slab.h"
+#include "mm/frame/slab.h"
 #include "tests/bench_load.h"
 
 #define LONG (LOG_LINE_MAX + 1000)	// of x

@@ -7,7 +7,7 @@
 #include "kernel/test.h"
 #include "kernel/time.h"
 #include "mm/pending.h"
-#include "mm/slab.h"
+#include "mm/frame/slab.h"
 #include "mm/table.h"
 #include "mm/tlb.h"
 

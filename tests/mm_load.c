@@ -8,7 +8,7 @@
 #include "kernel/thread.h"
 #include "kernel/time.h"
 #include "mm/oracle.h"
-#include "mm/slab.h"
+#include "mm/frame/slab.h"
 #include "mm/swmmu.h"
 #include "tests/mm_help.h"
 #include "tests/mm_load_parts.h"

@@ -18,7 +18,7 @@
 // A slot that is moved away and back comes back with its stamps. So while a move is under way nothing is stamped in that
 // slot, and no end counts: another may have emptied the place while the pages were away.
 #include "kernel/atomic.h"
-#include "mm/slab.h"
+#include "mm/frame/slab.h"
 #include "mm/walk.h"
 #include "tests/mm_load_parts.h"
 

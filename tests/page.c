@@ -6,8 +6,8 @@
 #include "kernel/thread.h"
 #include "kernel/time.h"
 #include "kernel/xcall.h"
-#include "mm/page_pcp.h"
-#include "mm/slab.h"
+#include "mm/frame/stock.h"
+#include "mm/frame/slab.h"
 #include "tests/page_help.h"
 
 static void put_list(struct list *pages)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Which frames have descriptors: all of a section whose RAM is worth them, and no other.
 #include "kernel/test.h"
-#include "mm/page.h"
+#include "mm/frame/page.h"
 #include <arch/machine.h>
 
 static u64 section, ram;

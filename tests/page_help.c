@@ -2,8 +2,8 @@
 // See page_help.h.
 #include "tests/page_help.h"
 #include "kernel/test.h"
-#include "mm/page.h"
-#include "mm/slab.h"
+#include "mm/frame/page.h"
+#include "mm/frame/slab.h"
 #include "tests/mm_help.h"
 
 u64 page_balance_start(void) { return mm_settled_frames(); }

@@ -2,7 +2,7 @@
 // A frame's count between two steps of another CPU: what it does there is done here by the stall point's action.
 #include "kernel/stall.h"
 #include "kernel/test.h"
-#include "mm/page.h"
+#include "mm/frame/page.h"
 #include "tests/page_help.h"
 
 #if CHECK

@@ -5,7 +5,7 @@
 #include "kernel/test.h"
 #include "kernel/thread.h"
 #include "kernel/xcall.h"
-#include "mm/slab.h"
+#include "mm/frame/slab.h"
 #include "tests/rcu_readers.h"
 #include "tests/tick_help.h"
 

@@ -7,7 +7,7 @@
 #include "kernel/rcu/rcu.h"
 #include "kernel/thread.h"
 #include "kernel/time.h"
-#include "mm/page.h"
+#include "mm/frame/page.h"
 #include "tests/tick_help.h"
 
 static int return_cpu(void *arg)

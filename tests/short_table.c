@@ -2,7 +2,7 @@
 #include "tests/short_table.h"
 #include "kernel/lib.h"
 #include "kernel/log.h"
-#include "mm/slab.h"
+#include "mm/frame/slab.h"
 
 #define CELL_MAX 12	// with its zero; " %11s" below
 

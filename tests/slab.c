@@ -5,8 +5,8 @@
 #include "kernel/test.h"
 #include "kernel/thread.h"
 #include "kernel/time.h"
-#include "mm/page.h"
-#include "mm/slab.h"
+#include "mm/frame/page.h"
+#include "mm/frame/slab.h"
 #include "tests/page_help.h"
 
 #define SIZE 72		// of the objects of the shared cache

@@ -9,8 +9,8 @@
 #include "kernel/thread.h"
 #include "kernel/time.h"
 #include "kernel/xcall.h"
-#include "mm/page.h"
-#include "mm/slab.h"
+#include "mm/frame/page.h"
+#include "mm/frame/slab.h"
 #include <arch/machine.h>
 
 static DEFINE_PER_CPU(u64, smoke_value);

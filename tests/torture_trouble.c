@@ -7,7 +7,7 @@
 #include "kernel/stall.h"
 #include "kernel/thief.h"
 #include "kernel/time.h"
-#include "mm/slab.h"
+#include "mm/frame/slab.h"
 #include "mm/switch.h"
 #include "mm/walk.h"
 #include "tests/torture.h"

@@ -2,7 +2,7 @@
 // Spaces that come and go under their users, and what their pages may say.
 #include "kernel/lib.h"
 #include "kernel/log.h"
-#include "mm/slab.h"
+#include "mm/frame/slab.h"
 #include "tests/torture.h"
 
 struct world world;

@@ -5,7 +5,7 @@
 #include "kernel/preempt.h"
 #include "kernel/stall.h"
 #include "kernel/test.h"
-#include "mm/slab.h"
+#include "mm/frame/slab.h"
 #include "tests/mm_help.h"
 #include "tests/thief_help.h"
 #include <arch/ipi.h>

@@ -5,7 +5,7 @@
 #include "kernel/errno.h"
 #include "kernel/thread.h"
 #include "kernel/panic.h"
-#include "mm/page.h"
+#include "mm/frame/page.h"
 #include "mm/space.h"
 #include "mm/swmmu.h"
 #include <arch/machine.h>

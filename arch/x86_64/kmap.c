@@ -9,7 +9,7 @@
 #include "arch/x86_64/stack.h"
 #include "kernel/lib.h"
 #include "kernel/panic.h"
-#include "mm/page.h"
+#include "mm/frame/page.h"
 #include <arch/machine.h>
 
 extern char __text_start[], __rodata_start[], __data_start[], __image_end[];

@@ -2,7 +2,7 @@
 // The kernel half of the address space.
 //
 //   ffff8000'00000000  direct map of all RAM: NX, the largest pages that fit; the image's text and rodata read-only
-//   ffffc000'00000000  page descriptors (mm/page.h): NX, 2 MiB pages where there is RAM to describe, nothing elsewhere
+//   ffffc000'00000000  page descriptors (mm/frame/page.h): NX, 2 MiB pages where there is RAM to describe, nothing elsewhere
 //   ffffd000'00000000  windows on device memory and firmware tables, never unmapped
 //   ffffe000'00000000  stacks: slots of 32 KiB, 16 KiB unmapped (the guard) below 16 KiB of stack
 //   ffffffff'80000000  the image, 4 KiB pages: text r-x, rodata r--, data rw-

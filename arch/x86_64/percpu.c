@@ -5,7 +5,7 @@
 #include "arch/x86_64/stack.h"
 #include "arch/x86_64/trap.h"
 #include "kernel/lib.h"
-#include "mm/page.h"
+#include "mm/frame/page.h"
 
 extern char __start_percpu[], __stop_percpu[];
 

@@ -5,7 +5,7 @@
 #include "arch/x86_64/kmap.h"
 #include "kernel/panic.h"
 #include "kernel/spinlock.h"
-#include "mm/page.h"
+#include "mm/frame/page.h"
 
 #define SLOT_SIZE (2 * KSTACK_SIZE)
 #define STACK_ORDER 2

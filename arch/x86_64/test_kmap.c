@@ -7,7 +7,7 @@
 #include "arch/x86_64/stack.h"
 #include "kernel/test.h"
 #include "kernel/thread.h"
-#include "mm/page.h"
+#include "mm/frame/page.h"
 #include <arch/irq.h>
 #include <arch/machine.h>
 

@@ -7,7 +7,7 @@
 #include "kernel/test.h"
 #include "kernel/thread.h"
 #include "kernel/time.h"
-#include "mm/page.h"
+#include "mm/frame/page.h"
 #include "mm/inval.h"
 #include "mm/space.h"
 #include <arch/ipi.h>

@@ -86,7 +86,7 @@ static __always_inline pte_t pte_make_table(paddr_t pa) { return pa | PTE_P | PT
 static __always_inline void *phys_to_virt(paddr_t pa) { return (void *)(DIRECT_MAP_BASE + pa); }
 static __always_inline paddr_t virt_to_phys(const void *p) { return (uintptr_t)p - DIRECT_MAP_BASE; }	// direct map only
 
-// The array of page descriptors (mm/page.h), for page_init() on the boot CPU.
+// The array of page descriptors (mm/frame/page.h), for page_init() on the boot CPU.
 void *arch_page_map(u64 bytes);			// where it begins, no memory behind it yet; NULL: too many
 void arch_page_map_back(void *at, paddr_t pa);	// level_size(2) bytes of RAM come behind it; both aligned to that
 

@@ -8,7 +8,7 @@
 //
 // The descriptors' memory comes from below, because the first GiB is full of holes anyway: the higher ones stay whole and
 // can be mapped as one page each.
-#include "mm/buddy.h"
+#include "mm/frame/buddy.h"
 #include "kernel/lib.h"
 #include "kernel/log.h"
 #include "kernel/panic.h"

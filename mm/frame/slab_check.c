@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Poison and red words of slab objects, see slab_check.h.
-#include "mm/slab_check.h"
-#include "mm/page.h"
+#include "mm/frame/slab_check.h"
+#include "mm/frame/page.h"
 #include "kernel/lib.h"
 
 #if CHECK

@@ -9,10 +9,10 @@
 // Who may touch it: its own CPU, with preemption off, having closed it before. An interrupt that comes in the middle of that
 // finds it closed and goes to the buddy allocator instead; one that comes before or after leaves everything as a call does.
 // So the ring needs no atomic operation and no barrier but the compiler's. Others empty it by a cross-CPU call, which is
-// such an interrupt and may have to be repeated, and merely glance at its count. For mm/page*.c only.
+// such an interrupt and may have to be repeated, and merely glance at its count. For this folder only.
 #pragma once
 #include "kernel/preempt.h"
-#include "mm/buddy.h"
+#include "mm/frame/buddy.h"
 
 // A map or unmap of 512 pages, tables included, comes from and goes to it entirely.
 #define PCP_HIGH 4000		// more than this, less on small machines: a batch goes back to the buddy allocator

@@ -5,14 +5,14 @@
 //	slab_alloc/slab_free  <->  this CPU's list  <- batches, c->lock ->  slabs with a free object (c->partial)  <->  page_alloc
 //	                           interrupts on                            full slabs are on no list
 //
-// A CPU's list belongs to it, under the discipline of mm/page_pcp.c: preemption off, and `busy` set meanwhile. An
+// A CPU's list belongs to it, under the discipline of mm/frame/stock.c: preemption off, and `busy` set meanwhile. An
 // interrupt that finds `busy` goes to the slabs.
 //
 // An object's slab is found through its frame's descriptor: the head of its block is PAGE_SLAB, .private names the
 // cache.
-#include "mm/slab.h"
-#include "mm/page.h"
-#include "mm/slab_check.h"
+#include "mm/frame/slab.h"
+#include "mm/frame/page.h"
+#include "mm/frame/slab_check.h"
 #include "kernel/inject.h"
 #include "kernel/panic.h"
 #include "kernel/spinlock.h"

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // kmalloc: slab caches of 16, 32, … 2048 bytes; beyond that whole frames. kfree() tells them apart by the descriptor.
-#include "mm/page.h"
-#include "mm/slab.h"
+#include "mm/frame/page.h"
+#include "mm/frame/slab.h"
 #include "kernel/lib.h"
 
 #define MIN_SHIFT 4

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The slow half of the per-CPU stocks: page_pcp.h.
-#include "mm/page_pcp.h"
+// The slow half of the per-CPU stocks: frame/stock.h.
+#include "mm/frame/stock.h"
 #include "kernel/panic.h"
 #include "kernel/xcall.h"
 

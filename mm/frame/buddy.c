@@ -10,7 +10,7 @@
 // free or not, for such a block would contain the one that comes back. It may be the head of a block that is on its way
 // in or out, and that says something other than PAGE_FREE until the lock is taken. So the loops over many frames
 // (tails) need no lock.
-#include "mm/buddy.h"
+#include "mm/frame/buddy.h"
 #include "kernel/panic.h"
 #include "kernel/spinlock.h"
 

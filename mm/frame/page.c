@@ -10,7 +10,7 @@
 // the owner's last put; then its own put frees. The one put that sees 1 frees, whoever it is, hence nothing is freed
 // twice. The count is never plainly stored, for a store could overwrite a walker's transient reference. n is at most
 // PAGE_REFS_MAX: page_try_get() compares and counts in one step, so that no number of CPUs takes it further.
-#include "mm/page_pcp.h"
+#include "mm/frame/stock.h"
 #include "mm/swmmu.h"
 #include "kernel/inject.h"
 #include "kernel/lib.h"

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
-// What lies below page_alloc(): the buddy allocator; in front of it stand the per-CPU stocks (page_pcp.h). For mm/page*.c only.
+// What lies below page_alloc(): the buddy allocator; in front of it stand the per-CPU stocks (frame/stock.h). For mm/page*.c only.
 //
 // A frame that changes hands here has count 0: it belongs to whoever took it from a list; page_try_get() leaves it
 // alone.
 #pragma once
-#include "mm/page.h"
+#include "mm/frame/page.h"
 
 // A block with .kind PAGE_PCP ("in transit") and .order set; its other frames are still marked as free. NULL: none.
 struct page *buddy_alloc(unsigned order);

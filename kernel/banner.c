@@ -6,7 +6,7 @@
 #include "kernel/mutant.h"
 #include "kernel/version.h"
 #include "mm/frame/page.h"
-#include "mm/policy.h"
+#include "mm/policy/policy.h"
 #include <arch/machine.h>
 #include <arch/time.h>
 

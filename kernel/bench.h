@@ -7,7 +7,7 @@
 #include "kernel/hist.h"
 #include "kernel/majority.h"
 #include "kernel/time.h"
-#include "mm/policy.h"
+#include "mm/policy/policy.h"
 
 #define BENCH_EXTRAS 12
 struct bench_case {

@@ -9,7 +9,7 @@
 #include "kernel/mutant.h"
 #include "kernel/time.h"
 #include "kernel/version.h"
-#include "mm/policy.h"
+#include "mm/policy/policy.h"
 #include <arch/machine.h>
 
 // The inside of a JSON string: of the command line and of what the processor says of itself anything may be expected.

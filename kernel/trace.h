@@ -36,7 +36,7 @@
 	X(THEFT_BEGIN, "theft", 'B')			/* the CPU loses its processor */ \
 	X(THEFT_END, "theft", 'E')			/* and has it again, flushed if it was flagged */ \
 	X(SWITCH_BEGIN, "switch", 'B')			/* of policy or back-end */ \
-	X(SWITCH_STATE, "switch_state", 'i')		/* its index in switch_states[] (mm/switch.c) */ \
+	X(SWITCH_STATE, "switch_state", 'i')		/* its index in switch_states[] (mm/policy/switch.c) */ \
 	X(SWITCH_END, "switch", 'E')
 
 enum trace_event {

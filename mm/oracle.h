@@ -14,7 +14,7 @@
 // that is reused without having been FREE passes no quarantine: a walker in that gap publishes it under its new birth
 // number and is not convicted. Tests of `wait` hold their walker after it.)
 #pragma once
-#include "mm/policy.h"
+#include "mm/policy/policy.h"
 
 enum violation_kind {
 	VIOLATION_WALK,		// a software walker reads a freed table

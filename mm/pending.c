@@ -21,7 +21,7 @@
 #include "kernel/panic.h"
 #include "kernel/rcu/rcu.h"
 #include "kernel/stall.h"
-#include "mm/flush_lazy.h"
+#include "mm/flush/lazy.h"
 #include "mm/frame/page.h"
 
 #define PENDING_LEAST 64

@@ -8,7 +8,7 @@
 #include "kernel/stall.h"
 #include "kernel/thread.h"
 #include "kernel/trace.h"
-#include "mm/flush_lazy.h"
+#include "mm/flush/lazy.h"
 #include "mm/gather.h"
 #include "mm/huge.h"
 #include "mm/pending.h"

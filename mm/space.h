@@ -8,7 +8,7 @@
 #pragma once
 #include "kernel/cpumask.h"
 #include "kernel/mutex.h"
-#include "mm/policy.h"
+#include "mm/policy/policy.h"
 
 struct thread;
 
@@ -40,7 +40,7 @@ struct space {
 	struct mutex lock __cacheline;	// regions, and every change of the tree
 	struct list regions;
 	u64 users;		// never refused, so it must not wrap
-	u64 deferred;			// flushes that wait for sweeps (flush_lazy.h). Read without the lock
+	u64 deferred;			// flushes that wait for sweeps (flush/lazy.h). Read without the lock
 	u64 mapped;			// 4 KiB units mapped by leaves; under lock
 	struct list all_link;		// all spaces: under space.c's list lock
 	struct list switch_link;	// those that are being switched: one switch at a time

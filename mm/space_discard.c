@@ -9,7 +9,7 @@
 // Phase 2 takes nothing over from phase 1: a table that was empty then may have been refilled, or be somewhere else.
 #include "kernel/errno.h"
 #include "kernel/stall.h"
-#include "mm/flush_lazy.h"
+#include "mm/flush/lazy.h"
 #include "mm/gather.h"
 #include "mm/huge.h"
 #include "mm/region.h"

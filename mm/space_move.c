@@ -15,7 +15,7 @@
 #include "kernel/mutant.h"
 #include "kernel/panic.h"
 #include "kernel/stall.h"
-#include "mm/flush_lazy.h"
+#include "mm/flush/lazy.h"
 #include "mm/gather.h"
 #include "mm/huge.h"
 #include "mm/region.h"

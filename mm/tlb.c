@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Which CPU has which space loaded, and the shootdown. The ordering argument stands in tlb.h.
 #include "mm/tlb.h"
-#include "mm/flush_lazy.h"
+#include "mm/flush/lazy.h"
 #include "mm/inval.h"
 #include "kernel/counter.h"
 #include "kernel/mutant.h"

@@ -11,7 +11,7 @@
 #include "kernel/panic.h"
 #include "kernel/time.h"
 #include "mm/oracle.h"
-#include "mm/policy.h"
+#include "mm/policy/policy.h"
 #include "tests/mm_load.h"
 #include "tests/short_table.h"
 

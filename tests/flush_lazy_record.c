@@ -2,7 +2,7 @@
 // tlb_flush=lazy: where a record that waits makes others settle, and until when it holds its space.
 #include "kernel/test.h"
 #include "kernel/time.h"
-#include "mm/flush_lazy.h"
+#include "mm/flush/lazy.h"
 #include "mm/space.h"
 #include "mm/table.h"
 #include "tests/mm_help.h"

@@ -3,7 +3,7 @@
 #include "kernel/mutant.h"
 #include "kernel/test.h"
 #include "kernel/time.h"
-#include "mm/flush_lazy.h"
+#include "mm/flush/lazy.h"
 #include "mm/oracle.h"
 #include "mm/swmmu.h"
 #include "mm/tlb.h"

@@ -12,7 +12,7 @@
 #include "kernel/test.h"
 #include "kernel/time.h"
 #include "kernel/xcall.h"
-#include "mm/flush_lazy.h"
+#include "mm/flush/lazy.h"
 #include "mm/inval.h"
 #include "mm/space.h"
 #include "mm/swmmu.h"

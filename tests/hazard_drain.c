@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The two grace periods of hazard_drain() (mm/policy_hazard.c): when it returns, all is FREE that was retired before. The first
+// The two grace periods of hazard_drain() (mm/policy/hazard.c): when it returns, all is FREE that was retired before. The first
 // is for those who still name a table, the second for another CPU that has just found one free.
 #include "kernel/mutant.h"
 #include "kernel/rcu/rcu.h"

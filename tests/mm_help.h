@@ -3,7 +3,7 @@
 #pragma once
 #include "kernel/counter.h"
 #include "kernel/thread.h"
-#include "mm/policy.h"
+#include "mm/policy/policy.h"
 
 struct space;
 

@@ -4,7 +4,7 @@
 // can be judged. For the suites, mode=torture and mode=compare.
 #pragma once
 #include "kernel/counter.h"
-#include "mm/policy.h"
+#include "mm/policy/policy.h"
 
 struct mm_load_result {
 	struct counters counted;	// difference over the run, frees that were deferred included

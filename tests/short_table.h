@@ -2,7 +2,7 @@
 // What mode=compare ends with: a row for each policy, for whoever has only this machine's own screen. tools/table.py makes more
 // of the BENCH and VERDICT lines, of several boots. Threads only.
 #pragma once
-#include "mm/policy.h"
+#include "mm/policy/policy.h"
 
 #define SHORT_TABLE_COLUMNS 8
 // The headings are kept, not copied; columns beyond the limit are dropped. Without memory nothing is kept, nor printed.

@@ -6,7 +6,7 @@
 #include "kernel/lib.h"
 #include "kernel/stall.h"
 #include "kernel/test.h"
-#include "mm/switch.h"
+#include "mm/policy/switch.h"
 #include "mm/swmmu.h"
 #include "mm/walk.h"
 #include "tests/mm_help.h"

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Switching policy and back-end while the system runs (mm/switch.c): each step is needed, shown by taking it out; and
+// Switching policy and back-end while the system runs (mm/policy/switch.c): each step is needed, shown by taking it out; and
 // what a switch refuses.
-#include "mm/switch.h"
+#include "mm/policy/switch.h"
 #include "kernel/errno.h"
 #include "kernel/lib.h"
 #include "kernel/mutant.h"

@@ -8,7 +8,7 @@
 #include "kernel/test.h"
 #include "kernel/time.h"
 #include "mm/oracle.h"
-#include "mm/switch.h"
+#include "mm/policy/switch.h"
 #include "mm/walk.h"
 #include "tests/mm_help.h"
 #include "tests/walk_hold.h"

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
-// Two steps of a switch (mm/switch.c) that only an unmapper can tell apart: (3) takes the space's lock, and (4) drains the
+// Two steps of a switch (mm/policy/switch.c) that only an unmapper can tell apart: (3) takes the space's lock, and (4) drains the
 // flushes before the policies.
 #include "kernel/stall.h"
 #include "kernel/test.h"
 #include "kernel/time.h"
-#include "mm/flush_lazy.h"
-#include "mm/switch.h"
+#include "mm/flush/lazy.h"
+#include "mm/policy/switch.h"
 #include "mm/table.h"
 #include "tests/mm_help.h"
 #include "tests/walk_hold.h"

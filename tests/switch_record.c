@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The last grace period of a switch (mm/switch.c, 6): until it is over the record of the two policies may not be
+// The last grace period of a switch (mm/policy/switch.c, 6): until it is over the record of the two policies may not be
 // overwritten. A walk of the first switch is held between its readings of the two:
 //
 //	walker: turn[0] = hazard ┆                                              turn[1] = rcu-sync
@@ -12,7 +12,7 @@
 #include "kernel/stall.h"
 #include "kernel/test.h"
 #include "mm/oracle.h"
-#include "mm/switch.h"
+#include "mm/policy/switch.h"
 #include "mm/walk.h"
 #include "tests/mm_help.h"
 #include "tests/walk_hold.h"

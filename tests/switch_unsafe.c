@@ -3,7 +3,7 @@
 #include "kernel/lib.h"
 #include "kernel/test.h"
 #include "mm/oracle.h"
-#include "mm/switch.h"
+#include "mm/policy/switch.h"
 #include "mm/table.h"
 #include "mm/walk.h"
 #include "tests/mm_help.h"

@@ -23,7 +23,7 @@
 #include "kernel/lib.h"
 #include "kernel/spinlock.h"
 #include "kernel/thread.h"
-#include "mm/policy.h"
+#include "mm/policy/policy.h"
 #include "mm/space.h"
 
 #define MAX_SLOTS 12

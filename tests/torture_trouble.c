@@ -8,7 +8,7 @@
 #include "kernel/thief.h"
 #include "kernel/time.h"
 #include "mm/frame/slab.h"
-#include "mm/switch.h"
+#include "mm/policy/switch.h"
 #include "mm/walk.h"
 #include "tests/torture.h"
 

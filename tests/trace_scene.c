@@ -7,7 +7,7 @@
 #include "kernel/rcu/internal.h"
 #include "kernel/test.h"
 #include "kernel/thief.h"
-#include "mm/switch.h"
+#include "mm/policy/switch.h"
 #include "mm/table.h"
 #include "mm/walk.h"
 #include "tests/mm_help.h"

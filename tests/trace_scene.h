@@ -3,7 +3,7 @@
 #pragma once
 #include "kernel/cpumask.h"
 #include "kernel/trace.h"
-#include "mm/policy.h"
+#include "mm/policy/policy.h"
 
 struct trace_scene {
 	const char *name;

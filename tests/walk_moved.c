@@ -5,7 +5,7 @@
 #include "kernel/mutant.h"
 #include "kernel/panic.h"
 #include "kernel/test.h"
-#include "mm/switch.h"
+#include "mm/policy/switch.h"
 #include "mm/table.h"
 #include "mm/walk.h"
 #include "tests/mm_help.h"

@@ -5,7 +5,7 @@
 #include "kernel/test.h"
 #include "mm/oracle.h"
 #include "mm/swmmu.h"
-#include "mm/switch.h"
+#include "mm/policy/switch.h"
 #include "mm/walk.h"
 #include "mm/walk_body.h"
 #include "tests/mm_help.h"

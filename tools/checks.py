@@ -68,7 +68,7 @@ def portable_code_names_no_register():
 def policies():
     """{name as an identifier: the text of its file}: what DEFINE_TABLE_POLICY ends."""
     found = {}
-    for path in sources("mm/policy_*.c"):
+    for path in sources("mm/policy/*.c"):
         with open(path, encoding="utf-8") as f:
             text = f.read()
         if match := re.search(r"^DEFINE_TABLE_POLICY\((\w+),", text, re.M):

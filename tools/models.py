@@ -77,15 +77,15 @@ def fields(pattern, struct):
 
 
 def is_safe(policy, backend):
-    """pair_verdict() of mm/policy.c, from the same facts."""
+    """pair_verdict() of mm/policy/policy.c, from the same facts."""
     return policy["waits"] == "WAIT_OWN" or (policy["walker"] == "WALKER_IRQS_OFF" and
                                              policy.get("walkers_are_targets") == "true" and
                                              backend["proves_irqs_off_walks_ended"] == "true")
 
 
 def pairs(model):
-    policies = fields("mm/policy_*.c", r"\nDEFINE_TABLE_POLICY\((.*?)\);")
-    backends = fields("mm/flush_*.c", r"struct flush_backend \w+ = \{(.*?)\};")
+    policies = fields("mm/policy/*.c", r"\nDEFINE_TABLE_POLICY\((.*?)\);")
+    backends = fields("mm/flush/*.c", r"struct flush_backend \w+ = \{(.*?)\};")
     for what, have, modelled in (("policies", policies, POLICIES), ("back-ends", backends, BACKENDS)):
         if set(have) != set(modelled):
             raise ModelError(f"the {what} of mm/ and those of tools/models.py differ: {set(have) ^ set(modelled)}")

@@ -16,7 +16,7 @@ import run
 import tracecheck
 
 ROWS = {"grace_period": (1000, "grace periods"), "expedited": (1001, "expedited grace periods"), "switch": (1002, "switch of policy")}
-STATES = ("joining", "union", "moved", "drained", "leaving")  # switch_states[] in mm/switch.c
+STATES = ("joining", "union", "moved", "drained", "leaving")  # switch_states[] in mm/policy/switch.c
 
 
 def scenes(runs):

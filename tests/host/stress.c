@@ -8,7 +8,7 @@
 #include "kernel/test.h"
 #include "mm/oracle.h"
 #include "mm/space.h"
-#include "mm/switch.h"
+#include "mm/policy/switch.h"
 #include "mm/walk.h"
 #include "tests/mm_help.h"
 

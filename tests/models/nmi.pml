@@ -2,7 +2,7 @@
 // The tickets of tlb_flush=nmi: CPUs 1 and 2 ask CPU 0 to flush; NMIs coalesce, and one that comes while the handler
 // runs waits for its end.
 //
-// Models: flush_nmi(), serve() (mm/flush_nmi.c). Asserts: no page is given back that CPU 0 has cached still. Each
+// Models: flush_nmi(), serve() (mm/flush/nmi.c). Asserts: no page is given back that CPU 0 has cached still. Each
 // requester is served (else it hangs).
 //
 //! tickets verified

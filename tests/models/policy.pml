@@ -2,7 +2,7 @@
 // The table-free policies: ENTER, STEP, EXIT of the walker on CPU 0; unlink(), policy_free() and policy_wait() of the
 // freer on CPU 1. Included after flush.pml.
 //
-// Models: mm/policy_*.c, table_batch_defer(), pte_xchg() and the order of mm/gather.c.
+// Models: mm/policy/*.c, table_batch_defer(), pte_xchg() and the order of mm/gather.c.
 
 #define IRQ_SAVE d_step { irqs_off[me] = 1; SAY("interrupts off") }
 #define IRQ_RESTORE d_step { irqs_off[me] = 0; SAY("interrupts on") }

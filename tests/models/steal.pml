@@ -2,7 +2,7 @@
 // The handshake over a steal-time record: CPU 1 flushes twice, by flag where CPU 0 is robbed, else by IPI; who has
 // taken CPU 0's processor gives it back in between.
 //
-// Models: steal_flush_later() (kernel/steal.c), flush_pv() (mm/flush_pv.c), thief_nmi(), hypervisors_half(),
+// Models: steal_flush_later() (kernel/steal.c), flush_pv() (mm/flush/pv.c), thief_nmi(), hypervisors_half(),
 // clear_preempted() (kernel/thief.c; as KVM's record_steal_time()). Asserts: when CPU 0 runs it has nothing cached of a
 // page that was given back.
 //

@@ -2,7 +2,7 @@
 // hazard and a detached subtree: CPU 0 walks root -> upper -> lower table, naming and validating each; CPU 1 detaches
 // both and frees what nobody names. A walker that holds the upper table may be inside it after it was detached.
 //
-// Models: hazard_step(), hazard_exit(), sort_out(), is_named(), hazard_retry() (mm/policy_hazard.c), the order in which
+// Models: hazard_step(), hazard_exit(), sort_out(), is_named(), hazard_retry() (mm/policy/hazard.c), the order in which
 // unmap_table() and unmap_entry() (mm/tree.c) clear the entries. Asserts: no walker reads a table that is FREE.
 //
 //! both-levels verified

@@ -2,8 +2,8 @@
 // Switching the policy while tables are walked and freed: two switches in a row, A to B to C. CPU 0 walks; on CPU 1 one
 // thread switches, one unlinks and frees under the space's lock, and one frees later what that has deferred.
 //
-// Models: walkers_to_union(), freers_to_new(), drain_old(), walkers_to_new() (mm/switch.c), walk_selected()
-// (mm/walk_body.h; a walk of one page that finds another policy than its own does nothing), union_enter(), union_exit() (mm/policy_union.c), a gather that reads `freer` under the lock. A policy is what any of
+// Models: walkers_to_union(), freers_to_new(), drain_old(), walkers_to_new() (mm/policy/switch.c), walk_selected()
+// (mm/walk_body.h; a walk of one page that finds another policy than its own does nothing), union_enter(), union_exit() (mm/policy/union.c), a gather that reads `freer` under the lock. A policy is what any of
 // them is for this protocol: a mark that its walker sets, fence, before it reads the root; its free looks for that mark
 // after a fence, and waits for who bears it. A grace period: as in machine.pml.
 // Asserts: no walker reads a table that is FREE; and the claim of switch.c: whoever reads the root follows the

@@ -24,7 +24,7 @@
 #include "kernel/spinlock.h"
 #include "kernel/stall.h"
 #include "mm/table.h"
-#include "mm/table_batch.h"
+#include "mm/policy/batch.h"
 #include "mm/walk_body.h"
 
 #define NESTINGS 3	// task, interrupt, NMI: each may walk in the middle of a walk of the one before

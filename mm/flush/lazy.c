@@ -27,7 +27,7 @@
 //
 // Generations: a sweep is a full flush, so tlb.gen follows. A CPU that holds the space lazily is asked only when tables
 // go, as ever, and then leaves.
-#include "mm/flush_lazy.h"
+#include "mm/flush/lazy.h"
 #include "kernel/counter.h"
 #include "kernel/mutant.h"
 #include "kernel/panic.h"

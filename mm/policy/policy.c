@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // The registry of policies and flush back-ends, the command-line keys that choose them, and the verdict on a pair.
-#include "mm/policy.h"
+#include "mm/policy/policy.h"
 #include "kernel/cmdline.h"
 #include "kernel/lib.h"
 #include "kernel/log.h"

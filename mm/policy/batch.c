@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Batches of table pages: see table_batch.h.
-#include "mm/table_batch.h"
+// Batches of table pages: see policy/batch.h.
+#include "mm/policy/batch.h"
 #include "kernel/mutant.h"
 #include "mm/frame/slab.h"
 #include "mm/table.h"

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Batches of table pages that wait for a grace period: for the policies that defer by call_rcu().
 #pragma once
-#include "mm/policy.h"
+#include "mm/policy/policy.h"
 
 // Move FLUSHED tables off the list, as many as one batch holds, and have them freed after a grace period. False: no
 // memory for a batch; the list is as it was. Preemptible context.

@@ -3,7 +3,7 @@
 // memory and there is no fallback (PT_RECLAIM). One callback per table instead of one per batch is the price. The walker
 // is an RCU reader by keeping preemption off.
 #include "kernel/mutant.h"
-#include "mm/table_batch.h"
+#include "mm/policy/batch.h"
 #include "mm/walk_body.h"
 
 static const struct table_policy rcu_page_policy;

@@ -6,7 +6,7 @@
 #include "kernel/counter.h"
 #include "kernel/mutant.h"
 #include "kernel/xcall.h"
-#include "mm/table_batch.h"
+#include "mm/policy/batch.h"
 #include "mm/walk_body.h"
 
 static const struct table_policy rcu_policy;

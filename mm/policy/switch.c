@@ -12,7 +12,7 @@
 //	new       new                new
 //
 // Claim: in each state every walker follows the discipline on which every free under way relies. A union walker does
-// all that both policies ask of a walker (policy_union.c), its context is the stronger of the two, and the flush goes to
+// all that both policies ask of a walker (policy/union.c), its context is the stronger of the two, and the flush goes to
 // it if it goes to the walkers of one of them; so what holds for either policy's own walker holds for it.
 // switch_state_verdict() computes this for each state from the same facts as pair_verdict(). A switch from a safe pair that
 // would pass through an unsafe state is refused. One that leaves an unsafe pair is not: it ends what is worse.
@@ -45,7 +45,7 @@
 // switch of all finds it, or it has begun with the new default. One whose last user has gone is left alone: it has no
 // walker, and its destroyer goes on under the old pair, which it reads under its lock and which stays as it was. A
 // switch holds a count of each space that it changes.
-#include "mm/switch.h"
+#include "mm/policy/switch.h"
 #include "kernel/errno.h"
 #include "kernel/lib.h"
 #include "kernel/log.h"

@@ -8,7 +8,7 @@
 // A CPU that is in the middle of tlb_join() has, before it loads the root, cached nothing of the space, and after that it
 // is flushed.
 //
-// Generations: a target's cpu_tlb.gen stays behind, for the target itself runs nothing. As with `pv` (flush_pv.c) that
+// Generations: a target's cpu_tlb.gen stays behind, for the target itself runs nothing. As with `pv` (flush/pv.c) that
 // errs to the safe side: a later flush finds gen + 1 != f->gen and flushes all, a return from lazy use flushes once more.
 // A lazy CPU keeps the root, though tables are freed; it cannot reach an unlinked table from it, and tlb_evict() sends an
 // IPI before the root goes.

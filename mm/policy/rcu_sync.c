@@ -5,7 +5,7 @@
 // The wait sleeps, so no spinlock may be held: struct table_policy demands that of every `free`.
 #include "kernel/counter.h"
 #include "kernel/mutant.h"
-#include "mm/table_batch.h"
+#include "mm/policy/batch.h"
 #include "mm/walk_body.h"
 
 static const struct table_policy rcu_sync_policy;

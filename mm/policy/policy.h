@@ -20,7 +20,7 @@ struct walk_state {
 	irqflags_t flags;	// of a walk that may begin with interrupts off
 	bool joined;		// this walk put the CPU into the space's walker mask
 	bool restart;		// step: the entry has changed
-	struct walk_state *part;		// of a union walk (policy_union.c): the states of its two policies
+	struct walk_state *part;		// of a union walk (policy/union.c): the states of its two policies
 	const struct table_policy *policy;	// of a part: whose it is
 };
 
@@ -93,7 +93,7 @@ struct verdict {
 };
 struct verdict pair_verdict(const struct table_policy *p, const struct flush_backend *b);
 
-// The union of two disciplines (policy_union.c): what a space's walkers follow while its policy changes. It frees
+// The union of two disciplines (policy/union.c): what a space's walkers follow while its policy changes. It frees
 // nothing and is no value of table_free=.
 extern const struct table_policy policy_union;
 

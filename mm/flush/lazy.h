@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Deferred flushes (tlb_flush=lazy, flush_lazy.c): what an unmap or an exit has collected waits until every CPU concerned
+// Deferred flushes (tlb_flush=lazy, flush/lazy.c): what an unmap or an exit has collected waits until every CPU concerned
 // has swept.
 #pragma once
 #include "mm/gather.h"

@@ -29,7 +29,7 @@ LDFLAGS := -n -z noexecstack --no-warn-rwx-segments -T linker.ld
 
 # All of a folder and of those below it. Their order is the linker's, and so that of what they register.
 c_files = $(sort $(shell find $(1) -name '*.c'))
-PORTABLE_C := $(call c_files,kernel mm)
+PORTABLE_C := $(call c_files,kernel mm lab)
 TESTS_C := $(filter-out tests/fuzz/% tests/host/%,$(call c_files,tests))
 SRC_C := $(wildcard boot/*.c arch/x86_64/*.c) $(PORTABLE_C) $(TESTS_C)
 SRC_ASM := $(wildcard boot/*.asm arch/x86_64/*.asm)
@@ -46,7 +46,7 @@ $(if $(filter $(MUTANT),$(MUTANTS)),,$(error MUTANT=$(MUTANT) is unknown; valid:
 M := build/mutant-$(MUTANT)
 all: $M/quiesce-check.iso
 $M/quiesce-check.elf: $(filter-out build/check/kernel/mutant.o,$(call objs,check)) $M/mutant.o linker.ld tools/ksyms.py
-$M/mutant.o: kernel/mutant.c Makefile
+$M/mutant.o: lab/mutant.c Makefile
 	@mkdir -p $(@D)
 	@$(CC) $(KFLAGS) -DCHECK=1 -DBUILD_NAME='"check"' -DMUTANT_NAME='"$(MUTANT)"' -c $< -o $@
 endif

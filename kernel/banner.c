@@ -3,7 +3,7 @@
 #include "kernel/banner.h"
 #include "kernel/cpumask.h"
 #include "kernel/lib.h"
-#include "kernel/mutant.h"
+#include "lab/mutant.h"
 #include "kernel/version.h"
 #include "mm/frame/page.h"
 #include "mm/policy/policy.h"

@@ -2,7 +2,7 @@
 // The frame around every interrupt and NMI handler. Entry: RCU first, for an interrupt out of idle must leave the idle
 // state before anything that could be a reader; then the nesting count. Exit the other way round.
 #include "kernel/irq.h"
-#include "kernel/irqsoff.h"
+#include "lab/irqsoff.h"
 #include "kernel/panic.h"
 #include "kernel/preempt.h"
 #include "kernel/rcu/rcu.h"

@@ -9,7 +9,7 @@
 #include "kernel/spinlock.h"
 #include "kernel/thread.h"
 #include "kernel/time.h"
-#include "kernel/trace.h"
+#include "lab/trace.h"
 #include <arch/ipi.h>
 #include <arch/machine.h>
 

@@ -11,9 +11,9 @@
 // A thread may be preempted between marking itself SLEEPING and checking its condition. It then stays queued, state
 // notwithstanding: only schedule() takes a sleeping thread off the queue.
 #include "kernel/sched.h"
-#include "kernel/counter.h"
+#include "lab/counter.h"
 #include "kernel/irq.h"
-#include "kernel/irqsoff.h"
+#include "lab/irqsoff.h"
 #include "kernel/panic.h"
 #include "kernel/rcu/rcu.h"
 #include "kernel/time.h"

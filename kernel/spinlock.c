@@ -14,7 +14,7 @@
 // The release store is the last access to the lock: whoever takes it next may free its memory.
 #include "kernel/spinlock.h"
 #include "kernel/atomic.h"
-#include "kernel/lockcheck.h"
+#include "lab/lockcheck.h"
 #include "kernel/panic.h"
 #include "kernel/time.h"
 

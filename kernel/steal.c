@@ -4,7 +4,7 @@
 #include "kernel/cmdline.h"
 #include "kernel/lib.h"
 #include "kernel/log.h"
-#include "kernel/mutant.h"
+#include "lab/mutant.h"
 #include "kernel/panic.h"
 #include <arch/steal.h>
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Stolen time (DESIGN 6): a record per CPU in the layout and with the protocol of KVM's steal-time record, and one owner
-// of all of them per run (steal=): the hypervisor, or the thief (kernel/thief.h).
+// of all of them per run (steal=): the hypervisor, or the thief (lab/thief.h).
 //
 //   who flushes                                    the owner
 //   -----------                                    ---------

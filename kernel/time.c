@@ -13,7 +13,7 @@
 #include "kernel/rcu/rcu.h"
 #include "kernel/sched.h"
 #include "mm/space.h"
-#include "mm/swmmu.h"
+#include "lab/swmmu.h"
 #include <arch/machine.h>
 
 u32 tick_hz = 250;

@@ -10,12 +10,12 @@
 // Who keeps a node alive: of a call that is waited for, the waiter, until `pending` is 0; of an asynchronous one the
 // caller, until `busy` is 0. The target reads all it needs before it touches either.
 #include "kernel/xcall.h"
-#include "kernel/counter.h"
+#include "lab/counter.h"
 #include "kernel/panic.h"
 #include "kernel/preempt.h"
 #include "kernel/spinlock.h"
 #include "kernel/time.h"
-#include "kernel/trace.h"
+#include "lab/trace.h"
 #include <arch/ipi.h>
 
 // Each on lines of its own: what other CPUs write (a queue's head, `pending`), what they read (a request), what is nobody

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 // The gather: see gather.h for the order that it keeps.
 #include "mm/gather.h"
-#include "kernel/mutant.h"
+#include "lab/mutant.h"
 #include "kernel/panic.h"
-#include "kernel/stall.h"
+#include "lab/stall.h"
 #include "mm/pending.h"
 #include "mm/table.h"
 #include "mm/tlb.h"

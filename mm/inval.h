@@ -4,8 +4,8 @@
 #pragma once
 #include <arch/inval.h>
 #include <arch/mmu.h>
-#include "kernel/stall.h"
-#include "mm/swmmu.h"
+#include "lab/stall.h"
+#include "lab/swmmu.h"
 
 STALL_DECLARE(inval_user_done);		// all is flushed, and nobody knows of it yet
 STALL_DECLARE(inval_root_loading);	// the old root is still loaded, and all that was cached by way of it is there

@@ -13,14 +13,14 @@
 // is a put.
 #include "mm/pending.h"
 #include "kernel/cmdline.h"
-#include "kernel/counter.h"
+#include "lab/counter.h"
 #include "kernel/cpumask.h"
 #include "kernel/lib.h"
-#include "kernel/mutant.h"
+#include "lab/mutant.h"
 #include "kernel/mutex.h"
 #include "kernel/panic.h"
 #include "kernel/rcu/rcu.h"
-#include "kernel/stall.h"
+#include "lab/stall.h"
 #include "mm/flush/lazy.h"
 #include "mm/frame/page.h"
 

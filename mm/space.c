@@ -2,12 +2,12 @@
 // Address spaces: creation, mapping, unmapping, protection, demand faults, exit. Each change of the tree is one
 // gather under the space's mutex.
 #include "mm/space.h"
-#include "kernel/counter.h"
+#include "lab/counter.h"
 #include "kernel/errno.h"
 #include "kernel/panic.h"
-#include "kernel/stall.h"
+#include "lab/stall.h"
 #include "kernel/thread.h"
-#include "kernel/trace.h"
+#include "lab/trace.h"
 #include "mm/flush/lazy.h"
 #include "mm/gather.h"
 #include "mm/huge.h"

@@ -8,7 +8,7 @@
 //
 // Phase 2 takes nothing over from phase 1: a table that was empty then may have been refilled, or be somewhere else.
 #include "kernel/errno.h"
-#include "kernel/stall.h"
+#include "lab/stall.h"
 #include "mm/flush/lazy.h"
 #include "mm/gather.h"
 #include "mm/huge.h"

@@ -17,9 +17,9 @@
 // read the counts. Either we see the reference, or the walker sees the cleared entry and gives it back.
 #include "kernel/errno.h"
 #include "kernel/lib.h"
-#include "kernel/mutant.h"
+#include "lab/mutant.h"
 #include "kernel/panic.h"
-#include "kernel/stall.h"
+#include "lab/stall.h"
 #include "kernel/thread.h"
 #include "mm/huge.h"
 #include "mm/region.h"

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: MIT
 // The life of a table page: allocation, states, the FREE step, quarantine.
 #include "mm/table.h"
-#include "kernel/counter.h"
+#include "lab/counter.h"
 #include "kernel/lib.h"
-#include "kernel/mutant.h"
+#include "lab/mutant.h"
 #include "kernel/panic.h"
 #include "kernel/spinlock.h"
-#include "mm/oracle.h"
+#include "lab/oracle.h"
 #include "mm/pending.h"
-#include "mm/swmmu.h"
+#include "lab/swmmu.h"
 #include "mm/walk_body.h"
 
 // Its bit 0 is clear: an entry of a freed table is never present, for software and hardware alike.

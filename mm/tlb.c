@@ -3,12 +3,12 @@
 #include "mm/tlb.h"
 #include "mm/flush/lazy.h"
 #include "mm/inval.h"
-#include "kernel/counter.h"
-#include "kernel/mutant.h"
+#include "lab/counter.h"
+#include "lab/mutant.h"
 #include "kernel/panic.h"
-#include "kernel/stall.h"
+#include "lab/stall.h"
 #include "kernel/thread.h"
-#include "kernel/trace.h"
+#include "lab/trace.h"
 #include "kernel/xcall.h"
 
 DEFINE_PER_CPU(struct cpu_tlb, cpu_tlb);

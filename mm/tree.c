@@ -6,7 +6,7 @@
 //
 // page.private of a table counts its non-zero entries; a table that reaches 0 is detached by its parent's entry.
 #include "kernel/panic.h"
-#include "kernel/mutant.h"
+#include "lab/mutant.h"
 #include "mm/gather.h"
 #include "mm/huge.h"
 #include "mm/table.h"

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The walk's entry points: dispatch to the policy's compiled walk, and the locked slow path.
 #include "mm/walk.h"
-#include "kernel/counter.h"
+#include "lab/counter.h"
 #include "kernel/errno.h"
 #include "kernel/panic.h"
 #include "mm/tlb.h"

@@ -21,13 +21,13 @@
 //     back. No other move can have changed it since and be unseen: the leaf comes first, and who has read (acquire) what
 //     was written elsewhere after a third move had cleared the parent finds it cleared.
 #pragma once
-#include "kernel/counter.h"
+#include "lab/counter.h"
 #include "kernel/errno.h"
-#include "kernel/mutant.h"
+#include "lab/mutant.h"
 #include "kernel/panic.h"
-#include "kernel/stall.h"
-#include "kernel/trace.h"
-#include "mm/oracle.h"
+#include "lab/stall.h"
+#include "lab/trace.h"
+#include "lab/oracle.h"
 #include "mm/space.h"
 #include "mm/table.h"
 #include "mm/tlb.h"

@@ -3,7 +3,7 @@
 // say, parsing ends, reads nothing outside the buffer, and says what is wrong.
 #include "arch/x86_64/acpi_parse.h"
 #include "kernel/lib.h"
-#include "kernel/test.h"
+#include "lab/test.h"
 
 enum { MADT_HEAD = 44, BOOT_ID = 3 };
 

@@ -2,12 +2,12 @@
 // What the adversary excuses: an entry that its CPU is about to drop by itself. The page may be given back meanwhile; but
 // whoever then forgets to drop it is found, each time, when he goes on.
 #include "kernel/cpumask.h"
-#include "kernel/mutant.h"
-#include "kernel/stall.h"
-#include "kernel/test.h"
+#include "lab/mutant.h"
+#include "lab/stall.h"
+#include "lab/test.h"
 #include "kernel/time.h"
 #include "mm/inval.h"
-#include "mm/oracle.h"
+#include "lab/oracle.h"
 #include "mm/space.h"
 #include "mm/tlb.h"
 #include "tests/mm_help.h"

@@ -2,8 +2,8 @@
 // Each allocation of an operation fails once, the first, the second, … until the operation needs no more: it then has
 // either failed with -ENOMEM and changed nothing, or succeeded without. Frames balance, and walkers see nothing odd.
 #include "kernel/errno.h"
-#include "kernel/inject.h"
-#include "kernel/test.h"
+#include "lab/inject.h"
+#include "lab/test.h"
 #include "mm/table.h"
 #include "mm/walk.h"
 #include "tests/mm_help.h"

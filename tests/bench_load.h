@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Company for a measurement: other CPUs that run in the space, or change it.
 #pragma once
-#include "kernel/bench.h"
+#include "lab/bench.h"
 #include "kernel/thread.h"
 #include "mm/space.h"
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // The building blocks: an empty cross-CPU call, a grace period, an expedited one, a barrier.
-#include "kernel/bench.h"
+#include "lab/bench.h"
 #include "kernel/rcu/rcu.h"
 #include "kernel/log.h"
 #include "kernel/xcall.h"

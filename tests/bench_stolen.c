@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What unmapping costs while a CPU of the space is robbed of its processor (kernel/thief.h) in the middle of a walk.
+// What unmapping costs while a CPU of the space is robbed of its processor (lab/thief.h) in the middle of a walk.
 // This CPU maps and unmaps pages, each with an L1 table of its own: for some ticks before, so that as much waits to be
 // freed as ever does, and until the theft is over. Neither begin nor end of a theft is left to chance:
 //
@@ -22,11 +22,11 @@
 //
 // What came before what is counted in their lines, for tools/checks.py: see struct facts.
 // stolen_us=0: the same without a theft, pages_held during the ticks before.
-#include "kernel/bench.h"
+#include "lab/bench.h"
 #include "kernel/lib.h"
 #include "kernel/log.h"
 #include "kernel/panic.h"
-#include "kernel/thief.h"
+#include "lab/thief.h"
 #include "kernel/thread.h"
 #include "kernel/time.h"
 #include "mm/pending.h"

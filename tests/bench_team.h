@@ -2,7 +2,7 @@
 // Company for a measurement: several CPUs that do the same thing, or different things, for the same time, this one among
 // them.
 #pragma once
-#include "kernel/bench.h"
+#include "lab/bench.h"
 #include "kernel/thread.h"
 #include "mm/space.h"
 

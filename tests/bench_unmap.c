@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // What unmapping and protecting cost: by policy, by flush back-end, by the number of other CPUs that run in the space.
-#include "kernel/bench.h"
+#include "lab/bench.h"
 #include "kernel/panic.h"
 #include "tests/bench_load.h"
 

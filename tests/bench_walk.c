@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // What a lockless walk costs: beside four dependent loads, alone, against an unmapper, and of a space that is not
 // loaded here.
-#include "kernel/bench.h"
+#include "lab/bench.h"
 #include "kernel/lib.h"
 #include "kernel/log.h"
 #include "kernel/panic.h"

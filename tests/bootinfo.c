@@ -3,7 +3,7 @@
 // parsing ends, reads nothing outside the buffer, and says what is wrong.
 #include "arch/x86_64/bootinfo.h"
 #include "kernel/lib.h"
-#include "kernel/test.h"
+#include "lab/test.h"
 #include <arch/mmu.h>
 
 static u8 buf[8192] __aligned(8);

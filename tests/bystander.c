@@ -3,7 +3,7 @@
 // that holds the space lazily once, one that runs in the space for each unmap, or never where the flush is deferred. What
 // that costs is measured by bench=bystander.
 #include "kernel/cpumask.h"
-#include "kernel/test.h"
+#include "lab/test.h"
 #include "mm/space.h"
 #include "tests/bench_load.h"
 #include "tests/bench_places.h"

@@ -3,7 +3,7 @@
 // (seconds=, seed=) do not influence the running tests' results; they are put back.
 #include "kernel/cmdline.h"
 #include "kernel/lib.h"
-#include "kernel/test.h"
+#include "lab/test.h"
 
 static char errors[2048];
 static size_t errors_len;

@@ -2,15 +2,15 @@
 // mode=compare. The checking build judges: every pair of policy and flush back-end runs the same load of walkers
 // against unmappers from the same seed, under the oracle's eyes, and gets a VERDICT line. The release build measures:
 // BENCH lines. Either ends with a short table of its own.
-#include "kernel/bench.h"
+#include "lab/bench.h"
 #include "kernel/cmdline.h"
-#include "kernel/header.h"
+#include "lab/header.h"
 #include "kernel/lib.h"
 #include "kernel/log.h"
 #include "kernel/mode.h"
 #include "kernel/panic.h"
 #include "kernel/time.h"
-#include "mm/oracle.h"
+#include "lab/oracle.h"
 #include "mm/policy/policy.h"
 #include "tests/mm_load.h"
 #include "tests/short_table.h"

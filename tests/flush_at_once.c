@@ -10,11 +10,11 @@
 // In both modes of the adversary: in the weaker one an invalidation drops table pointers only where it is told that tables go.
 //
 // Everything once more with a back-end that does not flush: then the same looks must find what is stale.
-#include "kernel/stall.h"
-#include "kernel/test.h"
+#include "lab/stall.h"
+#include "lab/test.h"
 #include "kernel/time.h"
-#include "mm/oracle.h"
-#include "mm/swmmu.h"
+#include "lab/oracle.h"
+#include "lab/swmmu.h"
 #include "mm/tlb.h"
 #include "tests/mm_help.h"
 #include "tests/space_help.h"

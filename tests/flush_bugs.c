@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: MIT
 // Flushes that were left out or came in the wrong order, in this kernel's history and in others': each scene is played
-// twice, intact and with a step taken out, before the eyes of the adversary (mm/swmmu.h), which has cached all that it may.
+// twice, intact and with a step taken out, before the eyes of the adversary (lab/swmmu.h), which has cached all that it may.
 #include "kernel/errno.h"
-#include "kernel/inject.h"
-#include "kernel/mutant.h"
-#include "kernel/test.h"
+#include "lab/inject.h"
+#include "lab/mutant.h"
+#include "lab/test.h"
 #include "kernel/time.h"
 #include "mm/inval.h"
-#include "mm/oracle.h"
-#include "mm/swmmu.h"
+#include "lab/oracle.h"
+#include "lab/swmmu.h"
 #include "mm/tlb.h"
 #include "tests/mm_help.h"
 #include "tests/walk_hold.h"

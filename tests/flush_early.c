@@ -2,13 +2,13 @@
 // Early answers to a shootdown (mm/tlb.c): a CPU that answers before it has flushed lets the flusher go on, and free the
 // pages. Allowed for leaves: the CPU touches no user memory before it has flushed. Not when tables are freed: it may walk
 // through them by itself at any time.
-#include "kernel/mutant.h"
-#include "kernel/stall.h"
-#include "kernel/test.h"
+#include "lab/mutant.h"
+#include "lab/stall.h"
+#include "lab/test.h"
 #include "kernel/time.h"
-#include "mm/oracle.h"
+#include "lab/oracle.h"
 #include "mm/space.h"
-#include "mm/swmmu.h"
+#include "lab/swmmu.h"
 #include "tests/mm_help.h"
 #include "tests/walk_hold.h"
 

@@ -2,9 +2,9 @@
 // A CPU that holds a space lazily, while a kernel thread runs there: tables go, and what it has cached of them goes as
 // well, whichever way the flush comes.
 #include "kernel/lib.h"
-#include "kernel/test.h"
-#include "mm/oracle.h"
-#include "mm/swmmu.h"
+#include "lab/test.h"
+#include "lab/oracle.h"
+#include "lab/swmmu.h"
 #include "mm/tlb.h"
 #include "tests/mm_help.h"
 #include "tests/walk_hold.h"

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // tlb_flush=lazy: where a record that waits makes others settle, and until when it holds its space.
-#include "kernel/test.h"
+#include "lab/test.h"
 #include "kernel/time.h"
 #include "mm/flush/lazy.h"
 #include "mm/space.h"

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
-// Histograms: the buckets as they are drawn in kernel/hist.h, and percentiles against sorted arrays of the same values.
+// Histograms: the buckets as they are drawn in lab/hist.h, and percentiles against sorted arrays of the same values.
 // And the majority's vote against counting.
-#include "kernel/hist.h"
+#include "lab/hist.h"
 #include "kernel/lib.h"
-#include "kernel/majority.h"
-#include "kernel/test.h"
+#include "lab/majority.h"
+#include "lab/test.h"
 #include "mm/frame/slab.h"
 
 #define VALUES 20000u

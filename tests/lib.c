@@ -2,10 +2,10 @@
 // Formatting, patterns, numbers, sorting, memory: against known answers and against the simplest thing that can be
 // right.
 #include "kernel/lib.h"
-#include "kernel/counter.h"
+#include "lab/counter.h"
 #include "kernel/cpumask.h"
-#include "kernel/inject.h"
-#include "kernel/test.h"
+#include "lab/inject.h"
+#include "lab/test.h"
 #include "mm/frame/slab.h"
 
 // Not declared as printf-like: some formats are wrong on purpose.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Spinlocks, the lock checker, mutexes.
-#include "kernel/test.h"
+#include "lab/test.h"
 #include "kernel/lib.h"
 #include "kernel/mutex.h"
 #include "kernel/thread.h"

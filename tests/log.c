@@ -3,7 +3,7 @@
 // other end of the serial line only: tools/matrix.py asks for both of these lines, whole.
 #include "kernel/lib.h"
 #include "kernel/log.h"
-#include "kernel/test.h"
+#include "lab/test.h"
 #include "mm/frame/slab.h"
 #include "tests/bench_load.h"
 

@@ -4,7 +4,7 @@
 #include "kernel/errno.h"
 #include "kernel/rcu/rcu.h"
 #include "kernel/sched.h"
-#include "kernel/test.h"
+#include "lab/test.h"
 #include "kernel/time.h"
 #include "mm/pending.h"
 #include "mm/frame/slab.h"

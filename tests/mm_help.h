@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // What the suites of mm/ share: frames that must balance, threads that are truly gone, a back-end that does not flush.
 #pragma once
-#include "kernel/counter.h"
+#include "lab/counter.h"
 #include "kernel/thread.h"
 #include "mm/policy/policy.h"
 

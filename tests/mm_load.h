@@ -3,7 +3,7 @@
 // stamp that says to which space and address it belongs, and since when (mm_load_stamp.c), so each pin and each user access
 // can be judged. For the suites, mode=torture and mode=compare.
 #pragma once
-#include "kernel/counter.h"
+#include "lab/counter.h"
 #include "mm/policy/policy.h"
 
 struct mm_load_result {

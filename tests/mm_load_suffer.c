@@ -2,7 +2,7 @@
 // What a load suffers besides itself: threads that move between CPUs, CPUs that idle, CPUs that lose their processor, and
 // walks in interrupts and NMIs, which may come in the middle of a walk.
 #include "kernel/atomic.h"
-#include "kernel/thief.h"
+#include "lab/thief.h"
 #include "kernel/thread.h"
 #include "kernel/time.h"
 #include "kernel/xcall.h"

@@ -3,8 +3,8 @@
 // collapses, splits and moves: every way on which tables are freed or reused. A slot is out of the way only for short, and
 // there are many: most walks take the fast path.
 #include "kernel/errno.h"
-#include "kernel/inject.h"
-#include "kernel/stall.h"
+#include "lab/inject.h"
+#include "lab/stall.h"
 #include "kernel/thread.h"
 #include "kernel/time.h"
 #include "mm/walk.h"
@@ -52,7 +52,7 @@ static void put_up_group(struct worker *w, unsigned at, unsigned g)
 }
 
 // Now and then an unmapper has no memory while it takes something down, so that policies and back-ends go the ways that
-// need none. One at a time: kernel/inject.h serves one thread.
+// need none. One at a time: lab/inject.h serves one thread.
 static bool hunger(struct worker *w)
 {
 	if (RANDOM(w, READ_ONCE(w->load->lingering) ? 2 : 4) || !cmpxchg(&w->load->hungry, 0u, 1u))

@@ -3,11 +3,11 @@
 // fewer processors than this machine (ACCEL=nested SMP=4: docs/nested.md). The load is that of mode=torture. The last
 // test prints what the runner compares with the hypervisor's own counts.
 #include <arch/hyperv.h>
-#include "kernel/mutant.h"
+#include "lab/mutant.h"
 #include "kernel/steal.h"
-#include "kernel/test.h"
+#include "lab/test.h"
 #include "kernel/time.h"
-#include "mm/oracle.h"
+#include "lab/oracle.h"
 #include "mm/space.h"
 #include "tests/mm_help.h"
 #include "tests/mm_load.h"

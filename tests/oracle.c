@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
-// What the oracle promises (mm/oracle.h), by the walker's half and the freer's called as a walk and a free would: each level, the
+// What the oracle promises (lab/oracle.h), by the walker's half and the freer's called as a walk and a free would: each level, the
 // root too; a table that is freed, kept, or has become another one. (Real walks: tests/walk_tables.c, tests/walk_context.c.)
-#include "mm/oracle.h"
-#include "kernel/test.h"
+#include "lab/oracle.h"
+#include "lab/test.h"
 #include "mm/table.h"
 #include "tests/mm_help.h"
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Page frames: every order, exhaustion, merging, splitting, reference counts under walkers, per-CPU lists.
-#include "kernel/inject.h"
+#include "lab/inject.h"
 #include "kernel/lib.h"
-#include "kernel/test.h"
+#include "lab/test.h"
 #include "kernel/thread.h"
 #include "kernel/time.h"
 #include "kernel/xcall.h"

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Which frames have descriptors: all of a section whose RAM is worth them, and no other.
-#include "kernel/test.h"
+#include "lab/test.h"
 #include "mm/frame/page.h"
 #include <arch/machine.h>
 

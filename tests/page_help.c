@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // See page_help.h.
 #include "tests/page_help.h"
-#include "kernel/test.h"
+#include "lab/test.h"
 #include "mm/frame/page.h"
 #include "mm/frame/slab.h"
 #include "tests/mm_help.h"

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // A frame's count between two steps of another CPU: what it does there is done here by the stall point's action.
-#include "kernel/stall.h"
-#include "kernel/test.h"
+#include "lab/stall.h"
+#include "lab/test.h"
 #include "mm/frame/page.h"
 #include "tests/page_help.h"
 

@@ -6,7 +6,7 @@
 // Paths run in rounds. Each begins in the same state: all that the last one has put off is done, and a tick has just
 // passed. So neither what ran before nor the tick's phase is part of a figure.
 #include "tests/paths.h"
-#include "kernel/header.h"
+#include "lab/header.h"
 #include "kernel/lib.h"
 #include "kernel/log.h"
 #include "kernel/mode.h"

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The registry of policies and back-ends, and the verdict that is computed, never listed.
 #include "kernel/lib.h"
-#include "kernel/test.h"
+#include "lab/test.h"
 #include "tests/mm_help.h"
 
 TEST(policy, found_by_name, 0)

@@ -2,8 +2,8 @@
 // What the quarantine of checking builds promises (mm/table.c): a freed table is poison, from its first word to its last, for as
 // long as it stays; who writes to it is found; and what was found in use is never given to anybody again.
 #include "kernel/lib.h"
-#include "kernel/test.h"
-#include "mm/oracle.h"
+#include "lab/test.h"
+#include "lab/oracle.h"
 #include "mm/table.h"
 #include "tests/mm_help.h"
 #include "tests/walk_hold.h"

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Grace periods: who is waited for, cookies, many at once, latency, quiet.
-#include "kernel/counter.h"
+#include "lab/counter.h"
 #include "kernel/lib.h"
-#include "kernel/test.h"
+#include "lab/test.h"
 #include "kernel/thread.h"
 #include "tests/rcu_readers.h"
 #include "tests/tick_help.h"

@@ -2,7 +2,7 @@
 // RCU callbacks: never early, never lost, in order; from any context; rcu_barrier() waits for all.
 #include "kernel/lib.h"
 #include "kernel/rcu/internal.h"
-#include "kernel/test.h"
+#include "lab/test.h"
 #include "kernel/thread.h"
 #include "kernel/xcall.h"
 #include "mm/frame/slab.h"

@@ -3,7 +3,7 @@
 #include <arch/ipi.h>
 #include <arch/machine.h>
 #include "kernel/lib.h"
-#include "kernel/test.h"
+#include "lab/test.h"
 #include "kernel/thread.h"
 #include "tests/rcu_readers.h"
 

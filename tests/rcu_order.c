@@ -2,8 +2,8 @@
 // Orders of RCU that a test can hold still: the steps in which a grace period begins (kernel/rcu/rcu.c, property 1), and rcu_barrier()
 // behind callbacks of two grace periods.
 #include "kernel/rcu/internal.h"
-#include "kernel/stall.h"
-#include "kernel/test.h"
+#include "lab/stall.h"
+#include "lab/test.h"
 #include "tests/mm_help.h"
 #include "tests/rcu_readers.h"
 

@@ -2,7 +2,7 @@
 // Readers of every kind for the suites of RCU.
 #include <arch/ipi.h>
 #include <arch/machine.h>
-#include "kernel/test.h"
+#include "lab/test.h"
 #include "kernel/thread.h"
 #include "tests/rcu_readers.h"
 

@@ -2,7 +2,7 @@
 // What the suites of RCU share: moving about, and readers that hold a grace period up for as long as one likes.
 #pragma once
 #include "kernel/rcu/internal.h"
-#include "kernel/test.h"
+#include "lab/test.h"
 #include "kernel/time.h"
 
 static inline unsigned last_cpu(void) { return nr_cpus - 1; }

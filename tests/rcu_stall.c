@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // RCU: complaints about CPUs that stall, and pressure.
 #include "kernel/lib.h"
-#include "kernel/test.h"
+#include "lab/test.h"
 #include "kernel/thread.h"
 #include "tests/rcu_readers.h"
 

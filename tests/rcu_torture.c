@@ -12,7 +12,7 @@
 #include "kernel/cmdline.h"
 #include "kernel/lib.h"
 #include "kernel/rcu/internal.h"
-#include "kernel/test.h"
+#include "lab/test.h"
 #include "kernel/thread.h"
 #include "kernel/time.h"
 

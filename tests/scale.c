@@ -4,7 +4,7 @@
 // for tools/scale.py, which puts the runs with 2 to 255 CPUs side by side.
 #include <arch/irq.h>
 #include "kernel/rcu/rcu.h"
-#include "kernel/test.h"
+#include "lab/test.h"
 #include "mm/space.h"
 #include "tests/bench_load.h"
 #include "tests/mm_help.h"

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Threads and the scheduler: results, priorities, preemption, round robin, affinity, memory. Waking is in sched_wake.c.
-#include "kernel/test.h"
-#include "kernel/counter.h"
+#include "lab/test.h"
+#include "lab/counter.h"
 #include "kernel/errno.h"
 #include "kernel/lib.h"
 #include "kernel/rcu/rcu.h"

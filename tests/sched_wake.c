@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Sleeping and waking: wait queues, completions, sleep, across CPUs and under stress. A lost wake-up shows as a hang.
-#include "kernel/test.h"
+#include "lab/test.h"
 #include "kernel/lib.h"
 #include "kernel/thread.h"
 #include "kernel/time.h"

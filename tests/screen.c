@@ -3,7 +3,7 @@
 #include "arch/x86_64/screen_pixels.h"
 #include "arch/x86_64/screen_text.h"
 #include "kernel/lib.h"
-#include "kernel/test.h"
+#include "lab/test.h"
 
 enum { COLUMNS = 20, ROWS = 16, JUMP = ROWS / 8, STRIDE = 24 };
 

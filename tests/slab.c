@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Small objects: alignment, reuse, frees across CPUs, frames given back, misuse reported.
-#include "kernel/inject.h"
+#include "lab/inject.h"
 #include "kernel/lib.h"
-#include "kernel/test.h"
+#include "lab/test.h"
 #include "kernel/thread.h"
 #include "kernel/time.h"
 #include "mm/frame/page.h"

@@ -4,8 +4,8 @@
 // threads meet.
 #include "kernel/banner.h"
 #include "kernel/lib.h"
-#include "kernel/mutant.h"
-#include "kernel/test.h"
+#include "lab/mutant.h"
+#include "lab/test.h"
 #include "kernel/thread.h"
 #include "kernel/time.h"
 #include "kernel/xcall.h"

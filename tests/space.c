@@ -2,7 +2,7 @@
 // Address spaces: what can be mapped, touched, protected and unmapped, with leaves of each size.
 #include "mm/space.h"
 #include "kernel/errno.h"
-#include "kernel/test.h"
+#include "lab/test.h"
 #include "mm/walk.h"
 #include "tests/mm_help.h"
 

@@ -2,7 +2,7 @@
 // A space against its model. The tables are read entry by entry, by no code that mm/ walks them with.
 #include "kernel/errno.h"
 #include "kernel/lib.h"
-#include "kernel/test.h"
+#include "lab/test.h"
 #include "mm/walk.h"
 #include "tests/space_steps.h"
 

@@ -2,9 +2,9 @@
 // Discard: pages go, regions stay; empty tables are reclaimed while their range stays mapped.
 #include "mm/space.h"
 #include "kernel/errno.h"
-#include "kernel/mutant.h"
-#include "kernel/stall.h"
-#include "kernel/test.h"
+#include "lab/mutant.h"
+#include "lab/stall.h"
+#include "lab/test.h"
 #include "mm/table.h"
 #include "tests/mm_help.h"
 #include "tests/space_help.h"

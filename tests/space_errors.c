@@ -2,7 +2,7 @@
 // Address spaces: regions, and requests that are refused.
 #include "mm/space.h"
 #include "kernel/errno.h"
-#include "kernel/test.h"
+#include "lab/test.h"
 #include "tests/mm_help.h"
 
 #define BASE 0x10000000000ull	// 1 TiB: the start of an L3 table

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Collapse of small pages into a large one, and split: contents, permissions, pins, errors, frames.
 #include "kernel/errno.h"
-#include "kernel/inject.h"
-#include "kernel/test.h"
+#include "lab/inject.h"
+#include "lab/test.h"
 #include "mm/table.h"
 #include "mm/walk.h"
 #include "tests/mm_help.h"

@@ -2,8 +2,8 @@
 // Move of a mapping at table granularity.
 #include "mm/space.h"
 #include "kernel/errno.h"
-#include "kernel/inject.h"
-#include "kernel/test.h"
+#include "lab/inject.h"
+#include "lab/test.h"
 #include "mm/table.h"
 #include "mm/walk.h"
 #include "tests/mm_help.h"

@@ -3,9 +3,9 @@
 // walkers on the other CPUs that judge what they pin. The fuzzer (tests/fuzz) takes the same steps.
 #include "kernel/lib.h"
 #include "kernel/panic.h"
-#include "kernel/test.h"
+#include "lab/test.h"
 #include "kernel/xcall.h"
-#include "mm/oracle.h"
+#include "lab/oracle.h"
 #include "mm/tlb.h"
 #include "mm/walk.h"
 #include "tests/mm_help.h"

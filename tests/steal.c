@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT
 // The steal-time record and the thief: the protocol step by step, and that a theft is nobody's fault but the thief's.
 #include "kernel/steal.h"
-#include "kernel/counter.h"
-#include "kernel/irqsoff.h"
+#include "lab/counter.h"
+#include "lab/irqsoff.h"
 #include "kernel/rcu/rcu.h"
 #include "kernel/rcu/internal.h"
-#include "kernel/stall.h"
-#include "kernel/test.h"
-#include "kernel/thief.h"
+#include "lab/stall.h"
+#include "lab/test.h"
+#include "lab/thief.h"
 #include "kernel/thread.h"
 #include "kernel/time.h"
 #include "tests/mm_help.h"

@@ -4,14 +4,14 @@
 // The walker is robbed at the stall point between the entry that names a table and that table, by an NMI that it sends
 // to itself. Meanwhile another CPU unmaps. Under tlb_flush=pv with table_free=ipi the flush does not wait, and it was the
 // only wait: the bug of 2012.
-#include "kernel/counter.h"
+#include "lab/counter.h"
 #include "kernel/cmdline.h"
 #include "kernel/lib.h"
-#include "kernel/mutant.h"
-#include "kernel/stall.h"
-#include "kernel/test.h"
+#include "lab/mutant.h"
+#include "lab/stall.h"
+#include "lab/test.h"
 #include "kernel/time.h"
-#include "mm/oracle.h"
+#include "lab/oracle.h"
 #include "mm/table.h"
 #include "mm/tlb.h"
 #include "tests/mm_help.h"

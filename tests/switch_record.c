@@ -8,10 +8,10 @@
 //
 // Without (6) it follows hazard and rcu-sync while ipi frees, and is in no mask that ipi asks.
 #include "kernel/lib.h"
-#include "kernel/mutant.h"
-#include "kernel/stall.h"
-#include "kernel/test.h"
-#include "mm/oracle.h"
+#include "lab/mutant.h"
+#include "lab/stall.h"
+#include "lab/test.h"
+#include "lab/oracle.h"
 #include "mm/policy/switch.h"
 #include "mm/walk.h"
 #include "tests/mm_help.h"

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Tests that rob CPUs of their time.
 #pragma once
-#include "kernel/test.h"
-#include "kernel/thief.h"
+#include "lab/test.h"
+#include "lab/thief.h"
 
 #define NEEDS_THE_THIEF() do { if (!thief_works()) SKIP("the thief does not own the steal-time records"); } while (0)

@@ -4,7 +4,7 @@
 #include "kernel/irq.h"
 #include "kernel/preempt.h"
 #include "kernel/rcu/rcu.h"
-#include "kernel/test.h"
+#include "lab/test.h"
 #include "kernel/thread.h"
 #include "tests/rcu_readers.h"
 #include <arch/time.h>

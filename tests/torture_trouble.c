@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
 // What comes between: threads that move and CPUs that idle, RCU load, allocations that fail, CPUs that are robbed,
 // pairs that change, and steps of the protocols that take longer than they should.
-#include "kernel/inject.h"
+#include "lab/inject.h"
 #include "kernel/lib.h"
 #include "kernel/rcu/rcu.h"
-#include "kernel/stall.h"
-#include "kernel/thief.h"
+#include "lab/stall.h"
+#include "lab/thief.h"
 #include "kernel/time.h"
 #include "mm/frame/slab.h"
 #include "mm/policy/switch.h"
@@ -28,7 +28,7 @@ void wander_off(struct worker *w)
 
 // ---- Allocations that fail ------------------------------------------------------------------------------------------
 
-static u32 injecting;		// kernel/inject.h serves one thread at a time
+static u32 injecting;		// lab/inject.h serves one thread at a time
 
 bool inject_begin(struct worker *w)
 {

@@ -10,7 +10,7 @@
 //
 // Two watchers on two CPUs, of which either is enough: what hangs may be a watcher's own CPU, with interrupts off.
 #include "kernel/cmdline.h"
-#include "kernel/counter.h"
+#include "lab/counter.h"
 #include "kernel/lib.h"
 #include "kernel/log.h"
 #include "kernel/panic.h"

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
-// The trace rings and their switch (kernel/trace.c): what is recorded, in which order, what nesting and wrapping do to it.
-#include "kernel/trace.h"
+// The trace rings and their switch (lab/trace.c): what is recorded, in which order, what nesting and wrapping do to it.
+#include "lab/trace.h"
 #include "kernel/lib.h"
 #include "kernel/preempt.h"
-#include "kernel/stall.h"
-#include "kernel/test.h"
+#include "lab/stall.h"
+#include "lab/test.h"
 #include "mm/frame/slab.h"
 #include "tests/mm_help.h"
 #include "tests/thief_help.h"

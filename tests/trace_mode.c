@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // mode=trace: play the scenes that trace= names and print what was recorded, one TRACE {json} line an event (DESIGN 10).
 #include "kernel/cmdline.h"
-#include "kernel/header.h"
+#include "lab/header.h"
 #include "kernel/lib.h"
 #include "kernel/log.h"
 #include "kernel/mode.h"

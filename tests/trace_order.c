@@ -2,9 +2,9 @@
 // The order of what happens in an unmap, under each pair, read from the trace of a real one: unlinked, then flushed and
 // acknowledged by every CPU, then quiesced as the policy promises, then freed. A kernel that leaves a step out is noticed.
 #include "kernel/lib.h"
-#include "kernel/mutant.h"
-#include "kernel/test.h"
-#include "mm/oracle.h"
+#include "lab/mutant.h"
+#include "lab/test.h"
+#include "lab/oracle.h"
 #include "mm/table.h"
 #include "tests/mm_help.h"
 #include "tests/trace_clock.h"

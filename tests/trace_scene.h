@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
-// Short scenes that are recorded (kernel/trace.h): one unmap, one grace period, one switch, with other CPUs in the space.
+// Short scenes that are recorded (lab/trace.h): one unmap, one grace period, one switch, with other CPUs in the space.
 #pragma once
 #include "kernel/cpumask.h"
-#include "kernel/trace.h"
+#include "lab/trace.h"
 #include "mm/policy/policy.h"
 
 struct trace_scene {

@@ -2,7 +2,7 @@
 // User memory from the kernel: every way in which an access may end, and that it ends.
 #include "kernel/errno.h"
 #include "kernel/lib.h"
-#include "kernel/test.h"
+#include "lab/test.h"
 #include "kernel/thread.h"
 #include "mm/space.h"
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// The wait of the tests itself (kernel/test.h): it ends when it is in vain, whatever the other CPUs do, and not before they
+// The wait of the tests itself (lab/test.h): it ends when it is in vain, whatever the other CPUs do, and not before they
 // have run.
-#include "kernel/test.h"
+#include "lab/test.h"
 #include "kernel/thread.h"
 #include "tests/mm_help.h"
 #include "tests/thief_help.h"

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // A walk from outside while another CPU runs in the space: the flush goes to that one in any case, and must go to the
 // walker, or the freer wait for it by other means, all the same.
-#include "kernel/test.h"
+#include "lab/test.h"
 #include "mm/space.h"
 #include "mm/table.h"
 #include "tests/mm_help.h"

@@ -3,7 +3,7 @@
 #include "tests/walk_hold.h"
 #include "kernel/lib.h"
 #include "kernel/rcu/rcu.h"
-#include "kernel/test.h"
+#include "lab/test.h"
 #include "mm/table.h"
 #include "mm/walk.h"
 #include "tests/mm_help.h"

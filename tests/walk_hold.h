@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // One walk by another CPU, to be held at a stall point; and one that is held before it reads a table (walk_hold.c).
 #pragma once
-#include "kernel/stall.h"
+#include "lab/stall.h"
 #include "mm/space.h"
 
 #if CHECK

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Walks that are held at the leaf, before and after the pin, while the page is taken away. The walker is remote:
 // nobody's flush waits for it, whatever the policy.
-#include "kernel/mutant.h"
-#include "kernel/test.h"
+#include "lab/mutant.h"
+#include "lab/test.h"
 #include "kernel/time.h"
 #include "mm/table.h"
 #include "mm/walk.h"

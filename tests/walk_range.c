@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The lockless walk over ranges, and addresses that no walk may accept.
 #include "kernel/errno.h"
-#include "kernel/test.h"
+#include "lab/test.h"
 #include "mm/walk.h"
 #include "tests/mm_help.h"
 

@@ -2,7 +2,7 @@
 // The context of a walk under the union of two policies: each of the two enters, steps and leaves in the context that it
 // asks for, and the walk leaves the one that it has found.
 #include "kernel/lib.h"
-#include "kernel/test.h"
+#include "lab/test.h"
 #include "mm/table.h"
 #include "mm/walk.h"
 #include "tests/mm_help.h"

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Walkers against unmappers, all CPUs, a bounded time (mm_load.h): under the safe policies nothing may be found, and the
 // same load must convict the unsafe control, else it proves nothing.
-#include "kernel/test.h"
-#include "mm/oracle.h"
+#include "lab/test.h"
+#include "lab/oracle.h"
 #include "tests/mm_help.h"
 #include "tests/mm_load.h"
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Cross-CPU calls and the sync IPI.
 #include "kernel/xcall.h"
-#include "kernel/counter.h"
-#include "kernel/test.h"
+#include "lab/counter.h"
+#include "lab/test.h"
 #include "kernel/lib.h"
 #include "kernel/thread.h"
 #include "kernel/time.h"

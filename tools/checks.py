@@ -27,7 +27,7 @@ import table
 import torture
 from comparison import BY_PAIR
 
-SOURCES = ("arch", "boot", "kernel", "mm", "tests", "tools")
+SOURCES = ("arch", "boot", "kernel", "lab", "mm", "tests", "tools")
 LOGS = "build/test/verdicts.log", "build/test/times.log"
 SUITE, LOG_SUITE = selftest.Suite("checks"), selftest.Suite("table")
 test, log_test = SUITE.test, LOG_SUITE.test
@@ -61,7 +61,7 @@ def every_file_names_its_licence():
 
 @test
 def portable_code_names_no_register():
-    files = sources("kernel/**/*.[ch]", "mm/**/*.[ch]", "tests/**/*.[ch]")
+    files = sources("kernel/**/*.[ch]", "lab/*.[ch]", "mm/**/*.[ch]", "tests/**/*.[ch]")
     return offending(files, r"\b(asm|__asm__|rdmsr|wrmsr|invlpg|mov\s+%cr\d)\b", allowed=("#define barrier()",))
 
 
@@ -84,8 +84,8 @@ def architecture_names_no_policy():
 
 @test
 def only_inval_invalidates():
-    """What goes past mm/inval.h the adversary (mm/swmmu.c) does not see."""
-    files = [f for f in sources("boot/*.[ch]", "kernel/**/*.[ch]", "mm/**/*.[ch]", "tests/**/*.[ch]") if f != "mm/inval.h"]
+    """What goes past mm/inval.h the adversary (lab/swmmu.c) does not see."""
+    files = [f for f in sources("boot/*.[ch]", "kernel/**/*.[ch]", "lab/*.[ch]", "mm/**/*.[ch]", "tests/**/*.[ch]") if f != "mm/inval.h"]
     return offending(files, r"\barch_(flush_\w+|load_root)\b")
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The distributions of HIST lines (kernel/hist.h): which bucket a value falls into, percentiles as the kernel computes
+"""The distributions of HIST lines (lab/hist.h): which bucket a value falls into, percentiles as the kernel computes
 them, and whether a BENCH line and the HIST line behind it say the same."""
 import json
 import re
@@ -26,7 +26,7 @@ def bounds(bucket):
 
 
 def quantile(hist, num, den):
-    """The value that num/den of all are below, in whole numbers as kernel/hist.c computes it: those of one bucket count
+    """The value that num/den of all are below, in whole numbers as lab/hist.c computes it: those of one bucket count
     as spread evenly over it."""
     rank, below = min(hist["n"] * num // den, hist["n"] - 1), 0
     for bucket, count in hist["buckets"]:

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""make mutants: each named breakage (MUTANT_DEFINE, kernel/mutant.h) in a kernel of its own, before the tests that should
+"""make mutants: each named breakage (MUTANT_DEFINE, lab/mutant.h) in a kernel of its own, before the tests that should
 notice it. A mutant is killed when one of them fails by a named assertion, for each of three seeds, while the same tests
 pass unmutated. A panic, a hang, or a run without a failed assertion does not count. Arguments: globs of mutants' names;
 --quick: one seed, and of each part of the kernel one mutant; --ktap: report as tests."""

@@ -9,7 +9,7 @@
 #include "kernel/cpumask.h"
 #include "kernel/lib.h"
 #include "kernel/log.h"
-#include "kernel/mutant.h"
+#include "lab/mutant.h"
 #include "kernel/panic.h"
 #include <arch/irq.h>
 #include <arch/machine.h>

@@ -9,7 +9,7 @@
 #include "arch/x86_64/kmap.h"
 #include "arch/x86_64/trap.h"
 #include "kernel/atomic.h"
-#include "kernel/counter.h"
+#include "lab/counter.h"
 #include "kernel/lib.h"
 #include "kernel/log.h"
 #include "kernel/panic.h"

@@ -23,7 +23,7 @@
 #include "kernel/lib.h"
 #include "kernel/panic.h"
 #include "kernel/preempt.h"
-#include "kernel/stall.h"
+#include "lab/stall.h"
 #include "kernel/time.h"
 #include <arch/branch.h>
 #include <arch/ipi.h>

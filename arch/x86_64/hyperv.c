@@ -7,9 +7,9 @@
 #include "arch/x86_64/hyperv_call.h"
 #include "arch/x86_64/io.h"
 #include "arch/x86_64/kmap.h"
-#include "kernel/counter.h"
+#include "lab/counter.h"
 #include "kernel/lib.h"
-#include "kernel/mutant.h"
+#include "lab/mutant.h"
 #include "kernel/panic.h"
 #include "kernel/preempt.h"
 

@@ -4,7 +4,7 @@
 #include <arch/mmu.h>
 #include "arch/x86_64/cpu.h"
 #include "arch/x86_64/cpuid.h"
-#include "kernel/counter.h"
+#include "lab/counter.h"
 #include "kernel/panic.h"
 
 static u64 read_cr3(void)

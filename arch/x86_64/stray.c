@@ -4,7 +4,7 @@
 #include "arch/x86_64/apic.h"
 #include "arch/x86_64/trap.h"
 #include "kernel/atomic.h"
-#include "kernel/counter.h"
+#include "lab/counter.h"
 #include "kernel/log.h"
 #include "kernel/preempt.h"
 

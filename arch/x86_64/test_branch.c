@@ -2,9 +2,9 @@
 // The branch that is switched while the system runs (branch.c), where another NMI comes in between. What it is for is
 // tested with the trace (tests/trace.c).
 #include "kernel/cpumask.h"
-#include "kernel/stall.h"
-#include "kernel/test.h"
-#include "kernel/trace.h"
+#include "lab/stall.h"
+#include "lab/test.h"
+#include "lab/trace.h"
 #include <arch/ipi.h>
 
 #if CHECK

@@ -3,7 +3,7 @@
 // are those that were asked for. No hypervisor is needed.
 #include "arch/x86_64/hyperv_call.h"
 #include "kernel/lib.h"
-#include "kernel/test.h"
+#include "lab/test.h"
 #include <arch/mmu.h>
 
 #define ROOT 0x1234000ull

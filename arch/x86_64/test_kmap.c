@@ -5,7 +5,7 @@
 #include "arch/x86_64/io.h"
 #include "arch/x86_64/kmap.h"
 #include "arch/x86_64/stack.h"
-#include "kernel/test.h"
+#include "lab/test.h"
 #include "kernel/thread.h"
 #include "mm/frame/page.h"
 #include <arch/irq.h>

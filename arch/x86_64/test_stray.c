@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 // Interrupts that nobody here has asked for, on each CPU: they are counted and acknowledged, and the machine goes on.
 #include "arch/x86_64/apic.h"
-#include "kernel/counter.h"
+#include "lab/counter.h"
 #include "kernel/lib.h"
-#include "kernel/test.h"
+#include "lab/test.h"
 #include "kernel/xcall.h"
 #include <arch/irq.h>
 

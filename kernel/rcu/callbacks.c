@@ -9,8 +9,8 @@
 // thread when the oldest callback is ready, the grace-period thread when it has not begun what they wait for. So none
 // starves. A list that grows long before the tick comes does without: call_rcu() itself asks and reports (hasten), and
 // the end of the grace period wakes the callback thread (rcu_callbacks_ready).
-#include "kernel/counter.h"
-#include "kernel/mutant.h"
+#include "lab/counter.h"
+#include "lab/mutant.h"
 #include "kernel/panic.h"
 #include "kernel/rcu/internal.h"
 #include "kernel/thread.h"

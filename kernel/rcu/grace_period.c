@@ -8,14 +8,14 @@
 //
 // Properties and proof: rcu.c.
 #include <arch/ipi.h>
-#include "kernel/counter.h"
-#include "kernel/mutant.h"
+#include "lab/counter.h"
+#include "lab/mutant.h"
 #include "kernel/panic.h"
 #include "kernel/rcu/internal.h"
-#include "kernel/stall.h"
+#include "lab/stall.h"
 #include "kernel/thread.h"
 #include "kernel/time.h"
-#include "kernel/trace.h"
+#include "lab/trace.h"
 
 MUTANT_DEFINE(rcu_busy_is_idle);	// every CPU counts as one that has idled
 STALL_DEFINE(rcu_gp_setting);		// the bits of one node are set; the first of all, the others not yet

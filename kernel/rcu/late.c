@@ -9,7 +9,7 @@
 #include "kernel/panic.h"
 #include "kernel/rcu/internal.h"
 #include "kernel/time.h"
-#include "kernel/trace.h"
+#include "lab/trace.h"
 
 #define STALL_DEPTH 16
 #define SEEN_TICKS 4	// count at most, from one look to the next

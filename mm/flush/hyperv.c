@@ -19,10 +19,10 @@
 // What completion does not prove: that a walk with interrupts off has ended. The hypervisor does not ask the interrupt
 // flag.
 #include <arch/hyperv.h>
-#include "kernel/counter.h"
-#include "kernel/mutant.h"
+#include "lab/counter.h"
+#include "lab/mutant.h"
 #include "kernel/xcall.h"
-#include "mm/swmmu.h"
+#include "lab/swmmu.h"
 #include "mm/tlb.h"
 
 MUTANT_DEFINE(hyperv_refuses);		// in arch/: the call has a code that no hypervisor knows

@@ -28,14 +28,14 @@
 // Generations: a sweep is a full flush, so tlb.gen follows. A CPU that holds the space lazily is asked only when tables
 // go, as ever, and then leaves.
 #include "mm/flush/lazy.h"
-#include "kernel/counter.h"
-#include "kernel/mutant.h"
+#include "lab/counter.h"
+#include "lab/mutant.h"
 #include "kernel/panic.h"
 #include "kernel/spinlock.h"
-#include "kernel/stall.h"
+#include "lab/stall.h"
 #include "kernel/thread.h"
 #include "kernel/time.h"
-#include "kernel/trace.h"
+#include "lab/trace.h"
 #include "kernel/xcall.h"
 #include "mm/pending.h"
 #include "mm/frame/slab.h"

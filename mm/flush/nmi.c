@@ -28,12 +28,12 @@
 // done here, and a flush that finds a gap flushes everything.
 // A lazy CPU whose tables are to be freed need not leave the root as it does for an IPI: after the reload nothing leads
 // to the unlinked tables, and the root stays until tlb_evict().
-#include "kernel/counter.h"
-#include "kernel/mutant.h"
+#include "lab/counter.h"
+#include "lab/mutant.h"
 #include "kernel/preempt.h"
-#include "kernel/stall.h"
+#include "lab/stall.h"
 #include "kernel/time.h"
-#include "kernel/trace.h"
+#include "lab/trace.h"
 #include "mm/inval.h"
 #include "mm/tlb.h"
 #include <arch/ipi.h>

@@ -11,11 +11,11 @@
 // twice. The count is never plainly stored, for a store could overwrite a walker's transient reference. n is at most
 // PAGE_REFS_MAX: page_try_get() compares and counts in one step, so that no number of CPUs takes it further.
 #include "mm/frame/stock.h"
-#include "mm/swmmu.h"
-#include "kernel/inject.h"
+#include "lab/swmmu.h"
+#include "lab/inject.h"
 #include "kernel/lib.h"
 #include "kernel/panic.h"
-#include "kernel/stall.h"
+#include "lab/stall.h"
 
 MUTANT_DEFINE(page_get_resurrects);
 MUTANT_DEFINE(page_get_wraps);

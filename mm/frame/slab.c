@@ -13,7 +13,7 @@
 #include "mm/frame/slab.h"
 #include "mm/frame/page.h"
 #include "mm/frame/slab_check.h"
-#include "kernel/inject.h"
+#include "lab/inject.h"
 #include "kernel/panic.h"
 #include "kernel/spinlock.h"
 #include "kernel/xcall.h"

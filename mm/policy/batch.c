@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Batches of table pages: see policy/batch.h.
 #include "mm/policy/batch.h"
-#include "kernel/mutant.h"
+#include "lab/mutant.h"
 #include "mm/frame/slab.h"
 #include "mm/table.h"
 

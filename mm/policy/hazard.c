@@ -19,10 +19,10 @@
 //
 // Progress. A retired table is looked at again by every later `free`, and at the latest by an RCU callback: walkers keep
 // preemption off, so those that could have read the entry before it was cleared have left after a grace period.
-#include "kernel/mutant.h"
+#include "lab/mutant.h"
 #include "kernel/panic.h"
 #include "kernel/spinlock.h"
-#include "kernel/stall.h"
+#include "lab/stall.h"
 #include "mm/table.h"
 #include "mm/policy/batch.h"
 #include "mm/walk_body.h"

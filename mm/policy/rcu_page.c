@@ -2,7 +2,7 @@
 // table_free=rcu-page: every table page carries its own callback head, in its descriptor, so that deferring needs no
 // memory and there is no fallback (PT_RECLAIM). One callback per table instead of one per batch is the price. The walker
 // is an RCU reader by keeping preemption off.
-#include "kernel/mutant.h"
+#include "lab/mutant.h"
 #include "mm/policy/batch.h"
 #include "mm/walk_body.h"
 

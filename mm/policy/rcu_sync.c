@@ -3,8 +3,8 @@
 // interrupting every CPU (Linux, February 2026). A sync IPI waits for regions with interrupts off only; a grace period
 // waits for those with preemption off, too. So the walker may keep interrupts on (Linux keeps them off all the same).
 // The wait sleeps, so no spinlock may be held: struct table_policy demands that of every `free`.
-#include "kernel/counter.h"
-#include "kernel/mutant.h"
+#include "lab/counter.h"
+#include "lab/mutant.h"
 #include "mm/policy/batch.h"
 #include "mm/walk_body.h"
 

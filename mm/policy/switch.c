@@ -49,11 +49,11 @@
 #include "kernel/errno.h"
 #include "kernel/lib.h"
 #include "kernel/log.h"
-#include "kernel/mutant.h"
+#include "lab/mutant.h"
 #include "kernel/panic.h"
 #include "kernel/rcu/rcu.h"
-#include "kernel/stall.h"
-#include "kernel/trace.h"
+#include "lab/stall.h"
+#include "lab/trace.h"
 #include "mm/space.h"
 
 STALL_DEFINE(switch_joining);	// the selector says union; old walkers may be left

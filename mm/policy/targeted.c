@@ -14,9 +14,9 @@
 // the cleared entry. A CPU that is found answers the sync IPI with interrupts on, so its walk, and every walk nested in
 // it, has ended. One slot per nesting level: a walk in an NMI must not take the slot of the walk that it has interrupted.
 #include "kernel/cpumask.h"
-#include "kernel/mutant.h"
+#include "lab/mutant.h"
 #include "kernel/panic.h"
-#include "kernel/stall.h"
+#include "lab/stall.h"
 #include "kernel/xcall.h"
 #include "mm/walk_body.h"
 

@@ -7,10 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include "kernel/mode.h"
-#include "kernel/mutant.h"
+#include "lab/mutant.h"
 #include "kernel/panic.h"
-#include "kernel/test.h"
-#include "mm/oracle.h"
+#include "lab/test.h"
+#include "lab/oracle.h"
 #include "tests/fuzz/fuzz.h"
 #include "tests/mm_help.h"
 #include "tests/space_steps.h"
@@ -73,7 +73,7 @@ static void print_done(void)
 	fprintf(stderr, "\n");
 }
 
-// FUZZ_MUTANT=name: with that step of mm/ broken (kernel/mutant.h) the fuzzer has to find something.
+// FUZZ_MUTANT=name: with that step of mm/ broken (lab/mutant.h) the fuzzer has to find something.
 static void set_mutant(const char *name)
 {
 	bool found = false;

@@ -2,9 +2,9 @@
 // The load of mode=compare with a step taken out: it must find that. One for each of its judgements, and one for each of
 // the ways that it goes to get there (docs/testing.md has the table of all). Under the deterministic scheduler, where the
 // same rounds find the same.
-#include "kernel/mutant.h"
-#include "kernel/test.h"
-#include "mm/oracle.h"
+#include "lab/mutant.h"
+#include "lab/test.h"
+#include "lab/oracle.h"
 #include "arch/host/steps.h"
 #include "tests/mm_load.h"
 

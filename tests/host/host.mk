@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# The kernel as a Linux process: kernel/, mm/ and tests/ unchanged, arch/host beneath. `make host`, `make host-test`;
+# The kernel as a Linux process: kernel/, mm/, lab/ and tests/ unchanged, arch/host beneath. `make host`, `make host-test`;
 # HOST_SAN=thread|address|undefined|address,undefined builds with those sanitizers, HOST_SAN=coverage for gcov, each in a
 # directory of its own. `make hosted`: all of them, and the deterministic scheduler (docs/hosted.md). HOST_BUDGET: seconds
 # of processor time, after which a run counts as hung (tools/patience.py).

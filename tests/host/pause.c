@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // The host stops the machine for an hour, and nobody is accused of a hang for that; who does hang is found all the same.
-#include "kernel/test.h"
+#include "lab/test.h"
 #include "kernel/thread.h"
 #include "kernel/time.h"
 #include "tests/rcu_readers.h"

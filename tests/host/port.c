@@ -4,7 +4,7 @@
 #include "kernel/irq.h"
 #include "kernel/lib.h"
 #include "kernel/preempt.h"
-#include "kernel/test.h"
+#include "lab/test.h"
 #include "kernel/thread.h"
 #include "kernel/time.h"
 #include "mm/frame/page.h"

@@ -2,7 +2,7 @@
 // The oracle itself: a walk that its policy does not protect must not go unseen. CPU 0 publishes the table, looks at
 // its state and reads it; CPU 1 marks it FREE, looks at what is published, and poisons it.
 //
-// Models: oracle_publish(), withdraw() (mm/oracle.c), inspect(), table_set_state() (mm/table.c). Asserts: whoever
+// Models: oracle_publish(), withdraw() (lab/oracle.c), inspect(), table_set_state() (mm/table.c). Asserts: whoever
 // reads a poisoned table was reported, by the walker or by the freer.
 //
 //! reports verified

@@ -3,7 +3,7 @@
 // taken CPU 0's processor gives it back in between.
 //
 // Models: steal_flush_later() (kernel/steal.c), flush_pv() (mm/flush/pv.c), thief_nmi(), hypervisors_half(),
-// clear_preempted() (kernel/thief.c; as KVM's record_steal_time()). Asserts: when CPU 0 runs it has nothing cached of a
+// clear_preempted() (lab/thief.c; as KVM's record_steal_time()). Asserts: when CPU 0 runs it has nothing cached of a
 // page that was given back.
 //
 //! handshake verified

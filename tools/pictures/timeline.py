@@ -6,7 +6,7 @@ from pictures import style, words
 from pictures.section import Section
 
 NAME, TITLE = "timeline", "One unmap, drawn as it happened"
-# The kernel's events (kernel/trace.h) look the same in every report; others get what is left.
+# The kernel's events (lab/trace.h) look the same in every report; others get what is left.
 SPANS = {"unmap": style.BLUE, "flush": style.SKY, "ipi": style.ORANGE, "nmi": style.ORANGE, "walk": style.GREEN,
          "grace_period": style.PINK, "expedited": style.PINK, "theft": style.RED, "switch": style.BLACK}
 INSTANTS = {"ipi_sent": (style.ORANGE, 5), "nmi_sent": (style.ORANGE, 5), "ipi_acked": (style.ORANGE, 4),

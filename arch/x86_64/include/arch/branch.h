@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Contract: one branch that is switched while the system runs, and costs nothing while it is off: a NOP that becomes a
-// jump. There is one, for kernel/trace.h.
+// jump. There is one, for lab/trace.h.
 #pragma once
 #include "kernel/types.h"
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Contract: this CPU's interrupt flag.
 #pragma once
-#include "kernel/irqsoff.h"
+#include "lab/irqsoff.h"
 #include "kernel/types.h"
 
 typedef u64 irqflags_t;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Allocation failures on purpose. One thread at a time injects; the allocators of all others pay one load.
-#include "kernel/inject.h"
+#include "lab/inject.h"
 #include "kernel/atomic.h"
 #include "kernel/thread.h"
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // The BENCH and HIST lines of a case.
-#include "kernel/bench.h"
+#include "lab/bench.h"
 #include "kernel/cpumask.h"
 #include "kernel/lib.h"
 #include "kernel/log.h"

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 // The stretches with interrupts off: the longest, and all of a CPU's as a distribution.
-#include "kernel/irqsoff.h"
+#include "lab/irqsoff.h"
 #include "kernel/cpumask.h"
-#include "kernel/hist.h"
-#include "kernel/stall.h"
+#include "lab/hist.h"
+#include "lab/stall.h"
 #include <arch/percpu.h>
 #include <arch/time.h>
 

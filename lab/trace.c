@@ -30,14 +30,14 @@
 // hooks in rcu_exp_quiescent() and in a switch of threads after its report: that CPU has reported to the first one
 // just before, and is a reader still for the second. (Who was preempted between the branch and its look may look when
 // the next recording has begun, and then writes one record of its present time.)
-#include "kernel/trace.h"
+#include "lab/trace.h"
 #include "kernel/cpumask.h"
 #include "kernel/lib.h"
 #include "kernel/log.h"
 #include "kernel/mutex.h"
 #include "kernel/panic.h"
 #include "kernel/rcu/rcu.h"
-#include "kernel/stall.h"
+#include "lab/stall.h"
 #include "kernel/time.h"
 #include "mm/frame/page.h"
 

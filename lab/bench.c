@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Collecting and reporting measurements.
-#include "kernel/bench.h"
+#include "lab/bench.h"
 #include "kernel/cmdline.h"
-#include "kernel/header.h"
+#include "lab/header.h"
 #include "kernel/lib.h"
 #include "kernel/log.h"
 #include "kernel/mode.h"

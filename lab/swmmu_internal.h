@@ -2,7 +2,7 @@
 // The software MMU of one CPU. An entry is one word, so that another CPU reads it in one piece.
 #pragma once
 #include <arch/percpu.h>
-#include "mm/swmmu.h"
+#include "lab/swmmu.h"
 
 #define SWMMU_LEAVES 40		// slots 0 … 39
 #define SWMMU_SLOTS 64		// the others hold table pointers

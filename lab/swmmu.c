@@ -24,14 +24,14 @@
 // catch up is found there.
 //
 // Not modelled: the kernel's half, global entries, PCIDs, accessed bits of speculative walks, instruction fetches.
-#include "mm/swmmu_internal.h"
-#include "kernel/counter.h"
+#include "lab/swmmu_internal.h"
+#include "lab/counter.h"
 #include "kernel/cpumask.h"
 #include "kernel/lib.h"
-#include "kernel/mutant.h"
+#include "lab/mutant.h"
 #include "kernel/cmdline.h"
 #include "kernel/panic.h"
-#include "kernel/stall.h"
+#include "lab/stall.h"
 #include "kernel/xcall.h"
 #include "mm/space.h"
 #include <arch/machine.h>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Sums and differences of the event counters. The struct is u64 throughout, so that it can be treated as an array.
-#include "kernel/counter.h"
+#include "lab/counter.h"
 #include "kernel/cpumask.h"
 #include "kernel/log.h"
 

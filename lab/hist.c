@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Histograms. No lock: one thread at a time.
-#include "kernel/hist.h"
+#include "lab/hist.h"
 #include "kernel/lib.h"
 
 static unsigned shift_of(unsigned bucket) { return bucket < HIST_EXACT ? 0 : (bucket >> HIST_BITS) - 1; }

@@ -2,7 +2,7 @@
 // Lock checking. Each CPU keeps a list of the locks that it holds, thread and interrupt context together: an interrupt
 // that takes a lock of a lower rank than one held by the code below it is as much a deadlock as nesting them would be.
 // Only the owner writes its list; others read it when all is lost anyway (watchdog, panic).
-#include "kernel/lockcheck.h"
+#include "lab/lockcheck.h"
 
 #if CHECK
 #include "kernel/atomic.h"

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // The mutant that is on for good: of a build of its own (make MUTANT=name), or the host program's mutant=.
-#include "kernel/mutant.h"
+#include "lab/mutant.h"
 #include "kernel/lib.h"
 #include "kernel/log.h"
 

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
 // The HEADER line.
-#include "kernel/header.h"
+#include "lab/header.h"
 #include "kernel/atomic.h"
 #include "kernel/cmdline.h"
 #include "kernel/cpumask.h"
 #include "kernel/lib.h"
 #include "kernel/log.h"
-#include "kernel/mutant.h"
+#include "lab/mutant.h"
 #include "kernel/time.h"
 #include "kernel/version.h"
 #include "mm/policy/policy.h"

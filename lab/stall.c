@@ -2,7 +2,7 @@
 // Stall points: off -> armed (stall_arm) -> taken (the first CPU that matches) -> off. `armed` is that state; whoever
 // wins the exchange armed -> taken owns the visit. The word also says which arming it is: a CPU that has matched the
 // condition of an earlier one must not win the exchange of this one.
-#include "kernel/stall.h"
+#include "lab/stall.h"
 #include "kernel/cmdline.h"
 #include "kernel/cpumask.h"
 #include "kernel/lib.h"

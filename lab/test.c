@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: MIT
 // The test harness: one flat KTAP version 1 plan, each result named "suite.name". Diagnostics come before the result
 // that they belong to, and a line before each test says which one runs, so that a hang names its test.
-#include "kernel/test.h"
+#include "lab/test.h"
 #include "kernel/cmdline.h"
 #include "kernel/cpumask.h"
-#include "kernel/inject.h"
+#include "lab/inject.h"
 #include "kernel/lib.h"
 #include "kernel/mode.h"
 #include "kernel/panic.h"
 #include "kernel/preempt.h"
 #include "kernel/rcu/internal.h"
 #include "kernel/sched.h"
-#include "kernel/thief.h"
+#include "lab/thief.h"
 #include "kernel/time.h"
 #include "kernel/xcall.h"
 #include "mm/frame/page.h"

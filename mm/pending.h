@@ -2,7 +2,7 @@
 // Memory pressure: how many pages may be unlinked and not yet free at a time (pending_max=). One credit a page: for a table
 // it is taken before the unlinking, for a frame before its flush is deferred (without credit it is flushed at once); it is
 // put back when the page is FREE. As long as there are credits nobody waits for anything. (Beyond the bound: the records of
-// deferred flushes themselves, and the quarantine of checking builds, mm/table.c.)
+// deferred flushes themselves, and the quarantine of checking builds, lab/quarantine.c.)
 #pragma once
 #include <arch/percpu.h>
 

@@ -1,24 +1,20 @@
 // SPDX-License-Identifier: MIT
-// The life of a table page: allocation, states, the FREE step, quarantine.
+// The life of a table page: allocation, states, the FREE step.
 #include "mm/table.h"
 #include "lab/counter.h"
-#include "kernel/lib.h"
 #include "lab/mutant.h"
 #include "kernel/panic.h"
-#include "kernel/spinlock.h"
 #include "lab/oracle.h"
+#include "lab/quarantine.h"
 #include "mm/pending.h"
 #include "lab/swmmu.h"
 #include "mm/walk_body.h"
-
-// Its bit 0 is clear: an entry of a freed table is never present, for software and hardware alike.
-#define POISON_BYTE 0x5a
-#define POISON_WORD 0x5a5a5a5a5a5a5a5aull
 
 STALL_DEFINE(table_freeing);	// marked FREE, not yet given back
 MUTANT_DEFINE(deposit_unseen);	// nobody looks who is in a table that is kept
 MUTANT_DEFINE(reuse_unseen);	// … or becomes another one
 MUTANT_DEFINE(credit_before_free);
+MUTANT_DEFINE(emptied_is_believed);	// a table that is said to hold no entry is not looked at
 
 struct page *__hot table_alloc(int level)
 {
@@ -92,109 +88,17 @@ static __always_inline void count_free(int level)
 		count(frees_l4);
 }
 
-// Freed tables stay poisoned for a while, so that a walker which should not be there finds poison and not somebody's
-// data.
-#define QUARANTINE_PAGES 64
-#define LEAVING_MOST 1024	// when no grace period ends for long, rather lose sight of a few than hold all memory
-static struct {
-	struct spinlock lock;
-	u32 next, count, leaving;
-	u64 spoiled;
-	const struct page *to_be_spoiled;	// by a test
-	struct page *ring[QUARANTINE_PAGES];
-} quarantine = { .lock = SPINLOCK_INIT("quarantine", RANK_SLAB) };
-
-MUTANT_DEFINE(quarantine_no_grace_period);
-MUTANT_DEFINE(quarantine_no_poison);
-MUTANT_DEFINE(quarantine_forgives);	// what was written to is given on
-MUTANT_DEFINE(quarantine_reuses_hit);	// … and what was found in use
-MUTANT_DEFINE(emptied_is_believed);	// a table that is said to hold no entry is not looked at
-
-static void spoilt(const struct page *table, const char *what)
-{
-	fetch_add(&quarantine.spoiled, 1);
-	if (table != READ_ONCE(quarantine.to_be_spoiled))
-		warn_at(__FILE__, __LINE__, what);
-}
-
-static void quarantine_leave(struct page *table)
-{
-	const u64 *words = page_to_virt(table);
-
-	for (unsigned i = 0; i < PAGE_SIZE / sizeof(u64); i++) {
-		if (words[i] != POISON_WORD && !MUTANT(quarantine_forgives)) {
-			spoilt(table, "a freed table was written to");
-			return;		// never reused
-		}
-	}
-	memset(page_to_virt(table), 0, PAGE_SIZE);
-	page_set_zeroed(table);
-	page_put(table);
-}
-
-static void grace_period_over(struct rcu_head *head)
-{
-	fetch_sub(&quarantine.leaving, 1);
-	quarantine_leave(container_of(head, struct page, rcu));
-}
-
-// A grace period after the table left the ring: a walker that has read an entry naming it, and not yet published it to
-// the oracle, still finds it FREE. (Every walker has at least preemption off, so it is a reader, whatever its policy.)
-static void quarantine_release(struct page *table)
-{
-	if (fetch_add(&quarantine.leaving, 1) < LEAVING_MOST && !MUTANT(quarantine_no_grace_period))
-		call_rcu(&table->rcu, grace_period_over);
-	else
-		grace_period_over(&table->rcu);
-}
-
-static void quarantine_add(struct page *table)
-{
-	irqflags_t flags = spin_lock_irqsave(&quarantine.lock);
-	struct page *oldest = quarantine.ring[quarantine.next];
-
-	quarantine.ring[quarantine.next] = table;
-	quarantine.next = (quarantine.next + 1) % QUARANTINE_PAGES;
-	quarantine.count += !oldest;
-	spin_unlock_irqrestore(&quarantine.lock, flags);
-	if (oldest)
-		quarantine_release(oldest);
-}
-
-void table_quarantine_drain(void)
-{
-	for (unsigned i = 0; i < QUARANTINE_PAGES; i++) {
-		irqflags_t flags = spin_lock_irqsave(&quarantine.lock);
-		struct page *table = quarantine.ring[i];
-
-		quarantine.ring[i] = NULL;
-		quarantine.count -= !!table;
-		spin_unlock_irqrestore(&quarantine.lock, flags);
-		if (table)
-			quarantine_release(table);
-	}
-	rcu_barrier();
-}
-
-u64 table_quarantine_spoiled(void) { return READ_ONCE(quarantine.spoiled); }
-void table_quarantine_expect(const struct page *table) { WRITE_ONCE(quarantine.to_be_spoiled, table); }
-u64 table_quarantine_count(void) { return READ_ONCE(quarantine.count); }
-
 // FREE it is: does anybody still read it?
 static void inspect(struct page *table, const struct table_policy *policy)
 {
 	bool hit = table->private & TABLE_EMPTIED && !page_is_zero(table) && !MUTANT(emptied_is_believed);
 
 	if (hit)
-		spoilt(table, "a table that was said to hold no entry holds one");
+		quarantine_spoilt(table, "a table that was said to hold no entry holds one");
 	smp_mb();	// FREE is visible before the slots are read: pairs with oracle_publish()
 	STALL(table_freeing, NULL, 0, table->table_level);
 	hit |= oracle_table_freed(table, policy) | swmmu_table_freed(table, policy);
-
-	if (!MUTANT(quarantine_no_poison))
-		memset(page_to_virt(table), POISON_BYTE, PAGE_SIZE);
-	if (!hit || MUTANT(quarantine_reuses_hit))	// one that was hit is never reused
-		quarantine_add(table);
+	quarantine_take(table, hit);
 }
 
 // QUIESCED -> FREE, all but the putting. Its frame remembers that it holds zeroes: the next table need not be zeroed.

@@ -42,10 +42,6 @@ void table_deposit(struct page *table, const struct table_policy *policy);
 void table_reuse(struct page *table, const struct table_policy *policy);
 void table_free_deposit(struct page *table, const struct table_policy *policy);
 u64 tables_waiting(void);		// unlinked and not yet FREE, all CPUs
-void table_quarantine_drain(void);	// May sleep. Give the quarantine's pages back (tests that balance frames)
-u64 table_quarantine_count(void);
-u64 table_quarantine_spoiled(void);	// how many had been written to, or were not as empty as was said: those stay for ever
-void table_quarantine_expect(const struct page *table);	// tests: of this one the run is not to fail. NULL: none
 
 // The tree, under the space's lock; level-parameterised.
 // The entry of `level` for va, or NULL if a table on the way is missing or a large leaf covers it.

@@ -6,6 +6,7 @@
 #include "kernel/sched.h"
 #include "lab/test.h"
 #include "kernel/time.h"
+#include "lab/quarantine.h"
 #include "mm/pending.h"
 #include "mm/frame/slab.h"
 #include "mm/table.h"
@@ -28,7 +29,7 @@ static u64 settle(void)
 	FOR_EACH_POLICY(p)
 		if ((*p)->drain && (*p)->drain != rcu_barrier)
 			(*p)->drain();
-	table_quarantine_drain();
+	quarantine_drain();
 	slab_shrink();
 	page_drain();
 	return page_free_count();

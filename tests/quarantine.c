@@ -4,6 +4,7 @@
 #include "kernel/lib.h"
 #include "lab/test.h"
 #include "lab/oracle.h"
+#include "lab/quarantine.h"
 #include "mm/table.h"
 #include "tests/mm_help.h"
 #include "tests/walk_hold.h"
@@ -42,14 +43,14 @@ TEST(quarantine, holds_poison, 0)
 static void write_and_let_go(unsigned word)
 {
 	struct page *table = freed_table();
-	u64 spoiled = table_quarantine_spoiled();
+	u64 spoiled = quarantine_spoiled();
 
 	REQUIRE(table);
 	((u64 *)page_to_virt(table))[word] ^= 1ull << 40;
-	table_quarantine_expect(table);
-	table_quarantine_drain();
-	table_quarantine_expect(NULL);
-	EXPECT_EQ(table_quarantine_spoiled() - spoiled, 1);
+	quarantine_expect(table);
+	quarantine_drain();
+	quarantine_expect(NULL);
+	EXPECT_EQ(quarantine_spoiled() - spoiled, 1);
 	EXPECT(kept(table));
 }
 
@@ -63,7 +64,7 @@ TEST(quarantine, finds_who_writes, 0)
 // A table that was detached as empty need not be zeroed when it is used again; so one that is not is found, and stays for ever.
 TEST(quarantine, finds_what_was_said_to_be_empty, 0)
 {
-	u64 spoiled = table_quarantine_spoiled();
+	u64 spoiled = quarantine_spoiled();
 	struct page *table = table_alloc(1);
 
 	REQUIRE(table);
@@ -71,11 +72,11 @@ TEST(quarantine, finds_what_was_said_to_be_empty, 0)
 	table->private = TABLE_EMPTIED;
 	table_set_state(table, TABLE_UNLINKED, TABLE_FLUSHED);
 	((u64 *)page_to_virt(table))[PT_ENTRIES - 1] = 1;
-	table_quarantine_expect(table);
+	quarantine_expect(table);
 	tables_free(&table, 1, policy_find("immediate"));
-	table_quarantine_expect(NULL);
-	EXPECT_EQ(table_quarantine_spoiled() - spoiled, 1);
-	table_quarantine_drain();
+	quarantine_expect(NULL);
+	EXPECT_EQ(quarantine_spoiled() - spoiled, 1);
+	quarantine_drain();
 	EXPECT(kept(table));
 }
 
@@ -84,7 +85,7 @@ TEST(quarantine, lets_go_of_all_others, 0)
 	struct page *table = freed_table();
 
 	REQUIRE(table && kept(table));
-	table_quarantine_drain();
+	quarantine_drain();
 	EXPECT(!kept(table));
 }
 
@@ -99,7 +100,7 @@ TEST(quarantine, keeps_what_was_found_in_use, NEEDS_CPUS2)
 	oracle_expect_violations(true);
 	hold_walk(&h, "immediate", true, 2, false, hold_up_nobody);
 	oracle_expect_violations(false);
-	table_quarantine_drain();
+	quarantine_drain();
 	n = oracle_records(v, ARRAY_SIZE(v));
 	for (unsigned i = 0; i < n; i++) {
 		if (strcmp(v[i].seen_by, "freer"))

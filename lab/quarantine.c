@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: MIT
+// The quarantine: see quarantine.h. A ring of the last tables that became FREE; who leaves it waits for a grace period.
+#include "lab/quarantine.h"
+#include "kernel/lib.h"
+#include "kernel/panic.h"
+#include "kernel/rcu/rcu.h"
+#include "kernel/spinlock.h"
+#include "lab/mutant.h"
+#include "mm/frame/page.h"
+
+// Its bit 0 is clear: an entry of a freed table is never present, for software and hardware alike.
+#define POISON_BYTE 0x5a
+#define POISON_WORD 0x5a5a5a5a5a5a5a5aull
+
+#define QUARANTINE_PAGES 64
+#define LEAVING_MOST 1024	// when no grace period ends for long, rather lose sight of a few than hold all memory
+static struct {
+	struct spinlock lock;
+	u32 next, count, leaving;
+	u64 spoiled;
+	const struct page *to_be_spoiled;	// by a test
+	struct page *ring[QUARANTINE_PAGES];
+} quarantine = { .lock = SPINLOCK_INIT("quarantine", RANK_SLAB) };
+
+MUTANT_DEFINE(quarantine_no_grace_period);
+MUTANT_DEFINE(quarantine_no_poison);
+MUTANT_DEFINE(quarantine_forgives);	// what was written to is given on
+MUTANT_DEFINE(quarantine_reuses_hit);	// … and what was found in use
+
+void quarantine_spoilt(const struct page *table, const char *what)
+{
+	fetch_add(&quarantine.spoiled, 1);
+	if (table != READ_ONCE(quarantine.to_be_spoiled))
+		warn_at(__FILE__, __LINE__, what);
+}
+
+static void leave(struct page *table)
+{
+	const u64 *words = page_to_virt(table);
+
+	for (unsigned i = 0; i < PAGE_SIZE / sizeof(u64); i++) {
+		if (words[i] != POISON_WORD && !MUTANT(quarantine_forgives)) {
+			quarantine_spoilt(table, "a freed table was written to");
+			return;		// never reused
+		}
+	}
+	memset(page_to_virt(table), 0, PAGE_SIZE);
+	page_set_zeroed(table);
+	page_put(table);
+}
+
+static void grace_period_over(struct rcu_head *head)
+{
+	fetch_sub(&quarantine.leaving, 1);
+	leave(container_of(head, struct page, rcu));
+}
+
+// A grace period after the table left the ring: a walker that has read an entry naming it, and not yet published it to
+// the oracle, still finds it FREE. (Every walker has at least preemption off, so it is a reader, whatever its policy.)
+static void release(struct page *table)
+{
+	if (fetch_add(&quarantine.leaving, 1) < LEAVING_MOST && !MUTANT(quarantine_no_grace_period))
+		call_rcu(&table->rcu, grace_period_over);
+	else
+		grace_period_over(&table->rcu);
+}
+
+static void add(struct page *table)
+{
+	irqflags_t flags = spin_lock_irqsave(&quarantine.lock);
+	struct page *oldest = quarantine.ring[quarantine.next];
+
+	quarantine.ring[quarantine.next] = table;
+	quarantine.next = (quarantine.next + 1) % QUARANTINE_PAGES;
+	quarantine.count += !oldest;
+	spin_unlock_irqrestore(&quarantine.lock, flags);
+	if (oldest)
+		release(oldest);
+}
+
+void quarantine_drain(void)
+{
+	for (unsigned i = 0; i < QUARANTINE_PAGES; i++) {
+		irqflags_t flags = spin_lock_irqsave(&quarantine.lock);
+		struct page *table = quarantine.ring[i];
+
+		quarantine.ring[i] = NULL;
+		quarantine.count -= !!table;
+		spin_unlock_irqrestore(&quarantine.lock, flags);
+		if (table)
+			release(table);
+	}
+	rcu_barrier();
+}
+
+u64 quarantine_spoiled(void) { return READ_ONCE(quarantine.spoiled); }
+void quarantine_expect(const struct page *table) { WRITE_ONCE(quarantine.to_be_spoiled, table); }
+u64 quarantine_count(void) { return READ_ONCE(quarantine.count); }
+
+void quarantine_take(struct page *table, bool hit)
+{
+	if (!MUTANT(quarantine_no_poison))
+		memset(page_to_virt(table), POISON_BYTE, PAGE_SIZE);
+	if (!hit || MUTANT(quarantine_reuses_hit))
+		add(table);
+}

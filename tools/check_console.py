@@ -63,7 +63,7 @@ def a_slow_reader_loses_nothing():
 # ---- A pause that is longer than the guest's patience ----------------------------------------------------------------
 
 PRINT = machine.Config(smp=2, build="release", cmdline="mode=print")
-LINES = "".join(f"# line {i:04d} {27 * '.'}\n" for i in range(8000))  # tests/print_mode.c
+LINES = "".join(f"# line {i:04d} {27 * '.'}\n" for i in range(8000))  # tests/kernel/print_mode.c
 NOTE = re.compile(r"# console: (\d+) characters lost here\n")
 
 

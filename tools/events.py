@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What must hold of the BENCH lines of thefts (tests/bench_stolen.c) and bystanders (tests/bench_bystander.c), however
+"""What must hold of the BENCH lines of thefts (tests/bench/stolen.c) and bystanders (tests/bench/bystander.c), however
 busy the host: the order of events and counts that the kernel has noted. How long anything took is told, not judged."""
 
 

@@ -81,7 +81,7 @@ def bochs(name, seconds, tests, **options):
     return run
 
 
-# tests/log.c: longer than one kprintf(), while another CPU prints.
+# tests/kernel/log.c: longer than one kprintf(), while another CPU prints.
 LONG_LINES = tuple(f"# log: long line {number} {'x' * 5096} ends" for number in (1, 2))
 MANY_CPUS = "smoke,scale,xcall,rcu,stale"  # with 64 CPUs on a few cores: boot, calls, RCU, shootdown
 # What a hypervisor does to the guest. Not here: the tests whose controls must show a race or a stale translation, for

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""make scale: boot with 2 to 255 CPUs, run the suite `scale` (tests/scale.c) on each, print what it counts side by
+"""make scale: boot with 2 to 255 CPUs, run the suite `scale` (tests/mm/scale.c) on each, print what it counts side by
 side, and fail if anything grows that must not. CPUS="2 8 64" for other numbers."""
 import os
 import re

@@ -6,7 +6,7 @@
 #include "lab/test.h"
 #include "lab/oracle.h"
 #include "arch/host/steps.h"
-#include "tests/mm_load.h"
+#include "tests/load/load.h"
 
 #define ROUND_MS 100
 #define MOST_ROUNDS 300

@@ -20,7 +20,7 @@ HOST_FLAGS := -std=gnu11 -O1 -g -fno-omit-frame-pointer -fno-optimize-sibling-ca
 	-pthread -I. -Iarch/host/include $(WARN) -DCHECK=1 -DBUILD_NAME='"check"' -MMD -MP $(HOST_SANFLAGS)
 # The parsers of what firmware says touch no hardware: their tests run here too, under the sanitizers as well.
 HOST_SRC := $(wildcard arch/host/*.c arch/*/*_parse.c arch/x86_64/screen_text.c arch/x86_64/screen_pixels.c tests/host/*.c) \
-	$(filter-out kernel/string.c,$(PORTABLE_C)) $(TESTS_C)
+	$(filter-out kernel/string.c,$(PORTABLE_C)) $(filter-out tests/arch/x86_64/%,$(TESTS_C))
 HOST_OBJ := $(HOST_SRC:%.c=$(HOST_DIR)/%.o) $(HOST_DIR)/version.o $(HOST_DIR)/font.o
 
 .PHONY: host host-test hosted coverage convict

@@ -3,7 +3,7 @@
 #include "lab/test.h"
 #include "kernel/thread.h"
 #include "kernel/time.h"
-#include "tests/rcu_readers.h"
+#include "tests/kernel/rcu/readers.h"
 #include "arch/host/steps.h"
 
 #define PAUSE_NS (3600 * NSEC_PER_SEC)

@@ -10,7 +10,7 @@
 #include "mm/space.h"
 #include "mm/policy/switch.h"
 #include "mm/walk.h"
-#include "tests/mm_help.h"
+#include "tests/mm/help.h"
 
 #define RW (PROT_R | PROT_W)
 #define GROUPS 2		// each below an entry of its own in the root

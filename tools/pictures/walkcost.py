@@ -5,7 +5,7 @@ from pictures import style, words
 from pictures.section import Section, missing
 
 NAME, TITLE = "walk", "What a walk costs: its loads, and its read side"
-# The pieces that a read side is made of (tests/bench_primitives.c), as a person calls them.
+# The pieces that a read side is made of (tests/bench/primitives.c), as a person calls them.
 PIECES = {"preempt_off_on": "preemption off, on", "irqs_off_on": "interrupts off, on", "cmpxchg": "LOCKed cmpxchg",
           "indirect_call": "indirect call"}
 LOADS, REST, CONTENDED = style.SKY, style.ORANGE, style.BLACK

@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: MIT
+// The branch that is switched while the system runs (branch.c), where another NMI comes in between. What it is for is
+// tested with the trace (tests/lab/trace/trace.c).
+#include "kernel/cpumask.h"
+#include "lab/stall.h"
+#include "lab/test.h"
+#include "lab/trace.h"
+#include <arch/ipi.h>
+
+#if CHECK
+STALL_DECLARE(branch_asked);
+
+static void nmi_here(struct stall_point *p, void *unused) { arch_send_ipi(cpu_id(), IPI_NMI); }
+
+// Somebody else's NMI reaches the CPU that switches before it has sent for the others: it must not begin to wait for them.
+TEST(branch, nmi_in_the_middle_of_a_switch, NEEDS_CHECK | NEEDS_CPUS2)
+{
+	stall_branch_asked.action = nmi_here;
+	stall_arm(&stall_branch_asked, NULL, 0, 0, 0);
+	EXPECT(trace_start());
+	EXPECT_EQ(stall_branch_asked.hits, 1);
+	stall_release(&stall_branch_asked);
+	trace_stop();
+}
+#endif

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: MIT
+// Company for a measurement: other CPUs that run in the space, or change it.
+#pragma once
+#include "lab/bench.h"
+#include "kernel/thread.h"
+#include "mm/space.h"
+
+// Threads on `n` CPUs other than the caller's, each running in the space (attached, busy, interrupts on) until stopped.
+struct companions {
+	struct space *space;
+	u32 stop, running;
+	unsigned n;
+	struct thread *threads[NR_CPUS];
+};
+bool companions_start(struct companions *c, struct space *s, unsigned n);	// returns when all run; false: no memory
+void companions_stop(struct companions *c);
+
+// One thread on another CPU that maps and unmaps single pages, tables included, in its own part of the space until
+// stopped.
+struct churner {
+	struct space *space;
+	vaddr_t base;
+	u32 stop;
+	u64 unmaps;
+	struct thread *thread;
+};
+bool churner_start(struct churner *c, struct space *s, vaddr_t base, unsigned cpu);
+void churner_stop(struct churner *c);
+
+struct space *bench_space(const struct bench_case *c);	// a new one under the case's pair
+extern const struct bench_case call_empty_case;	// bench/rcu.c; needs 2 CPUs
+unsigned primitive_cases(struct bench_case *cases, unsigned max);	// bench/primitives.c; returns how many
+unsigned other_cpu(unsigned k);		// the k-th CPU that is not the caller's
+// All that the case's policy or its flush has put off is done: at the end of each slice.
+void bench_settle(const struct bench_case *c);
+// Map; out of memory because deferred frees are still waiting: let them run and try again.
+int map_patiently(struct space *s, vaddr_t va, u64 len, int level);
+// The numbers of other CPUs to measure with: 0, 1, … all; thinned out on large machines. Returns how many.
+unsigned others_list(unsigned *list, unsigned max);

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: MIT
+// What unmapping and protecting cost: by policy, by flush back-end, by the number of other CPUs that run in the space.
+#include "lab/bench.h"
+#include "kernel/panic.h"
+#include "tests/bench/load.h"
+
+#define BASE 0x100000000000ull		// alone in its 512 GiB: unmapping it frees tables of three levels
+#define GAP (2 * PAGE_SIZE)		// between a range and its neighbours: their regions do not become one
+
+static void unmap_until_over(struct bench_case *c, struct space *s, vaddr_t va)
+{
+	u64 len = c->pages * PAGE_SIZE, deadline = now_ns() + BENCH_SLICE_NS;
+
+	do {
+		if (map_patiently(s, va, len, 1))
+			break;
+		u64 t = cycles();
+
+		space_unmap(s, va, len);
+		bench_record(c, cycles() - t);
+	} while (!bench_full(c) && now_ns() < deadline);
+}
+
+static void slice_unmap(struct bench_case *c)
+{
+	struct space *s = bench_space(c);
+	struct companions others;
+
+	space_attach(s);
+	if (companions_start(&others, s, c->others)) {
+		unmap_until_over(c, s, BASE);
+		companions_stop(&others);
+	}
+	space_detach();
+	space_put(s);
+	bench_settle(c);
+}
+
+// A neighbour on either side keeps the tables, also where the range is as long as one of them: it lies in two then.
+static void slice_unmap_kept(struct bench_case *c)
+{
+	struct space *s = bench_space(c);
+	struct companions others;
+
+	space_attach(s);
+	if (!map_patiently(s, BASE, PAGE_SIZE, 1) &&
+	    !map_patiently(s, BASE + 2 * GAP + c->pages * PAGE_SIZE, PAGE_SIZE, 1) &&
+	    companions_start(&others, s, c->others)) {
+		bench_count_from_here(c);
+		unmap_until_over(c, s, BASE + GAP);
+		bench_settle(c);
+		bench_count_to_here(c);		// without the neighbours' tables
+		companions_stop(&others);
+	}
+	space_detach();
+	space_put(s);
+	bench_settle(c);
+}
+
+static void slice_protect(struct bench_case *c)
+{
+	struct space *s = bench_space(c);
+	struct companions others;
+	unsigned prot = PROT_R;
+	u64 deadline;
+
+	space_attach(s);
+	if (!map_patiently(s, BASE, PAGE_SIZE, 1) && companions_start(&others, s, c->others)) {
+		deadline = now_ns() + BENCH_SLICE_NS;
+		do {
+			u64 t = cycles();
+
+			space_protect(s, BASE, PAGE_SIZE, prot);
+			bench_record(c, cycles() - t);
+			prot ^= PROT_W;
+		} while (!bench_full(c) && now_ns() < deadline);
+		companions_stop(&others);
+	}
+	space_detach();
+	space_put(s);
+	bench_settle(c);
+}
+
+static void run_alone_and_all(const struct bench_case *bases, unsigned nr_bases, enum bench_axes axes, u64 budget_ns)
+{
+	unsigned others[] = { 0, nr_cpus - 1 };
+
+	bench_run_matrix(bases, nr_bases, axes, others, nr_cpus > 1 ? 2 : 1, budget_ns);
+}
+
+BENCHMARK(unmap_page, 6)
+{
+	static const struct bench_case base = { .name = "unmap_page", .pages = 1, .slice = slice_unmap };
+	unsigned others[16];
+
+	bench_run_matrix_beside(nr_cpus > 1 ? &call_empty_case : NULL, &base, 1, BENCH_PAIRS, others,
+				others_list(others, ARRAY_SIZE(others)), budget_ns);
+}
+
+BENCHMARK(unmap_8, 1)
+{
+	static const struct bench_case base = { .name = "unmap_8", .pages = 8, .slice = slice_unmap };
+
+	run_alone_and_all(&base, 1, BENCH_CROSS, budget_ns);
+}
+
+BENCHMARK(unmap_64, 1)
+{
+	static const struct bench_case base = { .name = "unmap_64", .pages = 64, .slice = slice_unmap };
+
+	run_alone_and_all(&base, 1, BENCH_CROSS, budget_ns);
+}
+
+BENCHMARK(unmap_512, 3)
+{
+	static const struct bench_case base = { .name = "unmap_512", .pages = 512, .slice = slice_unmap };
+
+	run_alone_and_all(&base, 1, BENCH_PAIRS, budget_ns);
+}
+
+BENCHMARK(unmap_kept, 3)
+{
+	static const struct bench_case bases[] = {
+		{ .name = "unmap_kept", .pages = 1, .slice = slice_unmap_kept },
+		{ .name = "unmap_kept", .pages = 8, .slice = slice_unmap_kept },
+		{ .name = "unmap_kept", .pages = 64, .slice = slice_unmap_kept },
+		{ .name = "unmap_kept", .pages = 512, .slice = slice_unmap_kept },
+	};
+
+	run_alone_and_all(bases, ARRAY_SIZE(bases), BENCH_CROSS, budget_ns);
+}
+
+BENCHMARK(protect_page, 2)
+{
+	static const struct bench_case base = { .name = "protect_page", .pages = 1, .slice = slice_protect };
+
+	run_alone_and_all(&base, 1, BENCH_PAIRS, budget_ns);
+}

@@ -1,0 +1,282 @@
+// SPDX-License-Identifier: MIT
+// Flushes that were left out or came in the wrong order, in this kernel's history and in others': each scene is played
+// twice, intact and with a step taken out, before the eyes of the adversary (lab/swmmu.h), which has cached all that it may.
+#include "kernel/errno.h"
+#include "lab/inject.h"
+#include "lab/mutant.h"
+#include "lab/test.h"
+#include "kernel/time.h"
+#include "mm/inval.h"
+#include "lab/oracle.h"
+#include "lab/swmmu.h"
+#include "mm/tlb.h"
+#include "tests/mm/help.h"
+#include "tests/mm/walk/hold.h"
+
+#if CHECK
+STALL_DECLARE(discard_between);
+STALL_DECLARE(tlb_loaded);
+MUTANT_DECLARE(no_flush_without_leaf);
+MUTANT_DECLARE(flush_skips_lazy);
+MUTANT_DECLARE(tlb_bit_last);
+MUTANT_DECLARE(collapse_one_invlpg);
+MUTANT_DECLARE(move_flush_after_unlock);
+STALL_DECLARE(move_unlocked);
+
+static void intact_and_mutated(struct mutant *m, u64 (*play)(void))
+{
+	struct mm_balance b;
+
+	swmmu_quiet(true);	// what is cached is what the scene primes
+	mm_balance_begin(&b);
+	EXPECT_EQ(play(), 0);
+	mm_balance_end(&b);
+	oracle_expect_violations(true);
+	WRITE_ONCE(m->on, 1);
+	EXPECT(play() > 0);
+	WRITE_ONCE(m->on, 0);
+	oracle_expect_violations(false);
+	swmmu_quiet(false);
+}
+
+static struct space *one_page(const char *policy, const char *flush)
+{
+	struct space *s = space_create_with(policy_find(policy), flush_find(flush));
+
+	if (EXPECT(s))
+		EXPECT_EQ(space_map(s, BASE, PAGE_SIZE, RW, 1, MAP_POPULATE), 0);
+	return s;
+}
+
+// ---- Tables go, and no leaf was there (Linux, 2018: the path on which no batch could be allocated) ---------------------
+
+static void prime_and_fail_batches(struct stall_point *p, void *arg)
+{
+	swmmu_prime(mm_other_cpu(0), BASE);		// down to the empty table
+	EXPECT(swmmu_has_table(mm_other_cpu(0), BASE, 1));
+	inject_alloc_failures_from(1);
+}
+
+static u64 discard_with_empty_tables_cached(void)
+{
+	struct mm_resident r = { .s = one_page("rcu", "ipi") };
+	u64 violations = swmmu_violations();
+	struct thread *t;
+
+	if (!r.s || !(t = mm_thread("resident", mm_reside, &r, mm_other_cpu(0))))
+		return 0;
+	spin_until(load_acquire(&r.there), "resident", -1);
+	stall_discard_between.action = prime_and_fail_batches;
+	stall_arm(&stall_discard_between, r.s, 0, 0, 0);
+	EXPECT_EQ(space_discard(r.s, BASE, PAGE_SIZE), 0);
+	EXPECT(inject_fired());
+	inject_alloc_failure(0);
+	EXPECT_EQ(stall_discard_between.hits, 1);
+	stall_release(&stall_discard_between);
+	store_release(&r.go, 1u);
+	mm_join(t);
+	space_put(r.s);
+	return swmmu_violations() - violations;
+}
+
+TEST(history, no_leaf_present_and_no_batch, NEEDS_CPUS2)
+{
+	intact_and_mutated(&mutant_no_flush_without_leaf, discard_with_empty_tables_cached);
+}
+
+// ---- Lazy CPUs left out although tables are freed (Linux, 2018) ----------------------------------------------------------
+
+static u64 unmap_while_held_lazily(void)
+{
+	struct mm_resident r = { .s = one_page("ipi", "ipi"), .go = 1 };
+	u64 violations = swmmu_violations();
+
+	if (!r.s)
+		return 0;
+	mm_join(mm_thread("resident", mm_reside, &r, mm_other_cpu(0)));
+	EXPECT(cpumask_test(&r.s->cpus, mm_other_cpu(0)));	// its CPU idles and has left the root where it is
+	EXPECT(swmmu_prime(mm_other_cpu(0), BASE));
+	EXPECT_EQ(space_unmap(r.s, BASE, PAGE_SIZE), 0);
+	space_put(r.s);
+	return swmmu_violations() - violations;
+}
+
+TEST(history, lazy_cpus_walk_too, NEEDS_CPUS2) { intact_and_mutated(&mutant_flush_skips_lazy, unmap_while_held_lazily); }
+
+// The same for a table that is not freed but kept, to be reused: the collapse itself must be caught.
+static u64 collapse_while_held_lazily(void)
+{
+	struct mm_resident r = { .s = space_create_with(policy_find("rcu"), flush_find("ipi")), .go = 1 };
+	u64 violations = swmmu_violations();
+
+	if (!EXPECT(r.s) || !EXPECT_EQ(space_map(r.s, BASE, level_size(2), RW, 1, MAP_POPULATE), 0))
+		return 0;
+	mm_join(mm_thread("resident", mm_reside, &r, mm_other_cpu(0)));
+	EXPECT(cpumask_test(&r.s->cpus, mm_other_cpu(0)));
+	EXPECT(swmmu_prime(mm_other_cpu(0), BASE));
+	EXPECT_EQ(space_collapse(r.s, BASE), 0);
+	violations = swmmu_violations() - violations;
+	space_put(r.s);
+	return violations;
+}
+
+TEST(history, lazy_cpus_walk_too_when_a_table_is_kept, NEEDS_CPUS2)
+{
+	intact_and_mutated(&mutant_flush_skips_lazy, collapse_while_held_lazily);
+}
+
+// ---- What has another CPU cached of the pages, when they have gone to another place --------------------------------------
+
+#define PRIMED 4
+static vaddr_t primed_va(unsigned i) { return BASE + (3 + i * 97) * PAGE_SIZE; }
+
+// 512 small pages, of which a CPU that runs in the space has cached some. While `operation` runs there.
+static u64 change_under_a_resident(int (*operation)(struct space *))
+{
+	struct mm_resident r = { .s = space_create_with(policy_find("ipi"), flush_find("ipi")) };
+	u64 violations = swmmu_violations();
+	struct thread *t;
+
+	if (!EXPECT(r.s) || !EXPECT_EQ(space_map(r.s, BASE, level_size(2), RW, 1, MAP_POPULATE), 0) ||
+	    !(t = mm_thread("resident", mm_reside, &r, mm_other_cpu(0))))
+		return 0;
+	spin_until(load_acquire(&r.there), "resident", -1);
+	for (unsigned i = 0; i < PRIMED; i++)
+		EXPECT(swmmu_prime(mm_other_cpu(0), primed_va(i)));
+	EXPECT_EQ(operation(r.s), 0);
+	violations = swmmu_violations() - violations;
+	store_release(&r.go, 1u);
+	mm_join(t);
+	space_put(r.s);
+	return violations;
+}
+
+static int collapse_it(struct space *s) { return space_collapse(s, BASE); }
+static u64 collapse_under_a_resident(void) { return change_under_a_resident(collapse_it); }
+
+// FreeBSD: after a promotion one INVLPG, which leaves 511 small translations of pages that are given back.
+TEST(history, collapse_leaves_no_small_leaf, NEEDS_CPUS2)
+{
+	intact_and_mutated(&mutant_collapse_one_invlpg, collapse_under_a_resident);
+}
+
+#define FAR (BASE + level_size(4))
+
+// The mover has dropped the lock: somebody unmaps a page at the new place, whose flush says nothing of the old one.
+static void unmap_the_new_place(struct stall_point *p, void *space)
+{
+	EXPECT_EQ(space_unmap(space, FAR + primed_va(0) - BASE, PAGE_SIZE), 0);
+}
+
+static int move_it(struct space *s)
+{
+	int err;
+
+	stall_move_unlocked.action = unmap_the_new_place;
+	stall_move_unlocked.arg = s;
+	stall_arm(&stall_move_unlocked, s, 0, 0, 0);
+	err = space_move(s, BASE, FAR, level_size(2));
+	EXPECT_EQ(stall_move_unlocked.hits, 1);
+	stall_release(&stall_move_unlocked);
+	return err;
+}
+
+static u64 move_under_a_resident(void) { return change_under_a_resident(move_it); }
+
+// CVE-2018-18281.
+TEST(history, move_leaves_no_old_leaf, NEEDS_CPUS2)
+{
+	intact_and_mutated(&mutant_move_flush_after_unlock, move_under_a_resident);
+}
+
+// ---- The bit in the CPU mask set last ------------------------------------------------------------------------------------
+
+struct joining {
+	struct mm_resident r;
+	u32 primed, returned;
+};
+
+// The CPU has the root and has cached what it could, interrupts off; the unmapper has to wait for it, or does not.
+static void prime_while_joining(struct stall_point *p, void *arg)
+{
+	struct joining *j = arg;
+	u64 awaited = walk_awaited();
+
+	EXPECT(swmmu_prime(cpu_id(), BASE));
+	store_release(&j->primed, 1u);
+	spin_until(walk_awaited() != awaited || load_acquire(&j->returned), "the unmapper", -1);
+}
+
+static u64 unmap_while_joining(void)
+{
+	struct joining j = { .r = { .s = one_page("ipi", "ipi"), .go = 1 } };
+	u64 violations = swmmu_violations();
+	struct thread *t;
+
+	if (!j.r.s)
+		return 0;
+	stall_tlb_loaded.action = prime_while_joining;
+	stall_tlb_loaded.arg = &j;
+	stall_arm(&stall_tlb_loaded, j.r.s, 0, 0, 0);
+	t = mm_thread("resident", mm_reside, &j.r, mm_other_cpu(0));
+	if (!t)
+		return 0;
+	spin_until(load_acquire(&j.primed), "resident", -1);
+	EXPECT_EQ(space_unmap(j.r.s, BASE, PAGE_SIZE), 0);
+	store_release(&j.returned, 1u);
+	mm_join(t);
+	stall_release(&stall_tlb_loaded);
+	space_put(j.r.s);
+	return swmmu_violations() - violations;
+}
+
+TEST(history, mask_bit_set_last, NEEDS_CPUS2) { intact_and_mutated(&mutant_tlb_bit_last, unmap_while_joining); }
+
+// ---- What else the adversary rests on ----------------------------------------------------------------------------------------
+
+// A CPU that holds a space lazily is skipped by flushes of leaves: so it must not touch user memory.
+TEST(history, lazy_cpu_touches_no_user_memory, 0)
+{
+	struct space *s = one_page("rcu", "ipi");
+	u64 v = 0;
+
+	REQUIRE(s);
+	preempt_disable();
+	space_attach(s);
+	EXPECT_EQ(arch_user_read64_nofault(BASE, &v), 0);
+	current->space = NULL;			// as a kernel thread that the CPU turns to: the root stays
+	space_switch(current, current);
+	EXPECT(this_cpu_read(cpu_tlb.loaded) == s);
+	EXPECT_EQ(arch_user_read64_nofault(BASE, &v), -EFAULT);
+	EXPECT_EQ(arch_user_write64_nofault(BASE, 1), -EFAULT);
+	current->space = s;
+	space_switch(current, current);
+	preempt_enable();
+	space_detach();
+	space_put(s);
+}
+
+// Without anybody's priming: what an invalidation has dropped comes back at ticks. At each a few entries of a table are
+// looked at, from where the last look has ended.
+#define MOST_TICKS 4000
+TEST(adversary, fills_at_random, 0)
+{
+	struct space *s = one_page("rcu", "ipi");
+	irqflags_t flags;
+	u64 before, start;
+
+	REQUIRE(s);
+	space_attach(s);
+	flags = irq_save();
+	inval_user();
+	before = mm_counted_here(swmmu_fills);
+	start = this_cpu_read(ticks);
+	irq_restore(flags);
+	while (mm_counted_here(swmmu_fills) == before && this_cpu_read(ticks) - start < MOST_TICKS)
+		cpu_relax();
+	log_info("filled after %lu ticks", this_cpu_read(ticks) - start);
+	EXPECT(mm_counted_here(swmmu_fills) > before);
+	space_detach();
+	space_put(s);
+}
+#endif

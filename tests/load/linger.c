@@ -1,0 +1,463 @@
+// SPDX-License-Identifier: MIT
+// Walker 0 lingers: in a step of a walk, or of a flush of its own CPU, until what it has read there is out of date; and
+// says where, so that an unmapper is likely to see to that. Some scenes have a second step in the same walk. So whatever
+// lets a table or a page go too early is found soon, and random delays (stall_linger) need not hit on it.
+//
+// Lingering it is as the policy has its walkers: with interrupts on or off, robbed of its processor or not. It reads the
+// tables it is after without asking anybody; they may be gone, but do not come back as anything else before a grace period
+// (the quarantine of checking builds), and whoever lingers here has preemption off at least.
+#include "lab/stall.h"
+#include "lab/test.h"
+#include "lab/thief.h"
+#include "kernel/thread.h"
+#include "kernel/time.h"
+#include "lab/oracle.h"
+#include "lab/swmmu.h"
+#include "mm/table.h"
+#include "tests/mm/help.h"
+#include "tests/load/parts.h"
+#include <arch/machine.h>
+
+#if CHECK
+#define LINGER_NS (4 * NSEC_PER_MSEC)		// at most so long until it begins
+#define FREE_NS (20 * NSEC_PER_MSEC)		// then for the end, if nobody should be waiting for this walk
+#define LEAST_MORE_NS (NSEC_PER_MSEC / 2)	// or if somebody should be; at the most as long as until it begins
+#define MOST_LINGER_NS (2 * NSEC_PER_SEC)
+#define THEFT_NS (NSEC_PER_MSEC / 2)
+#define MOST_PLAN_NS (50 * NSEC_PER_MSEC)	// in which an unmapper should stand by
+
+STALL_DECLARE(walk_level);
+STALL_DECLARE(walk_leaf);
+STALL_DECLARE(walk_pinned);
+STALL_DECLARE(walk_leaf_again);
+STALL_DECLARE(walk_on);
+STALL_DECLARE(tlb_loaded);
+STALL_DECLARE(lazy_flushed);
+STALL_DECLARE(lazy_swept);
+STALL_DECLARE(nmi_flushed);
+STALL_DECLARE(nmi_served);
+STALL_DECLARE(steal_returning);
+
+struct linger;
+struct scene {
+	struct stall_point *first, *second;	// NULL: none. The second is one of the same walk or flush
+	void (*wait)(const struct linger *g), (*wait_again)(const struct linger *g);	// what to wait for there
+	bool (*come_by)(struct linger *g);	// NULL: by a walk. False: it has not come by the point
+	enum bait_kind bait;
+	unsigned weight;
+	bool deferred;				// only where flushes are
+};
+
+struct linger {			// walker 0's, while it is at it
+	struct worker *w;
+	const struct scene *scene;
+	unsigned at;
+	struct slot s;
+	unsigned page;
+	vaddr_t va;
+	int level;		// of the entry that it lingers at, where it is a walk's
+	pte_t *entry[PT_LEVELS + 1], value[PT_LEVELS + 1];	// the way to the leaf, by level, as it was when it came; NULL: none
+	bool robbed;
+	u64 ns, more_ns;	// how patient it is: until something begins, and then until it ends, if it may
+};
+
+// ---- What it waits for ----------------------------------------------------------------------------------------------
+
+static void pass_time(const struct linger *g)
+{
+	if (g->robbed)
+		thief_rob(cpu_id(), THEFT_NS);
+	else
+		cpu_relax();
+}
+
+#define WAIT_FOR(g, cond, ns) ({ \
+	u64 _end = now_ns() + (ns); \
+	bool _holds; \
+	while (!(_holds = !!(cond)) && now_ns() < _end) \
+		pass_time(g); \
+	_holds; })
+
+static struct page *table_below(const struct linger *g, int level)
+{
+	return g->entry[level] && pte_present(g->value[level]) && page_valid(pte_addr(g->value[level])) ?
+	       page_of(pte_addr(g->value[level])) : NULL;
+}
+
+static bool changed(const struct linger *g, int level) { return !pte_same(pte_read(g->entry[level]), g->value[level]); }
+
+// Until the table has been unlinked. If that is to convict, all others have their run, however busy the host is: some free
+// tables of another space meanwhile.
+static bool wait_unlinked(const struct linger *g, const struct page *table)
+{
+	struct test_wait others = test_wait(1);
+	u64 end = now_ns() + g->ns;
+
+	while (now_ns() < end || (!g->w->load->safe && test_hold_on(&others))) {
+		if (mm_state(table) != TABLE_LIVE)
+			return true;
+		pass_time(g);
+	}
+	return false;
+}
+
+// Then until it is FREE, which it should not become.
+static void until_gone(const struct linger *g)
+{
+	struct load *l = g->w->load;
+	const struct page *table = table_below(g, g->level);
+	bool patient = !l->safe || (irqs_enabled() && !RANDOM(g->w, 16));
+
+	if (!table || !wait_unlinked(g, table))
+		return;
+	WRITE_ONCE(l->chances, l->chances + 1);
+	WAIT_FOR(g, mm_state(table) == TABLE_FREE, patient ? MAX(FREE_NS, l->safe ? 0 : g->ns) : g->more_ns / 2);
+}
+
+// Until somebody has asked for another sweep; then until the page is given away, though that sweep is still to come. Who
+// asked looks again at the next tick.
+static void until_posted(const struct linger *g)
+{
+	WAIT_FOR(g, READ_ONCE(g->w->load->posted), g->ns);
+}
+
+static void until_given(const struct linger *g)
+{
+	pte_t leaf = g->value[1];
+
+	if (READ_ONCE(g->w->load->posted) && g->entry[1] && pte_present(leaf) && page_valid(pte_addr(leaf)))
+		WAIT_FOR(g, !READ_ONCE(page_of(pte_addr(leaf))->refs), 2 * tick_ns());
+}
+
+// The frame may be anybody's by now, and be zeroed just then: a hint.
+__attribute__((no_sanitize("thread"))) static u64 stamp_in(pte_t leaf)
+{
+	return READ_ONCE(*(u64 *)phys_to_virt(pte_addr(leaf)));
+}
+
+// Until the leaf is another, and its frame shows another's stamp, or is free: what comes first, or only the one.
+static void until_recycled(const struct linger *g)
+{
+	pte_t leaf = g->value[1];
+	bool taken = RANDOM(g->w, 4);
+	u64 stamp;
+
+	if (!g->entry[1] || !pte_present(leaf) || !page_valid(pte_addr(leaf)))
+		return;
+	stamp = stamp_in(leaf);
+	if (!WAIT_FOR(g, changed(g, 1) || changed(g, 2), g->ns))
+		return;
+	WAIT_FOR(g, taken ? stamp_in(leaf) && stamp_in(leaf) != stamp && READ_ONCE(page_of(pte_addr(leaf))->refs) :
+		 !READ_ONCE(page_of(pte_addr(leaf))->refs), g->more_ns);
+}
+
+// Until the table is away and holds at this address what was never mapped here.
+static void until_away(const struct linger *g)
+{
+	const pte_t *entry;
+	u64 seen;
+
+	if (!table_below(g, 2))
+		return;
+	entry = (pte_t *)page_to_virt(table_below(g, 2)) + pt_index(g->va, 1);
+	if (!WAIT_FOR(g, changed(g, 2), g->ns))
+		return;
+	WAIT_FOR(g, ({
+		pte_t v = pte_read(entry);
+
+		pte_present(v) && page_valid(pte_addr(v)) && (seen = stamp_in(v)) && !stamp_fits(g->at, g->va, seen, 0);
+	}), g->more_ns);
+}
+
+static void until_back(const struct linger *g)
+{
+	WRITE_ONCE(g->w->load->seen_away, 1);
+	if (g->entry[2])
+		WAIT_FOR(g, !changed(g, 2), g->more_ns);
+}
+
+static void until_others_have_run(const struct linger *g) { WAIT_FOR(g, false, g->more_ns); }
+
+// ---- In the step ----------------------------------------------------------------------------------------------------
+
+// The pair says how to linger. A walker with interrupts on answers flushes in the middle of its walk. One with interrupts
+// off must be passed over: by a back-end that spares robbed CPUs it is if it is robbed, by the others that prove nothing
+// it is interrupted all the same. (Where a hypervisor owns the records, it robs us.) A safe pair gets a bit of both.
+static bool linger_robbed(struct worker *w)
+{
+	if (irqs_enabled() || in_nmi() || !thief_works())
+		return false;
+	return w->load->safe ? !RANDOM(w, 4) : w->load->flush->spares_robbed;
+}
+
+static void find_path(struct linger *g)
+{
+	pte_t *table = g->w->load->space[g->at]->root;
+
+	for (int level = PT_LEVELS; level >= 1; level--) {
+		g->entry[level] = table ? &table[pt_index(g->va, level)] : NULL;
+		g->value[level] = table ? pte_read(g->entry[level]) : 0;
+		if (!pte_present(g->value[level]) || !page_valid(pte_addr(g->value[level])) || pte_leaf(g->value[level], level))
+			table = NULL;
+		else
+			table = phys_to_virt(pte_addr(g->value[level]));
+	}
+}
+
+static void arm(struct stall_point *p, const struct linger *g, void (*action)(struct stall_point *, void *))
+{
+	bool walks = !g->scene->come_by;
+
+	p->action = action;
+	p->arg = (void *)g;
+	WRITE_ONCE(p->cpu, (int)g->w->load->lingerer);
+	stall_arm(p, walks ? g->w->load->space[g->at] : NULL, walks ? g->va : 0, walks ? g->va + PAGE_SIZE : 0,
+		  p == &stall_walk_level ? g->level : 0);
+}
+
+static void again(struct stall_point *p, void *arg)
+{
+	const struct linger *g = arg;
+
+	g->scene->wait_again(g);
+}
+
+// So that there is something to flush. (In an NMI, too: a processor may fill its TLB at any time.)
+static void fill_own_tlb(const struct linger *g)
+{
+	if (arch_current_root() == g->w->load->space[g->at]->root_pa)
+		swmmu_prime(cpu_id(), g->va);
+}
+
+static void stay(struct stall_point *p, void *arg)
+{
+	struct linger *g = arg;
+	struct load *l = g->w->load;
+
+	find_path(g);
+	g->robbed = linger_robbed(g->w);
+	fill_own_tlb(g);
+	if (!in_nmi() && !RANDOM(g->w, 4))
+		walk_in_own_nmi();
+	store_release(&l->lingering, g->at + 1);	// pairs with the unmapper's load
+	g->scene->wait(g);
+	if (g->scene->second)
+		arm(g->scene->second, g, again);
+	else
+		WRITE_ONCE(l->lingering, 0);
+}
+
+// ---- How it gets there ----------------------------------------------------------------------------------------------
+
+static bool has_come(const struct linger *g) { return READ_ONCE(g->scene->first->hits); }
+
+static bool by_range(struct linger *g)
+{
+	pin_fast(g->w, g->at, &g->s, 0, g->s.pages, false);
+	return true;			// or there were not two pages
+}
+
+static bool by_joining(struct linger *g)
+{
+	go_in_or_out(g->w, g->w->load->nr_spaces);
+	go_in_or_out(g->w, g->at);
+	return has_come(g);
+}
+
+// An NMI in the middle of a change from one space to another, when flushes of both come here: only then may a second one be
+// asked for while the first is served.
+static void until_nmi(struct stall_point *p, void *arg)
+{
+	const struct linger *g = arg;
+
+	arm(g->scene->first, g, stay);
+	WAIT_FOR(g, has_come(g), LINGER_NS);
+}
+
+static bool by_joining_slowly(struct linger *g)
+{
+	struct load *l = g->w->load;
+
+	stall_release(g->scene->first);			// not yet
+	go_in_or_out(g->w, (g->at + 1) % l->nr_spaces);
+	go_in_or_out(g->w, l->nr_spaces);		// that one lazily
+	arm(&stall_tlb_loaded, g, until_nmi);
+	go_in_or_out(g->w, g->at);
+	stall_release(&stall_tlb_loaded);
+	return has_come(g);
+}
+
+// The tick brings it there.
+static bool by_waiting(struct linger *g)
+{
+	u64 end = now_ns() + 2 * tick_ns();
+
+	go_in_or_out(g->w, g->at);
+	while (!has_come(g) && now_ns() < end)
+		read_as_user(g->w, &g->s);
+	return has_come(g);
+}
+
+// No step, but a user that reads while the page under it goes.
+static bool by_reading(struct linger *g)
+{
+	struct load *l = g->w->load;
+	u64 end = now_ns() + g->ns;
+
+	go_in_or_out(g->w, g->at);
+	fill_own_tlb(g);
+	store_release(&l->lingering, g->at + 1);
+	for (u64 now = now_ns(); now < end; now = now_ns()) {
+		u32 up = up_before(l, g->at, &g->s, g->page);
+
+		read_as_user(g->w, &g->s);
+		if (up_before(l, g->at, &g->s, g->page) != up)
+			end = MIN(end, now + LEAST_MORE_NS);
+	}
+	return true;
+}
+
+static bool by_being_robbed(struct linger *g)
+{
+	if (!thief_works())
+		return false;
+	go_in_or_out(g->w, g->at);
+	preempt_disable();
+	fill_own_tlb(g);
+	thief_rob(cpu_id(), LEAST_MORE_NS / 16);
+	preempt_enable();
+	return has_come(g);
+}
+
+static const struct scene scenes[] = {
+	// Of unsafe pairs the only one: the table goes that is about to be read.
+	{ .first = &stall_walk_level, .wait = until_gone, .bait = BAIT_TABLES, .weight = 8 },
+	// The same later, when other tables are all that keeps the walk.
+	{ .first = &stall_walk_leaf, .wait = until_gone, .bait = BAIT_TABLES, .weight = 1 },
+	{ .first = &stall_walk_pinned, .wait = until_gone, .bait = BAIT_TABLES, .weight = 1 },
+	// The frame becomes another's before it is pinned.
+	{ .first = &stall_walk_leaf, .wait = until_recycled, .bait = BAIT_PAGES, .weight = 4 },
+	{ .first = &stall_walk_on, .wait = until_recycled, .come_by = by_range, .bait = BAIT_PAGES, .weight = 1 },
+	// The table moves away, and back.
+	{ .first = &stall_walk_level, .wait = until_away, .bait = BAIT_MOVE, .weight = 2 },
+	{ .first = &stall_walk_level, .wait = until_away, .second = &stall_walk_pinned, .wait_again = until_back,
+	  .bait = BAIT_MOVE, .weight = 1 },
+	{ .first = &stall_walk_level, .wait = until_away, .second = &stall_walk_leaf_again, .wait_again = until_back,
+	  .bait = BAIT_MOVE, .weight = 4 },
+	// It is collapsed, or the large page is split.
+	{ .first = &stall_walk_level, .wait = until_gone, .bait = BAIT_COLLAPSE, .weight = 2 },
+	{ .first = &stall_walk_pinned, .wait = until_gone, .bait = BAIT_COLLAPSE, .weight = 1 },
+	// Steps of a flush of this CPU: what it fills into its TLB just then is out of date at once.
+	{ .first = &stall_tlb_loaded, .wait = until_gone, .come_by = by_joining, .bait = BAIT_TABLES, .weight = 2 },
+	{ .first = &stall_lazy_flushed, .wait = until_posted, .second = &stall_lazy_swept, .wait_again = until_given,
+	  .come_by = by_waiting, .bait = BAIT_POSTED, .weight = 8, .deferred = true },
+	{ .first = &stall_nmi_flushed, .wait = until_gone, .second = &stall_nmi_served, .wait_again = until_others_have_run,
+	  .come_by = by_joining_slowly, .bait = BAIT_TABLES, .weight = 4 },
+	// No step at all.
+	{ .come_by = by_reading, .bait = BAIT_SLOT, .weight = 3 },
+	{ .come_by = by_reading, .bait = BAIT_GIVEN, .weight = 2 },
+	{ .first = &stall_steal_returning, .wait = until_gone, .come_by = by_being_robbed, .bait = BAIT_TABLES, .weight = 2 },
+};
+
+// Where nothing is ever to be met (another back-end, another owner of the records) it is not tried for ever.
+#define VAIN_MOST 3
+static unsigned vain[ARRAY_SIZE(scenes)];
+
+static const struct scene *choose(struct worker *w)
+{
+	unsigned sum = 0, pick = 0;
+
+	if (!w->load->safe)
+		return &scenes[0];
+	for (unsigned i = 0; i < ARRAY_SIZE(scenes); i++) {
+		if (vain[i] == VAIN_MOST)
+			continue;
+		sum += scenes[i].weight;
+		if (RANDOM(w, sum) < scenes[i].weight)
+			pick = i;
+	}
+	return &scenes[pick];
+}
+
+static void linger_here(struct linger *g)
+{
+	const struct scene *sc = g->scene;
+	unsigned *in_vain = &vain[sc - scenes];
+
+	if (!sc->come_by && RANDOM(g->w, 4))
+		go_in_or_out(g->w, g->w->load->nr_spaces);	// as a remote walker, for whom most flushes do not wait
+	if (sc->first)
+		arm(sc->first, g, stay);
+	if (!sc->come_by)
+		pin_some(g->w, g->at, g->s, g->page);
+	else if (sc->come_by(g) || sc->deferred)
+		*in_vain = 0;
+	else
+		++*in_vain;
+	if (sc->first)
+		stall_release(sc->first);
+	if (sc->second)
+		stall_release(sc->second);
+}
+
+static struct slot choose_slot(struct worker *w, enum bait_kind bait)
+{
+	switch (bait) {
+	case BAIT_TABLES: case BAIT_POSTED: return slot_of(RANDOM(w, GROUPS), RANDOM(w, SLOTS));
+	case BAIT_PAGES: return slot_of(RANDOM(w, GROUPS), RANDOM(w, 2) ? 0 : 2);	// of more than two pages
+	case BAIT_SLOT: return slot_of(RANDOM(w, GROUPS), RANDOM(w, SLOTS - 1));
+	default: return slot_of(LARGE_GROUPS + RANDOM(w, WHOLE_GROUPS - LARGE_GROUPS), SLOTS - 1);
+	}
+}
+
+static struct linger next;		// as planned
+
+static void plan(struct worker *w, unsigned at)
+{
+	const struct scene *sc = choose(w);
+	struct load *l = w->load;
+
+	next = (struct linger){ .w = w, .scene = sc, .at = at, .level = sc->bait <= BAIT_POSTED ? 2 + (int)RANDOM(w, 3) : 2 };
+	next.s = choose_slot(w, sc->bait);
+	if (sc->deferred)
+		go_in_or_out(w, at);	// before the other posts a flush
+	next.page = RANDOM(w, next.s.pages);
+	next.va = next.s.va + next.page * PAGE_SIZE;
+	// An unsafe pair is to be convicted however slow the machine is; a safe one must not be held up for so long.
+	next.more_ns = MIN(MAX(LEAST_MORE_NS, READ_ONCE(l->op_ns)), LINGER_NS);
+	next.ns = MAX(LINGER_NS, l->safe ? 0 : MIN(8 * READ_ONCE(l->op_ns), MOST_LINGER_NS));
+	WRITE_ONCE(l->bait, bait_word((struct bait){ sc->bait, next.s.g, next.s.i, next.page }));
+	WRITE_ONCE(l->seen_away, 0);
+	WRITE_ONCE(l->posted, 0);
+	WRITE_ONCE(l->stands_by, 0);
+	store_release(&l->planned, at + 1);		// pairs with the unmapper's load
+}
+
+// First a plan; then, when an unmapper stands by, the walk; until then the walker goes on as ever. Half of its time. Only
+// it arms these points, and only its CPU matches.
+void linger_now_and_then(struct worker *w, unsigned at)
+{
+	struct load *l = w->load;
+	u64 start = now_ns();
+
+	if (start < w->next_linger)
+		return;
+	if (!l->planned) {
+		plan(w, at);
+	} else if (READ_ONCE(l->stands_by) || start > w->next_linger + MOST_PLAN_NS) {
+		linger_here(&next);
+		WRITE_ONCE(l->lingering, 0);
+		WRITE_ONCE(l->planned, 0);
+		w->next_linger = 2 * now_ns() - start;
+	}
+}
+
+void linger_begin(const struct load *l)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(vain); i++)
+		vain[i] = scenes[i].deferred && !l->flush->defer ? VAIN_MOST : 0;
+}
+#else
+void linger_now_and_then(struct worker *w, unsigned at) { w->next_linger = ~0ull; }
+void linger_begin(const struct load *l) { }
+#endif

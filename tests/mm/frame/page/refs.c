@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: MIT
+// A frame's count between two steps of another CPU: what it does there is done here by the stall point's action.
+#include "lab/stall.h"
+#include "lab/test.h"
+#include "mm/frame/page.h"
+#include "tests/mm/frame/page/help.h"
+
+#if CHECK
+STALL_DECLARE(page_getting);
+STALL_DECLARE(page_splitting);
+
+static bool get_after(struct page *p, void (*meanwhile)(struct stall_point *, void *))
+{
+	bool got;
+
+	stall_page_getting.action = meanwhile;
+	stall_page_getting.arg = p;
+	stall_arm(&stall_page_getting, p, 0, 0, 0);
+	got = page_try_get(p);
+	EXPECT_EQ(stall_page_getting.hits, 1);
+	stall_release(&stall_page_getting);
+	return got;
+}
+
+static void put_it(struct stall_point *point, void *page) { page_put(page); }
+
+static void fill_up(struct stall_point *point, void *page)
+{
+	fetch_add(&((struct page *)page)->refs, PAGE_REFS_MAX - 2);
+}
+
+// The count that was read is another's by the time it is to be raised: each new value is looked at like the first.
+TEST(page, reference_of_a_count_that_changes, 0)
+{
+	u64 before = page_balance_start();
+	struct page *p = page_alloc(0, PAGE_ANON, 0);
+
+	REQUIRE(p);
+	EXPECT(page_try_get(p));
+	EXPECT(get_after(p, put_it));			// 2 -> 1, and 2 again
+	EXPECT_EQ(READ_ONCE(p->refs), 2);
+	EXPECT(!get_after(p, fill_up));			// as many as there may be
+	EXPECT_EQ(READ_ONCE(p->refs), PAGE_REFS_MAX);
+	fetch_sub(&p->refs, PAGE_REFS_MAX - 1);
+	EXPECT(!get_after(p, put_it));			// the last one is gone
+	EXPECT_EQ(READ_ONCE(p->refs), 0);
+	EXPECT(page_balanced(before));
+}
+
+static u32 taken;
+
+static void take_any(struct stall_point *point, void *arg)
+{
+	struct page *head = arg;
+
+	for (unsigned i = 0; i < 4; i++)
+		taken += page_try_get(head + i);
+}
+
+// A walker's reference to the head is one to the block. Were it given while the block is split, the walker would look
+// again before the tails are frames of their own, and keep for its tail what counts for the first frame.
+TEST(page, no_reference_to_what_is_being_split, 0)
+{
+	u64 before = page_balance_start();
+	struct page *p = page_alloc(2, PAGE_ANON, 0);
+
+	REQUIRE(p);
+	taken = 0;
+	stall_page_splitting.action = take_any;
+	stall_page_splitting.arg = p;
+	stall_arm(&stall_page_splitting, p, 0, 0, 0);
+	EXPECT(page_split(p));
+	EXPECT_EQ(stall_page_splitting.hits, 1);
+	stall_release(&stall_page_splitting);
+	EXPECT_EQ(taken, 0);
+	for (unsigned i = 0; i < 4; i++) {
+		EXPECT_EQ(READ_ONCE(p[i].refs), 1);
+		page_put(p + i);
+	}
+	EXPECT(page_balanced(before));
+}
+#endif

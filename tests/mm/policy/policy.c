@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: MIT
+// The registry of policies and back-ends, and the verdict that is computed, never listed.
+#include "kernel/lib.h"
+#include "lab/test.h"
+#include "tests/mm/help.h"
+
+TEST(policy, found_by_name, 0)
+{
+	static const char *const names[] = { "immediate", "ipi", "rcu", "rcu-sync", "rcu-page", "targeted", "hazard" };
+
+	for (unsigned i = 0; i < ARRAY_SIZE(names); i++) {
+		const struct table_policy *p = policy_find(names[i]);
+
+		REQUIRE(p);
+		EXPECT(!strcmp(p->name, names[i]));
+	}
+	EXPECT(flush_find("ipi"));
+	EXPECT(!policy_find("") && !policy_find("rc") && !policy_find("rcuu") && !policy_find("none"));
+	EXPECT(!flush_find("") && !flush_find("rcu"));
+	EXPECT(!flush_find("none"));	// the tests' own is not for the command line
+}
+
+// A missing operation would be called by name only when it is too late.
+TEST(policy, complete, 0)
+{
+	FOR_EACH_POLICY(it) {
+		const struct table_policy *p = *it;
+
+		EXPECT(p->name && p->lineage && p->enter && p->step && p->exit && p->free && p->wait && p->walk);
+		EXPECT(policy_find(p->name) == p);	// no two of a name
+	}
+	FOR_EACH_BACKEND(it) {
+		EXPECT((*it)->name && (*it)->missing && (*it)->flush);
+		EXPECT(flush_find((*it)->name) == *it);
+	}
+}
+
+static bool safe(const char *policy, const struct flush_backend *b)
+{
+	struct verdict v = pair_verdict(policy_find(policy), b);
+
+	EXPECT(v.reason && *v.reason);
+	return v.safe;
+}
+
+TEST(policy, verdict, 0)
+{
+	const struct flush_backend proves = { .name = "proves", .proves_irqs_off_walks_ended = true };
+
+	FOR_EACH_BACKEND(it) {
+		EXPECT(!safe("immediate", *it));
+		EXPECT(safe("rcu", *it) && safe("rcu-sync", *it) && safe("rcu-page", *it));
+		EXPECT(safe("targeted", *it) && safe("hazard", *it));
+		EXPECT_EQ(safe("ipi", *it), (*it)->proves_irqs_off_walks_ended);
+	}
+	EXPECT(safe("ipi", flush_find("ipi")));
+	EXPECT(safe("ipi", &proves));
+	EXPECT(!safe("ipi", &mm_flush_none));
+	EXPECT(safe("rcu", &mm_flush_none));
+	EXPECT(!safe("immediate", &mm_flush_none));
+	EXPECT(!safe("immediate", &proves));
+}
+
+// Each column of the verdict by itself, on policies that differ in nothing else.
+TEST(policy, verdict_is_computed, 0)
+{
+	struct table_policy p = { .name = "made up" };
+	struct flush_backend b = { .name = "made up" };
+
+	for (unsigned i = 0; i < 16; i++) {
+		p.walker = i & 1 ? WALKER_IRQS_OFF : WALKER_PREEMPT_OFF;
+		p.waits = i & 2 ? WAIT_OWN : WAIT_FLUSH;
+		b.proves_irqs_off_walks_ended = i & 4;
+		p.walkers_are_targets = i & 8;
+		EXPECT_EQ(pair_verdict(&p, &b).safe, (i & 2) || ((i & 1) && (i & 4) && (i & 8)));
+	}
+}
+
+TEST(policy, default_pair, 0)
+{
+	EXPECT(policy_default() && flush_default());
+	EXPECT(policy_find(policy_current_name()) == policy_default());
+	EXPECT(flush_find(flush_current_name()) == flush_default());
+	EXPECT(allow_unsafe() || pair_verdict(policy_default(), flush_default()).safe);	// else the boot was refused
+}

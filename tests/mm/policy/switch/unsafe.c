@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: MIT
+// Switching from and to an unsafe pair: what is computed of each state on the way, and that it is so.
+#include "kernel/lib.h"
+#include "lab/test.h"
+#include "lab/oracle.h"
+#include "mm/policy/switch.h"
+#include "mm/table.h"
+#include "mm/walk.h"
+#include "tests/mm/help.h"
+#include "tests/mm/walk/hold.h"
+
+static const struct switch_state *state(const char *name)
+{
+	for (unsigned i = 0; i < NR_SWITCH_STATES; i++)
+		if (!strcmp(switch_states[i].name, name))
+			return &switch_states[i];
+	return NULL;
+}
+
+static bool safe_in(const char *name, const char *from, const char *to)
+{
+	const struct policy_pair old = { policy_find(from), flush_find("ipi") }, new = { policy_find(to), flush_find("ipi") };
+
+	return switch_state_verdict(state(name), &old, &new).safe;
+}
+
+// While the unsafe policy frees, a union is as safe as its other part makes the flush: only `ipi` has its walkers join a
+// mask, and they keep interrupts off.
+TEST(switch, states_after_an_unsafe_pair, 0)
+{
+	FOR_EACH_POLICY(p) {
+		const char *name = (*p)->name;
+		bool immediate = !strcmp(name, "immediate"), ipi = !strcmp(name, "ipi");
+
+		EXPECT(!safe_in("joining", "immediate", name));
+		EXPECT_EQ(safe_in("union", "immediate", name), ipi);
+		EXPECT_EQ(safe_in("moved", "immediate", name), ipi);
+		EXPECT_EQ(safe_in("drained", "immediate", name), !immediate);
+		EXPECT_EQ(safe_in("leaving", "immediate", name), !immediate);
+	}
+}
+
+TEST(switch, states_before_an_unsafe_pair, 0)
+{
+	FOR_EACH_POLICY(p) {
+		const char *name = (*p)->name;
+		bool immediate = !strcmp(name, "immediate"), ipi = !strcmp(name, "ipi");
+
+		EXPECT_EQ(safe_in("joining", name, "immediate"), !immediate);
+		EXPECT_EQ(safe_in("union", name, "immediate"), !immediate);
+		EXPECT_EQ(safe_in("moved", name, "immediate"), ipi);
+		EXPECT_EQ(safe_in("drained", name, "immediate"), ipi);
+		EXPECT(!safe_in("leaving", name, "immediate"));
+	}
+}
+
+static struct table_policy made_up(unsigned bits)
+{
+	return (struct table_policy){ .name = "made up", .walker = bits & 1 ? WALKER_IRQS_OFF : WALKER_PREEMPT_OFF,
+		.waits = bits & 2 ? WAIT_OWN : WAIT_FLUSH, .walkers_are_targets = bits & 4 };
+}
+
+// All that two policies and a back-end can say, under the union of the two.
+TEST(switch, verdict_on_a_union_is_computed, 0)
+{
+	for (unsigned i = 0; i < 8 * 8 * 2; i++) {
+		const struct table_policy p0 = made_up(i & 7), p1 = made_up(i >> 3 & 7);
+		const struct flush_backend b = { .name = "made up", .proves_irqs_off_walks_ended = i & 64 };
+		const struct policy_pair old = { &p0, &b }, new = { &p1, &b };
+		// In the mask, and with interrupts off since before it joined: one of the two does both.
+		bool waited_for = b.proves_irqs_off_walks_ended && ((i & 5) == 5 || (i >> 3 & 5) == 5);
+		bool old_frees = (i & 2) || waited_for, new_frees = (i >> 3 & 2) || waited_for;
+
+		EXPECT_EQ(switch_state_verdict(state("union"), &old, &new).safe, old_frees);
+		EXPECT_EQ(switch_state_verdict(state("moved"), &old, &new).safe, old_frees && new_frees);
+		EXPECT_EQ(switch_state_verdict(state("drained"), &old, &new).safe, new_frees);
+	}
+}
+
+#if CHECK
+STALL_DECLARE(switch_union);
+
+struct scene {
+	struct walk_job job;
+	u32 there, back;
+};
+
+static void hold(struct stall_point *p, void *arg)
+{
+	struct scene *sc = arg;
+	u64 awaited = walk_awaited();
+
+	store_release(&sc->there, 1u);
+	spin_until(walk_awaited() != awaited || load_acquire(&sc->back), "the unmap", -1);
+}
+
+// In the state "union": a walk of another CPU, which runs in no space, has read the leaf; the page and its tables go.
+static void walk_and_unmap(struct stall_point *p, void *arg)
+{
+	struct scene *sc = arg;
+	struct thread *walker;
+
+	stall_walk_leaf.action = hold;
+	stall_walk_leaf.arg = sc;
+	stall_arm(&stall_walk_leaf, sc->job.s, BASE, BASE + PAGE_SIZE, 1);
+	walker = mm_thread("walker", walk_once, &sc->job, mm_other_cpu(0));
+	REQUIRE(walker);
+	spin_until(load_acquire(&sc->there), "walker", -1);
+	EXPECT_EQ(space_unmap(sc->job.s, BASE, PAGE_SIZE), 0);
+	store_release(&sc->back, 1u);
+	mm_join(walker);
+	EXPECT_EQ(stall_walk_leaf.hits, 1);
+	stall_release(&stall_walk_leaf);
+}
+
+static u64 unmap_in_union(const struct table_policy *from, const struct table_policy *to)
+{
+	u64 violations = oracle_violations();
+	struct space *s = space_create_with(from, flush_find("ipi"));
+	struct scene sc = { .job = { .s = s, .va = BASE } };
+
+	if (!EXPECT(s))
+		return 0;
+	EXPECT_EQ(space_map(s, BASE, PAGE_SIZE, RW, 1, MAP_POPULATE), 0);
+	stall_switch_union.action = walk_and_unmap;
+	stall_switch_union.arg = &sc;
+	stall_arm(&stall_switch_union, s, 0, 0, 0);
+	EXPECT_EQ(space_switch_pair(s, to, flush_find("ipi")), 0);
+	EXPECT_EQ(stall_switch_union.hits, 1);
+	stall_release(&stall_switch_union);
+	EXPECT_EQ(sc.job.got, 0);
+	EXPECT(cpumask_empty(&s->walkers));
+	space_put(s);
+	return oracle_violations() - violations;
+}
+
+// What is computed of the state "union" is what is found there.
+TEST(switch, union_with_an_unsafe_policy, NEEDS_CPUS2)
+{
+	const struct table_policy *immediate = policy_find("immediate");
+
+	FOR_EACH_POLICY(to) {
+		if (*to == immediate)
+			continue;
+		oracle_expect_violations(true);
+		EXPECT_EQ(unmap_in_union(immediate, *to) == 0, safe_in("union", "immediate", (*to)->name));
+		oracle_expect_violations(false);
+	}
+}
+#endif

@@ -1,0 +1,281 @@
+// SPDX-License-Identifier: MIT
+// Address spaces: the end of tables, of long mappings, and of spaces that CPUs still hold lazily.
+#include "mm/space.h"
+#include "kernel/errno.h"
+#include "kernel/rcu/rcu.h"
+#include "lab/stall.h"
+#include "lab/test.h"
+#include "kernel/xcall.h"
+#include "mm/table.h"
+#include "mm/tlb.h"
+#include "tests/mm/help.h"
+
+#define BASE 0x10000000000ull	// 1 TiB: the start of an L3 table
+#define RW (PROT_R | PROT_W)
+
+// A count of users cannot be refused, and whoever knows a space may take as many as he likes: here 2^32 of them.
+TEST(space, more_users_than_32_bits_count, 0)
+{
+	struct space *s = space_create();
+	u64 spaces = space_count();
+
+	REQUIRE(s);
+	fetch_add(&s->users, UINT32_MAX);
+	REQUIRE(READ_ONCE(s->users) == 1ull << 32);
+	space_get(s);
+	space_put(s);
+	EXPECT_EQ(space_map(s, BASE, PAGE_SIZE, RW, 1, MAP_POPULATE), 0);
+	EXPECT_EQ(space_count(), spaces);
+	fetch_sub(&s->users, UINT32_MAX);
+	space_put(s);
+	EXPECT_EQ(space_count(), spaces - 1);
+}
+
+struct freed {
+	u64 l1, l2, l3, l4;
+};
+
+static struct freed freed_so_far(void)
+{
+	struct counters c;
+
+	FOR_EACH_POLICY(p)
+		if ((*p)->drain)
+			(*p)->drain();
+	counters_snapshot(&c);
+	return (struct freed){ c.frees_l1, c.frees_l2, c.frees_l3, c.frees_l4 };
+}
+
+static void expect_freed(struct freed *before, u64 l1, u64 l2, u64 l3, u64 l4)
+{
+	struct freed now = freed_so_far();
+
+	EXPECT_EQ(now.l1 - before->l1, l1);
+	EXPECT_EQ(now.l2 - before->l2, l2);
+	EXPECT_EQ(now.l3 - before->l3, l3);
+	EXPECT_EQ(now.l4 - before->l4, l4);
+	*before = now;
+}
+
+// A table goes when its last entry goes, and not before; each level by itself and all at once.
+static void teardown_under(const struct table_policy *p)
+{
+	struct mm_balance b;
+	struct freed f;
+	struct space *s;
+
+	mm_balance_begin(&b);
+	s = space_create_with(p, flush_find("ipi"));
+	REQUIRE(s);
+	EXPECT_EQ(space_map(s, BASE, 2 * PAGE_SIZE, RW, 1, MAP_POPULATE), 0);
+	EXPECT_EQ(space_map(s, BASE + level_size(2), PAGE_SIZE, RW, 1, MAP_POPULATE), 0);
+	EXPECT_EQ(space_map(s, BASE + level_size(3), PAGE_SIZE, RW, 1, MAP_POPULATE), 0);
+	EXPECT_EQ(space_map(s, BASE + level_size(4), PAGE_SIZE, RW, 1, MAP_POPULATE), 0);
+	f = freed_so_far();
+	EXPECT_EQ(space_unmap(s, BASE, PAGE_SIZE), 0);
+	expect_freed(&f, 0, 0, 0, 0);
+	EXPECT_EQ(space_unmap(s, BASE + PAGE_SIZE, PAGE_SIZE), 0);
+	expect_freed(&f, 1, 0, 0, 0);
+	EXPECT_EQ(space_unmap(s, BASE + level_size(2), PAGE_SIZE), 0);
+	expect_freed(&f, 1, 1, 0, 0);
+	EXPECT_EQ(space_unmap(s, BASE + level_size(3), level_size(2)), 0);
+	expect_freed(&f, 1, 1, 1, 0);
+	EXPECT(mm_table(s, BASE + level_size(4), 1));
+	space_put(s);
+	expect_freed(&f, 1, 1, 1, 1);
+	mm_balance_end(&b);
+}
+
+TEST(space, teardown, 0)
+{
+	FOR_EACH_POLICY(p)
+		teardown_under(*p);
+}
+
+// One page in every root entry, and the whole half mapped on demand.
+TEST(space, large_and_sparse, 0)
+{
+	struct mm_balance b;
+	struct freed f;
+	struct space *s;
+
+	mm_balance_begin(&b);
+	f = freed_so_far();
+	s = space_create();
+	REQUIRE(s);
+	for (u64 va = 0; va < USER_END; va += level_size(4))
+		EXPECT_EQ(space_map(s, va + level_size(3) + level_size(2), PAGE_SIZE, RW, 1, MAP_POPULATE), 0);
+	EXPECT_EQ(s->mapped, USER_ROOT_ENTRIES);
+	EXPECT_EQ(space_unmap(s, 0, USER_END), 0);
+	expect_freed(&f, USER_ROOT_ENTRIES, USER_ROOT_ENTRIES, USER_ROOT_ENTRIES, 0);
+	EXPECT_EQ(space_map(s, 0, USER_END, RW, 1, 0), 0);
+	EXPECT_EQ(mm_regions(s), 1);
+	for (u64 va = PAGE_SIZE; va < USER_END; va = va * 3 & ~(PAGE_SIZE - 1))
+		EXPECT_EQ(space_fault(s, va, true), 0);
+	EXPECT_EQ(space_protect(s, 0, USER_END, PROT_R), 0);
+	EXPECT_EQ(space_fault(s, PAGE_SIZE, true), -EFAULT);
+	space_put(s);
+	mm_balance_end(&b);
+}
+
+// More leaves than the gather holds inline, and more than one batch page of them.
+TEST(space, long_unmaps, 0)
+{
+	static const unsigned pages[] = { 15, 16, 17, 512, 1100 };
+	struct mm_balance b;
+	struct space *s;
+
+	mm_balance_begin(&b);
+	s = space_create();
+	REQUIRE(s);
+	for (unsigned i = 0; i < ARRAY_SIZE(pages); i++) {
+		EXPECT_EQ(space_map(s, BASE, pages[i] * PAGE_SIZE, RW, 1, MAP_POPULATE), 0);
+		EXPECT_EQ(s->mapped, pages[i]);
+		EXPECT_EQ(space_unmap(s, BASE, pages[i] * PAGE_SIZE), 0);
+		EXPECT_EQ(s->mapped, 0);
+	}
+	space_put(s);
+	mm_balance_end(&b);
+}
+
+static int visit(void *arg)
+{
+	struct space *s = arg;
+
+	space_attach(s);
+	EXPECT_EQ(arch_user_write64(BASE + cpu_id() * PAGE_SIZE, 7), 0);
+	space_detach();		// the CPU keeps the root until somebody needs it gone
+	return 0;
+}
+
+static void loaded_here(void *arg)
+{
+	if (this_cpu_read(cpu_tlb.loaded) == *(struct space **)arg)
+		fetch_add((u32 *)((struct space **)arg + 1), 1);
+}
+
+static u32 cpus_that_hold(struct space *s)
+{
+	struct {
+		struct space *s;
+		u32 n;
+	} q = { s, 0 };
+
+	xcall_mask(&cpus_online, loaded_here, &q);
+	return q.n;
+}
+
+static void root_here(void *arg)
+{
+	if (arch_current_root() != arch_kernel_root())
+		fetch_add((u32 *)arg, 1);
+}
+
+static u32 cpus_off_the_kernel_root(void)
+{
+	u32 n = 0;
+
+	xcall_mask(&cpus_online, root_here, &n);
+	return n;
+}
+
+// Kernel threads run on in the last space's root. An unmap that frees tables, and the end of the space, must move them
+// to the kernel's.
+TEST(space, lazy_cpus_leave, 0)
+{
+	struct mm_balance b;
+	struct space *s;
+
+	mm_balance_begin(&b);
+	s = space_create_with(policy_default(), flush_find("ipi"));	// other back-ends let them stay, or take their time
+	REQUIRE(s);
+	EXPECT_EQ(space_map(s, BASE, nr_cpus * PAGE_SIZE, RW, 1, 0), 0);
+	EXPECT_EQ(space_map(s, 0, PAGE_SIZE, RW, 1, MAP_POPULATE), 0);
+	EXPECT_EQ(threads_run_on(&cpus_online, visit, s), 0);
+	EXPECT_EQ(cpus_that_hold(s), nr_cpus);
+	EXPECT_EQ(cpumask_weight(&s->cpus), nr_cpus);
+	EXPECT_EQ(space_unmap(s, BASE, nr_cpus * PAGE_SIZE), 0);
+	EXPECT_EQ(cpus_that_hold(s), 0);
+	EXPECT_EQ(cpumask_weight(&s->cpus), 0);
+	EXPECT_EQ(space_map(s, BASE, nr_cpus * PAGE_SIZE, RW, 1, 0), 0);
+	EXPECT_EQ(threads_run_on(&cpus_online, visit, s), 0);
+	EXPECT_EQ(cpus_that_hold(s), nr_cpus);
+	space_put(s);
+	EXPECT_EQ(cpus_that_hold(s), 0);
+	EXPECT_EQ(cpus_off_the_kernel_root(), 0);
+	mm_balance_end(&b);
+}
+
+// Nothing mapped, nothing freed, and no flush that could do it by the way: only the end of the root itself forces them
+// off.
+TEST(space, lazy_cpus_leave_an_empty_space, 0)
+{
+	struct mm_balance b;
+	struct space *s;
+
+	mm_balance_begin(&b);
+	s = space_create_with(policy_find("rcu"), &mm_flush_none);
+	REQUIRE(s);
+	space_attach(s);
+	space_detach();
+	EXPECT_EQ(cpus_that_hold(s), 1);
+	space_put(s);
+	EXPECT_EQ(cpus_off_the_kernel_root(), 0);
+	mm_balance_end(&b);
+}
+
+// The thread that drops the last count may be one that ran in the space.
+TEST(space, last_user_detaches, 0)
+{
+	struct mm_balance b;
+	struct space *s;
+
+	mm_balance_begin(&b);
+	s = space_create();
+	REQUIRE(s);
+	EXPECT_EQ(space_map(s, BASE, PAGE_SIZE, RW, 1, 0), 0);
+	space_attach(s);
+	space_put(s);
+	EXPECT(mm_reads(BASE, 0));
+	EXPECT_EQ(space_count(), b.spaces + 1);
+	space_detach();
+	EXPECT_EQ(cpus_off_the_kernel_root(), 0);
+	mm_balance_end(&b);
+}
+
+#if CHECK
+STALL_DECLARE(space_ending);
+
+// As a switch of all spaces does. Who would get a count of this one would put it, and end it a second time.
+static void take_all(struct stall_point *p, void *ending)
+{
+	struct list taken;
+
+	list_init(&taken);
+	space_take_all(&taken, policy_default(), flush_default());
+	while (!list_empty(&taken)) {
+		struct space *s = list_entry(list_pop_front(&taken), struct space, switch_link);
+
+		if (EXPECT(s != ending))
+			space_put(s);
+		else
+			WRITE_ONCE(s->users, 0);
+	}
+}
+
+// Between its last put and its leaving the list of all spaces it has no user, and gets none any more.
+TEST(space, nobody_takes_one_that_ends, NEEDS_CHECK)
+{
+	struct space *s = space_create(), *lives = space_create();
+
+	REQUIRE(s && lives);
+	stall_space_ending.action = take_all;
+	stall_space_ending.arg = s;
+	stall_arm(&stall_space_ending, s, 0, 0, 0);
+	space_put(s);
+	EXPECT_EQ(stall_space_ending.hits, 1);
+	stall_release(&stall_space_ending);
+	EXPECT_EQ(lives->users, 1);
+	space_put(lives);
+}
+#endif

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: MIT
+// See space_random/help.h.
+#include "tests/mm/space_random/help.h"
+#include "mm/table.h"
+#include "tests/mm/help.h"
+
+static u64 stamp(u64 seed, unsigned i) { return seed << 32 | (i + 1); }
+
+void stamp_pages(vaddr_t va, unsigned pages, u64 seed)
+{
+	for (unsigned i = 0; i < pages; i++) {
+		arch_user_write64(va + i * PAGE_SIZE, stamp(seed, i));
+		arch_user_write64(va + i * PAGE_SIZE + PAGE_SIZE - 8, ~stamp(seed, i));
+	}
+}
+
+unsigned stamped_pages(vaddr_t va, unsigned pages, u64 seed)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < pages; i++)
+		n += mm_reads(va + i * PAGE_SIZE, stamp(seed, i)) &&
+		     mm_reads(va + i * PAGE_SIZE + PAGE_SIZE - 8, ~stamp(seed, i));
+	return n;
+}
+
+unsigned zero_pages(vaddr_t va, unsigned pages)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < pages; i++)
+		n += mm_reads(va + i * PAGE_SIZE, 0) && mm_reads(va + i * PAGE_SIZE + PAGE_SIZE - 8, 0);
+	return n;
+}
+
+void under_each_pair(void (*scene)(const struct table_policy *p, const struct flush_backend *b))
+{
+	FOR_EACH_POLICY(p)
+		scene(*p, flush_find("ipi"));
+	FOR_EACH_BACKEND(b)
+		if (!(*b)->missing() && *b != flush_find("ipi"))
+			scene(policy_find("rcu"), *b);
+}
+
+struct page *frame_at(struct space *s, vaddr_t va)
+{
+	struct page *page = NULL;
+	pte_t *e;
+	int level;
+
+	mutex_lock(&s->lock);
+	e = tree_find_leaf(s, va, &level);
+	if (e)
+		page = page_of(pte_addr(pte_read(e)) + (va & (level_size(level) - 1)));
+	mutex_unlock(&s->lock);
+	return page;
+}
+
+int leaf_level(struct space *s, vaddr_t va)
+{
+	int level = 0;
+	pte_t *e;
+
+	mutex_lock(&s->lock);
+	e = tree_find_leaf(s, va, &level);
+	mutex_unlock(&s->lock);
+	return e ? level : 0;
+}

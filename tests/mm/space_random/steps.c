@@ -1,0 +1,503 @@
+// SPDX-License-Identifier: MIT
+// See space_random/steps.h. A step's bytes: the operation, where (slot and shape of the range), two more for the rest.
+#include "tests/mm/space_random/steps.h"
+#include "kernel/errno.h"
+#include "lab/inject.h"
+#include "kernel/lib.h"
+#include "lab/stall.h"
+#include "lab/test.h"
+#include "mm/policy/switch.h"
+#include "lab/swmmu.h"
+#include "mm/walk.h"
+#include "tests/mm/help.h"
+#include "tests/mm/space_random/help.h"
+
+#define MOST_PINNED 96		// pages of one walk
+
+struct range {
+	vaddr_t va;
+	u64 len;
+	unsigned slot;
+	u8 a, b;		// the step's last bytes
+};
+typedef bool step_fn(struct steps *st, const struct range *r);	// true: it had its effect
+
+// ---- What an operation may answer -----------------------------------------------------------------------------------
+
+static void arm(const struct steps *st)
+{
+	if (st->fail_nth && st->fail_on)
+		inject_alloc_failures_from(st->fail_nth);
+	else if (st->fail_nth)
+		inject_alloc_failure(st->fail_nth);
+}
+
+// Did the armed failure happen?
+static bool disarm(struct steps *st)
+{
+	bool fired = st->fail_nth && inject_fired();
+
+	inject_alloc_failure(0);
+	st->fail_nth = 0;
+	return fired;
+}
+
+// `err` is what the space answered. May the model follow? Out of memory nothing has changed.
+static bool follow(struct steps *st, int err)
+{
+	bool fired = disarm(st);
+
+	return !(fired && err == -ENOMEM) && !(st->walkers && err == -EBUSY);
+}
+
+// OP: the space's answer; MODEL: the model's, if it is to follow. True: done.
+#define STEP(st, op, model) ({ \
+	int _err; \
+	arm(st); \
+	_err = (op); \
+	if (follow(st, _err)) \
+		EXPECT_EQ(_err, (model)); \
+	!_err; })
+
+// ---- Changes --------------------------------------------------------------------------------------------------------
+
+static bool do_map(struct steps *st, const struct range *r)
+{
+	return STEP(st, space_map(st->s, r->va, r->len, r->b % 8, 1, 0), model_map(st->m, r->va, r->len, r->b % 8, 1, false));
+}
+
+static bool do_populate(struct steps *st, const struct range *r)
+{
+	return STEP(st, space_map(st->s, r->va, r->len, RW, 1, MAP_POPULATE),
+		    model_map(st->m, r->va, r->len, RW, 1, true));
+}
+
+static bool do_map_large(struct steps *st, const struct range *r)
+{
+	unsigned prot = r->b & 1 ? RW : r->b >> 1 & 7;
+	bool populate = r->b & 0x10;
+
+	return STEP(st, space_map(st->s, r->va, r->len, prot, 2, populate ? MAP_POPULATE : 0),
+		    model_map(st->m, r->va, r->len, prot, 2, populate));
+}
+
+// A region of which no page can be had: there is no free 1 GiB.
+static bool do_map_giant(struct steps *st, const struct range *r)
+{
+	vaddr_t va = ALIGN_DOWN(r->va, level_size(3));
+
+	if (!st->giants)
+		return false;
+	if (r->a & 1) {
+		int err = space_map(st->s, va, level_size(3), RW, 3, MAP_POPULATE);
+
+		EXPECT(err == -ENOMEM || err == -EEXIST || err == -EINVAL);
+		return false;
+	}
+	return STEP(st, space_map(st->s, va, level_size(3), RW, 3, 0), model_map(st->m, va, level_size(3), RW, 3, false));
+}
+
+static bool do_unmap(struct steps *st, const struct range *r)
+{
+	return STEP(st, space_unmap(st->s, r->va, r->len), model_unmap(st->m, r->va, r->len));
+}
+
+static bool do_unmap_sync(struct steps *st, const struct range *r)
+{
+	return STEP(st, space_unmap_sync(st->s, r->va, r->len), model_unmap(st->m, r->va, r->len));
+}
+
+static bool do_protect(struct steps *st, const struct range *r)
+{
+	return STEP(st, space_protect(st->s, r->va, r->len, r->b % 8), model_protect(st->m, r->va, r->len, r->b % 8));
+}
+
+static bool do_discard(struct steps *st, const struct range *r)
+{
+	return STEP(st, space_discard(st->s, r->va, r->len), model_discard(st->m, r->va, r->len));
+}
+
+static bool run_one(struct steps *st, const u8 *bytes, struct range *r);
+
+#if CHECK
+STALL_DECLARE(discard_between);
+
+struct gap {
+	struct steps *st;
+	const struct range *r;
+};
+
+static void run_in_gap(struct stall_point *p, void *arg)
+{
+	const struct gap *g = arg;
+	const u8 *bytes = g->st->next;
+	struct range r;
+
+	EXPECT_EQ(model_discard(g->st->m, g->r->va, g->r->len), 0);
+	g->st->next = NULL;
+	run_one(g->st, bytes, &r);
+}
+
+// The next step is done where discard has dropped the lock: what it fills or takes away there discard must not undo.
+static bool do_discard_around(struct steps *st, const struct range *r)
+{
+	struct gap g = { st, r };
+	bool around = st->next && !st->walkers;	// else a walker may make the discard fail after its gap
+	int err;
+
+	if (!around)
+		return do_discard(st, r);
+	st->fail_nth = 0;
+	stall_discard_between.action = run_in_gap;
+	stall_discard_between.arg = &g;
+	stall_arm(&stall_discard_between, st->s, 0, 0, 0);
+	err = space_discard(st->s, r->va, r->len);
+	stall_release(&stall_discard_between);
+	if (!st->next)
+		return EXPECT_EQ(err, 0);
+	EXPECT(err);			// it did not come so far
+	EXPECT_EQ(err, model_discard(st->m, r->va, r->len));
+	return false;
+}
+#else
+static bool do_discard_around(struct steps *st, const struct range *r) { return do_discard(st, r); }
+#endif
+
+static bool do_move(struct steps *st, const struct range *r)
+{
+	unsigned to = r->a % MODEL_SLOTS, most = MIN(model_slots_from(r->slot), model_slots_from(to));
+	u64 len = (1 + r->b % 4) * SLOT_SIZE;
+
+	len = MIN(len, most * SLOT_SIZE);
+	return STEP(st, space_move(st->s, model_slot_va(r->slot), model_slot_va(to), len),
+		    model_move(st->m, model_slot_va(r->slot), model_slot_va(to), len));
+}
+
+static bool do_collapse(struct steps *st, const struct range *r)
+{
+	vaddr_t va = ALIGN_DOWN(r->va, SLOT_SIZE);
+
+	return STEP(st, space_collapse(st->s, va), model_collapse(st->m, va));
+}
+
+static bool do_split(struct steps *st, const struct range *r)
+{
+	return STEP(st, space_split(st->s, r->va), model_split(st->m, r->va));
+}
+
+static bool do_fault(struct steps *st, const struct range *r)
+{
+	return STEP(st, space_fault(st->s, r->va, r->b & 1), model_fault(st->m, r->va, r->b & 1));
+}
+
+// ---- Accesses -------------------------------------------------------------------------------------------------------
+
+static vaddr_t word_va(vaddr_t va, unsigned word) { return ALIGN_DOWN(va, PAGE_SIZE) + (word ? PAGE_SIZE - 8 : 0); }
+
+// Its only error is -EFAULT, also when memory was lacking.
+static bool access(struct steps *st, vaddr_t va, unsigned word, bool write)
+{
+	u64 v = STEP_STAMP << 48 | (st->stamps + 1);
+	int err, index = model_index(va);
+	bool fired;
+
+	arm(st);
+	err = write ? arch_user_write64(word_va(va, word), v) : arch_user_read64(word_va(va, word), &v);
+	fired = disarm(st);
+	if (err && fired)
+		return false;
+	EXPECT_EQ(!err, !model_fault(st->m, va, write));
+	if (err || !EXPECT(index >= 0))
+		return false;
+	if (write)
+		st->m->page[index].word[word] = STEP_STAMP << 48 | ++st->stamps;
+	else
+		EXPECT_EQ(v, st->m->page[index].word[word]);
+	return true;
+}
+
+static bool do_write(struct steps *st, const struct range *r) { return access(st, r->va, r->b >> 7, true); }
+static bool do_read(struct steps *st, const struct range *r) { return access(st, r->va, r->b >> 7, false); }
+
+// Every page of a slot, so that a collapse finds it complete.
+static bool do_touch(struct steps *st, const struct range *r)
+{
+	bool all = true;
+
+	for (unsigned i = 0; i < PT_ENTRIES && all; i++)
+		all = access(st, model_slot_va(r->slot) + i * PAGE_SIZE, i & 1, r->b & 1);
+	return all;
+}
+
+// ---- Pins -----------------------------------------------------------------------------------------------------------
+
+static struct model_pin *free_pin(struct model *m)
+{
+	for (unsigned i = 0; i < MODEL_PINS; i++)
+		if (!m->pin[i].page)
+			return &m->pin[i];
+	return NULL;
+}
+
+static void end_pin(struct steps *st, unsigned i, bool dirty)
+{
+	if (!st->m->pin[i].page)
+		return;
+	space_check_pin(st->m, i);
+	page_unpin(st->m->pin[i].page, dirty);
+	st->m->pin[i].page = NULL;
+}
+
+static bool do_pin(struct steps *st, const struct range *r)
+{
+	struct model_pin *pin = free_pin(st->m);
+	bool write = r->b & 1;
+	struct page *page;
+
+	if (!pin || !STEP(st, walk_pin(st->s, r->va, write, &page), model_fault(st->m, r->va, write)))
+		return false;
+	*pin = (struct model_pin){ page, model_index(r->va), .write = write };
+	space_check_pin(st->m, (unsigned)(pin - st->m->pin));
+	return true;
+}
+
+// Several pages from va on, up to the first that cannot be had.
+static bool do_pin_range(struct steps *st, const struct range *r)
+{
+	struct page *pages[MOST_PINNED];
+	unsigned n = 1 + r->b % MOST_PINNED, got, want = 0;
+	bool fired;
+
+	arm(st);
+	got = walk_pin_range(st->s, r->va, n, r->a & 1, pages);
+	fired = disarm(st);
+	if (n <= (USER_END - ALIGN_DOWN(r->va, PAGE_SIZE)) / PAGE_SIZE)
+		while (want < (fired ? got : n) && !model_fault(st->m, r->va + want * PAGE_SIZE, r->a & 1))
+			want++;
+	EXPECT_EQ(got, want);
+	for (unsigned i = 0; i < got; i++) {
+		int index = model_index(r->va + i * PAGE_SIZE);
+
+		EXPECT_EQ(*(u64 *)page_to_virt(pages[i]), st->m->page[index].word[0]);
+		page_unpin(pages[i], false);
+	}
+	return got > 1;
+}
+
+static bool do_unpin(struct steps *st, const struct range *r)
+{
+	bool pinned = st->m->pin[r->a % MODEL_PINS].page;
+
+	end_pin(st, r->a % MODEL_PINS, r->b & 1);
+	return pinned;
+}
+
+static bool do_write_pin(struct steps *st, const struct range *r)
+{
+	struct model_pin *pin = &st->m->pin[r->a % MODEL_PINS];
+	u64 v = STEP_STAMP << 48 | (st->stamps + 1);
+
+	if (!pin->page || !pin->write)
+		return false;
+	st->stamps++;
+	*(u64 *)page_to_virt(pin->page) = v;
+	if (pin->index >= 0)
+		st->m->page[pin->index].word[0] = v;
+	for (unsigned i = 0; i < MODEL_PINS; i++)	// of a page that is gone each pin remembers what it holds
+		if (st->m->pin[i].page == pin->page)
+			st->m->pin[i].word[0] = v;
+	return true;
+}
+
+// ---- The rest -------------------------------------------------------------------------------------------------------
+
+const struct table_policy *steps_policy(u8 which)
+{
+	unsigned n = 0;
+
+	FOR_EACH_POLICY(p)
+		n++;
+	n = which % n;
+	FOR_EACH_POLICY(p)
+		if (!n--)
+			return *p;
+	return NULL;
+}
+
+const struct flush_backend *steps_backend(u8 which)
+{
+	unsigned n = 0;
+
+	FOR_EACH_BACKEND(b)
+		n += !(*b)->missing();
+	n = which % n;
+	FOR_EACH_BACKEND(b)
+		if (!(*b)->missing() && !n--)
+			return *b;
+	return NULL;
+}
+
+static bool do_switch(struct steps *st, const struct range *r)
+{
+	const struct policy_pair old = { st->s->policy, st->s->backend }, new = { steps_policy(r->a), steps_backend(r->b) };
+	int err = space_switch_pair(st->s, new.policy, new.backend);
+
+	if (!pair_verdict(new.policy, new.backend).safe && !allow_unsafe())
+		EXPECT_EQ(err, -EPERM);
+	EXPECT(!err || err == -EPERM);
+	EXPECT(st->s->policy == st->s->freer && st->s->policy == (err ? old.policy : new.policy));
+	EXPECT(st->s->backend == (err ? old.backend : new.backend));
+	return !err;
+}
+
+static bool do_fail(struct steps *st, const struct range *r)
+{
+	if (!st->failures)
+		return false;
+	st->fail_nth = 1 + r->a % 16;
+	st->fail_on = r->b & 1;
+	return true;
+}
+
+// Time for what is deferred: ticks, grace periods, sweeps.
+static bool do_sleep(struct steps *st, const struct range *r)
+{
+	thread_sleep_ns((1 + r->a % 16) * NSEC_PER_MSEC);
+	return true;
+}
+
+// This CPU's software MMU caches what leads to the page, as hardware may at any time.
+static bool do_prime(struct steps *st, const struct range *r)
+{
+	return CHECK && r->va < USER_END && swmmu_prime(cpu_id(), r->va);
+}
+
+static const struct operation {
+	const char *name;
+	step_fn *fn;
+} operations[STEP_OPS] = {
+	[STEP_MAP] = { "map", do_map },
+	[STEP_POPULATE] = { "populate", do_populate },
+	[STEP_MAP_LARGE] = { "map_large", do_map_large },
+	[STEP_MAP_GIANT] = { "map_giant", do_map_giant },
+	[STEP_UNMAP] = { "unmap", do_unmap },
+	[STEP_UNMAP_SYNC] = { "unmap_sync", do_unmap_sync },
+	[STEP_PROTECT] = { "protect", do_protect },
+	[STEP_DISCARD] = { "discard", do_discard },
+	[STEP_MOVE] = { "move", do_move },
+	[STEP_COLLAPSE] = { "collapse", do_collapse },
+	[STEP_SPLIT] = { "split", do_split },
+	[STEP_FAULT] = { "fault", do_fault },
+	[STEP_WRITE] = { "write", do_write },
+	[STEP_READ] = { "read", do_read },
+	[STEP_TOUCH] = { "touch", do_touch },
+	[STEP_PIN] = { "pin", do_pin },
+	[STEP_PIN_RANGE] = { "pin_range", do_pin_range },
+	[STEP_UNPIN] = { "unpin", do_unpin },
+	[STEP_WRITE_PIN] = { "write_pin", do_write_pin },
+	[STEP_SWITCH] = { "switch", do_switch },
+	[STEP_FAIL] = { "fail", do_fail },
+	[STEP_SLEEP] = { "sleep", do_sleep },
+	[STEP_PRIME] = { "prime", do_prime },
+	[STEP_DISCARD_AROUND] = { "discard_around", do_discard_around },
+};
+
+const char *steps_name(enum step_op op) { return operations[op].name; }
+
+static bool maps(unsigned op) { return op == STEP_MAP || op == STEP_POPULATE || op == STEP_MAP_LARGE; }
+
+// What is mapped stays where the model has pages.
+static struct range range_of(unsigned op, const u8 *bytes)
+{
+	struct range r = { .slot = bytes[1] % MODEL_SLOTS, .a = bytes[2], .b = bytes[3] };
+	unsigned shape = bytes[1] / MODEL_SLOTS % 4, left = model_slots_from(r.slot);
+	u64 room = left * SLOT_SIZE;
+
+	r.va = model_slot_va(r.slot);
+	r.len = SLOT_SIZE;
+	if (shape == STEP_SOME_PAGES) {			// some pages from a-th pair on
+		r.va += (2 * r.a + (r.b >> 6 & 1)) * PAGE_SIZE;
+		r.len = MIN((1u + r.b % 40) * PAGE_SIZE, room - (r.va - model_slot_va(r.slot)));
+	} else if (shape == STEP_SOME_SLOTS) {		// some slots
+		r.len = MIN(1u + r.b % 4, left) * SLOT_SIZE;
+	} else if (shape == STEP_ODD && r.a < 0x20) {	// what nobody should ask for
+		r.va += r.a & 1 ? 8 : r.a & 2 ? USER_END : 0;
+		r.len = r.a & 4 ? 0 : r.a & 8 ? 100 : ~0ull - PAGE_SIZE + 1;
+	} else if (shape == STEP_ODD) {		// across holes: up to the end, or all there is
+		r.va = r.a & 1 ? 0 : r.va + 2 * r.a * PAGE_SIZE;
+		r.len = maps(op) ? PAGE_SIZE : USER_END - r.va;
+	}
+	return r;
+}
+
+static void look_around(struct steps *st, const struct range *r)
+{
+	const vaddr_t at[] = { r->va - PAGE_SIZE, r->va, r->va + r->len / 2, r->va + r->len - PAGE_SIZE, r->va + r->len };
+
+	for (unsigned i = 0; i < ARRAY_SIZE(at); i++)
+		space_check_page(st->s, st->m, at[i]);
+	for (unsigned i = 0; i < MODEL_PINS; i++)
+		if (st->m->pin[i].page)
+			space_check_pin(st->m, i);
+}
+
+// Where others walk a page may be found busy after one of two cuts was made: what is collapsed is learnt.
+static void learn_collapsed(struct steps *st)
+{
+	for (unsigned i = 0; i < MODEL_SLOTS; i++)
+		if (st->m->collapsed[i])
+			st->m->collapsed[i] = leaf_level(st->s, model_slot_va(i)) == 2;
+}
+
+static bool run_one(struct steps *st, const u8 *bytes, struct range *r)
+{
+	unsigned which = bytes[0] % STEP_OPS;
+	const struct operation *op = &operations[which];
+	bool done;
+
+	*r = range_of(which, bytes);
+	done = op->fn(st, r);
+	if (which != STEP_FAIL)
+		st->fail_nth = 0;
+	st->done[which] += done;
+	if (test_failed())
+		log_error("by step %s at %#llx, %#llx bytes, arguments %#x, %#x", op->name, (unsigned long long)r->va,
+			  (unsigned long long)r->len, r->a, r->b);
+	return done;
+}
+
+void steps_run(struct steps *st, const u8 *bytes, size_t n)
+{
+	const u8 *end = bytes + ALIGN_DOWN(n, (size_t)STEP_BYTES);
+	struct range r;
+
+	while (bytes < end && !test_failed()) {
+		const u8 *after = bytes + STEP_BYTES;
+
+		st->next = after < end ? after : NULL;
+		run_one(st, bytes, &r);
+		bytes = after == end || st->next ? after : after + STEP_BYTES;	// it may have been done already
+		if (st->walkers)
+			learn_collapsed(st);
+		space_check(st->s, st->m, st->walkers);
+		look_around(st, &r);
+		if (test_failed())
+			log_error("after a step at %#llx, %#llx bytes, arguments %#x, %#x", (unsigned long long)r.va,
+				  (unsigned long long)r.len, r.a, r.b);
+	}
+}
+
+// space_check() has seen each entry; the walk and the user access are tried where something begins or ends.
+void steps_end(struct steps *st)
+{
+	const struct model *m = st->m;
+
+	for (unsigned i = 0; i < MODEL_PINS; i++)
+		end_pin(st, i, i & 1);
+	for (unsigned i = 0; i < MODEL_PAGES && !test_failed(); i += PT_ENTRIES / 2 - 1)
+		space_check_page(st->s, m, model_va(i));
+	for (unsigned i = 0; i < m->nr_mappings && !test_failed(); i++) {
+		space_check_page(st->s, m, m->list[i].start);
+		space_check_page(st->s, m, m->list[i].end - PAGE_SIZE);
+	}
+}

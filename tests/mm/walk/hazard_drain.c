@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: MIT
+// The two grace periods of hazard_drain() (mm/policy/hazard.c): when it returns, all is FREE that was retired before. The first
+// is for those who still name a table, the second for another CPU that has just found one free.
+#include "lab/mutant.h"
+#include "kernel/rcu/rcu.h"
+#include "lab/stall.h"
+#include "lab/test.h"
+#include "kernel/time.h"
+#include "mm/table.h"
+#include "tests/mm/help.h"
+#include "tests/mm/walk/hold.h"
+
+#if CHECK
+STALL_DECLARE(hazard_found);
+STALL_DECLARE(hazard_draining);
+MUTANT_DECLARE(hazard_no_retry);
+
+struct scene {
+	struct walk_job job;
+	struct page *table;		// retired
+	struct completion look;
+	u32 draining, found, drained;
+	enum table_state state;		// of the table, when the drain had returned
+};
+
+static struct thread *walker;
+
+// The walker is in the table.
+static bool begin_a_walk(struct scene *sc)
+{
+	*sc = (struct scene){ .job = { .s = space_create_with(policy_find("hazard"), flush_find("ipi")), .va = BASE } };
+	completion_init(&sc->look);
+	rcu_barrier();			// an earlier test's look is over, and by the mutant none comes any more
+	if (!EXPECT(sc->job.s) || !EXPECT_EQ(space_map(sc->job.s, BASE, PAGE_SIZE, RW, 1, MAP_POPULATE), 0))
+		return false;
+	sc->table = mm_table(sc->job.s, BASE, 1);
+	stall_arm(&stall_walk_leaf, sc->job.s, BASE, BASE + PAGE_SIZE, 1);
+	walker = mm_thread("walker", walk_once, &sc->job, mm_other_cpu(0));
+	if (!walker)
+		return false;
+	stall_wait_parked(&stall_walk_leaf);
+	return true;
+}
+
+// The table is unmapped, and so retired.
+static bool retire(struct scene *sc)
+{
+	EXPECT_EQ(space_unmap(sc->job.s, BASE, PAGE_SIZE), 0);
+	return EXPECT_EQ(mm_state(sc->table), TABLE_FLUSHED);
+}
+
+static bool retire_under_a_walk(struct scene *sc) { return begin_a_walk(sc) && retire(sc); }
+
+static void end_the_walk(struct scene *sc)
+{
+	stall_release(&stall_walk_leaf);
+	mm_join(walker);
+	EXPECT_EQ(sc->job.got, 0);
+}
+
+static int drain(void *arg)
+{
+	struct scene *sc = arg;
+
+	policy_find("hazard")->drain();
+	sc->state = mm_state(sc->table);
+	store_release(&sc->drained, 1u);
+	return 0;
+}
+
+TEST(walk, hazard_drain_waits_for_who_names, NEEDS_CPUS2)
+{
+	struct thread *drainer;
+	struct scene sc;
+
+	mutant_set(hazard_no_retry, 1);		// by itself nothing is freed meanwhile
+	if (retire_under_a_walk(&sc)) {
+		drainer = mm_thread("drainer", drain, &sc, cpu_id());
+		EXPECT(EVENTUALLY(READ_ONCE(sc.drained) || (drainer && READ_ONCE(drainer->state) == THREAD_SLEEPING)));
+		EXPECT(!sc.drained);
+		end_the_walk(&sc);
+		mm_join(drainer);
+		EXPECT_EQ(sc.state, TABLE_FREE);
+		space_put(sc.job.s);
+	}
+	mutant_set(hazard_no_retry, 0);
+}
+
+static void let_another_find_it(struct stall_point *p, void *arg)
+{
+	struct scene *sc = arg;
+
+	WRITE_ONCE(sc->draining, 1);
+	wait_for_completion(&sc->look);
+}
+
+// Until the drain waits, and then for long enough to be overtaken; or until it is back.
+static void hold_what_is_found(struct stall_point *p, void *arg)
+{
+	struct scene *sc = arg;
+	u64 waits = policy_waits();
+
+	store_release(&sc->found, 1u);
+	spin_until(policy_waits() != waits || load_acquire(&sc->drained), "the drain", -1);
+	WHILE_OTHERS_RUN(8)
+		if (READ_ONCE(sc->drained))
+			break;
+}
+
+// Whoever frees under hazard looks through what is retired.
+static int free_another(void *unused)
+{
+	struct space *s = space_create_with(policy_find("hazard"), flush_find("ipi"));
+
+	if (!EXPECT(s))
+		return 0;
+	EXPECT_EQ(space_map(s, BASE, PAGE_SIZE, RW, 1, MAP_POPULATE), 0);
+	EXPECT_EQ(space_unmap(s, BASE, PAGE_SIZE), 0);
+	space_put(s);
+	return 0;
+}
+
+TEST(walk, hazard_drain_waits_for_who_has_found, NEEDS_CPUS2)
+{
+	struct thread *drainer, *finder;
+	struct scene sc;
+
+	mutant_set(hazard_no_retry, 1);
+	if (retire_under_a_walk(&sc)) {
+		end_the_walk(&sc);
+		stall_hazard_draining.action = let_another_find_it;
+		stall_hazard_draining.arg = &sc;
+		stall_arm(&stall_hazard_draining, NULL, 0, 0, 0);
+		stall_hazard_found.action = hold_what_is_found;
+		stall_hazard_found.arg = &sc;
+		stall_hazard_found.cpu = (int)mm_other_cpu(0);
+		stall_arm(&stall_hazard_found, NULL, 0, 0, 0);
+		drainer = mm_thread("drainer", drain, &sc, cpu_id());
+		EXPECT(EVENTUALLY(READ_ONCE(sc.draining)));
+		finder = mm_thread("finder", free_another, NULL, mm_other_cpu(0));
+		EXPECT(EVENTUALLY(READ_ONCE(sc.found)));
+		complete_all(&sc.look);
+		mm_join(drainer);
+		mm_join(finder);
+		EXPECT_EQ(sc.state, TABLE_FREE);
+		EXPECT_EQ(stall_hazard_found.hits, 1);
+		stall_release(&stall_hazard_draining);
+		stall_release(&stall_hazard_found);
+		space_put(sc.job.s);
+	}
+	mutant_set(hazard_no_retry, 0);
+}
+
+// While another CPU has emptied the list and looks no more, a table is retired: the list is not empty then, whatever
+// that CPU has found.
+static void retire_behind_another_look(struct scene *first, struct scene *second)
+{
+	struct thread *finder;
+
+	stall_hazard_found.action = hold_what_is_found;
+	stall_hazard_found.arg = first;
+	stall_hazard_found.cpu = (int)mm_other_cpu(1);
+	stall_arm(&stall_hazard_found, NULL, 0, 0, 0);
+	finder = mm_thread("finder", free_another, NULL, mm_other_cpu(1));
+	EXPECT(EVENTUALLY(READ_ONCE(first->found)));
+	retire(second);
+	store_release(&first->drained, 1u);	// the finder goes on
+	mm_join(finder);
+	EXPECT_EQ(stall_hazard_found.hits, 1);
+	stall_release(&stall_hazard_found);
+}
+
+TEST(walk, hazard_list_refilled_behind_a_look, NEEDS_CPUS4)
+{
+	struct scene first, second;
+
+	mutant_set(hazard_no_retry, 1);
+	if (retire_under_a_walk(&first)) {
+		end_the_walk(&first);
+		if (begin_a_walk(&second)) {
+			retire_behind_another_look(&first, &second);
+			end_the_walk(&second);
+			policy_find("hazard")->drain();
+			EXPECT_EQ(mm_state(first.table), TABLE_FREE);
+			EXPECT_EQ(mm_state(second.table), TABLE_FREE);
+			space_put(second.job.s);
+		}
+		space_put(first.job.s);
+	}
+	mutant_set(hazard_no_retry, 0);
+}
+#endif

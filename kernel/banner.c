@@ -3,8 +3,8 @@
 #include "kernel/banner.h"
 #include "kernel/cpumask.h"
 #include "kernel/lib.h"
-#include "lab/mutant.h"
 #include "kernel/version.h"
+#include "lab/mutant.h"
 #include "mm/frame/page.h"
 #include "mm/policy/policy.h"
 #include <arch/machine.h>

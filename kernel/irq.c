@@ -2,11 +2,11 @@
 // The frame around every interrupt and NMI handler. Entry: RCU first, for an interrupt out of idle must leave the idle
 // state before anything that could be a reader; then the nesting count. Exit the other way round.
 #include "kernel/irq.h"
-#include "lab/irqsoff.h"
 #include "kernel/panic.h"
 #include "kernel/preempt.h"
 #include "kernel/rcu/rcu.h"
 #include "kernel/time.h"
+#include "lab/irqsoff.h"
 
 DEFINE_PER_CPU(u64, interrupts);
 

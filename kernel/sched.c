@@ -11,12 +11,12 @@
 // A thread may be preempted between marking itself SLEEPING and checking its condition. It then stays queued, state
 // notwithstanding: only schedule() takes a sleeping thread off the queue.
 #include "kernel/sched.h"
-#include "lab/counter.h"
 #include "kernel/irq.h"
-#include "lab/irqsoff.h"
 #include "kernel/panic.h"
 #include "kernel/rcu/rcu.h"
 #include "kernel/time.h"
+#include "lab/counter.h"
+#include "lab/irqsoff.h"
 #include "mm/space.h"
 #include <arch/ipi.h>
 

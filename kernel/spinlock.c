@@ -14,9 +14,9 @@
 // The release store is the last access to the lock: whoever takes it next may free its memory.
 #include "kernel/spinlock.h"
 #include "kernel/atomic.h"
-#include "lab/lockcheck.h"
 #include "kernel/panic.h"
 #include "kernel/time.h"
+#include "lab/lockcheck.h"
 
 bool spin_steal = true;
 

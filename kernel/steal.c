@@ -4,8 +4,8 @@
 #include "kernel/cmdline.h"
 #include "kernel/lib.h"
 #include "kernel/log.h"
-#include "lab/mutant.h"
 #include "kernel/panic.h"
+#include "lab/mutant.h"
 #include <arch/steal.h>
 
 DEFINE_PER_CPU(struct steal_record, steal_record);

@@ -12,8 +12,8 @@
 #include "kernel/preempt.h"
 #include "kernel/rcu/rcu.h"
 #include "kernel/sched.h"
-#include "mm/space.h"
 #include "lab/swmmu.h"
+#include "mm/space.h"
 #include <arch/machine.h>
 
 u32 tick_hz = 250;

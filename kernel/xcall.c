@@ -10,11 +10,11 @@
 // Who keeps a node alive: of a call that is waited for, the waiter, until `pending` is 0; of an asynchronous one the
 // caller, until `busy` is 0. The target reads all it needs before it touches either.
 #include "kernel/xcall.h"
-#include "lab/counter.h"
 #include "kernel/panic.h"
 #include "kernel/preempt.h"
 #include "kernel/spinlock.h"
 #include "kernel/time.h"
+#include "lab/counter.h"
 #include "lab/trace.h"
 #include <arch/ipi.h>
 

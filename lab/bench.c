@@ -2,12 +2,12 @@
 // Collecting and reporting measurements.
 #include "lab/bench.h"
 #include "kernel/cmdline.h"
-#include "lab/header.h"
 #include "kernel/lib.h"
 #include "kernel/log.h"
 #include "kernel/mode.h"
 #include "kernel/panic.h"
 #include "kernel/thread.h"
+#include "lab/header.h"
 #include "mm/frame/slab.h"
 
 bool bench_case_init(struct bench_case *c)

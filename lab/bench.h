@@ -3,10 +3,10 @@
 // slices, so that a change of the machine's mood hits all of them alike. Each case ends as one BENCH {json} line and,
 // behind it, one HIST {json} line with its whole distribution (DESIGN 10).
 #pragma once
+#include "kernel/time.h"
 #include "lab/counter.h"
 #include "lab/hist.h"
 #include "lab/majority.h"
-#include "kernel/time.h"
 #include "mm/policy/policy.h"
 
 #define BENCH_EXTRAS 12

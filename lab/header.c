@@ -6,9 +6,9 @@
 #include "kernel/cpumask.h"
 #include "kernel/lib.h"
 #include "kernel/log.h"
-#include "lab/mutant.h"
 #include "kernel/time.h"
 #include "kernel/version.h"
+#include "lab/mutant.h"
 #include "mm/policy/policy.h"
 #include <arch/machine.h>
 

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT
 // The oracle: see oracle.h for the protocol. One slot per CPU and nesting level (task, interrupt, NMI).
 #include "lab/oracle.h"
-#include "lab/counter.h"
 #include "kernel/lib.h"
 #include "kernel/log.h"
-#include "lab/mutant.h"
 #include "kernel/panic.h"
-#include "mm/space.h"
+#include "lab/counter.h"
+#include "lab/mutant.h"
 #include "lab/swmmu.h"
+#include "mm/space.h"
 #include "mm/tlb.h"
 #include <arch/machine.h>
 #include <arch/time.h>

@@ -24,15 +24,15 @@
 // catch up is found there.
 //
 // Not modelled: the kernel's half, global entries, PCIDs, accessed bits of speculative walks, instruction fetches.
-#include "lab/swmmu_internal.h"
-#include "lab/counter.h"
+#include "kernel/cmdline.h"
 #include "kernel/cpumask.h"
 #include "kernel/lib.h"
-#include "lab/mutant.h"
-#include "kernel/cmdline.h"
 #include "kernel/panic.h"
-#include "lab/stall.h"
 #include "kernel/xcall.h"
+#include "lab/counter.h"
+#include "lab/mutant.h"
+#include "lab/stall.h"
+#include "lab/swmmu_internal.h"
 #include "mm/space.h"
 #include <arch/machine.h>
 

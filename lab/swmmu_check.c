@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
 // What the software MMUs must not name: the scans at the freeing of a table and of a data page. See swmmu.c.
-#include "lab/swmmu_internal.h"
-#include "lab/counter.h"
 #include "kernel/cpumask.h"
-#include "lab/mutant.h"
 #include "kernel/panic.h"
-#include "lab/stall.h"
+#include "lab/counter.h"
+#include "lab/mutant.h"
 #include "lab/oracle.h"
+#include "lab/stall.h"
+#include "lab/swmmu_internal.h"
 #include "mm/tlb.h"
 
 #if CHECK

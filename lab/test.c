@@ -4,16 +4,16 @@
 #include "lab/test.h"
 #include "kernel/cmdline.h"
 #include "kernel/cpumask.h"
-#include "lab/inject.h"
 #include "kernel/lib.h"
 #include "kernel/mode.h"
 #include "kernel/panic.h"
 #include "kernel/preempt.h"
 #include "kernel/rcu/internal.h"
 #include "kernel/sched.h"
-#include "lab/thief.h"
 #include "kernel/time.h"
 #include "kernel/xcall.h"
+#include "lab/inject.h"
+#include "lab/thief.h"
 #include "mm/frame/page.h"
 #include <arch/machine.h>
 

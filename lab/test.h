@@ -2,10 +2,10 @@
 // In-kernel tests, reported as KTAP version 1. A test returns nothing: it fails by EXPECT, and is skipped by SKIP.
 #pragma once
 #include "kernel/cpumask.h"
-#include "kernel/types.h"
 #include "kernel/log.h"
 #include "kernel/thread.h"
 #include "kernel/time.h"
+#include "kernel/types.h"
 
 struct test {
 	const char *suite, *name;

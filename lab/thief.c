@@ -8,14 +8,14 @@
 // While a CPU spins there it takes no other NMI; one that comes is kept until the end, as it would be for a vCPU that
 // does not run. The spin touches nothing but its own words and the clock, so the CPU may hold any lock.
 #include "lab/thief.h"
+#include "kernel/panic.h"
+#include "kernel/rcu/rcu.h"
+#include "kernel/steal.h"
+#include "kernel/time.h"
 #include "lab/counter.h"
 #include "lab/irqsoff.h"
 #include "lab/mutant.h"
-#include "kernel/panic.h"
-#include "kernel/rcu/rcu.h"
 #include "lab/stall.h"
-#include "kernel/steal.h"
-#include "kernel/time.h"
 #include "lab/trace.h"
 #include "mm/inval.h"
 #include <arch/ipi.h>

@@ -37,8 +37,8 @@
 #include "kernel/mutex.h"
 #include "kernel/panic.h"
 #include "kernel/rcu/rcu.h"
-#include "lab/stall.h"
 #include "kernel/time.h"
+#include "lab/stall.h"
 #include "mm/frame/page.h"
 
 struct slot {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // The gather: see gather.h for the order that it keeps.
 #include "mm/gather.h"
-#include "lab/mutant.h"
 #include "kernel/panic.h"
+#include "lab/mutant.h"
 #include "lab/stall.h"
 #include "mm/pending.h"
 #include "mm/table.h"

@@ -10,9 +10,9 @@
 // The caller holds the space's lock from begin to end: no other operation can find an entry cleared and not yet
 // flushed, but for what a back-end has deferred (may_defer): who must not, calls lazy_settle().
 #pragma once
+#include "kernel/panic.h"
 #include "mm/pending.h"
 #include "mm/table.h"
-#include "kernel/panic.h"
 
 #define GATHER_INLINE 16
 

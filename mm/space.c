@@ -2,18 +2,18 @@
 // Address spaces: creation, mapping, unmapping, protection, demand faults, exit. Each change of the tree is one
 // gather under the space's mutex.
 #include "mm/space.h"
-#include "lab/counter.h"
 #include "kernel/errno.h"
 #include "kernel/panic.h"
-#include "lab/stall.h"
 #include "kernel/thread.h"
+#include "lab/counter.h"
+#include "lab/stall.h"
 #include "lab/trace.h"
 #include "mm/flush/lazy.h"
+#include "mm/frame/slab.h"
 #include "mm/gather.h"
 #include "mm/huge.h"
 #include "mm/pending.h"
 #include "mm/region.h"
-#include "mm/frame/slab.h"
 #include "mm/table.h"
 #include "mm/tlb.h"
 

@@ -17,10 +17,10 @@
 // read the counts. Either we see the reference, or the walker sees the cleared entry and gives it back.
 #include "kernel/errno.h"
 #include "kernel/lib.h"
-#include "lab/mutant.h"
 #include "kernel/panic.h"
-#include "lab/stall.h"
 #include "kernel/thread.h"
+#include "lab/mutant.h"
+#include "lab/stall.h"
 #include "mm/huge.h"
 #include "mm/region.h"
 #include "mm/table.h"

@@ -12,8 +12,8 @@
 // by: another page, or another permission. It looks at the old entry again after its pin and finds it cleared; or, when
 // the table has come back by another move, finds that the count of moves has grown (walk_body.h, (c)).
 #include "kernel/errno.h"
-#include "lab/mutant.h"
 #include "kernel/panic.h"
+#include "lab/mutant.h"
 #include "lab/stall.h"
 #include "mm/flush/lazy.h"
 #include "mm/gather.h"

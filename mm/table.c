@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT
 // The life of a table page: allocation, states, the FREE step.
 #include "mm/table.h"
+#include "kernel/panic.h"
 #include "lab/counter.h"
 #include "lab/mutant.h"
-#include "kernel/panic.h"
 #include "lab/oracle.h"
 #include "lab/quarantine.h"
-#include "mm/pending.h"
 #include "lab/swmmu.h"
+#include "mm/pending.h"
 #include "mm/walk_body.h"
 
 STALL_DEFINE(table_freeing);	// marked FREE, not yet given back

@@ -2,9 +2,9 @@
 // Table pages: LIVE -> UNLINKED -> FLUSHED -> QUIESCED -> FREE (DESIGN 2). page.private counts the non-zero entries of
 // a LIVE table, under the space's lock.
 #pragma once
+#include "kernel/panic.h"
 #include "lab/counter.h"
 #include "lab/mutant.h"
-#include "kernel/panic.h"
 #include "lab/trace.h"
 #include "mm/space.h"
 

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: MIT
 // Which CPU has which space loaded, and the shootdown. The ordering argument stands in tlb.h.
 #include "mm/tlb.h"
-#include "mm/flush/lazy.h"
-#include "mm/inval.h"
+#include "kernel/panic.h"
+#include "kernel/thread.h"
+#include "kernel/xcall.h"
 #include "lab/counter.h"
 #include "lab/mutant.h"
-#include "kernel/panic.h"
 #include "lab/stall.h"
-#include "kernel/thread.h"
 #include "lab/trace.h"
-#include "kernel/xcall.h"
+#include "mm/flush/lazy.h"
+#include "mm/inval.h"
 
 DEFINE_PER_CPU(struct cpu_tlb, cpu_tlb);
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 // The walk's entry points: dispatch to the policy's compiled walk, and the locked slow path.
 #include "mm/walk.h"
-#include "lab/counter.h"
 #include "kernel/errno.h"
 #include "kernel/panic.h"
+#include "lab/counter.h"
 #include "mm/tlb.h"
 #include "mm/walk_body.h"
 

@@ -21,13 +21,13 @@
 //     back. No other move can have changed it since and be unseen: the leaf comes first, and who has read (acquire) what
 //     was written elsewhere after a third move had cleared the parent finds it cleared.
 #pragma once
-#include "lab/counter.h"
 #include "kernel/errno.h"
-#include "lab/mutant.h"
 #include "kernel/panic.h"
+#include "lab/counter.h"
+#include "lab/mutant.h"
+#include "lab/oracle.h"
 #include "lab/stall.h"
 #include "lab/trace.h"
-#include "lab/oracle.h"
 #include "mm/space.h"
 #include "mm/table.h"
 #include "mm/tlb.h"

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""make coverage: which lines and branches of mm/, the detectors and kernel/rcu/ the runs of the coverage build have reached, per file,
-out of gcov's counts. Fails below the bound. Argument: the build directory; --missing names the lines."""
+"""make coverage: which lines and branches of mm/, the detectors and kernel/rcu/ the runs of the coverage build have
+reached, per file, out of gcov's counts. Fails below the bound. Argument: the build directory; --missing names the lines."""
 import collections
 import fnmatch
 import json
@@ -58,7 +58,8 @@ class File:
 
 
 def group_of(path):
-    return next((name for name, patterns in WANTED.items() if any(fnmatch.fnmatch(path, p) for p in patterns.split())), None)
+    matching = (name for name, patterns in WANTED.items() if any(fnmatch.fnmatch(path, p) for p in patterns.split()))
+    return next(matching, None)
 
 
 def counts(build):

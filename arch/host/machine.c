@@ -9,8 +9,8 @@
 #include "kernel/cpumask.h"
 #include "kernel/lib.h"
 #include "kernel/log.h"
-#include "lab/mutant.h"
 #include "kernel/panic.h"
+#include "lab/mutant.h"
 #include <arch/irq.h>
 #include <arch/machine.h>
 #include "arch/host/host.h"

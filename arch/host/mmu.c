@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT
 // RAM, and a memory-management unit: every access to user memory goes through the adversary's TLB (lab/swmmu.h), which is
 // the only one there is.
-#include "lab/counter.h"
 #include "kernel/errno.h"
-#include "kernel/thread.h"
 #include "kernel/panic.h"
+#include "kernel/thread.h"
+#include "lab/counter.h"
+#include "lab/swmmu.h"
 #include "mm/frame/page.h"
 #include "mm/space.h"
-#include "lab/swmmu.h"
 #include <arch/machine.h>
 #include <arch/mmu.h>
 #include <arch/percpu.h>

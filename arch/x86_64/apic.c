@@ -9,11 +9,11 @@
 #include "arch/x86_64/kmap.h"
 #include "arch/x86_64/trap.h"
 #include "kernel/atomic.h"
-#include "lab/counter.h"
 #include "kernel/lib.h"
 #include "kernel/log.h"
 #include "kernel/panic.h"
 #include "kernel/preempt.h"
+#include "lab/counter.h"
 #include <arch/irq.h>
 #include <arch/machine.h>
 

@@ -23,8 +23,8 @@
 #include "kernel/lib.h"
 #include "kernel/panic.h"
 #include "kernel/preempt.h"
-#include "lab/stall.h"
 #include "kernel/time.h"
+#include "lab/stall.h"
 #include <arch/branch.h>
 #include <arch/ipi.h>
 #include <arch/machine.h>

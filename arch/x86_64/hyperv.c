@@ -7,11 +7,11 @@
 #include "arch/x86_64/hyperv_call.h"
 #include "arch/x86_64/io.h"
 #include "arch/x86_64/kmap.h"
-#include "lab/counter.h"
 #include "kernel/lib.h"
-#include "lab/mutant.h"
 #include "kernel/panic.h"
 #include "kernel/preempt.h"
+#include "lab/counter.h"
+#include "lab/mutant.h"
 
 #define SIGNATURE "Microsoft Hv"
 #define INTERFACE_HV1 0x31237648u	// "Hv#1"

@@ -4,8 +4,8 @@
 #include <arch/mmu.h>
 #include "arch/x86_64/cpu.h"
 #include "arch/x86_64/cpuid.h"
-#include "lab/counter.h"
 #include "kernel/panic.h"
+#include "lab/counter.h"
 
 static u64 read_cr3(void)
 {

@@ -4,9 +4,9 @@
 #include "arch/x86_64/apic.h"
 #include "arch/x86_64/trap.h"
 #include "kernel/atomic.h"
-#include "lab/counter.h"
 #include "kernel/log.h"
 #include "kernel/preempt.h"
+#include "lab/counter.h"
 
 static u64 named[NR_VECTORS / 64];
 

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: MIT
 // What to do about a trap. traps.asm has built the frame; interrupts are off.
-#include "arch/x86_64/trap.h"
 #include "arch/x86_64/apic.h"
 #include "arch/x86_64/cpu.h"
 #include "arch/x86_64/stack.h"
+#include "arch/x86_64/trap.h"
 #include "arch/x86_64/uaccess.h"
 #include "kernel/irq.h"
+#include "kernel/log.h"
 #include "kernel/panic.h"
 #include "kernel/preempt.h"
-#include "kernel/log.h"
 #include "mm/space.h"
 #include <arch/machine.h>
 

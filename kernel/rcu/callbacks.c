@@ -9,11 +9,11 @@
 // thread when the oldest callback is ready, the grace-period thread when it has not begun what they wait for. So none
 // starves. A list that grows long before the tick comes does without: call_rcu() itself asks and reports (hasten), and
 // the end of the grace period wakes the callback thread (rcu_callbacks_ready).
-#include "lab/counter.h"
-#include "lab/mutant.h"
 #include "kernel/panic.h"
 #include "kernel/rcu/internal.h"
 #include "kernel/thread.h"
+#include "lab/counter.h"
+#include "lab/mutant.h"
 
 MUTANT_DEFINE(rcu_segment_early);	// callbacks are ready one grace period early
 MUTANT_DEFINE(rcu_barrier_misses_a_cpu);

@@ -11,12 +11,12 @@
 //      A reader before that is over, ordered before our seeing the count 0; one after it sees what preceded 1.
 //   3. If the previous call is still in flight to a CPU (it reported by a context switch first) it is not sent again;
 //      it will find the new flag, because its full barrier follows the release of `busy` and ours precedes the try.
-#include "lab/counter.h"
-#include "lab/mutant.h"
 #include "kernel/panic.h"
 #include "kernel/rcu/internal.h"
 #include "kernel/thread.h"
 #include "kernel/time.h"
+#include "lab/counter.h"
+#include "lab/mutant.h"
 #include "lab/trace.h"
 
 MUTANT_DEFINE(rcu_exp_unasked);	// what was interrupted counts as quiescent, whatever it was

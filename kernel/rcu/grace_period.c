@@ -8,13 +8,13 @@
 //
 // Properties and proof: rcu.c.
 #include <arch/ipi.h>
-#include "lab/counter.h"
-#include "lab/mutant.h"
 #include "kernel/panic.h"
 #include "kernel/rcu/internal.h"
-#include "lab/stall.h"
 #include "kernel/thread.h"
 #include "kernel/time.h"
+#include "lab/counter.h"
+#include "lab/mutant.h"
+#include "lab/stall.h"
 #include "lab/trace.h"
 
 MUTANT_DEFINE(rcu_busy_is_idle);	// every CPU counts as one that has idled

@@ -9,9 +9,9 @@
 //
 //	idle │ depth 1: even → odd, bit 1 │ NMI, depth 2: odd, no bit │ exit 2 │ exit 1: bit 1, odd → even │ idle
 //	idle │ depth 1: tests even ┆ NMI, depth 2: even → odd, bit 2 … exit: → even ┆ makes it odd, bit 1 │ …
-#include "lab/mutant.h"
 #include "kernel/panic.h"
 #include "kernel/rcu/internal.h"
+#include "lab/mutant.h"
 
 DEFINE_PER_CPU(struct rcu_cpu, rcu_cpu);
 

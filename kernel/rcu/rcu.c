@@ -52,12 +52,12 @@
 //
 // Locks: node locks are never nested; the thread is woken with none held. Nodes, CPUs' structures and threads live for
 // ever.
-#include "lab/counter.h"
-#include "lab/mutant.h"
 #include "kernel/panic.h"
 #include "kernel/rcu/internal.h"
 #include "kernel/thread.h"
 #include "kernel/time.h"
+#include "lab/counter.h"
+#include "lab/mutant.h"
 #include "lab/trace.h"
 
 MUTANT_DEFINE(rcu_reader_is_quiescent);	// a tick that interrupts a reader reports, too

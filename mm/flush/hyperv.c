@@ -19,9 +19,9 @@
 // What completion does not prove: that a walk with interrupts off has ended. The hypervisor does not ask the interrupt
 // flag.
 #include <arch/hyperv.h>
+#include "kernel/xcall.h"
 #include "lab/counter.h"
 #include "lab/mutant.h"
-#include "kernel/xcall.h"
 #include "lab/swmmu.h"
 #include "mm/tlb.h"
 

@@ -28,17 +28,17 @@
 // Generations: a sweep is a full flush, so tlb.gen follows. A CPU that holds the space lazily is asked only when tables
 // go, as ever, and then leaves.
 #include "mm/flush/lazy.h"
-#include "lab/counter.h"
-#include "lab/mutant.h"
 #include "kernel/panic.h"
 #include "kernel/spinlock.h"
-#include "lab/stall.h"
 #include "kernel/thread.h"
 #include "kernel/time.h"
-#include "lab/trace.h"
 #include "kernel/xcall.h"
-#include "mm/pending.h"
+#include "lab/counter.h"
+#include "lab/mutant.h"
+#include "lab/stall.h"
+#include "lab/trace.h"
 #include "mm/frame/slab.h"
+#include "mm/pending.h"
 #include "mm/table.h"
 #include "mm/tlb.h"
 

@@ -28,11 +28,11 @@
 // done here, and a flush that finds a gap flushes everything.
 // A lazy CPU whose tables are to be freed need not leave the root as it does for an IPI: after the reload nothing leads
 // to the unlinked tables, and the root stays until tlb_evict().
+#include "kernel/preempt.h"
+#include "kernel/time.h"
 #include "lab/counter.h"
 #include "lab/mutant.h"
-#include "kernel/preempt.h"
 #include "lab/stall.h"
-#include "kernel/time.h"
 #include "lab/trace.h"
 #include "mm/inval.h"
 #include "mm/tlb.h"

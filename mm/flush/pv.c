@@ -25,11 +25,11 @@
 //
 // What completion does not prove: that a walk with interrupts off, in the middle of which c was robbed, has ended. With
 // table_free=ipi that is the bug of 2012 (docs/stolen-time.md).
-#include "lab/counter.h"
 #include "kernel/steal.h"
-#include "lab/trace.h"
 #include "kernel/xcall.h"
+#include "lab/counter.h"
 #include "lab/swmmu.h"
+#include "lab/trace.h"
 #include "mm/tlb.h"
 
 static void flush_pv(const struct flush *f, const struct cpumask *targets)

@@ -8,10 +8,10 @@
 //
 // The descriptors' memory comes from below, because the first GiB is full of holes anyway: the higher ones stay whole and
 // can be mapped as one page each.
-#include "mm/frame/buddy.h"
 #include "kernel/lib.h"
 #include "kernel/log.h"
 #include "kernel/panic.h"
+#include "mm/frame/buddy.h"
 #include <arch/machine.h>
 
 #define MAX_RANGES 256

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // kmalloc: slab caches of 16, 32, … 2048 bytes; beyond that whole frames. kfree() tells them apart by the descriptor.
+#include "kernel/lib.h"
 #include "mm/frame/page.h"
 #include "mm/frame/slab.h"
-#include "kernel/lib.h"
 
 #define MIN_SHIFT 4
 #define MAX_SHIFT 11

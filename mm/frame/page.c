@@ -10,12 +10,12 @@
 // the owner's last put; then its own put frees. The one put that sees 1 frees, whoever it is, hence nothing is freed
 // twice. The count is never plainly stored, for a store could overwrite a walker's transient reference. n is at most
 // PAGE_REFS_MAX: page_try_get() compares and counts in one step, so that no number of CPUs takes it further.
-#include "mm/frame/stock.h"
-#include "lab/swmmu.h"
-#include "lab/inject.h"
 #include "kernel/lib.h"
 #include "kernel/panic.h"
+#include "lab/inject.h"
 #include "lab/stall.h"
+#include "lab/swmmu.h"
+#include "mm/frame/stock.h"
 
 MUTANT_DEFINE(page_get_resurrects);
 MUTANT_DEFINE(page_get_wraps);

@@ -7,8 +7,8 @@
 // again: page_try_get() refuses long before the count could wrap, and there is no other way to a further reference.
 #pragma once
 #include "kernel/list.h"
-#include "lab/mutant.h"
 #include "kernel/rcu/rcu.h"
+#include "lab/mutant.h"
 #include "lab/stall.h"
 #include <arch/mmu.h>
 

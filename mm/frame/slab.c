@@ -11,12 +11,12 @@
 // An object's slab is found through its frame's descriptor: the head of its block is PAGE_SLAB, .private names the
 // cache.
 #include "mm/frame/slab.h"
-#include "mm/frame/page.h"
-#include "mm/frame/slab_check.h"
-#include "lab/inject.h"
 #include "kernel/panic.h"
 #include "kernel/spinlock.h"
 #include "kernel/xcall.h"
+#include "lab/inject.h"
+#include "mm/frame/page.h"
+#include "mm/frame/slab_check.h"
 
 #define SLAB_CACHES 64
 #define SLAB_MAX_ORDER 3

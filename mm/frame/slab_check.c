@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Poison and red words of slab objects, see slab_check.h.
 #include "mm/frame/slab_check.h"
-#include "mm/frame/page.h"
 #include "kernel/lib.h"
+#include "mm/frame/page.h"
 
 #if CHECK
 #define RED_FREE 0xf4eef4eef4eef4eeull

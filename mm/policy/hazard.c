@@ -19,12 +19,12 @@
 //
 // Progress. A retired table is looked at again by every later `free`, and at the latest by an RCU callback: walkers keep
 // preemption off, so those that could have read the entry before it was cleared have left after a grace period.
-#include "lab/mutant.h"
 #include "kernel/panic.h"
 #include "kernel/spinlock.h"
+#include "lab/mutant.h"
 #include "lab/stall.h"
-#include "mm/table.h"
 #include "mm/policy/batch.h"
+#include "mm/table.h"
 #include "mm/walk_body.h"
 
 #define NESTINGS 3	// task, interrupt, NMI: each may walk in the middle of a walk of the one before

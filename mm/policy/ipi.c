@@ -9,8 +9,8 @@
 //	freer:  clear the entry, full barrier, read the mask (tlb_flush)
 //
 // Either the freer sees the bit and waits for this CPU, or the walker sees the cleared entry.
-#include "lab/mutant.h"
 #include "kernel/xcall.h"
+#include "lab/mutant.h"
 #include "mm/tlb.h"
 #include "mm/walk_body.h"
 

@@ -5,8 +5,8 @@
 // Safe or unsafe is computed. A policy says how its walkers run, whether a flush goes to them, and what it waits for before
 // it frees; a back-end says what its completion proves of the CPUs that it goes to. See pair_verdict().
 #pragma once
-#include "kernel/list.h"
 #include "kernel/cpumask.h"
+#include "kernel/list.h"
 #include "kernel/preempt.h"
 #include "mm/frame/page.h"
 

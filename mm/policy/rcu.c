@@ -3,9 +3,9 @@
 // is unreachable when it has ended (HAVE_RCU_TABLE_FREE, 2012). The freer collects flushed tables in a batch and leaves
 // it to call_rcu(). If no batch can be allocated, a sync IPI to all CPUs waits for every region with interrupts off, and
 // what is left is freed at once: slow, but it needs no memory in order to free memory.
+#include "kernel/xcall.h"
 #include "lab/counter.h"
 #include "lab/mutant.h"
-#include "kernel/xcall.h"
 #include "mm/policy/batch.h"
 #include "mm/walk_body.h"
 

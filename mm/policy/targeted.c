@@ -14,10 +14,10 @@
 // the cleared entry. A CPU that is found answers the sync IPI with interrupts on, so its walk, and every walk nested in
 // it, has ended. One slot per nesting level: a walk in an NMI must not take the slot of the walk that it has interrupted.
 #include "kernel/cpumask.h"
-#include "lab/mutant.h"
 #include "kernel/panic.h"
-#include "lab/stall.h"
 #include "kernel/xcall.h"
+#include "lab/mutant.h"
+#include "lab/stall.h"
 #include "mm/walk_body.h"
 
 #define NESTINGS 2	// task or interrupt (interrupts are off in a walk), NMI. (A machine check walks nothing: it is fatal)

@@ -3,14 +3,14 @@
 // fewer processors than this machine (ACCEL=nested SMP=4: docs/nested.md). The load is that of mode=torture. The last
 // test prints what the runner compares with the hypervisor's own counts.
 #include <arch/hyperv.h>
-#include "lab/mutant.h"
 #include "kernel/steal.h"
-#include "lab/test.h"
 #include "kernel/time.h"
+#include "lab/mutant.h"
 #include "lab/oracle.h"
+#include "lab/test.h"
 #include "mm/space.h"
-#include "tests/mm/help.h"
 #include "tests/load/load.h"
+#include "tests/mm/help.h"
 
 #define SAFE_MS 1000
 #define MOST_ROUNDS 20

@@ -7,10 +7,10 @@
 // an interrupt may be longer by it. So beside the gaps stands what no host can forge: how many interrupts the CPU took
 // that were not its tick's.
 #include <arch/ipi.h>
-#include "lab/bench.h"
 #include "kernel/lib.h"
 #include "kernel/log.h"
 #include "kernel/panic.h"
+#include "lab/bench.h"
 #include "mm/frame/slab.h"
 #include "mm/space.h"
 #include "tests/bench/load.h"

@@ -2,18 +2,18 @@
 // mode=compare. The checking build judges: every pair of policy and flush back-end runs the same load of walkers
 // against unmappers from the same seed, under the oracle's eyes, and gets a VERDICT line. The release build measures:
 // BENCH lines. Either ends with a short table of its own.
-#include "lab/bench.h"
 #include "kernel/cmdline.h"
-#include "lab/header.h"
 #include "kernel/lib.h"
 #include "kernel/log.h"
 #include "kernel/mode.h"
 #include "kernel/panic.h"
 #include "kernel/time.h"
+#include "lab/bench.h"
+#include "lab/header.h"
 #include "lab/oracle.h"
 #include "mm/policy/policy.h"
-#include "tests/load/load.h"
 #include "tests/bench/short_table.h"
+#include "tests/load/load.h"
 
 #define LEAST_MS 250u		// of a safe pair's load, even if the time is over
 

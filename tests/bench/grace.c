@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
 // How long a grace period takes by what the CPUs do: `others` of them compute in a kernel thread, the rest idle; nr_cpus:
 // the caller's, too, while it waits. None is in progress at its start, which comes at any time between two ticks.
-#include "lab/bench.h"
 #include "kernel/lib.h"
 #include "kernel/log.h"
 #include "kernel/rcu/rcu.h"
 #include "kernel/thread.h"
+#include "lab/bench.h"
 #include "mm/frame/slab.h"
 #include "tests/bench/load.h"
 

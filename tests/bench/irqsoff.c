@@ -2,10 +2,10 @@
 // How long a policy keeps interrupts off (checking builds carry the meter), while this CPU walks WALK_CHUNK pages again and
 // again and another one unmaps. irqs_off: each stretch on this CPU, ticks and all. irqs_off_max: the longest on any CPU in
 // one slice.
-#include "lab/bench.h"
-#include "lab/irqsoff.h"
 #include "kernel/log.h"
 #include "kernel/panic.h"
+#include "lab/bench.h"
+#include "lab/irqsoff.h"
 #include "mm/frame/slab.h"
 #include "mm/walk.h"
 #include "tests/bench/load.h"

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Company for a measurement: other CPUs that run in the space, or change it.
 #pragma once
-#include "lab/bench.h"
 #include "kernel/thread.h"
+#include "lab/bench.h"
 #include "mm/space.h"
 
 // Threads on `n` CPUs other than the caller's, each running in the space (attached, busy, interrupts on) until stopped.

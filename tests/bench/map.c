@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 // What the other changes of a space cost: mapping, collapse into a large page, the space's end; and map, touch, unmap over
 // and over, with all costs that are put off.
-#include "lab/bench.h"
 #include "kernel/errno.h"
 #include "kernel/panic.h"
 #include "kernel/rcu/rcu.h"
+#include "lab/bench.h"
 #include "mm/table.h"
 #include "tests/bench/load.h"
 

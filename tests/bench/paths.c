@@ -6,11 +6,11 @@
 // Paths run in rounds. Each begins in the same state: all that the last one has put off is done, and a tick has just
 // passed. So neither what ran before nor the tick's phase is part of a figure.
 #include "tests/bench/paths.h"
-#include "lab/header.h"
 #include "kernel/lib.h"
 #include "kernel/log.h"
 #include "kernel/mode.h"
 #include "kernel/panic.h"
+#include "lab/header.h"
 
 #define ROUNDS 15u
 

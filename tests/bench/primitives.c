@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 // What a walk's read side is made of, each alone: so that the walk's own figure can be taken apart. Measured in turn with
 // the walks.
-#include "tests/bench/load.h"
 #include "kernel/preempt.h"
 #include "kernel/time.h"
+#include "tests/bench/load.h"
 
 #define BATCH 32
 

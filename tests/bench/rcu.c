@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 // The building blocks: an empty cross-CPU call, a grace period, an expedited one, a barrier.
-#include "lab/bench.h"
-#include "kernel/rcu/rcu.h"
 #include "kernel/log.h"
+#include "kernel/rcu/rcu.h"
 #include "kernel/xcall.h"
+#include "lab/bench.h"
 #include "tests/bench/load.h"
 
 static void nothing(void *unused) { }

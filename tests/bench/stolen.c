@@ -22,15 +22,15 @@
 //
 // What came before what is counted in their lines, for tools/checks.py: see struct facts.
 // stolen_us=0: the same without a theft, pages_held during the ticks before.
-#include "lab/bench.h"
 #include "kernel/lib.h"
 #include "kernel/log.h"
 #include "kernel/panic.h"
-#include "lab/thief.h"
 #include "kernel/thread.h"
 #include "kernel/time.h"
-#include "mm/pending.h"
+#include "lab/bench.h"
+#include "lab/thief.h"
 #include "mm/frame/slab.h"
+#include "mm/pending.h"
 #include "mm/walk_body.h"
 #include "tests/bench/load.h"
 #include "tests/bench/places.h"

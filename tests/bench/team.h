@@ -2,8 +2,8 @@
 // Company for a measurement: several CPUs that do the same thing, or different things, for the same time, this one among
 // them.
 #pragma once
-#include "lab/bench.h"
 #include "kernel/thread.h"
+#include "lab/bench.h"
 #include "mm/space.h"
 
 struct team_member {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // What unmapping and protecting cost: by policy, by flush back-end, by the number of other CPUs that run in the space.
-#include "lab/bench.h"
 #include "kernel/panic.h"
+#include "lab/bench.h"
 #include "tests/bench/load.h"
 
 #define BASE 0x100000000000ull		// alone in its 512 GiB: unmapping it frees tables of three levels

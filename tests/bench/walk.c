@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 // What a lockless walk costs: beside four dependent loads, alone, against an unmapper, and of a space that is not
 // loaded here.
-#include "lab/bench.h"
 #include "kernel/lib.h"
 #include "kernel/log.h"
 #include "kernel/panic.h"
+#include "lab/bench.h"
 #include "mm/frame/slab.h"
 #include "mm/walk.h"
 #include "tests/bench/load.h"

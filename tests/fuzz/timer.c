@@ -2,8 +2,8 @@
 // The one CPU's clock and timer under a fuzzer, in place of arch/host/timer.c: time is counted, not measured, so that a
 // run repeats and nobody waits. It passes where it is looked at, where the CPU spins, and by a leap to the timer's
 // deadline where the CPU halts (irq.c waits by os_futex_wait() and spins by os_yield(); fuzz.mk wraps both).
-#include "kernel/time.h"
 #include "kernel/panic.h"
+#include "kernel/time.h"
 #include <arch/time.h>
 #include "arch/host/host.h"
 #include "arch/host/os.h"

@@ -2,10 +2,10 @@
 // The load of mode=compare with a step taken out: it must find that. One for each of its judgements, and one for each of
 // the ways that it goes to get there (docs/testing.md has the table of all). Under the deterministic scheduler, where the
 // same rounds find the same.
-#include "lab/mutant.h"
-#include "lab/test.h"
-#include "lab/oracle.h"
 #include "arch/host/steps.h"
+#include "lab/mutant.h"
+#include "lab/oracle.h"
+#include "lab/test.h"
 #include "tests/load/load.h"
 
 #define ROUND_MS 100

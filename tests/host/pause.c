@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 // The host stops the machine for an hour, and nobody is accused of a hang for that; who does hang is found all the same.
-#include "lab/test.h"
+#include "arch/host/steps.h"
 #include "kernel/thread.h"
 #include "kernel/time.h"
+#include "lab/test.h"
 #include "tests/kernel/rcu/readers.h"
-#include "arch/host/steps.h"
 
 #define PAUSE_NS (3600 * NSEC_PER_SEC)
 #define LOOKS (SPIN_LIMIT_NS / SPIN_SEEN_NS)	// that a spin-wait needs to be taken for a hang

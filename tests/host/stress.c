@@ -5,10 +5,10 @@
 #include "kernel/errno.h"
 #include "kernel/lib.h"
 #include "kernel/rcu/rcu.h"
-#include "lab/test.h"
 #include "lab/oracle.h"
-#include "mm/space.h"
+#include "lab/test.h"
 #include "mm/policy/switch.h"
+#include "mm/space.h"
 #include "mm/walk.h"
 #include "tests/mm/help.h"
 

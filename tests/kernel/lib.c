@@ -2,8 +2,8 @@
 // Formatting, patterns, numbers, sorting, memory: against known answers and against the simplest thing that can be
 // right.
 #include "kernel/lib.h"
-#include "lab/counter.h"
 #include "kernel/cpumask.h"
+#include "lab/counter.h"
 #include "lab/inject.h"
 #include "lab/test.h"
 #include "mm/frame/slab.h"

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 // Spinlocks, the lock checker, mutexes.
-#include "lab/test.h"
 #include "kernel/lib.h"
 #include "kernel/mutex.h"
 #include "kernel/thread.h"
 #include "kernel/time.h"
+#include "lab/test.h"
 
 // Two halves that are equal whenever nobody is inside.
 static struct spinlock shared_lock = SPINLOCK_INIT("test_shared", RANK_TEST);

@@ -12,9 +12,9 @@
 #include "kernel/cmdline.h"
 #include "kernel/lib.h"
 #include "kernel/rcu/internal.h"
-#include "lab/test.h"
 #include "kernel/thread.h"
 #include "kernel/time.h"
+#include "lab/test.h"
 
 #define AGE_REUSE 10
 #define POOL 40		// objects per updater

@@ -4,11 +4,11 @@
 // threads meet.
 #include "kernel/banner.h"
 #include "kernel/lib.h"
-#include "lab/mutant.h"
-#include "lab/test.h"
 #include "kernel/thread.h"
 #include "kernel/time.h"
 #include "kernel/xcall.h"
+#include "lab/mutant.h"
+#include "lab/test.h"
 #include "mm/frame/page.h"
 #include "mm/frame/slab.h"
 #include <arch/machine.h>

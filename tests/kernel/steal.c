@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: MIT
 // The steal-time record and the thief: the protocol step by step, and that a theft is nobody's fault but the thief's.
 #include "kernel/steal.h"
+#include "kernel/rcu/internal.h"
+#include "kernel/rcu/rcu.h"
+#include "kernel/thread.h"
+#include "kernel/time.h"
 #include "lab/counter.h"
 #include "lab/irqsoff.h"
-#include "kernel/rcu/rcu.h"
-#include "kernel/rcu/internal.h"
 #include "lab/stall.h"
 #include "lab/test.h"
 #include "lab/thief.h"
-#include "kernel/thread.h"
-#include "kernel/time.h"
-#include "tests/mm/help.h"
 #include "tests/kernel/rcu/readers.h"
 #include "tests/lab/thief_help.h"
+#include "tests/mm/help.h"
 
 #define THEFT_NS (4 * NSEC_PER_MSEC)
 

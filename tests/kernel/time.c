@@ -4,8 +4,8 @@
 #include "kernel/irq.h"
 #include "kernel/preempt.h"
 #include "kernel/rcu/rcu.h"
-#include "lab/test.h"
 #include "kernel/thread.h"
+#include "lab/test.h"
 #include "tests/kernel/rcu/readers.h"
 #include <arch/time.h>
 

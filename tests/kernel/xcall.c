@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
 // Cross-CPU calls and the sync IPI.
 #include "kernel/xcall.h"
-#include "lab/counter.h"
-#include "lab/test.h"
 #include "kernel/lib.h"
 #include "kernel/thread.h"
 #include "kernel/time.h"
+#include "lab/counter.h"
+#include "lab/test.h"
 
 static u32 calls[NR_CPUS];
 

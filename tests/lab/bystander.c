@@ -7,8 +7,8 @@
 #include "mm/space.h"
 #include "tests/bench/load.h"
 #include "tests/bench/places.h"
-#include "tests/mm/help.h"
 #include "tests/kernel/rcu/readers.h"
+#include "tests/mm/help.h"
 
 #define UNMAPS 20
 

@@ -2,9 +2,9 @@
 // What the quarantine of checking builds promises (mm/table.c): a freed table is poison, from its first word to its last, for as
 // long as it stays; who writes to it is found; and what was found in use is never given to anybody again.
 #include "kernel/lib.h"
-#include "lab/test.h"
 #include "lab/oracle.h"
 #include "lab/quarantine.h"
+#include "lab/test.h"
 #include "mm/table.h"
 #include "tests/mm/help.h"
 #include "tests/mm/walk/hold.h"

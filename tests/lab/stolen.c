@@ -4,18 +4,18 @@
 // The walker is robbed at the stall point between the entry that names a table and that table, by an NMI that it sends
 // to itself. Meanwhile another CPU unmaps. Under tlb_flush=pv with table_free=ipi the flush does not wait, and it was the
 // only wait: the bug of 2012.
-#include "lab/counter.h"
 #include "kernel/cmdline.h"
 #include "kernel/lib.h"
+#include "kernel/time.h"
+#include "lab/counter.h"
 #include "lab/mutant.h"
+#include "lab/oracle.h"
 #include "lab/stall.h"
 #include "lab/test.h"
-#include "kernel/time.h"
-#include "lab/oracle.h"
 #include "mm/table.h"
 #include "mm/tlb.h"
-#include "tests/mm/help.h"
 #include "tests/lab/thief_help.h"
+#include "tests/mm/help.h"
 #include "tests/mm/walk/hold.h"
 
 #define PV "pv"

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 // The wait of the tests itself (lab/test.h): it ends when it is in vain, whatever the other CPUs do, and not before they
 // have run.
-#include "lab/test.h"
 #include "kernel/thread.h"
-#include "tests/mm/help.h"
+#include "lab/test.h"
 #include "tests/lab/thief_help.h"
+#include "tests/mm/help.h"
 
 #define ROUNDS 5
 #undef WAIT_ROUNDS

@@ -6,16 +6,16 @@
 // Lingering it is as the policy has its walkers: with interrupts on or off, robbed of its processor or not. It reads the
 // tables it is after without asking anybody; they may be gone, but do not come back as anything else before a grace period
 // (the quarantine of checking builds), and whoever lingers here has preemption off at least.
-#include "lab/stall.h"
-#include "lab/test.h"
-#include "lab/thief.h"
 #include "kernel/thread.h"
 #include "kernel/time.h"
 #include "lab/oracle.h"
+#include "lab/stall.h"
 #include "lab/swmmu.h"
+#include "lab/test.h"
+#include "lab/thief.h"
 #include "mm/table.h"
-#include "tests/mm/help.h"
 #include "tests/load/parts.h"
+#include "tests/mm/help.h"
 #include <arch/machine.h>
 
 #if CHECK

@@ -3,15 +3,15 @@
 #include "kernel/errno.h"
 #include "kernel/log.h"
 #include "kernel/rcu/rcu.h"
-#include "lab/stall.h"
-#include "lab/thief.h"
 #include "kernel/thread.h"
 #include "kernel/time.h"
 #include "lab/oracle.h"
-#include "mm/frame/slab.h"
+#include "lab/stall.h"
 #include "lab/swmmu.h"
-#include "tests/mm/help.h"
+#include "lab/thief.h"
+#include "mm/frame/slab.h"
 #include "tests/load/parts.h"
+#include "tests/mm/help.h"
 
 // Workers 0, 4, 8, … unmap and all others walk, one on each CPU and one more, so that four CPUs have two that unmap. On a
 // machine with more CPUs than this they wander over all of them, but so many are at work at a time: a shootdown waits for

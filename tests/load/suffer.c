@@ -2,10 +2,10 @@
 // What a load suffers besides itself: threads that move between CPUs, CPUs that idle, CPUs that lose their processor, and
 // walks in interrupts and NMIs, which may come in the middle of a walk.
 #include "kernel/atomic.h"
-#include "lab/thief.h"
 #include "kernel/thread.h"
 #include "kernel/time.h"
 #include "kernel/xcall.h"
+#include "lab/thief.h"
 #include "mm/walk.h"
 #include "tests/load/parts.h"
 #include <arch/ipi.h>

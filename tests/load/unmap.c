@@ -3,10 +3,10 @@
 // collapses, splits and moves: every way on which tables are freed or reused. A slot is out of the way only for short, and
 // there are many: most walks take the fast path.
 #include "kernel/errno.h"
-#include "lab/inject.h"
-#include "lab/stall.h"
 #include "kernel/thread.h"
 #include "kernel/time.h"
+#include "lab/inject.h"
+#include "lab/stall.h"
 #include "mm/walk.h"
 #include "tests/load/parts.h"
 

@@ -4,11 +4,11 @@
 #include "kernel/errno.h"
 #include "kernel/rcu/rcu.h"
 #include "kernel/sched.h"
-#include "lab/test.h"
 #include "kernel/time.h"
 #include "lab/quarantine.h"
-#include "mm/pending.h"
+#include "lab/test.h"
 #include "mm/frame/slab.h"
+#include "mm/pending.h"
 #include "mm/table.h"
 #include "mm/tlb.h"
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // What the suites of mm/ share: frames that must balance, threads that are truly gone, a back-end that does not flush.
 #pragma once
-#include "lab/counter.h"
 #include "kernel/thread.h"
+#include "lab/counter.h"
 #include "mm/policy/policy.h"
 
 struct space;

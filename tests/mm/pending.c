@@ -2,15 +2,15 @@
 // Memory pressure: one CPU is robbed in the middle of a walk, so that no grace period can end, while another unmaps as
 // fast as it can. What piles up stays within pending_max, under every policy; below it nobody waits.
 #include "kernel/log.h"
+#include "kernel/time.h"
 #include "lab/mutant.h"
 #include "lab/test.h"
 #include "lab/thief.h"
-#include "kernel/time.h"
 #include "mm/pending.h"
 #include "mm/table.h"
 #include "mm/walk.h"
-#include "tests/mm/help.h"
 #include "tests/kernel/rcu/readers.h"
+#include "tests/mm/help.h"
 #include "tests/mm/walk/hold.h"
 
 #if CHECK

@@ -7,8 +7,8 @@
 #include "lab/test.h"
 #include "mm/space.h"
 #include "tests/bench/load.h"
-#include "tests/mm/help.h"
 #include "tests/kernel/rcu/readers.h"
+#include "tests/mm/help.h"
 
 #define BASE 0x100000000000ull	// alone in its 512 GiB: unmapping it frees tables of three levels
 #define UNMAPS 64

@@ -7,9 +7,9 @@
 //
 // A test of this kind proves something only if it can fail. So each variant runs again with the flush taken out
 // (mm_flush_none), and then stale translations must be found.
-#include "lab/test.h"
-#include "lab/stall.h"
 #include "lab/oracle.h"
+#include "lab/stall.h"
+#include "lab/test.h"
 #include "mm/space.h"
 #include "mm/tlb.h"
 #include "tests/mm/help.h"

@@ -2,8 +2,8 @@
 // User memory from the kernel: every way in which an access may end, and that it ends.
 #include "kernel/errno.h"
 #include "kernel/lib.h"
-#include "lab/test.h"
 #include "kernel/thread.h"
+#include "lab/test.h"
 #include "mm/space.h"
 
 #define BASE (1ull << 40)

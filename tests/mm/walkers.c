@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 // Walkers against unmappers, all CPUs, a bounded time (load/load.h): under the safe policies nothing may be found, and the
 // same load must convict the unsafe control, else it proves nothing.
-#include "lab/test.h"
 #include "lab/oracle.h"
-#include "tests/mm/help.h"
+#include "lab/test.h"
 #include "tests/load/load.h"
+#include "tests/mm/help.h"
 
 #define LOAD_MS 600
 #define SHORT_MS 250	// the load goes on by itself until it has evidence

@@ -3,17 +3,17 @@
 // end. The same seed gives each worker the same stream of random numbers; how the workers interleave is the machine's
 // affair, and so is, where a decision hangs on what was found, what becomes of it.
 #include "kernel/cmdline.h"
-#include "lab/counter.h"
 #include "kernel/lib.h"
 #include "kernel/log.h"
 #include "kernel/mode.h"
 #include "kernel/panic.h"
 #include "kernel/rcu/rcu.h"
-#include "lab/thief.h"
 #include "kernel/time.h"
+#include "lab/counter.h"
 #include "lab/oracle.h"
-#include "mm/pending.h"
 #include "lab/swmmu.h"
+#include "lab/thief.h"
+#include "mm/pending.h"
 #include "tests/mm/help.h"
 #include "tests/torture/torture.h"
 

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
 // What comes between: threads that move and CPUs that idle, RCU load, allocations that fail, CPUs that are robbed,
 // pairs that change, and steps of the protocols that take longer than they should.
-#include "lab/inject.h"
 #include "kernel/lib.h"
 #include "kernel/rcu/rcu.h"
+#include "kernel/time.h"
+#include "lab/inject.h"
 #include "lab/stall.h"
 #include "lab/thief.h"
-#include "kernel/time.h"
 #include "mm/frame/slab.h"
 #include "mm/policy/switch.h"
 #include "mm/walk.h"

@@ -7,8 +7,8 @@
 #include "kernel/log.h"
 #include "kernel/panic.h"
 #include "kernel/time.h"
-#include "tests/mm/help.h"
 #include "tests/load/load.h"
+#include "tests/mm/help.h"
 #include "tests/torture/torture.h"
 
 struct totals {

@@ -10,12 +10,12 @@
 //
 // Two watchers on two CPUs, of which either is enough: what hangs may be a watcher's own CPU, with interrupts off.
 #include "kernel/cmdline.h"
-#include "lab/counter.h"
 #include "kernel/lib.h"
 #include "kernel/log.h"
 #include "kernel/panic.h"
 #include "kernel/rcu/rcu.h"
 #include "kernel/time.h"
+#include "lab/counter.h"
 #include "tests/mm/help.h"
 #include "tests/torture/torture.h"
 #include <arch/ipi.h>

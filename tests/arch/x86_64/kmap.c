@@ -5,8 +5,8 @@
 #include "arch/x86_64/io.h"
 #include "arch/x86_64/kmap.h"
 #include "arch/x86_64/stack.h"
-#include "lab/test.h"
 #include "kernel/thread.h"
+#include "lab/test.h"
 #include "mm/frame/page.h"
 #include <arch/irq.h>
 #include <arch/machine.h>

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 // Interrupts that nobody here has asked for, on each CPU: they are counted and acknowledged, and the machine goes on.
 #include "arch/x86_64/apic.h"
-#include "lab/counter.h"
 #include "kernel/lib.h"
-#include "lab/test.h"
 #include "kernel/xcall.h"
+#include "lab/counter.h"
+#include "lab/test.h"
 #include <arch/irq.h>
 
 #define UNUSED_VECTOR 0x68

@@ -2,9 +2,9 @@
 // RCU callbacks: never early, never lost, in order; from any context; rcu_barrier() waits for all.
 #include "kernel/lib.h"
 #include "kernel/rcu/internal.h"
-#include "lab/test.h"
 #include "kernel/thread.h"
 #include "kernel/xcall.h"
+#include "lab/test.h"
 #include "mm/frame/slab.h"
 #include "tests/kernel/rcu/readers.h"
 #include "tests/kernel/tick_help.h"

@@ -3,8 +3,8 @@
 #include <arch/ipi.h>
 #include <arch/machine.h>
 #include "kernel/lib.h"
-#include "lab/test.h"
 #include "kernel/thread.h"
+#include "lab/test.h"
 #include "tests/kernel/rcu/readers.h"
 
 // Over 100 grace periods of each kind, a tick apart, so that the grace-period thread has slept before each.

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // RCU: complaints about CPUs that stall, and pressure.
 #include "kernel/lib.h"
-#include "lab/test.h"
 #include "kernel/thread.h"
+#include "lab/test.h"
 #include "tests/kernel/rcu/readers.h"
 
 static int synchronize_once(void *arg)

@@ -4,8 +4,8 @@
 #include "kernel/rcu/internal.h"
 #include "lab/stall.h"
 #include "lab/test.h"
-#include "tests/mm/help.h"
 #include "tests/kernel/rcu/readers.h"
+#include "tests/mm/help.h"
 
 #if CHECK
 STALL_DECLARE(rcu_gp_setting);

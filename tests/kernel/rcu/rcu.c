@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 // Grace periods: who is waited for, cookies, many at once, latency, quiet.
-#include "lab/counter.h"
 #include "kernel/lib.h"
-#include "lab/test.h"
 #include "kernel/thread.h"
+#include "lab/counter.h"
+#include "lab/test.h"
 #include "tests/kernel/rcu/readers.h"
 #include "tests/kernel/tick_help.h"
 

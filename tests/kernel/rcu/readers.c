@@ -2,8 +2,8 @@
 // Readers of every kind for the suites of RCU.
 #include <arch/ipi.h>
 #include <arch/machine.h>
-#include "lab/test.h"
 #include "kernel/thread.h"
+#include "lab/test.h"
 #include "tests/kernel/rcu/readers.h"
 
 void move_to(unsigned cpu)

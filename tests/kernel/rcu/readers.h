@@ -2,8 +2,8 @@
 // What the suites of RCU share: moving about, and readers that hold a grace period up for as long as one likes.
 #pragma once
 #include "kernel/rcu/internal.h"
-#include "lab/test.h"
 #include "kernel/time.h"
+#include "lab/test.h"
 
 static inline unsigned last_cpu(void) { return nr_cpus - 1; }
 void move_to(unsigned cpu);	// this thread; 0: where the grace-period thread lives, to leave the others alone

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
 // Threads and the scheduler: results, priorities, preemption, round robin, affinity, memory. Waking is in sched/wake.c.
-#include "lab/test.h"
-#include "lab/counter.h"
 #include "kernel/errno.h"
 #include "kernel/lib.h"
 #include "kernel/rcu/rcu.h"
 #include "kernel/thread.h"
 #include "kernel/time.h"
+#include "lab/counter.h"
+#include "lab/test.h"
 #include "mm/frame/page.h"
 #include "tests/kernel/tick_help.h"
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 // Sleeping and waking: wait queues, completions, sleep, across CPUs and under stress. A lost wake-up shows as a hang.
-#include "lab/test.h"
 #include "kernel/lib.h"
 #include "kernel/thread.h"
 #include "kernel/time.h"
+#include "lab/test.h"
 
 struct baton {
 	struct waitq q;

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 // The software MMU: what each invalidation drops, in both modes; and what it finds when a flush is left out.
 #include "lab/mutant.h"
+#include "lab/oracle.h"
 #include "lab/stall.h"
 #include "lab/test.h"
 #include "mm/inval.h"
-#include "lab/oracle.h"
 #include "mm/space.h"
 #include "mm/table.h"
 #include "mm/walk.h"

@@ -2,16 +2,16 @@
 // What the adversary excuses: an entry that its CPU is about to drop by itself. The page may be given back meanwhile; but
 // whoever then forgets to drop it is found, each time, when he goes on.
 #include "kernel/cpumask.h"
+#include "kernel/time.h"
 #include "lab/mutant.h"
+#include "lab/oracle.h"
 #include "lab/stall.h"
 #include "lab/test.h"
-#include "kernel/time.h"
 #include "mm/inval.h"
-#include "lab/oracle.h"
 #include "mm/space.h"
 #include "mm/tlb.h"
-#include "tests/mm/help.h"
 #include "tests/lab/thief_help.h"
+#include "tests/mm/help.h"
 
 #if CHECK
 STALL_DECLARE(steal_returning);

@@ -2,13 +2,13 @@
 // Flushes that were left out or came in the wrong order, in this kernel's history and in others': each scene is played
 // twice, intact and with a step taken out, before the eyes of the adversary (lab/swmmu.h), which has cached all that it may.
 #include "kernel/errno.h"
+#include "kernel/time.h"
 #include "lab/inject.h"
 #include "lab/mutant.h"
-#include "lab/test.h"
-#include "kernel/time.h"
-#include "mm/inval.h"
 #include "lab/oracle.h"
 #include "lab/swmmu.h"
+#include "lab/test.h"
+#include "mm/inval.h"
 #include "mm/tlb.h"
 #include "tests/mm/help.h"
 #include "tests/mm/walk/hold.h"

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
 // What each policy stands on, shown twice by the same scene: a walk is held in a gap between two steps while its tables
 // are taken away. With all steps in place nobody is harmed; with one step taken out (a mutant) the oracle reports.
-#include "lab/inject.h"
-#include "lab/mutant.h"
-#include "lab/test.h"
 #include "kernel/time.h"
 #include "kernel/xcall.h"
+#include "lab/inject.h"
+#include "lab/mutant.h"
 #include "lab/oracle.h"
+#include "lab/test.h"
 #include "mm/table.h"
 #include "mm/walk.h"
 #include "tests/mm/help.h"

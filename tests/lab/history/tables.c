@@ -2,11 +2,11 @@
 // The history of real bugs of collapse, reuse and move: each scene passes as the kernel is, and is seen to fail when the
 // step that the bug lacked is taken out. docs/tables.md tells the stories.
 #include "kernel/errno.h"
+#include "kernel/time.h"
 #include "lab/mutant.h"
+#include "lab/oracle.h"
 #include "lab/stall.h"
 #include "lab/test.h"
-#include "kernel/time.h"
-#include "lab/oracle.h"
 #include "mm/table.h"
 #include "mm/walk.h"
 #include "tests/mm/help.h"

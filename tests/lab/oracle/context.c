@@ -2,10 +2,10 @@
 // A walk in an interrupt or an NMI, on a CPU that walks nowhere else: whoever frees tables must wait for it as for any other.
 // (A walk in the middle of another is in tests/lab/history/policies.c: there the outer one may be why nothing is freed.)
 #include "kernel/lib.h"
-#include "lab/test.h"
 #include "kernel/time.h"
 #include "kernel/xcall.h"
 #include "lab/oracle.h"
+#include "lab/test.h"
 #include "mm/table.h"
 #include "mm/walk.h"
 #include "tests/mm/help.h"

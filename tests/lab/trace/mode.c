@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT
 // mode=trace: play the scenes that trace= names and print what was recorded, one TRACE {json} line an event (DESIGN 10).
 #include "kernel/cmdline.h"
-#include "lab/header.h"
 #include "kernel/lib.h"
 #include "kernel/log.h"
 #include "kernel/mode.h"
 #include "kernel/panic.h"
 #include "kernel/thread.h"
 #include "kernel/time.h"
+#include "lab/header.h"
 #include "tests/lab/trace/clock.h"
 #include "tests/lab/trace/scene.h"
 

@@ -3,12 +3,12 @@
 // acknowledged by every CPU, then quiesced as the policy promises, then freed. A kernel that leaves a step out is noticed.
 #include "kernel/lib.h"
 #include "lab/mutant.h"
-#include "lab/test.h"
 #include "lab/oracle.h"
+#include "lab/test.h"
 #include "mm/table.h"
-#include "tests/mm/help.h"
 #include "tests/lab/trace/clock.h"
 #include "tests/lab/trace/scene.h"
+#include "tests/mm/help.h"
 
 #define NEVER UINT64_MAX
 

@@ -6,8 +6,8 @@
 #include "lab/stall.h"
 #include "lab/test.h"
 #include "mm/frame/slab.h"
-#include "tests/mm/help.h"
 #include "tests/lab/thief_help.h"
+#include "tests/mm/help.h"
 #include <arch/ipi.h>
 #include <arch/machine.h>
 

@@ -10,11 +10,11 @@
 // In both modes of the adversary: in the weaker one an invalidation drops table pointers only where it is told that tables go.
 //
 // Everything once more with a back-end that does not flush: then the same looks must find what is stale.
-#include "lab/stall.h"
-#include "lab/test.h"
 #include "kernel/time.h"
 #include "lab/oracle.h"
+#include "lab/stall.h"
 #include "lab/swmmu.h"
+#include "lab/test.h"
 #include "mm/tlb.h"
 #include "tests/mm/help.h"
 #include "tests/mm/space_random/help.h"

@@ -2,13 +2,13 @@
 // Early answers to a shootdown (mm/tlb.c): a CPU that answers before it has flushed lets the flusher go on, and free the
 // pages. Allowed for leaves: the CPU touches no user memory before it has flushed. Not when tables are freed: it may walk
 // through them by itself at any time.
-#include "lab/mutant.h"
-#include "lab/stall.h"
-#include "lab/test.h"
 #include "kernel/time.h"
+#include "lab/mutant.h"
 #include "lab/oracle.h"
-#include "mm/space.h"
+#include "lab/stall.h"
 #include "lab/swmmu.h"
+#include "lab/test.h"
+#include "mm/space.h"
 #include "tests/mm/help.h"
 #include "tests/mm/walk/hold.h"
 

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
 // tlb_flush=nmi: it reaches a CPU with interrupts off, hence in the middle of a walk and of a switch of address space.
 #include "kernel/lib.h"
-#include "lab/mutant.h"
-#include "lab/test.h"
 #include "kernel/time.h"
 #include "kernel/xcall.h"
+#include "lab/mutant.h"
 #include "lab/oracle.h"
+#include "lab/test.h"
 #include "mm/tlb.h"
 #include "mm/walk.h"
 #include "tests/mm/help.h"

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 // Small objects: alignment, reuse, frees across CPUs, frames given back, misuse reported.
-#include "lab/inject.h"
 #include "kernel/lib.h"
-#include "lab/test.h"
 #include "kernel/thread.h"
 #include "kernel/time.h"
+#include "lab/inject.h"
+#include "lab/test.h"
 #include "mm/frame/page.h"
 #include "mm/frame/slab.h"
 #include "tests/mm/frame/page/help.h"

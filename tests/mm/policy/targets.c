@@ -2,9 +2,9 @@
 // A policy that says that a flush goes to its walkers is believed by the verdict, and watched by the oracle: here is one
 // that says so and joins no mask.
 #include "kernel/lib.h"
-#include "lab/test.h"
 #include "lab/oracle.h"
 #include "lab/swmmu.h"
+#include "lab/test.h"
 #include "mm/policy/switch.h"
 #include "mm/walk.h"
 #include "mm/walk_body.h"

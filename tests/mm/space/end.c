@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
 // Address spaces: the end of tables, of long mappings, and of spaces that CPUs still hold lazily.
-#include "mm/space.h"
 #include "kernel/errno.h"
 #include "kernel/rcu/rcu.h"
+#include "kernel/xcall.h"
 #include "lab/stall.h"
 #include "lab/test.h"
-#include "kernel/xcall.h"
+#include "mm/space.h"
 #include "mm/table.h"
 #include "mm/tlb.h"
 #include "tests/mm/help.h"

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Address spaces: regions, and requests that are refused.
-#include "mm/space.h"
 #include "kernel/errno.h"
 #include "lab/test.h"
+#include "mm/space.h"
 #include "tests/mm/help.h"
 
 #define BASE 0x10000000000ull	// 1 TiB: the start of an L3 table

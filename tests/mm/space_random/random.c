@@ -3,9 +3,9 @@
 // walkers on the other CPUs that judge what they pin. The fuzzer (tests/fuzz) takes the same steps.
 #include "kernel/lib.h"
 #include "kernel/panic.h"
-#include "lab/test.h"
 #include "kernel/xcall.h"
 #include "lab/oracle.h"
+#include "lab/test.h"
 #include "mm/tlb.h"
 #include "mm/walk.h"
 #include "tests/mm/help.h"

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
 // The two grace periods of hazard_drain() (mm/policy/hazard.c): when it returns, all is FREE that was retired before. The first
 // is for those who still name a table, the second for another CPU that has just found one free.
-#include "lab/mutant.h"
 #include "kernel/rcu/rcu.h"
+#include "kernel/time.h"
+#include "lab/mutant.h"
 #include "lab/stall.h"
 #include "lab/test.h"
-#include "kernel/time.h"
 #include "mm/table.h"
 #include "tests/mm/help.h"
 #include "tests/mm/walk/hold.h"

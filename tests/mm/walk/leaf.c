@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT
 // Walks that are held at the leaf, before and after the pin, while the page is taken away. The walker is remote:
 // nobody's flush waits for it, whatever the policy.
+#include "kernel/time.h"
 #include "lab/mutant.h"
 #include "lab/test.h"
-#include "kernel/time.h"
 #include "mm/table.h"
 #include "mm/walk.h"
-#include "tests/mm/help.h"
 #include "tests/mm/frame/page/help.h"
+#include "tests/mm/help.h"
 #include "tests/mm/walk/hold.h"
 
 #if CHECK

@@ -2,8 +2,8 @@
 // A table that moves away and back again while a walker is inside it, which thus finds leaf and parent as they were, and
 // between them what never was at its address: a page that was mapped elsewhere only, or a permission that it had elsewhere
 // only. What tells is the count of moves.
-#include "lab/mutant.h"
 #include "kernel/panic.h"
+#include "lab/mutant.h"
 #include "lab/test.h"
 #include "mm/policy/switch.h"
 #include "mm/table.h"

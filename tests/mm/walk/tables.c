@@ -2,11 +2,11 @@
 // Walks that are held between an entry that names a table and that table, while the table is taken away. How long it
 // then outlives its unmap hangs on the policy; when that is not long enough, the oracle must say so.
 #include "kernel/lib.h"
-#include "lab/mutant.h"
-#include "lab/test.h"
 #include "kernel/time.h"
 #include "kernel/xcall.h"
+#include "lab/mutant.h"
 #include "lab/oracle.h"
+#include "lab/test.h"
 #include "mm/walk.h"
 #include "tests/mm/help.h"
 #include "tests/mm/walk/hold.h"

@@ -2,15 +2,15 @@
 // The lockless walk, one thread: what it pins, what it refuses, what it does not do on the way.
 #include "mm/walk.h"
 #include "kernel/errno.h"
-#include "lab/inject.h"
 #include "kernel/lib.h"
-#include "lab/test.h"
 #include "kernel/xcall.h"
+#include "lab/inject.h"
 #include "lab/oracle.h"
+#include "lab/test.h"
 #include "mm/table.h"
 #include "mm/tlb.h"
-#include "tests/mm/help.h"
 #include "tests/mm/frame/page/help.h"
+#include "tests/mm/help.h"
 
 #define BASE 0x10000000000ull	// the start of an L3 table
 #define RW (PROT_R | PROT_W)

@@ -3,8 +3,8 @@
 // distance to its copy. None of these accesses is a yield point, so on the own CPU each is as indivisible as one
 // instruction; the __atomic builtins are for the other CPUs that look.
 #pragma once
-#include "kernel/types.h"
 #include "kernel/atomic.h"
+#include "kernel/types.h"
 
 #define DEFINE_PER_CPU(type, name) __attribute__((section("percpu"))) __typeof__(type) name
 #define DECLARE_PER_CPU(type, name) extern __attribute__((section("percpu"))) __typeof__(type) name

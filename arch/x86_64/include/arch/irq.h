@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Contract: this CPU's interrupt flag.
 #pragma once
-#include "lab/irqsoff.h"
 #include "kernel/types.h"
+#include "lab/irqsoff.h"
 
 typedef u64 irqflags_t;
 #define X86_RFLAGS_IF (1u << 9)

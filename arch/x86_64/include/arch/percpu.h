@@ -2,8 +2,8 @@
 // Contract: per-CPU variables. A variable's address in the image is a template; GS base holds the distance from the
 // template to this CPU's copy, so that %gs:var is the copy in one instruction, whatever happens between two of them.
 #pragma once
-#include "kernel/types.h"
 #include "kernel/atomic.h"
+#include "kernel/types.h"
 
 #define DEFINE_PER_CPU(type, name) __attribute__((section("percpu"))) __typeof__(type) name
 #define DECLARE_PER_CPU(type, name) extern __attribute__((section("percpu"))) __typeof__(type) name

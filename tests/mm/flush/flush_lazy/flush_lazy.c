@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
 // tlb_flush=lazy: what other CPUs may see until they sweep, who waits for whom, and what cannot wait. A CPU that is held
 // with interrupts off neither ticks nor switches: it has not swept before it is let go.
+#include "kernel/time.h"
 #include "lab/inject.h"
 #include "lab/mutant.h"
-#include "lab/test.h"
-#include "kernel/time.h"
-#include "mm/flush/lazy.h"
 #include "lab/oracle.h"
+#include "lab/test.h"
+#include "mm/flush/lazy.h"
 #include "mm/pending.h"
 #include "mm/walk.h"
 #include "tests/mm/help.h"

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // tlb_flush=lazy: where a record that waits makes others settle, and until when it holds its space.
-#include "lab/test.h"
 #include "kernel/time.h"
+#include "lab/test.h"
 #include "mm/flush/lazy.h"
 #include "mm/space.h"
 #include "mm/table.h"

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
 // tlb_flush=lazy and walks of other CPUs: those with interrupts off are waited for, since their CPUs do not sweep.
-#include "lab/mutant.h"
-#include "lab/test.h"
 #include "kernel/time.h"
-#include "mm/flush/lazy.h"
+#include "lab/mutant.h"
 #include "lab/oracle.h"
 #include "lab/swmmu.h"
+#include "lab/test.h"
+#include "mm/flush/lazy.h"
 #include "mm/tlb.h"
 #include "mm/walk.h"
 #include "tests/mm/help.h"

@@ -8,14 +8,14 @@
 //  * A flush makes its generation before it looks who is lazy. A CPU that comes back from lazy use just after the look is not
 //    told, and must find that it is behind.
 //  * What comes for a space that has been left meanwhile, a flush or an eviction, is nothing to the next one.
-#include "lab/stall.h"
-#include "lab/test.h"
 #include "kernel/time.h"
 #include "kernel/xcall.h"
+#include "lab/stall.h"
+#include "lab/swmmu.h"
+#include "lab/test.h"
 #include "mm/flush/lazy.h"
 #include "mm/inval.h"
 #include "mm/space.h"
-#include "lab/swmmu.h"
 #include "mm/tlb.h"
 #include "tests/mm/help.h"
 #include "tests/mm/walk/hold.h"

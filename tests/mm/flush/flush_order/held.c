@@ -2,9 +2,9 @@
 // A CPU that holds a space lazily, while a kernel thread runs there: tables go, and what it has cached of them goes as
 // well, whichever way the flush comes.
 #include "kernel/lib.h"
-#include "lab/test.h"
 #include "lab/oracle.h"
 #include "lab/swmmu.h"
+#include "lab/test.h"
 #include "mm/tlb.h"
 #include "tests/mm/help.h"
 #include "tests/mm/walk/hold.h"

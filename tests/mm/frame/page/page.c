@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT
 // Page frames: every order, exhaustion, merging, splitting, reference counts under walkers, per-CPU lists.
-#include "lab/inject.h"
 #include "kernel/lib.h"
-#include "lab/test.h"
 #include "kernel/thread.h"
 #include "kernel/time.h"
 #include "kernel/xcall.h"
-#include "mm/frame/stock.h"
+#include "lab/inject.h"
+#include "lab/test.h"
 #include "mm/frame/slab.h"
+#include "mm/frame/stock.h"
 #include "tests/mm/frame/page/help.h"
 
 static void put_list(struct list *pages)

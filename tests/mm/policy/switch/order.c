@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 // Two steps of a switch (mm/policy/switch.c) that only an unmapper can tell apart: (3) takes the space's lock, and (4) drains the
 // flushes before the policies.
+#include "kernel/time.h"
 #include "lab/stall.h"
 #include "lab/test.h"
-#include "kernel/time.h"
 #include "mm/flush/lazy.h"
 #include "mm/policy/switch.h"
 #include "mm/table.h"

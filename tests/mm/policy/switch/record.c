@@ -9,9 +9,9 @@
 // Without (6) it follows hazard and rcu-sync while ipi frees, and is in no mask that ipi asks.
 #include "kernel/lib.h"
 #include "lab/mutant.h"
+#include "lab/oracle.h"
 #include "lab/stall.h"
 #include "lab/test.h"
-#include "lab/oracle.h"
 #include "mm/policy/switch.h"
 #include "mm/walk.h"
 #include "tests/mm/help.h"

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Switching from and to an unsafe pair: what is computed of each state on the way, and that it is so.
 #include "kernel/lib.h"
-#include "lab/test.h"
 #include "lab/oracle.h"
+#include "lab/test.h"
 #include "mm/policy/switch.h"
 #include "mm/table.h"
 #include "mm/walk.h"

@@ -24,7 +24,7 @@ PYTHON := PYTHONDONTWRITEBYTECODE=1 $(firstword $(wildcard /usr/bin/python3) pyt
 WARN := -Wall -Wextra -Werror -Wmissing-prototypes -Wno-unused-parameter
 KFLAGS := -std=gnu11 -O2 -g -ffreestanding -fno-pic -fno-pie -fno-omit-frame-pointer -fno-asynchronous-unwind-tables \
 	-fno-strict-aliasing -fno-delete-null-pointer-checks -mcmodel=kernel -mno-red-zone -mgeneral-regs-only \
-	-fstack-protector-strong -mstack-protector-guard=global -I. -Iarch/x86_64/include $(WARN) -MMD -MP
+	-fstack-protector-strong -mstack-protector-guard=global -I. -Iarch/include -Iarch/x86_64/include $(WARN) -MMD -MP
 LDFLAGS := -n -z noexecstack --no-warn-rwx-segments -T linker.ld
 
 # All of a folder and of those below it. Their order is the linker's, and so that of what they register.

@@ -35,6 +35,7 @@
 #include "lab/swmmu_internal.h"
 #include "mm/space.h"
 #include <arch/machine.h>
+#include <arch/tlb.h>
 
 #if CHECK
 #define ALL_SLOTS (~0ull)

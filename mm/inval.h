@@ -2,8 +2,7 @@
 // The invalidation primitives, as mm/ uses them: the CPU's own, and beside it the adversary's. Nothing else in mm/ or
 // kernel/ calls arch_flush_*() or arch_load_root(). This CPU; preemption off, IRQs either way but where it is said.
 #pragma once
-#include <arch/inval.h>
-#include <arch/mmu.h>
+#include <arch/tlb.h>
 #include "lab/stall.h"
 #include "lab/swmmu.h"
 

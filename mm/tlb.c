@@ -10,6 +10,7 @@
 #include "lab/trace.h"
 #include "mm/flush/lazy.h"
 #include "mm/inval.h"
+#include <arch/tlb.h>
 
 DEFINE_PER_CPU(struct cpu_tlb, cpu_tlb);
 

@@ -145,7 +145,7 @@ void host_relax(void)
 	take_pending(false);
 }
 
-void irq_enable_and_halt(void)
+void host_halt(void)
 {
 	struct host_irq *i = host_this(host_irq);
 

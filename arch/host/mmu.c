@@ -9,10 +9,12 @@
 #include "mm/frame/page.h"
 #include "mm/space.h"
 #include <arch/machine.h>
-#include <arch/mmu.h>
+#include <arch/pte.h>
 #include <arch/percpu.h>
 #include "arch/host/host.h"
 #include "arch/host/os.h"
+#include <arch/tlb.h>
+#include <arch/uaccess.h>
 
 // So that nobody relies on RAM in one piece: a hole as on old PCs, and three eighths of the RAM far away, up to where a
 // whole section has no neighbour to merge with. What is not RAM cannot be accessed.

@@ -4,7 +4,7 @@
 #include "kernel/lib.h"
 #include "kernel/time.h"
 #include <arch/machine.h>
-#include <arch/mmu.h>
+#include <arch/pte.h>
 #include <arch/percpu.h>
 #include "arch/host/host.h"
 #include "arch/host/os.h"

@@ -31,6 +31,7 @@ static u32 alarm;
 
 u64 arch_ns(void) { return steps_on ? steps_ns() : os_ns(); }
 u64 arch_cycles_hz(void) { return NSEC_PER_SEC; }
+bool arch_cycles_are_instructions(void) { return false; }
 u64 arch_cycles_to_ns(u64 c) { return c; }
 const char *arch_clock_name(void) { return steps_on ? "steps" : "clock_monotonic"; }
 

@@ -4,8 +4,9 @@
 #include "arch/x86_64/cpuid.h"
 #include "arch/x86_64/io.h"
 #include "arch/x86_64/trap.h"
-#include <arch/mmu.h>
+#include <arch/pte.h>
 #include <arch/percpu.h>
+#include <arch/tlb.h>
 
 bool cpu_smap;
 

@@ -2,7 +2,7 @@
 // Input of the flush hypercalls; the layout is in hyperv_call.h.
 #include "arch/x86_64/hyperv_call.h"
 #include "kernel/lib.h"
-#include <arch/mmu.h>
+#include <arch/pte.h>
 
 #define MOST_PAGES 4096u	// of one range
 

@@ -11,6 +11,7 @@
 #include "kernel/panic.h"
 #include "mm/frame/page.h"
 #include <arch/machine.h>
+#include <arch/tlb.h>
 
 extern char __text_start[], __rodata_start[], __data_start[], __image_end[];
 

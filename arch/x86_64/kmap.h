@@ -10,7 +10,7 @@
 // Root entries of all five areas are in place before the first other root is made, and none of their tables is ever
 // freed.
 #pragma once
-#include <arch/mmu.h>
+#include <arch/pte.h>
 
 #define DIRECT_MAP_MAX (64ull << 40)		// bytes of physical space that fit
 #define PAGE_MAP_BASE 0xffffc00000000000ull	// one descriptor of 64 bytes for each frame below DIRECT_MAP_MAX: 1 TiB

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MIT
 // Invalidation and roots.
 #include <arch/irq.h>
-#include <arch/mmu.h>
+#include <arch/pte.h>
 #include "arch/x86_64/cpu.h"
 #include "arch/x86_64/cpuid.h"
 #include "kernel/panic.h"
 #include "lab/counter.h"
+#include <arch/tlb.h>
 
 static u64 read_cr3(void)
 {

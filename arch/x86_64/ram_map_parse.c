@@ -3,7 +3,7 @@
 // frames. Functions of their arguments only.
 #include "arch/x86_64/bootinfo.h"
 #include "kernel/lib.h"
-#include <arch/mmu.h>
+#include <arch/pte.h>
 
 static bool insert_at(struct ram_map *m, unsigned at, paddr_t start, paddr_t end)
 {

@@ -22,6 +22,7 @@
 #include "kernel/time.h"
 #include <arch/machine.h>
 #include <arch/thread.h>
+#include <arch/tlb.h>
 
 #define INIT_WAIT_US 10000			// the manuals' wait between INIT and the first start-up interrupt
 #define POLL_US 200				// … and between the first and the second

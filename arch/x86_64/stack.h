@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Kernel stacks, each above an unmapped guard.
 #pragma once
-#include <arch/mmu.h>
+#include <arch/pte.h>
 #include <arch/thread.h>
 
 // CPU 0's first stacks lie in the image (entry.asm): its thread's, then one for each IST entry.

@@ -3,7 +3,7 @@
 #include <arch/steal.h>
 #include "arch/x86_64/cpuid.h"
 #include "arch/x86_64/io.h"
-#include <arch/mmu.h>
+#include <arch/pte.h>
 
 #define KVM_SIGNATURE "KVMKVMKVM\0\0\0"
 #define MSR_KVM_STEAL_TIME 0x4b564d03u

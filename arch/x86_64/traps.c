@@ -11,6 +11,7 @@
 #include "kernel/preempt.h"
 #include "mm/space.h"
 #include <arch/machine.h>
+#include <arch/tlb.h>
 
 static const char *const names[VEC_IRQ_FIRST] = {
 	"divide error", "debug", "NMI", "breakpoint", "overflow", "bound range", "invalid opcode", "no FPU", "double fault",

@@ -5,7 +5,8 @@
 #include "arch/x86_64/cpu.h"
 #include "kernel/errno.h"
 #include "kernel/thread.h"
-#include <arch/mmu.h>
+#include <arch/pte.h>
+#include <arch/uaccess.h>
 
 extern const struct extable_entry __start_extable[], __stop_extable[];
 

@@ -10,7 +10,7 @@
 #include "kernel/rcu/rcu.h"
 #include "lab/mutant.h"
 #include "lab/stall.h"
-#include <arch/mmu.h>
+#include <arch/pte.h>
 
 enum page_kind {
 	PAGE_RESERVED, PAGE_FREE, PAGE_ANON, PAGE_TABLE, PAGE_SLAB, PAGE_KERNEL, PAGE_TAIL, PAGE_PCP,

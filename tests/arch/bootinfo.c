@@ -4,7 +4,7 @@
 #include "arch/x86_64/bootinfo.h"
 #include "kernel/lib.h"
 #include "lab/test.h"
-#include <arch/mmu.h>
+#include <arch/pte.h>
 
 static u8 buf[8192] __aligned(8);
 static size_t len;

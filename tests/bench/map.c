@@ -7,6 +7,7 @@
 #include "lab/bench.h"
 #include "mm/table.h"
 #include "tests/bench/load.h"
+#include <arch/uaccess.h>
 
 #define BASE 0x600000000000ull		// alone in its 512 GiB
 #define LARGE (512 * PAGE_SIZE)

@@ -3,6 +3,7 @@
 #include "kernel/panic.h"
 #include "mm/walk.h"
 #include "tests/bench/paths.h"
+#include <arch/uaccess.h>
 
 #define BESIDE 0x400000000000ull
 #define BASE 0x500000000000ull		// alone in its 512 GiB: unmapping it frees tables of three levels

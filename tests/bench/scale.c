@@ -16,6 +16,7 @@
 #include "mm/walk.h"
 #include "tests/bench/load.h"
 #include "tests/bench/team.h"
+#include <arch/uaccess.h>
 
 #define SLICE_NS (40 * NSEC_PER_MSEC)
 #define MOST_SIZES 16

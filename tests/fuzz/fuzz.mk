@@ -5,7 +5,7 @@ FUZZ_DIR := build/fuzz
 FUZZ_SAN := address,undefined
 # clang knows not all of gcc's pragmas. __SANITIZE_ADDRESS__: what gcc defines, for arch/host/sanitizer.h.
 FUZZ_FLAGS = -std=gnu11 -O1 -g -fno-omit-frame-pointer -fno-optimize-sibling-calls -fno-strict-aliasing -fno-builtin \
-	-pthread -I. -Iarch/host/include $(WARN) -Wno-unknown-pragmas -Wno-bitwise-instead-of-logical \
+	-pthread -I. -Iarch/include -Iarch/host/include $(WARN) -Wno-unknown-pragmas -Wno-bitwise-instead-of-logical \
 	-DCHECK=1 -DBUILD_NAME='"check"' -MMD -MP \
 	-D__SANITIZE_ADDRESS__ -fsanitize=$(FUZZ_SAN) -fno-sanitize-recover=all $(FUZZ_COV)
 # What libFuzzer is guided by: the edges of the code under test; where bytes are compared with constants, what they

@@ -6,7 +6,7 @@
 #include "arch/x86_64/bootinfo.h"
 #include "kernel/lib.h"
 #include "arch/host/host.h"
-#include <arch/mmu.h>
+#include <arch/pte.h>
 #include "tests/fuzz/fuzz.h"
 
 #define LIMIT_MAX (64ull << 40)		// the direct map's (arch/x86_64/kmap.h)

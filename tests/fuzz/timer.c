@@ -30,6 +30,7 @@ u64 arch_ns(void)
 }
 
 u64 arch_cycles_hz(void) { return NSEC_PER_SEC; }
+bool arch_cycles_are_instructions(void) { return false; }
 u64 arch_cycles_to_ns(u64 c) { return c; }
 const char *arch_clock_name(void) { return "counted"; }
 

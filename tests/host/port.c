@@ -12,6 +12,8 @@
 #include "mm/space.h"
 #include <arch/ipi.h>
 #include <arch/machine.h>
+#include <arch/tlb.h>
+#include <arch/uaccess.h>
 
 static DEFINE_PER_CPU(u32, nmis);
 static DEFINE_PER_CPU(u32, nmi_depth);

@@ -12,6 +12,7 @@
 #include "mm/frame/page.h"
 #include "mm/frame/slab.h"
 #include <arch/machine.h>
+#include <arch/tlb.h>
 
 static DEFINE_PER_CPU(u64, smoke_value);
 static struct cpumask called;

@@ -4,6 +4,7 @@
 #include "kernel/time.h"
 #include "mm/walk.h"
 #include "tests/load/parts.h"
+#include <arch/uaccess.h>
 
 // The frame is pinned: whatever it is now, it stays.
 static void judge_pin(struct worker *w, unsigned at, vaddr_t va, struct page *page, u32 least, bool write)

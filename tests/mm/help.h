@@ -4,6 +4,8 @@
 #include "kernel/thread.h"
 #include "lab/counter.h"
 #include "mm/policy/policy.h"
+#include <arch/tlb.h>
+#include <arch/uaccess.h>
 
 struct space;
 

@@ -5,6 +5,7 @@
 #include "kernel/thread.h"
 #include "lab/test.h"
 #include "mm/space.h"
+#include <arch/uaccess.h>
 
 #define BASE (1ull << 40)
 

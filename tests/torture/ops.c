@@ -5,6 +5,7 @@
 #include "kernel/errno.h"
 #include "mm/walk.h"
 #include "tests/torture/torture.h"
+#include <arch/uaccess.h>
 
 #define MOST_PAGES 80		// of one walk_pin_range: more than one read side
 

@@ -10,6 +10,7 @@
 #include "kernel/errno.h"
 #include "mm/walk.h"
 #include "tests/torture/torture.h"
+#include <arch/uaccess.h>
 
 struct page_model {
 	u8 prot;

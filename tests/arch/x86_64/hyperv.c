@@ -4,7 +4,7 @@
 #include "arch/x86_64/hyperv_call.h"
 #include "kernel/lib.h"
 #include "lab/test.h"
-#include <arch/mmu.h>
+#include <arch/pte.h>
 
 #define ROOT 0x1234000ull
 #define START 0x10000000000ull

@@ -10,6 +10,7 @@
 #include "mm/frame/page.h"
 #include <arch/irq.h>
 #include <arch/machine.h>
+#include <arch/tlb.h>
 
 extern char __text_start[], __rodata_start[], __data_start[], __image_end[];
 

@@ -5,6 +5,7 @@
 #include "lab/test.h"
 #include "mm/walk.h"
 #include "tests/mm/space_random/steps.h"
+#include <arch/uaccess.h>
 
 struct look {
 	struct space *s;

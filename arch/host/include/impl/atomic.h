@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Contract: arch_yield_point() and arch_fence().
+// Atomics: where interrupts are taken.
 #pragma once
-#include <arch/cpu.h>
+#include "arch/host/cpu.h"
 
 // Every access to shared memory is a place where this CPU may take an interrupt; there is no other preemption here.
 #define arch_yield_point() do { \

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Contract: one branch that is switched while the system runs, and costs nothing while it is off: a NOP that becomes a
-// jump. There is one, for lab/trace.h.
+// The branch is a NOP that becomes a jump.
 #pragma once
-#include "kernel/types.h"
 
 struct branch_site {
 	u8 *at;			// five bytes of code
@@ -28,8 +26,3 @@ static __always_inline void arch_branch_call(u64 event, u64 arg)
 {
 	__asm__ volatile("pushq %0; pushq %1; call branch_call" :: "ri"(event), "re"(arg) : "cc");
 }
-
-// All of them, on all CPUs. On return every CPU executes the new code. One caller at a time. Thread context, preemption
-// on; waits for a CPU that is robbed of its processor by the thief, and all others
-// wait with it: no theft may be under way that another CPU has to end.
-void arch_branch_switch(bool on);

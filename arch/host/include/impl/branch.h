@@ -1,12 +1,9 @@
 // SPDX-License-Identifier: MIT
-// Contract: one branch that is switched while the system runs. Here it is a flag; acquire and
-// release stand for the serialisation that switching the branch is on a CPU.
+// The branch is a flag; acquire and release stand for the serialisation that switching the branch is on a CPU.
 #pragma once
-#include "kernel/types.h"
 
 extern u32 host_branch;
 void trace_write(u64 event, u64 arg);	// lab/trace.c
 
 static __always_inline bool arch_branch_on(void) { return unlikely(__atomic_load_n(&host_branch, __ATOMIC_ACQUIRE)); }
 static __always_inline void arch_branch_call(u64 event, u64 arg) { trace_write(event, arg); }
-void arch_branch_switch(bool on);

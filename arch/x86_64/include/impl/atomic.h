@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Contract: arch_yield_point(), arch_fence(), and the same where a seq_cst read-modify-write has just been.
+// Atomics: interrupts come by themselves; LOCKed operations are full barriers.
 #pragma once
 
 #define arch_yield_point() ((void)0)

@@ -2,13 +2,9 @@
 // Contract: threads' saved state and the switch.
 #pragma once
 #include "kernel/types.h"
+#include <impl/thread.h>	// struct arch_context, KSTACK_SIZE
 
 struct thread;
-struct arch_context {
-	u64 rsp;	// callee-saved registers lie on the stack
-};
-
-#define KSTACK_SIZE (16 * 1024)
 // A stack with a guard page below. Returns the lowest usable address, NULL when out of memory. May be cached, never
 // unmapped.
 void *arch_stack_alloc(void);

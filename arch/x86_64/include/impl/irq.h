@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: MIT
-// Contract: this CPU's interrupt flag.
+// The interrupt flag: RFLAGS.IF.
 #pragma once
-#include "kernel/types.h"
 #include "lab/irqsoff.h"
 
-typedef u64 irqflags_t;
 #define X86_RFLAGS_IF (1u << 9)
 
 static __always_inline irqflags_t irq_flags(void)
@@ -42,7 +40,6 @@ static __always_inline void irq_restore(irqflags_t f)
 	if (irqs_enabled_in(f))
 		irq_enable();
 }
-// Enable interrupts and wait for one, without a gap between the two; returns with interrupts on.
 void idle_halt(void);	// switch.asm
 static __always_inline void irq_enable_and_halt(void)
 {

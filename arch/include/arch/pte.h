@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
-// Contract: page-table entries, the direct map, invalidation. Levels count from the leaves: 1 = PT (4 KiB leaves),
+// Contract: page-table entries and the direct map. The format is x86's, which the host shares. Levels count from the leaves: 1 = PT (4 KiB leaves),
 // 2 = PD (2 MiB), 3 = PDPT (1 GiB), 4 = PML4, the root. The user half is the lower half of the root: 256 entries.
 #pragma once
 #include "kernel/atomic.h"
+#include <impl/pte.h>	// DIRECT_MAP_BASE
 
 #define PAGE_SHIFT 12
 #define PAGE_SIZE (1ull << PAGE_SHIFT)
@@ -79,31 +80,12 @@ static __always_inline pte_t pte_make_leaf(paddr_t pa, int level, unsigned prot)
 static __always_inline pte_t pte_with_use(pte_t v, pte_t from) { return v | (from & (PTE_A | PTE_D)); }
 static __always_inline pte_t pte_make_table(paddr_t pa) { return pa | PTE_P | PTE_W | PTE_U; }
 
-// The direct map of all RAM. (The host build has its own base.)
-#ifndef DIRECT_MAP_BASE
-#define DIRECT_MAP_BASE 0xffff800000000000ull
-#endif
+// The direct map of all RAM, from DIRECT_MAP_BASE on.
 static __always_inline void *phys_to_virt(paddr_t pa) { return (void *)(DIRECT_MAP_BASE + pa); }
 static __always_inline paddr_t virt_to_phys(const void *p) { return (uintptr_t)p - DIRECT_MAP_BASE; }	// direct map only
+
+bool arch_has_page_size(int level);		// may a leaf stand at this level?
 
 // The array of page descriptors (mm/frame/page.h), for page_init() on the boot CPU.
 void *arch_page_map(u64 bytes);			// where it begins, no memory behind it yet; NULL: too many
 void arch_page_map_back(void *at, paddr_t pa);	// level_size(2) bytes of RAM come behind it; both aligned to that
-
-bool arch_has_page_size(int level);		// may a leaf stand at this level?
-// This CPU's TLB and paging-structure caches (SDM vol. 3, 4.10.4). Preemption off, IRQs either way but where it is said.
-// (arch_flush_page() stands in <arch/inval.h>.)
-void arch_flush_user(void);			// all that is not global: reload of the root. IRQs off: a call that comes
-						// between its reading and its writing may evict the space and free the root
-void arch_flush_all(void);			// global ones too
-void arch_load_root(paddr_t root);		// switch; flushes as above
-paddr_t arch_current_root(void);
-void arch_root_init(pte_t *root);		// a new root page, zeroed: fill in the kernel half
-paddr_t arch_kernel_root(void);			// a root with an empty user half
-
-// Touch user memory of the loaded space from the kernel: 0, or -EFAULT when the page cannot be had even after
-// space_fault(). IRQs on for those that may fault in; the _nofault forms never call space_fault (any context but NMI).
-int arch_user_read64(vaddr_t va, u64 *out);
-int arch_user_write64(vaddr_t va, u64 v);
-int arch_user_read64_nofault(vaddr_t va, u64 *out);
-int arch_user_write64_nofault(vaddr_t va, u64 v);

@@ -3,14 +3,7 @@
 #pragma once
 #include "kernel/types.h"
 
-// The TSC, not ordered against other instructions (what latency measurements use, with their own fences).
-static __always_inline u64 cycles(void)
-{
-	u32 lo, hi;
-
-	__asm__ volatile("rdtsc" : "=a"(lo), "=d"(hi));
-	return (u64)hi << 32 | lo;
-}
+static __always_inline u64 cycles(void);	// not ordered against other instructions
 bool arch_cycles_are_instructions(void);	// those executed by all CPUs together: an emulator that counts them
 u64 arch_cycles_hz(void);		// after calibration
 u64 arch_cycles_to_ns(u64 c);
@@ -21,3 +14,5 @@ void arch_timer_periodic(void);
 void arch_timer_oneshot(u64 ns);
 void arch_timer_stop(void);
 void arch_udelay(u32 us);		// busy wait
+
+#include <impl/time.h>

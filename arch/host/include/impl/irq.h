@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Contract: this CPU's interrupt flag: a word of the CPU. Turning it on is a yield point: what waited is taken there.
+// The interrupt flag is a word of the CPU. Turning it on is a yield point: what waited is taken there.
 #pragma once
 #include <arch/atomic.h>
-
-typedef u64 irqflags_t;
 
 static __always_inline irqflags_t irq_flags(void)
 {
@@ -34,5 +32,5 @@ static __always_inline void irq_restore(irqflags_t f)
 	if (irqs_enabled_in(f))
 		irq_enable();
 }
-// Enable interrupts and wait for one, without a gap between the two; returns with interrupts on.
-void irq_enable_and_halt(void);
+void host_halt(void);
+static __always_inline void irq_enable_and_halt(void) { host_halt(); }

@@ -5,6 +5,7 @@
 #include "kernel/lib.h"
 #include "kernel/version.h"
 #include "lab/mutant.h"
+#include "mm/flush/flush.h"
 #include "mm/frame/page.h"
 #include "mm/policy/policy.h"
 #include <arch/machine.h>

@@ -12,6 +12,7 @@
 #include "lab/trace.h"
 #include "mm/frame/page.h"
 #include "mm/frame/slab.h"
+#include "mm/policy/verdict.h"
 #include "mm/space.h"
 #include <arch/hyperv.h>
 #include <arch/machine.h>
@@ -35,7 +36,7 @@ static void choose_mutant(void)
 
 static void read_command_line(void)
 {
-	if (!cmdline_parse_all(arch_cmdline_boot(), arch_cmdline_override(), arch_cmdline_override_len()) || !policy_check_options())
+	if (!cmdline_parse_all(arch_cmdline_boot(), arch_cmdline_override(), arch_cmdline_override_len()) || !pair_check_options())
 		refuse();
 }
 
@@ -50,7 +51,7 @@ static int main_thread(void *unused)
 {
 	const struct mode_entry *mode = opt_mode ? opt_mode : mode_find(MODE_DEFAULT);
 
-	if (!policy_check_options())		// once more: of the back-end's means some are only known by now
+	if (!pair_check_options())		// once more: of the back-end's means some are only known by now
 		kernel_exit(EXIT_BAD_INPUT);
 	if (!mode) {
 		log_error("this build has no mode=" MODE_DEFAULT "; name another with mode=");

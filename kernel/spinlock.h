@@ -16,7 +16,7 @@ enum lock_rank {
 	RANK_TIMER,
 	RANK_RCU_NODE,	// one at a time: a leaf's is released before its parent's is taken
 	RANK_RCU_CB,
-	RANK_LAZY,	// what tlb_flush=lazy has put off
+	RANK_DEFERRED,	// flushes that a back-end has put off
 	RANK_SLAB,
 	RANK_PAGES,	// the buddy allocator
 	RANK_KMAP,

@@ -47,7 +47,7 @@ static void complain(unsigned cpu, struct watched *w, u64 ns)
 	arch_send_ipi(cpu, IPI_NMI);
 }
 
-void tick_watch_look(void)
+static void look(void)
 {
 	unsigned cpu = (unsigned)((cpu_id() + 1 + this_cpu_read(ticks)) % nr_cpus);
 	struct watched *w = per_cpu_ptr(&watched, cpu);
@@ -66,3 +66,4 @@ void tick_watch_look(void)
 		complain(cpu, w, ns);
 	}
 }
+TICK_HANDLER(look);

@@ -12,8 +12,6 @@
 #include "kernel/preempt.h"
 #include "kernel/rcu/rcu.h"
 #include "kernel/sched.h"
-#include "lab/swmmu.h"
-#include "mm/space.h"
 #include <arch/machine.h>
 
 u32 tick_hz = 250;
@@ -68,12 +66,17 @@ void time_interrupt(bool quiescent)
 		WRITE_ONCE(*this_cpu_ptr(&tick_state), TICK_OFF);
 	if (from_idle)
 		this_cpu_write(ticked_idle, true);
-	space_tick();
-	swmmu_speculate();
+	FOR_EACH_REGISTERED(tick_handlers, tick_handler_fn, handler)
+		(*handler)();
 	rcu_tick(quiescent || from_idle);
 	sched_tick();
-	tick_watch_look();
 	log_tick();
+}
+
+static void before_idling(void)
+{
+	FOR_EACH_REGISTERED(idle_handlers, idle_handler_fn, handler)
+		(*handler)();
 }
 
 static void tick_set(enum tick state)
@@ -106,11 +109,11 @@ void tick_stop_idle(void)
 	if (wake == ~0ull) {
 		if (this_cpu_read(tick_state) == TICK_OFF)
 			return;
-		space_idle();
+		before_idling();
 		tick_set(TICK_OFF);
 		arch_timer_stop();
 	} else if (this_cpu_read(tick_state) != TICK_ONESHOT || this_cpu_read(oneshot_at) != wake) {
-		space_idle();
+		before_idling();
 		WRITE_ONCE(*this_cpu_ptr(&oneshot_at), wake);
 		tick_set(TICK_ONESHOT);
 		arch_timer_oneshot(wake > now ? wake - now : 0);

@@ -25,6 +25,12 @@ void time_init_cpu(void);	// start this CPU's tick
 // Called by arch for every timer interrupt; IRQs off, between irq_enter() and irq_exit(). `quiescent`: the interrupt
 // came from user mode or code with preemption on. The idle loop, which runs at depth 1, is recognised inside.
 void time_interrupt(bool quiescent);
+// What comes with each tick of this CPU, and what comes before it stops its tick because it idles: registered where it is
+// written. In the timer's interrupt, or in the idle loop before RCU's idle entry; IRQs off. In no particular order.
+typedef void tick_handler_fn(void);
+typedef void idle_handler_fn(void);
+#define TICK_HANDLER(fn) REGISTER(tick_handlers, fn)
+#define IDLE_HANDLER(fn) REGISTER(idle_handlers, fn)
 void tick_stop_idle(void);	// idle loop, IRQs off: stop the tick or arm it for the next sleeper, if nothing needs it
 void tick_restart(void);	// leaving idle, IRQs off
 bool tick_is_due(unsigned cpu, u64 now);	// a tick, or a timer that was to come by `now` (a hint)
@@ -35,7 +41,6 @@ struct tick_watch {
 	u32 cpu;		// the one last reported
 };
 extern struct tick_watch tick_watch;
-void tick_watch_look(void);	// by the tick
 u64 tickless_cpus(void);	// how many CPUs idle without tick now (a hint)
 
 // A spin-wait with a watchdog: spin until cond; after SPIN_LIMIT_NS print who waits for what (and which CPU), with backtraces,

@@ -9,6 +9,7 @@
 #include "kernel/thread.h"
 #include "lab/header.h"
 #include "mm/frame/slab.h"
+#include "mm/policy/verdict.h"
 
 bool bench_case_init(struct bench_case *c)
 {
@@ -24,7 +25,7 @@ bool bench_case_init(struct bench_case *c)
 static bool add_case(struct bench_case *c, const struct bench_case *base, const struct table_policy *p,
 		     const struct flush_backend *b)
 {
-	if (b->missing() || !(pair_verdict(p, b).safe || allow_unsafe()))
+	if (flush_missing(b) || !(pair_verdict(p, b).safe || allow_unsafe()))
 		return false;
 	*c = *base;
 	c->policy = p;

@@ -4,6 +4,7 @@
 #include "kernel/cpumask.h"
 #include "kernel/lib.h"
 #include "kernel/log.h"
+#include "mm/flush/flush.h"
 #include "mm/frame/slab.h"
 
 // Per 1,000 operations, so that the line stays in integers.

@@ -9,6 +9,7 @@
 #include "kernel/time.h"
 #include "kernel/version.h"
 #include "lab/mutant.h"
+#include "mm/flush/flush.h"
 #include "mm/policy/policy.h"
 #include <arch/machine.h>
 

@@ -28,11 +28,13 @@
 #include "kernel/cpumask.h"
 #include "kernel/lib.h"
 #include "kernel/panic.h"
+#include "kernel/time.h"
 #include "kernel/xcall.h"
 #include "lab/counter.h"
 #include "lab/mutant.h"
 #include "lab/stall.h"
 #include "lab/swmmu_internal.h"
+#include "mm/flush/flush.h"
 #include "mm/space.h"
 #include <arch/machine.h>
 #include <arch/tlb.h>
@@ -403,6 +405,7 @@ void swmmu_speculate_rarely(void)
 	if (!m->busy && !(random_bits(m) & 7))
 		swmmu_speculate();
 }
+TICK_HANDLER(swmmu_speculate);
 NMI_HANDLER(swmmu_speculate);
 
 struct primed {

@@ -51,10 +51,8 @@ static __always_inline void swmmu_load_root(paddr_t root) { }
 static __always_inline void swmmu_joined(const struct space *s) { }
 static __always_inline enum swmmu_owes swmmu_owe(enum swmmu_owes what) { return what; }
 static __always_inline void swmmu_vouch(unsigned cpu) { }
-static __always_inline void swmmu_speculate(void) { }
 static __always_inline void swmmu_speculate_rarely(void) { }
 static __always_inline bool swmmu_table_freed(const struct page *table, const struct table_policy *p) { return false; }
-static __always_inline void swmmu_page_freed(const struct page *head, unsigned order) { }
 #endif
 
 // For tests. Those of checking builds only:

@@ -146,6 +146,13 @@ void swmmu_page_freed(const struct page *head, unsigned order)
 	scan(&r, NULL);
 }
 
+static void look_for_leaves(const struct page *head)
+{
+	if (READ_ONCE(head->kind) == PAGE_ANON)
+		swmmu_page_freed(head, READ_ONCE(head->order));
+}
+FRAME_FREED(look_for_leaves);
+
 void swmmu_settle_marks(void)
 {
 	struct swmmu *m = this_cpu_ptr(&swmmu);

@@ -8,7 +8,7 @@
 // (table_free=hazard: a walker in the detached upper table re-reads the entry).
 //
 // The caller holds the space's lock from begin to end: no other operation can find an entry cleared and not yet
-// flushed, but for what a back-end has deferred (may_defer): who must not, calls lazy_settle().
+// flushed, but for what a back-end has deferred (may_defer): who must not, calls flush_settle().
 #pragma once
 #include "kernel/panic.h"
 #include "mm/pending.h"

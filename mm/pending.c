@@ -21,7 +21,7 @@
 #include "lab/counter.h"
 #include "lab/mutant.h"
 #include "lab/stall.h"
-#include "mm/flush/lazy.h"
+#include "mm/flush/flush.h"
 #include "mm/frame/page.h"
 
 #define PENDING_LEAST 64
@@ -119,7 +119,7 @@ void pending_take(unsigned n)
 	if (!take_all_the_same(n)) {
 		count(pending_waits);
 		rcu_hurry();
-		lazy_hurry();
+		flush_hurry();
 		wait_event(&pool.wq, take_all_the_same(n));
 	}
 	fetch_sub(&pool.waiting, 1);

@@ -8,7 +8,7 @@
 #include "lab/counter.h"
 #include "lab/stall.h"
 #include "lab/trace.h"
-#include "mm/flush/lazy.h"
+#include "mm/flush/flush.h"
 #include "mm/frame/slab.h"
 #include "mm/gather.h"
 #include "mm/huge.h"
@@ -28,7 +28,7 @@ void space_init(void)
 	BUG_ON(!spaces);
 	region_init();
 	pending_init();
-	lazy_init();
+	flush_init();
 }
 
 u64 space_count(void) { return slab_in_use(spaces); }
@@ -75,7 +75,8 @@ void space_set_default(const struct table_policy *p, const struct flush_backend 
 {
 	preempt_disable();
 	spin_lock(&all_lock);
-	policy_set_default(p, b);
+	policy_set_default(p);
+	flush_set_default(b);
 	spin_unlock(&all_lock);
 	preempt_enable();
 }
@@ -84,7 +85,8 @@ void space_take_all(struct list *taken, const struct table_policy *p, const stru
 {
 	preempt_disable();
 	spin_lock(&all_lock);
-	policy_set_default(p, b);
+	policy_set_default(p);
+	flush_set_default(b);
 	list_for_each(it, &all_spaces) {
 		struct space *s = list_entry(it, struct space, all_link);
 
@@ -117,9 +119,6 @@ struct space *space_create_with(const struct table_policy *p, const struct flush
 
 struct space *space_create(void) { return space_create_with(NULL, NULL); }
 
-void space_tick(void) { lazy_tick(); }
-void space_idle(void) { lazy_idle(); }
-
 void space_get(struct space *s)
 {
 	u64 old __unused = fetch_add(&s->users, 1);
@@ -148,7 +147,7 @@ static void space_destroy(struct space *s)
 	gather_table(&g, root, 0);
 	gather_end(&g);
 	mutex_unlock(&s->lock);
-	lazy_wait(s);
+	flush_wait(s);
 	slab_free(spaces, s);
 }
 
@@ -189,7 +188,7 @@ bool space_range_ok(vaddr_t va, u64 len, u64 unit)
 	return len && !((va | len) & (unit - 1)) && va < USER_END && len <= USER_END - va;
 }
 
-// Back the page at va by a zeroed frame. Lock held; nothing that was there before is in anybody's reach (lazy_settle).
+// Back the page at va by a zeroed frame. Lock held; nothing that was there before is in anybody's reach (flush_settle).
 static __always_inline int populate_one(struct space *s, const struct region *r, vaddr_t va)
 {
 	struct page *table, *frame;
@@ -239,7 +238,7 @@ int __hot space_map(struct space *s, vaddr_t va, u64 len, unsigned prot, int lev
 	if (level < 1 || level > MMU_NR_PAGE_SIZES || !arch_has_page_size(level) || !space_range_ok(va, len, level_size(level)))
 		return -EINVAL;
 	mutex_lock(&s->lock);
-	lazy_settle(s, va, va + len);	// also if nothing is populated: nobody's touch may find the old page
+	flush_settle(s, va, va + len);	// also if nothing is populated: nobody's touch may find the old page
 	err = region_add(s, va, va + len, prot, level);
 	if (!err && (flags & MAP_POPULATE)) {
 		err = populate(s, region_find(s, va));
@@ -292,7 +291,7 @@ static __always_inline int unmap(struct space *s, vaddr_t va, u64 len, bool sync
 	if (!err) {
 		unmap_locked(s, va, va + len, !sync);
 		if (sync)
-			lazy_settle(s, va, va + len);	// what others have unmapped there, and we did not find
+			flush_settle(s, va, va + len);	// what others have unmapped there, and we did not find
 	}
 	mutex_unlock(&s->lock);
 	trace(EV_UNMAP_END, 0);
@@ -347,7 +346,7 @@ int __hot space_fault(struct space *s, vaddr_t va, bool write)
 		err = -EFAULT;
 	} else {
 		va = ALIGN_DOWN(va, level_size(r->level));
-		lazy_settle(s, va, va + level_size(r->level));	// a table of a neighbour's that waits may have covered it
+		flush_settle(s, va, va + level_size(r->level));	// a table of a neighbour's that waits may have covered it
 		err = populate_one(s, r, va);
 		if (err)		// tables that were made on the way and stay empty
 			unmap_locked(s, va, va + level_size(r->level), false);

@@ -40,7 +40,7 @@ struct space {
 	struct mutex lock __cacheline;	// regions, and every change of the tree
 	struct list regions;
 	u64 users;		// never refused, so it must not wrap
-	u64 deferred;			// flushes that wait for sweeps (flush/lazy.h). Read without the lock
+	u64 deferred;			// records of deferred flushes (flush/flush.h). Read without the lock
 	u64 mapped;			// 4 KiB units mapped by leaves; under lock
 	struct list all_link;		// all spaces: under space.c's list lock
 	struct list switch_link;	// those that are being switched: one switch at a time
@@ -106,7 +106,5 @@ int space_split(struct space *s, vaddr_t va);
 
 // From schedule(), IRQs off: load next's space, or become lazy.
 void space_switch(struct thread *prev, struct thread *next);
-void space_tick(void);			// from the tick, IRQs off
-void space_idle(void);			// from the idle loop, IRQs off, before it stops the tick
 void space_init(void);
 u64 space_count(void);			// spaces that exist (tests)

@@ -9,7 +9,7 @@
 // Phase 2 takes nothing over from phase 1: a table that was empty then may have been refilled, or be somewhere else.
 #include "kernel/errno.h"
 #include "lab/stall.h"
-#include "mm/flush/lazy.h"
+#include "mm/flush/flush.h"
 #include "mm/gather.h"
 #include "mm/huge.h"
 #include "mm/region.h"
@@ -30,7 +30,7 @@ static int drop_leaves(struct space *s, vaddr_t start, vaddr_t end)
 	gather_begin(&g, s);
 	tree_zap(&g, start, end);
 	gather_end(&g);
-	lazy_settle(s, start, end);	// what others have unmapped there, and we did not find
+	flush_settle(s, start, end);	// what others have unmapped there, and we did not find
 	return 0;
 }
 

@@ -15,7 +15,7 @@
 #include "kernel/panic.h"
 #include "lab/mutant.h"
 #include "lab/stall.h"
-#include "mm/flush/lazy.h"
+#include "mm/flush/flush.h"
 #include "mm/gather.h"
 #include "mm/huge.h"
 #include "mm/region.h"
@@ -128,7 +128,7 @@ int space_move(struct space *s, vaddr_t old_va, vaddr_t new_va, u64 len)
 		mutex_unlock(&s->lock);
 		return err;
 	}
-	lazy_settle(s, new_va, new_va + len);	// what was unmapped there must be out of reach first
+	flush_settle(s, new_va, new_va + len);	// what was unmapped there must be out of reach first
 	gather_begin(&g, s);
 	note_move(s, old_va);
 	move_entries(&g, old_va, new_va, len);

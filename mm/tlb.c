@@ -8,7 +8,7 @@
 #include "lab/mutant.h"
 #include "lab/stall.h"
 #include "lab/trace.h"
-#include "mm/flush/lazy.h"
+#include "mm/gather.h"
 #include "mm/inval.h"
 #include <arch/tlb.h>
 
@@ -88,7 +88,7 @@ void space_switch(struct thread *prev, struct thread *next)
 	struct cpu_tlb *t = this_cpu_ptr(&cpu_tlb);
 	struct space *s = next->space;
 
-	lazy_sweep();
+	flush_sweep();
 	if (!s) {
 		if (t->loaded && !t->lazy)
 			// Release: its accesses to user memory come before; pairs with flush_targets(). No full barrier is
@@ -158,12 +158,11 @@ void tlb_flush_all_here(void)
 	t->gen = gen;
 }
 
-void tlb_leave_deferring(void)
+void tlb_leave_lazy(void)
 {
 	struct cpu_tlb *t = this_cpu_ptr(&cpu_tlb);
 
-	// Loaded, and so not yet gone. A back-end that changes meanwhile costs a call at the worst.
-	if (t->lazy && t->loaded && READ_ONCE(t->loaded->backend)->defer)
+	if (t->lazy)
 		tlb_leave(t);
 }
 
@@ -259,7 +258,6 @@ static __always_inline void flush_at_once(const struct flush *f, const struct cp
 static __always_inline void flush_begin(struct flush *f, struct cpumask *targets)
 {
 	trace(EV_FLUSH_BEGIN, f->start);
-	f->full = (f->end - f->start) >> level_shift(f->level) > TLB_RANGE_MAX;
 	// Full barrier between the change of the entries and the reading of the masks: pairs with tlb_join(),
 	// tlb_unlazy() and, for walkers' masks, the policy's enter.
 	f->gen = fetch_add(&f->space->gen, 1) + 1;
@@ -269,9 +267,10 @@ static __always_inline void flush_begin(struct flush *f, struct cpumask *targets
 
 void tlb_flush(struct space *s, vaddr_t start, vaddr_t end, int level, bool freed_tables)
 {
-	struct flush f = { .space = s, .start = start, .end = end, .level = (u8)level, .freed_tables = freed_tables };
 	struct cpumask targets;
+	struct flush f;
 
+	flush_make(&f, s, start, end, level, freed_tables);
 	ASSERT(irqs_enabled());
 	preempt_disable();
 	flush_begin(&f, &targets);
@@ -287,11 +286,7 @@ bool __hot tlb_flush_gathered(struct gather *g)
 	struct cpumask targets;
 	bool deferred;
 
-	f.space = g->space;	// one by one: what is left is filled in by flush_begin()
-	f.start = g->start;
-	f.end = g->end;
-	f.level = g->level;
-	f.freed_tables = g->freed_tables;
+	flush_make(&f, g->space, g->start, g->end, g->level, g->freed_tables);
 	ASSERT(irqs_enabled());
 	preempt_disable();
 	flush_begin(&f, &targets);

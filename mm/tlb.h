@@ -12,7 +12,7 @@
 // behind; the unmapper increments gen, full barrier, reads `lazy`.
 #pragma once
 #include "kernel/cpumask.h"
-#include "mm/space.h"
+#include "mm/flush/flush.h"
 
 struct cpu_tlb {
 	struct space *loaded;	// whose root this CPU has; NULL: the kernel's. Own CPU, IRQs off
@@ -21,19 +21,6 @@ struct cpu_tlb {
 };
 DECLARE_PER_CPU(struct cpu_tlb, cpu_tlb);
 
-struct flush {
-	struct space *space;
-	vaddr_t start, end;	// start >= end: nothing by range; see full
-	u64 gen;		// the generation that this flush makes
-	u8 level;		// smallest leaf that went: the stride is its size
-	bool full;
-	bool freed_tables;	// upper entries must go too, on lazy CPUs as well, and no generation check spares a CPU
-	bool alone;		// no other CPU is in a mask that counts, lazy or not: no targets, and no back-end is asked
-	unsigned loaded, walkers;	// how many targets have the space loaded, and how many are asked only for a walk's sake
-};
-
-#define TLB_RANGE_MAX 32	// more pages than this: full flush
-
 // Flush [start, end) from every CPU that may use it. On return none will: those that hold the space lazily touch no
 // user address (the accessors refuse when the current thread has no space) and catch up before they do, unless
 // freed_tables: then they have flushed as well. Preemption on or off, IRQs on.
@@ -41,9 +28,8 @@ void tlb_flush(struct space *s, vaddr_t start, vaddr_t end, int level, bool free
 // The same for what a gather has collected; true: the back-end has taken it over and will go on with it when it is flushed.
 struct gather;
 bool tlb_flush_gathered(struct gather *g);
-void flush_by_ipi(const struct flush *f, const struct cpumask *targets);	// tlb_flush=ipi, for other back-ends, too
 void tlb_flush_all_here(void);		// all of the loaded space; a CPU that holds it lazily leaves it. IRQs off
-void tlb_leave_deferring(void);		// leave a lazily held space whose flushes may be deferred. IRQs off
+void tlb_leave_lazy(void);		// leave the space that this CPU holds lazily, if any. IRQs off
 void tlb_flush_here(const struct flush *f);	// this CPU's share; IRQs off. For back-ends
 void tlb_flush_handler(void *flush);		// the same as an xcall
 // No CPU has s loaded any more when this returns: those that held it lazily have moved to the kernel's root. No thread

@@ -69,21 +69,43 @@ def portable_code_names_no_register():
     return offending(portable(), r"\b(asm|__asm__|rdmsr|wrmsr|invlpg|mov\s+%cr\d)\b", allowed=("#define barrier()",))
 
 
-def policies():
-    """{name as an identifier: the text of its file}: what DEFINE_TABLE_POLICY ends."""
+def registered(pattern, folder):
+    """{name as an identifier: the text of its file}: what registers itself there, in a file of its own."""
     found = {}
-    for path in sources("mm/policy/*.c"):
+    for path in sources(f"mm/{folder}/*.c"):
         with open(path, encoding="utf-8") as f:
             text = f.read()
-        if match := re.search(r"^DEFINE_TABLE_POLICY\((\w+),", text, re.M):
+        if match := re.search(pattern, text, re.M):
             found[match[1]] = text
     return found
+
+
+def policies():
+    return registered(r"^DEFINE_TABLE_POLICY\((\w+),", "policy")
+
+
+def backends():
+    return registered(r"^REGISTER\(backends, (\w+)_backend\)", "flush")
 
 
 @test
 def architecture_names_no_policy():
     files, names = sources("arch/**/*.[ch]", "arch/**/*.asm", "boot/*"), "|".join(policies())
     return offending(files, rf"\btable_policy\b|\b({names})_policy\b|\bpolicy_({names})\b")
+
+
+@test
+def core_names_no_policy_and_no_backend():
+    """Neither by its header, nor by its name, nor by a function that its file defines."""
+    found = policies() | backends()
+    text = "".join(found.values())
+    quoted = re.findall(r'^DEFINE_TABLE_POLICY\(\w+, "([\w-]+)"|\.name = "([\w-]+)"', text, re.M)
+    names = "|".join(set(found) | {name for pair in quoted for name in pair if name})
+    functions = "|".join(re.findall(r"^(?!static)\w[\w *]*?\b(\w+)\(.*\)(?: \{.*)?$", text, re.M))
+    files = [f for f in sources("kernel/**/*.[ch]", "lab/**/*.[ch]", "mm/**/*.[ch]")
+             if not f.startswith(("mm/policy/", "mm/flush/"))]
+    return offending(files, rf'"mm/(policy|flush)/(?:{names})\.h"|(?:_find|strcmp)\(.*"(?:{names})"|'
+                            rf"\b(?:{names})_(?:policy|backend)\b|\b(?:{functions})\b")
 
 
 @test

@@ -15,7 +15,7 @@ import run
 
 FOLDER = "build/torture"
 CONVICT_SECONDS = 10    # an unsafe pair's load has given up before: another one until then
-# How the kernel announces the pairs (policy_print_all()): the safe ones in one line, each unsafe one in a line of its own.
+# How the kernel announces the pairs (pairs_print_all()): the safe ones in one line, each unsafe one in a line of its own.
 SAFE = re.compile(r"(\d+) pairs of table_free= \(tlb_flush=\) are safe: (.*)")
 SAFE_OF_POLICY = re.compile(r"([\w-]+) \(([\w, -]+)\)")
 UNSAFE = re.compile(r"table_free=(\S+) tlb_flush=(\S+): unsafe: ")

@@ -4,8 +4,6 @@
 #include "kernel/xcall.h"
 #include "mm/tlb.h"
 
-static const char *flush_ipi_missing(void) { return NULL; }
-
 void flush_by_ipi(const struct flush *f, const struct cpumask *targets)
 {
 	irqflags_t flags;
@@ -19,7 +17,6 @@ void flush_by_ipi(const struct flush *f, const struct cpumask *targets)
 
 static const struct flush_backend ipi_backend = {
 	.name = "ipi",
-	.missing = flush_ipi_missing,
 	.proves_irqs_off_walks_ended = true,
 	.flush = flush_by_ipi,
 };

@@ -7,7 +7,7 @@
 //
 //	poster                                      CPU c of the record's mask, IRQs off
 //	------                                      ------------------------------------
-//	exchange the entries with 0                 due[c] set? xchg(due[c], 0)     (full barrier)
+//	exchange the entries with 0                 due[c] set? xchg(due[c], 0)     (full barrier: flush/flush.c)
 //	space->gen++, read the masks (tlb.h)        g = posted
 //	record.gen = ++posted             <-A->     flush
 //	xchg(due[c], 1)    (full barrier)           swept[c] = g                    (release)
@@ -22,8 +22,8 @@
 // ended. A walk with interrupts on is swept over.
 //
 // Holdouts: a CPU that idles without tick, or keeps interrupts off for long, is called after a while. (One that stops its
-// tick leaves such a space first: lazy_idle().) Whoever is about to map something at the same address, or where a table
-// that still waits has covered it, cannot wait: lazy_settle().
+// tick leaves such a space first: about_to_idle().) Whoever is about to map something at the same address, or where a table
+// that still waits has covered it, cannot wait: deferred_settle().
 //
 // Generations: a sweep is a full flush, so tlb.gen follows. A CPU that holds the space lazily is asked only when tables
 // go, as ever, and then leaves.
@@ -38,13 +38,14 @@
 #include "lab/stall.h"
 #include "lab/trace.h"
 #include "mm/frame/slab.h"
+#include "mm/gather.h"
 #include "mm/pending.h"
 #include "mm/table.h"
 #include "mm/tlb.h"
 
 #define PATIENCE_TICKS 10	// so long a CPU may take to sweep by itself
 
-struct lazy_record {
+struct deferred_record {
 	struct list link;
 	struct space *space;
 	const struct table_policy *freer;	// as it was when the tables were unlinked
@@ -52,16 +53,15 @@ struct lazy_record {
 	u64 gen;
 	u64 since;				// ns
 	vaddr_t start, end;			// of the pages, and of all that the tables covered
-	struct lazy_record *next_complete;	// of those that one caller finishes
+	struct deferred_record *next_complete;	// of those that one caller finishes
 	struct gathered taken;
 };
 
-struct lazy_cpu {
-	u32 due;		// set by posters, cleared by its CPU
+struct deferred_cpu {
 	u64 swept;		// everything posted up to this generation
 	struct xcall call;
 } __cacheline;
-static DEFINE_PER_CPU(struct lazy_cpu, lazy_cpu);
+static DEFINE_PER_CPU(struct deferred_cpu, deferred_cpu);
 
 static struct {
 	struct spinlock lock;
@@ -71,10 +71,9 @@ static struct {
 	u64 nr;			// records that are not done; read without the lock
 	u64 held;		// their pages
 	u32 asleep;		// the thread is
-	struct waitq work, done;
-} lazy = { .lock = SPINLOCK_INIT("lazy flushes", RANK_LAZY), .records = LIST_INIT(lazy.records),
-	.finishing = LIST_INIT(lazy.finishing),
-	.work = WAITQ_INIT(lazy.work), .done = WAITQ_INIT(lazy.done) };
+	struct waitq work;
+} deferred = { .lock = SPINLOCK_INIT("lazy flushes", RANK_DEFERRED), .records = LIST_INIT(deferred.records),
+	.finishing = LIST_INIT(deferred.finishing), .work = WAITQ_INIT(deferred.work) };
 
 STALL_DEFINE(lazy_posted);		// nobody has been told to sweep
 MUTANT_DEFINE(lazy_no_settle);		// something new is mapped where an old page can still be reached
@@ -84,54 +83,43 @@ STALL_DEFINE(lazy_flushed);		// a sweep has flushed and not said so
 STALL_DEFINE(lazy_swept);		// it has, and its CPU has not gone on: neither tick nor switch comes
 MUTANT_DEFINE(lazy_late_generation);	// a sweep takes credit for what was posted after its flush
 
-u64 lazy_held(void) { return READ_ONCE(lazy.held); }
+u64 deferred_held(void) { return READ_ONCE(deferred.held); }
 
 // ---- Sweeping -------------------------------------------------------------------------------------------------------
 
-void lazy_sweep(void)
+static void deferred_sweep(void)
 {
-	struct lazy_cpu *c = this_cpu_ptr(&lazy_cpu);
-	u64 posted;
+	u64 posted = load_acquire(&deferred.posted);	// also of a record whose mark is yet to come; pairs with post()
 
-	if (likely(!READ_ONCE(c->due)))
-		return;
-	xchg(&c->due, 0);		// A
-	posted = load_acquire(&lazy.posted);	// also of a record whose mark is yet to come; pairs with post()
 	count(lazy_sweeps);
 	tlb_flush_all_here();
 	STALL(lazy_flushed, NULL, 0, 0);
 	if (MUTANT(lazy_late_generation))
-		posted = READ_ONCE(lazy.posted);
+		posted = READ_ONCE(deferred.posted);
 	trace(EV_SWEEP, posted);
-	store_release(&c->swept, posted);
+	store_release(&this_cpu_ptr(&deferred_cpu)->swept, posted);
 	STALL(lazy_swept, NULL, 0, 0);
 }
 
-void lazy_idle(void)
+static void wake_thread(void)
 {
-	tlb_leave_deferring();
-	lazy_sweep();
+	if (unlikely(READ_ONCE(deferred.nr) && READ_ONCE(deferred.asleep)))
+		waitq_wake_one(&deferred.work);
 }
+TICK_HANDLER(wake_thread);
 
-void lazy_tick(void)
-{
-	lazy_sweep();
-	if (unlikely(READ_ONCE(lazy.nr) && READ_ONCE(lazy.asleep)))
-		waitq_wake_one(&lazy.work);
-}
-
-static void sweep_call(void *unused) { lazy_sweep(); }
+static void sweep_call(void *unused) { flush_sweep(); }
 
 // ---- Completion -----------------------------------------------------------------------------------------------------
 
-static bool has_swept(const struct lazy_record *r, unsigned cpu)
+static bool has_swept(const struct deferred_record *r, unsigned cpu)
 {
 	// A bit that is clear: its last use comes before what is freed. Pairs with the clearing.
-	return load_acquire(&per_cpu(lazy_cpu, cpu).swept) >= r->gen ||
+	return load_acquire(&per_cpu(deferred_cpu, cpu).swept) >= r->gen ||
 	       (!cpumask_test_acquire(&r->space->cpus, cpu) && !cpumask_test_acquire(&r->space->walkers, cpu));
 }
 
-static bool is_complete(struct lazy_record *r)
+static bool is_complete(struct deferred_record *r)
 {
 	for_each_cpu_in(cpu, &r->waiting)
 		if (has_swept(r, cpu))
@@ -140,26 +128,26 @@ static bool is_complete(struct lazy_record *r)
 }
 
 // Move what is complete to `finishing`. Returns the caller's share, linked by next_complete.
-static struct lazy_record *take_complete(void)
+static struct deferred_record *take_complete(void)
 {
-	irqflags_t flags = spin_lock_irqsave(&lazy.lock);
-	struct lazy_record *first = NULL;
+	irqflags_t flags = spin_lock_irqsave(&deferred.lock);
+	struct deferred_record *first = NULL;
 
-	list_for_each_safe(it, &lazy.records) {
-		struct lazy_record *r = list_entry(it, struct lazy_record, link);
+	list_for_each_safe(it, &deferred.records) {
+		struct deferred_record *r = list_entry(it, struct deferred_record, link);
 
 		if (is_complete(r)) {
 			list_remove(&r->link);
-			list_push_back(&lazy.finishing, &r->link);
+			list_push_back(&deferred.finishing, &r->link);
 			r->next_complete = first;
 			first = r;
 		}
 	}
-	spin_unlock_irqrestore(&lazy.lock, flags);
+	spin_unlock_irqrestore(&deferred.lock, flags);
 	return first;
 }
 
-static void finish(struct lazy_record *r)
+static void finish(struct deferred_record *r)
 {
 	unsigned frames = r->taken.nr_frames;
 	u64 pages = frames + r->taken.nr_tables;
@@ -169,19 +157,18 @@ static void finish(struct lazy_record *r)
 	STALL(lazy_finishing, s, r->start, 0);
 	gathered_flushed(&r->taken, s, r->freer);
 	pending_put(frames);
-	fetch_sub(&lazy.held, pages);
-	flags = spin_lock_irqsave(&lazy.lock);
+	fetch_sub(&deferred.held, pages);
+	flags = spin_lock_irqsave(&deferred.lock);
 	list_remove(&r->link);
 	kfree(r);			// inside: when no record is found, none is held either
-	spin_unlock_irqrestore(&lazy.lock, flags);
-	fetch_sub(&s->deferred, 1);	// lazy_wait() may return: the space is not touched any more
-	fetch_sub(&lazy.nr, 1);
-	waitq_wake_all(&lazy.done);
+	spin_unlock_irqrestore(&deferred.lock, flags);
+	fetch_sub(&deferred.nr, 1);
+	flush_deferred_end(s);
 }
 
 static void finish_complete(void)
 {
-	struct lazy_record *r = take_complete(), *next;
+	struct deferred_record *r = take_complete(), *next;
 
 	for (; r; r = next) {
 		next = r->next_complete;
@@ -193,52 +180,52 @@ static void finish_complete(void)
 static void call_holdouts(u64 age)
 {
 	struct cpumask holdouts = { 0 };
-	irqflags_t flags = spin_lock_irqsave(&lazy.lock);
+	irqflags_t flags = spin_lock_irqsave(&deferred.lock);
 	u64 now = now_ns();
 
-	list_for_each(it, &lazy.records) {
-		struct lazy_record *r = list_entry(it, struct lazy_record, link);
+	list_for_each(it, &deferred.records) {
+		struct deferred_record *r = list_entry(it, struct deferred_record, link);
 
 		if (now - r->since >= age)
 			cpumask_or(&holdouts, &r->waiting);
 	}
-	spin_unlock_irqrestore(&lazy.lock, flags);
+	spin_unlock_irqrestore(&deferred.lock, flags);
 	for_each_cpu_in(cpu, &holdouts)
-		if (xcall_async(cpu, &per_cpu(lazy_cpu, cpu).call))
+		if (xcall_async(cpu, &per_cpu(deferred_cpu, cpu).call))
 			count(lazy_calls);
 }
 
-static int lazy_thread(void *unused)
+static int deferred_thread(void *unused)
 {
 	for (;;) {
-		WRITE_ONCE(lazy.asleep, 1);
-		wait_event(&lazy.work, READ_ONCE(lazy.nr));
-		WRITE_ONCE(lazy.asleep, 0);
+		WRITE_ONCE(deferred.asleep, 1);
+		wait_event(&deferred.work, READ_ONCE(deferred.nr));
+		WRITE_ONCE(deferred.asleep, 0);
 		finish_complete();
 		call_holdouts(PATIENCE_TICKS * tick_ns());
-		if (READ_ONCE(lazy.nr))
+		if (READ_ONCE(deferred.nr))
 			thread_sleep_ns(tick_ns());
 	}
 	return 0;
 }
 
-void lazy_hurry(void)
+static void deferred_hurry(void)
 {
-	if (READ_ONCE(lazy.nr))
+	if (READ_ONCE(deferred.nr))
 		call_holdouts(0);
 }
 
-void lazy_init(void)
+static void deferred_init(void)
 {
 	for_each_cpu(cpu)
-		per_cpu(lazy_cpu, cpu).call.fn = sweep_call;
-	BUG_ON(!thread_create("lazy", lazy_thread, NULL, CPU_ANY, PRIO_HIGH));
+		per_cpu(deferred_cpu, cpu).call.fn = sweep_call;
+	BUG_ON(!thread_create("lazy", deferred_thread, NULL, CPU_ANY, PRIO_HIGH));
 }
 
 static bool any_of(const struct list *records, u64 gen)
 {
 	list_for_each(it, records)
-		if (list_entry(it, struct lazy_record, link)->gen <= gen)
+		if (list_entry(it, struct deferred_record, link)->gen <= gen)
 			return true;
 	return false;
 }
@@ -246,17 +233,17 @@ static bool any_of(const struct list *records, u64 gen)
 // Is anything not done that was posted up to `gen`?
 static bool waiting_since(u64 gen)
 {
-	irqflags_t flags = spin_lock_irqsave(&lazy.lock);
-	bool any = any_of(&lazy.records, gen) || any_of(&lazy.finishing, gen);
+	irqflags_t flags = spin_lock_irqsave(&deferred.lock);
+	bool any = any_of(&deferred.records, gen) || any_of(&deferred.finishing, gen);
 
-	spin_unlock_irqrestore(&lazy.lock, flags);
+	spin_unlock_irqrestore(&deferred.lock, flags);
 	return any;
 }
 
 // Others may go on posting: only what is there now is waited for.
-static void lazy_drain(void)
+static void deferred_drain(void)
 {
-	u64 gen = READ_ONCE(lazy.posted);
+	u64 gen = READ_ONCE(deferred.posted);
 
 	while (waiting_since(gen)) {
 		call_holdouts(0);
@@ -266,29 +253,23 @@ static void lazy_drain(void)
 	}
 }
 
-void lazy_wait(struct space *s)
-{
-	if (!load_acquire(&s->deferred))	// pairs with finish(): who frees the space comes after its last touch
-		return;
-	finish_complete();
-	wait_event(&lazy.done, !load_acquire(&s->deferred));
-}
+static void deferred_wait(struct space *s) { finish_complete(); }
 
-void lazy_settle(struct space *s, vaddr_t start, vaddr_t end)
+static void deferred_settle(struct space *s, vaddr_t start, vaddr_t end)
 {
 	struct cpumask holdouts = { 0 };
 	irqflags_t flags;
 
-	if (likely(!load_acquire(&s->deferred)) || MUTANT(lazy_no_settle))
+	if (MUTANT(lazy_no_settle))
 		return;
-	flags = spin_lock_irqsave(&lazy.lock);
-	list_for_each(it, &lazy.records) {
-		struct lazy_record *r = list_entry(it, struct lazy_record, link);
+	flags = spin_lock_irqsave(&deferred.lock);
+	list_for_each(it, &deferred.records) {
+		struct deferred_record *r = list_entry(it, struct deferred_record, link);
 
 		if (r->space == s && r->start < end && start < r->end && !is_complete(r))
 			cpumask_or(&holdouts, &r->waiting);
 	}
-	spin_unlock_irqrestore(&lazy.lock, flags);
+	spin_unlock_irqrestore(&deferred.lock, flags);
 	if (cpumask_empty(&holdouts))
 		return;
 	count(lazy_settled);
@@ -299,7 +280,7 @@ void lazy_settle(struct space *s, vaddr_t start, vaddr_t end)
 
 static bool post(struct gather *g, const struct cpumask *targets)
 {
-	struct lazy_record *r;
+	struct deferred_record *r;
 	irqflags_t flags;
 
 	if (!pending_try(g->taken.nr_frames))
@@ -309,22 +290,22 @@ static bool post(struct gather *g, const struct cpumask *targets)
 		pending_put(g->taken.nr_frames);
 		return false;
 	}
-	*r = (struct lazy_record){ .space = g->space, .freer = g->space->freer, .since = now_ns(),
+	*r = (struct deferred_record){ .space = g->space, .freer = g->space->freer, .since = now_ns(),
 		.start = ALIGN_DOWN(g->start, level_size(g->covers)), .end = ALIGN_UP(g->end, level_size(g->covers)) };
 	cpumask_copy(&r->waiting, targets);
 	gathered_move(&r->taken, &g->taken);
-	fetch_add(&g->space->deferred, 1);
-	fetch_add(&lazy.nr, 1);
-	fetch_add(&lazy.held, r->taken.nr_frames + r->taken.nr_tables);
-	flags = spin_lock_irqsave(&lazy.lock);
-	r->gen = lazy.posted + 1;
-	list_push_back(&lazy.records, &r->link);
-	store_release(&lazy.posted, r->gen);	// the entries are cleared; pairs with lazy_sweep()
-	spin_unlock_irqrestore(&lazy.lock, flags);
+	flush_deferred_begin(g->space);
+	fetch_add(&deferred.nr, 1);
+	fetch_add(&deferred.held, r->taken.nr_frames + r->taken.nr_tables);
+	flags = spin_lock_irqsave(&deferred.lock);
+	r->gen = deferred.posted + 1;
+	list_push_back(&deferred.records, &r->link);
+	store_release(&deferred.posted, r->gen);	// the entries are cleared; pairs with deferred_sweep()
+	spin_unlock_irqrestore(&deferred.lock, flags);
 	return true;
 }
 
-static bool lazy_defer(struct gather *g, const struct flush *f, const struct cpumask *targets)
+static bool deferred_defer(struct gather *g, const struct flush *f, const struct cpumask *targets)
 {
 	irqflags_t flags;
 
@@ -341,18 +322,21 @@ static bool lazy_defer(struct gather *g, const struct flush *f, const struct cpu
 	count(lazy_deferred);
 	STALL(lazy_posted, f->space, f->start, f->level);
 	for_each_cpu_in(cpu, targets)
-		xchg(&per_cpu(lazy_cpu, cpu).due, 1);	// A
+		flush_ask_sweep(cpu);	// A
 	return true;
 }
 
-static const char *flush_lazy_missing(void) { return NULL; }
-
-static const struct flush_backend lazy_backend = {
+static const struct flush_backend deferred_backend = {
 	.name = "lazy",
-	.missing = flush_lazy_missing,
 	.proves_irqs_off_walks_ended = true,
 	.flush = flush_by_ipi,
-	.defer = lazy_defer,
-	.drain = lazy_drain,
+	.defer = deferred_defer,
+	.init = deferred_init,
+	.sweep = deferred_sweep,
+	.idle = tlb_leave_lazy,
+	.settle = deferred_settle,
+	.wait = deferred_wait,
+	.hurry = deferred_hurry,
+	.drain = deferred_drain,
 };
-REGISTER(backends, lazy_backend);
+REGISTER(backends, deferred_backend);

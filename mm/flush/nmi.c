@@ -72,8 +72,6 @@ static void serve(void)
 }
 NMI_HANDLER(serve);
 
-static const char *flush_nmi_missing(void) { return NULL; }
-
 static void flush_nmi(const struct flush *f, const struct cpumask *targets)
 {
 	u64 *ticket = this_cpu_ptr(&nmi_flush)->ticket;
@@ -94,7 +92,6 @@ static void flush_nmi(const struct flush *f, const struct cpumask *targets)
 
 static const struct flush_backend nmi_backend = {
 	.name = "nmi",
-	.missing = flush_nmi_missing,
 	.proves_irqs_off_walks_ended = false,
 	.flush = flush_nmi,
 };

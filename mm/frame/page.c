@@ -14,7 +14,6 @@
 #include "kernel/panic.h"
 #include "lab/inject.h"
 #include "lab/stall.h"
-#include "lab/swmmu.h"
 #include "mm/frame/stock.h"
 
 MUTANT_DEFINE(page_get_resurrects);
@@ -123,6 +122,13 @@ struct page *__hot page_alloc(unsigned order, enum page_kind kind, unsigned flag
 
 #define USED_KINDS (1u << PAGE_ANON | 1u << PAGE_TABLE | 1u << PAGE_SLAB | 1u << PAGE_KERNEL)
 
+static __always_inline void tell_freed(const struct page *head)
+{
+	if (CHECK)
+		FOR_EACH_REGISTERED(frame_freed_handlers, frame_freed_fn, handler)
+			(*handler)(head);
+}
+
 // The count has dropped to 0: nobody else has a way to this block. True: it is a single frame, and the caller's to keep.
 static __always_inline bool release(struct page *head)
 {
@@ -131,8 +137,7 @@ static __always_inline bool release(struct page *head)
 
 	if (unlikely(!(USED_KINDS >> kind & 1)))
 		panic("memory: last reference to frame %p of kind %d dropped", (void *)head, kind);
-	if (kind == PAGE_ANON)
-		swmmu_page_freed(head, order);
+	tell_freed(head);
 	if (likely(!order))
 		return true;
 	for (struct page *p = head + 1; p < head + (1ull << order); p++) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The two axes (DESIGN 1): how a detached table page waits for lockless walkers (struct table_policy), and how stale
-// translations leave the other CPUs (struct flush_backend). Both register themselves where they are written.
+// The first axis (DESIGN 1): how a detached table page waits for lockless walkers (struct table_policy). (The second, how
+// stale translations leave the other CPUs, is in mm/flush/flush.h.) A policy registers itself where it is written.
 //
 // Safe or unsafe is computed. A policy says how its walkers run, whether a flush goes to them, and what it waits for before
 // it frees; a back-end says what its completion proves of the CPUs that it goes to. See pair_verdict().
@@ -11,8 +11,6 @@
 #include "mm/frame/page.h"
 
 struct space;
-struct flush;
-struct gather;
 
 // What a walker leaves to its exit; lives on the walker's stack.
 struct walk_state {
@@ -69,47 +67,15 @@ struct table_policy {
 	walk_one_fn *walk_one[2];	// the same for one page, to read it and to write it
 };
 
-struct flush_backend {
-	const char *name;
-	const char *(*missing)(void);		// NULL: usable on this machine; else the reason why not
-	// Does its completion prove that every walk with interrupts off that ran before has ended, on every CPU it
-	// targets?
-	bool proves_irqs_off_walks_ended;
-	bool spares_robbed;	// a CPU that is robbed of its processor (kernel/steal.h) is not waited for
-	// All CPUs of `targets` have flushed, or flush before their next guest instruction; the own CPU flushes too.
-	// Preemption off, IRQs on. The own CPU is not in `targets`.
-	void (*flush)(const struct flush *f, const struct cpumask *targets);
-	// NULL, or: take over g->taken, flush the own CPU, have the targets flush later, and go on by gathered_flushed() when
-	// all have. False: not this time. As `flush`; the space's lock is held.
-	bool (*defer)(struct gather *g, const struct flush *f, const struct cpumask *targets);
-	// Return when nothing waits for a flush that was posted before the call and not completed. NULL: nothing ever does.
-	// May sleep.
-	void (*drain)(void);
-};
-
-struct verdict {
-	bool safe;
-	const char *reason;
-};
-struct verdict pair_verdict(const struct table_policy *p, const struct flush_backend *b);
-
 // The union of two disciplines (policy/union.c): what a space's walkers follow while its policy changes. It frees
 // nothing and is no value of table_free=.
 extern const struct table_policy policy_union;
 
 // What a new space starts with: the command line's choice, until policy_switch_all() (switch.h) makes another.
 const struct table_policy *policy_default(void);
-const struct flush_backend *flush_default(void);
-void policy_set_default(const struct table_policy *p, const struct flush_backend *b);	// for space.c, under its lock
+void policy_set_default(const struct table_policy *p);	// for space.c, under its lock
 const char *policy_current_name(void);
-const char *flush_current_name(void);
 const struct table_policy *policy_find(const char *name);	// NULL: unknown
-const struct flush_backend *flush_find(const char *name);
-bool policy_named(void);				// did the command line choose one of the two?
-bool allow_unsafe(void);
-// After the command line was read: is the chosen pair allowed? Prints why not.
-bool policy_check_options(void);
-void policy_print_all(void);		// the safe pairs in one line, each unsafe one with its reason; klog
+bool policy_named(void);				// did the command line choose it?
 
 #define FOR_EACH_POLICY(it) FOR_EACH_REGISTERED(policies, const struct table_policy, it)
-#define FOR_EACH_BACKEND(it) FOR_EACH_REGISTERED(backends, const struct flush_backend, it)

@@ -143,7 +143,7 @@ static int check_target(const struct policy_pair *new)
 {
 	struct verdict v = pair_verdict(new->policy, new->backend);
 
-	if (new->backend->missing())
+	if (flush_missing(new->backend))
 		return -ENODEV;
 	if (v.safe || allow_unsafe())
 		return 0;
@@ -217,9 +217,7 @@ static void drain_old(struct change *c)
 {
 	if (MUTANT(switch_no_drain))
 		return;
-	FOR_EACH_BACKEND(b)
-		if ((*b)->drain)
-			(*b)->drain();
+	flush_drain();
 	FOR_EACH_POLICY(p)
 		if ((*p)->drain && was_policy_of_some(c, *p))
 			(*p)->drain();
@@ -316,11 +314,11 @@ int policy_switch_random(u64 *seed)
 
 	FOR_EACH_POLICY(p)
 		FOR_EACH_BACKEND(b)
-			n += !(*b)->missing() && pair_verdict(*p, *b).safe;
+			n += !flush_missing(*b) && pair_verdict(*p, *b).safe;
 	pick = (unsigned)(rand_next(seed) % n);
 	FOR_EACH_POLICY(p)
 		FOR_EACH_BACKEND(b)
-			if (!(*b)->missing() && pair_verdict(*p, *b).safe && !pick--)
+			if (!flush_missing(*b) && pair_verdict(*p, *b).safe && !pick--)
 				return policy_switch_all(*p, *b);
 	return -ENODEV;
 }

@@ -2,7 +2,7 @@
 // Switching table-free policy and flush back-end while the system runs (DESIGN 8). The protocol and its argument stand
 // in switch.c and docs/switching.md.
 #pragma once
-#include "mm/policy/policy.h"
+#include "mm/policy/verdict.h"
 
 struct space;
 

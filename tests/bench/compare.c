@@ -12,6 +12,7 @@
 #include "lab/header.h"
 #include "lab/oracle.h"
 #include "mm/policy/policy.h"
+#include "mm/policy/verdict.h"
 #include "tests/bench/short_table.h"
 #include "tests/load/load.h"
 
@@ -68,7 +69,7 @@ static void note_verdict(const struct table_policy *p, const struct flush_backen
 	FOR_EACH_BACKEND(it) {
 		if (*it == b)
 			break;
-		column += !(*it)->missing();
+		column += !flush_missing(*it);
 	}
 	short_table_set(p, column, "%s%s", f == FOUND_INCONCLUSIVE ? "unproven" : found_names[f], wrong ? "!" : "");
 	judged.pairs++;
@@ -109,7 +110,7 @@ static unsigned count_pairs(void)
 
 	FOR_EACH_BACKEND(b)
 		FOR_EACH_POLICY(p)
-			n += !(*b)->missing();
+			n += !flush_missing(*b);
 	return n;
 }
 
@@ -146,7 +147,7 @@ static int judge_all(u64 ns)
 	if (nr_cpus == 1)
 		log_info("one CPU: no walk can meet a free, so the verdicts are inconclusive, as they should be");
 	FOR_EACH_BACKEND(b) {
-		if ((*b)->missing())
+		if (flush_missing(*b))
 			continue;
 		err = judge_backend(*b, end, &k, n);
 		if (err)
@@ -175,7 +176,7 @@ static int judge(u64 ns)
 	int status;
 
 	FOR_EACH_BACKEND(b)
-		if (!(*b)->missing() && n < SHORT_TABLE_COLUMNS)
+		if (!flush_missing(*b) && n < SHORT_TABLE_COLUMNS)
 			backends[n++] = (*b)->name;
 	short_table_begin(backends, n);
 	status = judge_all(ns - ns / 20);
@@ -216,7 +217,7 @@ static int compare(void)
 	int status = EXIT_OK;
 
 	header_print();
-	policy_print_all();
+	pairs_print_all();
 	if (CHECK)
 		status = judge(ns);
 	else

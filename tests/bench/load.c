@@ -6,6 +6,7 @@
 #include "kernel/panic.h"
 #include "kernel/rcu/rcu.h"
 #include "kernel/time.h"
+#include "mm/policy/verdict.h"
 
 unsigned other_cpu(unsigned k)
 {

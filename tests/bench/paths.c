@@ -11,6 +11,7 @@
 #include "kernel/mode.h"
 #include "kernel/panic.h"
 #include "lab/header.h"
+#include "mm/policy/verdict.h"
 
 #define ROUNDS 15u
 

@@ -6,6 +6,7 @@
 #include "lab/mutant.h"
 #include "lab/oracle.h"
 #include "lab/test.h"
+#include "mm/policy/verdict.h"
 #include "tests/load/load.h"
 
 #define ROUND_MS 100

@@ -92,7 +92,7 @@ static void change_pair(struct stress *s, u64 *seed)
 
 	FOR_EACH_BACKEND(b) {
 		FOR_EACH_POLICY(p) {
-			if (!(*b)->missing() && pair_verdict(*p, *b).safe && !draw(seed, ++n)) {
+			if (!flush_missing(*b) && pair_verdict(*p, *b).safe && !draw(seed, ++n)) {
 				policy = *p;
 				flush = *b;
 			}
@@ -210,7 +210,7 @@ TEST(stress, safe_pairs, NEEDS_CPUS4 | NEEDS_CHECK)
 {
 	FOR_EACH_BACKEND(b) {
 		FOR_EACH_POLICY(p)
-			if (!(*b)->missing() && pair_verdict(*p, *b).safe && !test_failed())
+			if (!flush_missing(*b) && pair_verdict(*p, *b).safe && !test_failed())
 				stress(*p, *b, SHORT_ROUNDS, false);
 	}
 }

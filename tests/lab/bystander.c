@@ -103,7 +103,7 @@ static void under_all(enum bystander kind, void (*judge)(const struct flush_back
 		FOR_EACH_POLICY(p) {
 			struct heard h = { 0 };
 
-			if ((*b)->missing() || !pair_verdict(*p, *b).safe || !unmap_beside(kind, *p, *b, &h))
+			if (flush_missing(*b) || !pair_verdict(*p, *b).safe || !unmap_beside(kind, *p, *b, &h))
 				continue;
 			judge(*b, &h);
 			if (test_failed()) {

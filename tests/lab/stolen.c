@@ -20,7 +20,7 @@
 
 #define PV "pv"
 
-static bool have_pv(void) { return !flush_find(PV)->missing(); }
+static bool have_pv(void) { return !flush_missing(flush_find(PV)); }
 
 #if CHECK
 STALL_DECLARE(flush_gen);
@@ -176,7 +176,7 @@ TEST(stolen, no_safe_pair_is_hit, NEEDS_CPUS2 | NEEDS_CHECK)
 	NEEDS_THE_THIEF();
 	FOR_EACH_BACKEND(b) {
 		FOR_EACH_POLICY(p)
-			if (!(*b)->missing() && pair_verdict(*p, *b).safe)
+			if (!flush_missing(*b) && pair_verdict(*p, *b).safe)
 				EXPECT_EQ(walks_robbed(*p, *b, rounds, true).violated, 0);
 	}
 }

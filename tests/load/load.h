@@ -4,6 +4,7 @@
 // can be judged. For the suites, mode=torture and mode=compare.
 #pragma once
 #include "lab/counter.h"
+#include "mm/flush/flush.h"
 #include "mm/policy/policy.h"
 
 struct mm_load_result {

@@ -7,6 +7,7 @@
 #include "kernel/time.h"
 #include "lab/inject.h"
 #include "lab/stall.h"
+#include "mm/policy/verdict.h"
 #include "mm/walk.h"
 #include "tests/load/parts.h"
 

@@ -3,7 +3,7 @@
 #pragma once
 #include "kernel/thread.h"
 #include "lab/counter.h"
-#include "mm/policy/policy.h"
+#include "mm/policy/verdict.h"
 #include <arch/tlb.h>
 #include <arch/uaccess.h>
 

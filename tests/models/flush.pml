@@ -2,7 +2,7 @@
 // The flush back-ends, for freed tables. Included after machine.pml, for the code of CPU 1.
 //
 // Models: flush_begin(), flush_targets() (mm/tlb.c); flush_by_ipi(); flush_pv(), steal_flush_later(); flush_nmi();
-// lazy_defer(), post(), has_swept(); flush_hyperv().
+// deferred_defer(), post(), has_swept(); flush_hyperv().
 
 #define me 1
 // Mutants of the barrier between unlink and masks: see unlink() in policy.pml.

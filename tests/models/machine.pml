@@ -3,7 +3,7 @@
 // are on, NMIs, thefts; and what the hardware of both may cache. Included after tso.pml.
 //
 // Models: kernel/xcall.c (a request is pushed and taken by LOCKed instructions; the answer is one, too), sync_ipi(),
-// rcu_tick() and a grace period as it looks from outside (proven by rcu.pml), lazy_sweep(), the NMI handler of
+// rcu_tick() and a grace period as it looks from outside (proven by rcu.pml), flush_sweep(), the NMI handler of
 // mm/flush/nmi.c, lab/thief.c, tlb_flush_here(), and the paging-structure caches (lab/swmmu.c).
 #define NO_TABLE 0
 #define TABLE 1			// what an entry holds that names the table

@@ -120,7 +120,7 @@ proctype thread() provided (!in_irq)
 		:: loaded != NONE && !VIEW(LAZY) ->
 			ST(LAZY, 1);
 			d_step { irqs_off = 0; SAY("a kernel thread runs: the space is held lazily") }
-		:: loaded != NONE && VIEW(LAZY) ->	// lazy_idle()
+		:: loaded != NONE && VIEW(LAZY) ->	// about_to_idle()
 			leave(scratch);
 			d_step { irqs_off = 0; scratch = 0; SAY("idles, in no space") }
 		fi

@@ -259,7 +259,7 @@ static bool play_round(u64 seed, u64 ns)
 		pending_set_max(MIN(max, 64 + rand_next(&state) % 128));
 	if (CHECK)
 		swmmu_set_mode(weakest ? SWMMU_WEAKEST : SWMMU_X86);
-	world.switches = !policy_named();
+	world.switches = !pair_named();
 	world.nr_workers = MIN(nr_cpus + MIN(nr_cpus, MORE_WORKERS), MOST_WORKERS);
 	world.stop = 0;
 	ok = world_create(seed) && start_all(seed);
@@ -315,7 +315,7 @@ static int verdict(bool ok, unsigned seconds)
 	if (violations)
 		kprintf("# torture: violated, the first time after %llu ms\n",
 			(unsigned long long)(run.violated_ns / NSEC_PER_MSEC));
-	if (policy_named())
+	if (pair_named())
 		ksnprintf(pair, sizeof(pair), " table_free=%s tlb_flush=%s", policy_default()->name, flush_default()->name);
 	kprintf("# torture: %llu violations, %llu rounds, %llu operations, %llu walks, %llu delays, %llu of them in traps, "
 		"%llu unbalanced rounds, %lld frames leaked\n", (unsigned long long)violations, (unsigned long long)run.rounds,
@@ -340,8 +340,8 @@ static int torture(void)
 	u64 state = opt_seed, end;
 	bool ok;
 
-	policy_print_all();
-	if (policy_named() && !pair_verdict(policy_default(), flush_default()).safe)
+	pairs_print_all();
+	if (pair_named() && !pair_verdict(policy_default(), flush_default()).safe)
 		return torture_unsafe(seconds);
 	run.beat = (struct beat){ .doing = "its start", .thread = current };
 	watch_start(&run.beat);

@@ -3,6 +3,7 @@
 #include "kernel/lib.h"
 #include "kernel/log.h"
 #include "mm/frame/slab.h"
+#include "mm/policy/verdict.h"
 #include "tests/torture/torture.h"
 
 struct world world;
@@ -50,7 +51,7 @@ bool random_safe_pair(u64 *seed, const struct table_policy **p, const struct flu
 
 	FOR_EACH_POLICY(policy)
 		FOR_EACH_BACKEND(flush)
-			if (!(*flush)->missing() && pair_verdict(*policy, *flush).safe && !(rand_next(seed) % ++n)) {
+			if (!flush_missing(*flush) && pair_verdict(*policy, *flush).safe && !(rand_next(seed) % ++n)) {
 				*p = *policy;
 				*b = *flush;
 			}

@@ -48,8 +48,8 @@ const char *trace_scene_missing(const struct trace_scene *sc)
 
 	if (nr_cpus < 2)
 		return "needs 2 CPUs";
-	if (b->missing())
-		return b->missing();
+	if (flush_missing(b))
+		return flush_missing(b);
 	if (!pair_verdict(policy_find(sc->policy), b).safe && !allow_unsafe())
 		return "an unsafe pair: allow_unsafe=1";
 	if (!strcmp(sc->name, "unmap_robbed") && !thief_works())

@@ -30,7 +30,10 @@ TEST(policy, complete, 0)
 		EXPECT(policy_find(p->name) == p);	// no two of a name
 	}
 	FOR_EACH_BACKEND(it) {
-		EXPECT((*it)->name && (*it)->missing && (*it)->flush);
+		const struct flush_backend *b = *it;
+
+		EXPECT(b->name && b->flush);
+		EXPECT(!b->defer || (b->sweep && b->settle && b->wait && b->hurry && b->drain));
 		EXPECT(flush_find((*it)->name) == *it);
 	}
 }

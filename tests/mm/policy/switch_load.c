@@ -207,7 +207,7 @@ static unsigned safe_pairs(struct policy_pair *pairs)
 
 	FOR_EACH_BACKEND(b)
 		FOR_EACH_POLICY(p)
-			if (n < MAX_PAIRS && !(*b)->missing() && pair_verdict(*p, *b).safe)
+			if (n < MAX_PAIRS && !flush_missing(*b) && pair_verdict(*p, *b).safe)
 				pairs[n++] = (struct policy_pair){ *p, *b };
 	return n;
 }

@@ -38,7 +38,7 @@ void under_each_pair(void (*scene)(const struct table_policy *p, const struct fl
 	FOR_EACH_POLICY(p)
 		scene(*p, flush_find("ipi"));
 	FOR_EACH_BACKEND(b)
-		if (!(*b)->missing() && *b != flush_find("ipi"))
+		if (!flush_missing(*b) && *b != flush_find("ipi"))
 			scene(policy_find("rcu"), *b);
 }
 

@@ -329,10 +329,10 @@ const struct flush_backend *steps_backend(u8 which)
 	unsigned n = 0;
 
 	FOR_EACH_BACKEND(b)
-		n += !(*b)->missing();
+		n += !flush_missing(*b);
 	n = which % n;
 	FOR_EACH_BACKEND(b)
-		if (!(*b)->missing() && !n--)
+		if (!flush_missing(*b) && !n--)
 			return *b;
 	return NULL;
 }

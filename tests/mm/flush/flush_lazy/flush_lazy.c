@@ -103,7 +103,7 @@ static bool old_page_seen(unsigned round)
 	counters_snapshot(&after);
 	EXPECT_EQ(after.lazy_deferred - before.lazy_deferred, 1);
 	EXPECT_EQ(after.ipi_flush - before.ipi_flush, 0);
-	EXPECT_EQ(lazy_held(), PT_LEVELS);		// one frame and the tables below the root
+	EXPECT_EQ(deferred_held(), PT_LEVELS);		// one frame and the tables below the root
 	EXPECT_EQ(mm_state(table), TABLE_UNLINKED);
 	store_release(&r.go, 1u);
 	mm_join(t);
@@ -111,7 +111,7 @@ static bool old_page_seen(unsigned round)
 	if (r.held_again)
 		EXPECT_EQ(r.held_value, OLD);
 	lazy_flush()->drain();
-	EXPECT_EQ(lazy_held(), 0);
+	EXPECT_EQ(deferred_held(), 0);
 	space_put(r.s);
 	return r.held_again;
 }
@@ -226,7 +226,7 @@ TEST(flush_lazy, no_memory_for_the_record, NEEDS_CPUS2)
 	counters_snapshot(&after);
 	EXPECT_EQ(after.lazy_refused - before.lazy_refused, 1);
 	EXPECT_EQ(after.lazy_deferred - before.lazy_deferred, 0);
-	EXPECT_EQ(lazy_held(), 0);
+	EXPECT_EQ(deferred_held(), 0);
 	store_release(&r.go, 1u);
 	mm_join(t);
 	EXPECT(!r.done_before);
@@ -256,7 +256,7 @@ TEST(flush_lazy, no_credit_for_the_frames, NEEDS_CPUS2)
 	counters_snapshot(&after);
 	store_release(&r.done, 1u);
 	EXPECT_EQ(after.lazy_refused - before.lazy_refused, 1);
-	EXPECT_EQ(lazy_held(), 0);
+	EXPECT_EQ(deferred_held(), 0);
 	pending_put(64);
 	pending_set_max(old);
 	store_release(&r.go, 1u);
@@ -308,7 +308,7 @@ static int sweep_in_between(void *arg)
 	flags = irq_save();
 	store_release(&l->there, 1u);
 	spin_until(load_acquire(&l->first), "the first unmap", -1);
-	lazy_sweep();
+	flush_sweep();
 	store_release(&l->swept, 1u);
 	spin_until(load_acquire(&l->go), "the test", -1);
 	l->stale = reads_old(l->va + PAGE_SIZE);
@@ -320,7 +320,7 @@ static int sweep_in_between(void *arg)
 // Is the second page freed while it can be read?
 static bool drained_or_asleep(const struct thread *drainer)
 {
-	return !lazy_held() || READ_ONCE(drainer->state) == THREAD_SLEEPING;
+	return !deferred_held() || READ_ONCE(drainer->state) == THREAD_SLEEPING;
 }
 
 static bool freed_under_a_reader(unsigned round, bool intact)
@@ -352,8 +352,8 @@ static bool freed_under_a_reader(unsigned round, bool intact)
 	d = mm_thread("drainer", drainer, NULL, cpu_id());
 	// It sleeps only after it has called the CPU in vain and has completed what was complete.
 	if (d)
-		EXPECT(intact ? EVENTUALLY(drained_or_asleep(d)) : EVENTUALLY(!lazy_held()));
-	freed = !lazy_held();
+		EXPECT(intact ? EVENTUALLY(drained_or_asleep(d)) : EVENTUALLY(!deferred_held()));
+	freed = !deferred_held();
 	store_release(&l.go, 1u);
 	mm_join(t);
 	mm_join(d);
@@ -396,11 +396,11 @@ TEST(flush_lazy, holdout_is_called, NEEDS_CPUS2)
 	EXPECT_EQ(space_unmap(r.s, r.va, PAGE_SIZE), 0);
 	d = mm_thread("drainer", drainer, NULL, cpu_id());
 	EXPECT(EVENTUALLY(counted_calls() != calls));
-	EXPECT(lazy_held() > 0);
+	EXPECT(deferred_held() > 0);
 	store_release(&r.go, 1u);
 	mm_join(t);
 	mm_join(d);
-	EXPECT_EQ(lazy_held(), 0);
+	EXPECT_EQ(deferred_held(), 0);
 	space_put(r.s);
 }
 

@@ -102,7 +102,7 @@ static void look(struct stall_point *p, void *arg)
 	l->deferred = READ_ONCE(l->s->deferred);
 }
 
-// As long as a table of it is on its way: the policy's `free` is given the space, and lazy_wait() looks at nothing else.
+// As long as a table of it is on its way: the policy's `free` is given the space, and flush_wait() looks at nothing else.
 TEST(flush_lazy, space_is_held_until_its_tables_are_free, NEEDS_CPUS2)
 {
 	struct resident r;
@@ -118,7 +118,7 @@ TEST(flush_lazy, space_is_held_until_its_tables_are_free, NEEDS_CPUS2)
 	stall_arm(&stall_table_freeing, NULL, 0, 0, PT_LEVELS - 1);
 	store_release(&r.go, 1u);
 	flush_find("lazy")->drain();		// whoever finishes it
-	lazy_wait(r.s);
+	flush_wait(r.s);
 	EXPECT_EQ(stall_table_freeing.hits, 1);
 	stall_release(&stall_table_freeing);
 	EXPECT_EQ(l.deferred, 1);

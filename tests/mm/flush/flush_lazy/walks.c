@@ -96,7 +96,7 @@ static int drain(void *unused)
 
 static bool drained_or_asleep(const struct thread *drainer)
 {
-	return !lazy_held() || READ_ONCE(drainer->state) == THREAD_SLEEPING;
+	return !deferred_held() || READ_ONCE(drainer->state) == THREAD_SLEEPING;
 }
 
 // Held until the test has drained in vain.
@@ -203,7 +203,7 @@ TEST(flush_lazy, lazy_holder_leaves_when_it_sweeps, NEEDS_CPUS2)
 	REQUIRE(t);
 	spin_until(load_acquire(&h.there), "holder", -1);
 	EXPECT_EQ(space_unmap(h.s, BASE, PAGE_SIZE), 0);
-	EXPECT(lazy_held() > 0);
+	EXPECT(deferred_held() > 0);
 	store_release(&h.go, 1u);
 	mm_join(t);
 	EXPECT(h.stayed && h.left);
@@ -225,7 +225,7 @@ TEST(flush_lazy, idle_cpu_leaves, NEEDS_CPUS2)
 		page_unpin(job.page, false);
 	EXPECT(EVENTUALLY(!cpumask_test(&s->cpus, mm_other_cpu(0))));
 	EXPECT_EQ(space_unmap(s, BASE, PAGE_SIZE), 0);
-	EXPECT_EQ(lazy_held(), 0);
+	EXPECT_EQ(deferred_held(), 0);
 	space_put(s);
 }
 #endif

@@ -206,7 +206,7 @@ TEST(flush_order, mark_before_the_flush_in_a_sweep, NEEDS_CPUS2)
 	EXPECT_EQ(space_unmap(sc.s, sc.page, PAGE_SIZE), 0);	// a second record
 	store_release(&sc.returned, 1u);
 	drainer = mm_thread("drainer", drain, NULL, cpu_id());
-	EXPECT(EVENTUALLY(!lazy_held()));
+	EXPECT(EVENTUALLY(!deferred_held()));
 	end(&sc, t, &stall_inval_user_done);	// the resident leaves, and nothing is waited for any more
 	mm_join(drainer);
 }

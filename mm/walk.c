@@ -40,31 +40,20 @@ unsigned walk_pin_fast(struct space *s, vaddr_t va, unsigned n, bool write, stru
 // The locked slow path for one page: fault it in if need be.
 int walk_slow(struct space *s, vaddr_t va, bool write, struct page **page)
 {
-	int level;
+	int err;
 
 	if (unlikely(va >= USER_END))
 		return -EFAULT;
 	count(walks_slow);
-	for (;;) {
-		pte_t *entry, value;
-
+	do {
 		mutex_lock(&s->lock);
-		entry = tree_find_leaf(s, va, &level);
-		value = entry ? pte_read(entry) : 0;
-		if (pte_permits(value, write)) {
-			bool got;
-
-			*page = page_of(pte_addr(value) + (va & (level_size(level) - 1) & ~(PAGE_SIZE - 1)));
-			got = page_try_get(page_head(*page));	// the mapping holds one: false is the limit
-			mutex_unlock(&s->lock);
-			return got ? 0 : -ENOMEM;
-		}
+		err = walk_plain(s, va, write, page);
 		mutex_unlock(&s->lock);
-		int err = space_fault(s, va, write);
-
-		if (err)
+		if (err != -EFAULT)
 			return err;
-	}
+		err = space_fault(s, va, write);
+	} while (!err);
+	return err;
 }
 
 struct page *walk_missed(struct page *drop)

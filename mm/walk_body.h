@@ -1,8 +1,59 @@
 // SPDX-License-Identifier: MIT
-// The body of the lockless walk, and DEFINE_TABLE_POLICY, which compiles it once for each policy: the policy's enter,
-// step and exit are constants there and get inlined, so that a walk makes no indirect call.
+// The walk: first as one would write it down, then as it is compiled for each policy.
 //
 //	root (L4) --e4--> L3 table --e3--> L2 table --e2--> L1 table --e1--> frame
+#pragma once
+#include "kernel/errno.h"
+#include "kernel/panic.h"
+#include "lab/counter.h"
+#include "lab/mutant.h"
+#include "lab/oracle.h"
+#include "lab/stall.h"
+#include "lab/trace.h"
+#include "mm/space.h"
+#include "mm/table.h"
+#include "mm/tlb.h"
+#include "mm/walk.h"
+
+// Pin the 4 KiB page at va: 0; -EFAULT: not mapped, or not permitted; -ENOMEM: it has as many references as there may be;
+// -EAGAIN: somebody has changed the way to it. The caller keeps the tables alive; if by the space's lock, nobody changes
+// anything.
+static inline int walk_plain(struct space *s, vaddr_t va, bool write, struct page **page)
+{
+	pte_t *table = s->root, *entry = NULL, *parent, value = 0, parent_value;
+	struct page *head;
+	int level = PT_LEVELS + 1;
+	u64 moves;
+
+	do {
+		parent = entry;
+		parent_value = value;
+		entry = &table[pt_index(va, --level)];
+		value = pte_read(entry);
+		if (!pte_permits(value, write))		// permissions are the AND of all levels
+			return -EFAULT;
+		table = phys_to_virt(pte_addr(value));
+	} while (!pte_leaf(value, level));
+	head = page_of(pte_addr(value));
+	*page = head + ((va & (level_size(level) - 1)) >> PAGE_SHIFT);
+	if (!page_try_get(head))			// take …
+		return -ENOMEM;
+	moves = load_acquire(&s->moves);		// … and look again
+	if (pte_same(pte_read(entry), value) && pte_same(pte_read(parent), parent_value) && READ_ONCE(s->moves) == moves)
+		return 0;
+	page_put(head);
+	return -EAGAIN;
+}
+
+// The compiled walks do the same: tests/mm/walk/plain.c compares each of them with the plain one. They differ from it so:
+//  - The policy keeps the tables alive: its enter, step and exit stand around the descent and before each table. They are
+//    constants of a compiled walk and get inlined, so that a walk makes no indirect call (DEFINE_TABLE_POLICY).
+//  - The levels are unrolled. In the walk of one page the way to a leaf of level 1 takes no jump, calls nothing and needs no
+//    stack; a large leaf is rare there, and is walked to once more by a function of its own.
+//  - A range is one read side. Its next leaf stands beside the last one until the table ends: no new descent.
+//  - Nothing is put inside the read side, for a put may free: what was taken in vain is given back after it.
+//  - They distrust what they read where the policy may free a table under them (`immediate`).
+//  - Stall points stand where a walk may lose a race, and the oracle is told of every table.
 //
 // (a) What keeps things alive. The space and with it the root: the caller's count. Each table below: the policy's read
 //     side, entered before the root is read. The frame: nothing, until page_try_get() has succeeded and the leaf was
@@ -20,19 +71,8 @@
 //     before the first look: then the leaf was read under that move's lock or later, and is as it was when the table was
 //     back. No other move can have changed it since and be unseen: the leaf comes first, and who has read (acquire) what
 //     was written elsewhere after a third move had cleared the parent finds it cleared.
-#pragma once
-#include "kernel/errno.h"
-#include "kernel/panic.h"
-#include "lab/counter.h"
-#include "lab/mutant.h"
-#include "lab/oracle.h"
-#include "lab/stall.h"
-#include "lab/trace.h"
-#include "mm/space.h"
-#include "mm/table.h"
-#include "mm/tlb.h"
-#include "mm/walk.h"
 
+// ---- What the compiled walks share ----------------------------------------------------------------------------------
 STALL_DECLARE(walk_level);	// an entry was read that names a table; the table has not been read
 STALL_DECLARE(walk_leaf);	// the leaf was read; no reference taken
 STALL_DECLARE(walk_pinned);	// reference taken; leaf and parent not yet read again
@@ -81,6 +121,22 @@ static __always_inline void walk_check_targets(const struct table_policy *p, con
 			oracle_check_target(w->part[i].policy, w->space);
 }
 
+// The read side of every compiled walk, inside the walker's context.
+static __always_inline void walk_begin(const struct table_policy *p, struct walk_state *w, vaddr_t va)
+{
+	trace(EV_WALK_BEGIN, va);
+	p->enter(w);
+	oracle_enter(w->space, va, (uintptr_t)__builtin_return_address(0));
+	walk_check_targets(p, w);
+	oracle_publish(PT_LEVELS, page_of(w->space->root_pa));
+}
+static __always_inline void walk_end(const struct table_policy *p, struct walk_state *w, unsigned got)
+{
+	oracle_exit();
+	trace(EV_WALK_END, got);
+	p->exit(w);
+}
+
 struct walk_pos {
 	pte_t *entry;		// the leaf's
 	pte_t value;
@@ -88,83 +144,6 @@ struct walk_pos {
 	pte_t *parent;		// the entry that led to the leaf's table; a leaf never stands in the root
 	pte_t parent_value;
 };
-
-// May a table leave, change and come back while a walk is under way? Not where a flush of freed tables waits for all
-// walkers of its space (with a back-end that proves so much; the pair is unsafe otherwise): a move's is one, is never
-// deferred, and is over before the lock is dropped.
-static __always_inline bool walk_outlives_moves(const struct table_policy *p)
-{
-	return p->waits != WAIT_FLUSH || !p->walkers_are_targets;
-}
-
-static __always_inline u64 walk_moves(const struct table_policy *p, const struct space *s)
-{
-	return walk_outlives_moves(p) && !MUTANT(walk_no_moves_recheck) ? load_acquire(&s->moves) : 0;
-}
-
-// Take the 4 KiB frame at va out of the leaf in `pos`, or NULL. The count is the head's, which the leaf itself names:
-// leaves at level 1 map single frames. From the try-get on the block is neither reused nor split (page_split() needs
-// the only reference); that it was not split just before shows in its tails. A reference that was taken in vain goes to
-// *drop: putting it may free, which the read side is no place for.
-static __always_inline struct page *walk_take(const struct table_policy *p, struct space *s, const struct walk_pos *pos,
-					      int level, vaddr_t va, struct page **drop)
-{
-	paddr_t pa = pte_addr(pos->value);
-	struct page *head, *page;
-	pte_t changed;
-	u64 moves;
-
-	if (p->distrusts && unlikely(!page_valid(pa) || !page_valid(pa + (va & (level_size(level) - 1)))))
-		return NULL;		// garbage: a large leaf may reach from RAM into a hole, or the other way
-	head = page_of(pa);
-	STALL(walk_leaf, s, va, level);
-	if (unlikely(!page_try_get(head)))
-		return NULL;
-	STALL(walk_pinned, s, va, level);
-	// page_try_get is a LOCKed operation: these reads come after it (pairs with the gather: clear, flush, put).
-	moves = walk_moves(p, s);	// before the leaf: acquire, pairs with note_move()
-	page = level == 1 ? head : head + ((va & (level_size(level) - 1)) >> PAGE_SHIFT);
-	changed = MUTANT(walk_no_leaf_recheck) ? 0 : pte_diff(pte_read(pos->entry), pos->value);
-	STALL(walk_leaf_again, s, va, level);
-	changed |= MUTANT(walk_no_parent_recheck) ? 0 : pte_diff(pte_read(pos->parent), pos->parent_value);
-	smp_rmb();			// leaf and parent before the count; pairs with the exchange that brings a table back
-	changed |= walk_moves(p, s) ^ moves;
-	if (unlikely(changed || (level > 1 && page_head(page) != head))) {
-		count(walk_restarts);
-		*drop = head;
-		return NULL;
-	}
-	return page;
-}
-
-enum walk_found { WALK_TABLE, WALK_LEAF, WALK_NOTHING };
-
-// One level: read its entry in the table at *table and, if that names a table, go there.
-static __always_inline enum walk_found walk_level(const struct table_policy *p, struct walk_state *w, int level, vaddr_t va,
-						  bool write, pte_t **table, struct walk_pos *pos)
-{
-	pte_t *entry = &(*table)[pt_index(va, level)];
-	pte_t value = pte_read(entry);
-
-	pos->parent = pos->entry;
-	pos->parent_value = pos->value;
-	pos->entry = entry;
-	pos->value = value;
-	pos->level = level;
-	if (level == 1)
-		return likely(pte_permits(value, write)) ? WALK_LEAF : WALK_NOTHING;
-	if (unlikely(!pte_permits_below(value, write)))	// permissions are the AND of all levels
-		return pte_permits(value, write) && level < PT_LEVELS ? WALK_LEAF : WALK_NOTHING;
-	STALL(walk_level, w->space, va, level);
-	if (p->distrusts && unlikely(!page_valid(pte_addr(value))))
-		return WALK_NOTHING;
-	oracle_leave(level - 1);	// of an earlier descent in this read side
-	if (unlikely(!p->step(w, level - 1, entry, value)))
-		return WALK_NOTHING;
-	oracle_publish(level - 1, page_of(pte_addr(value)));
-	*table = phys_to_virt(pte_addr(value));
-	return WALK_TABLE;
-}
 
 // Descend to the leaf for va; false: not present, or not permitted.
 static __always_inline bool walk_descend(const struct table_policy *p, struct walk_state *w, vaddr_t va, bool write,
@@ -174,10 +153,25 @@ static __always_inline bool walk_descend(const struct table_policy *p, struct wa
 
 #pragma GCC unroll 4
 	for (int level = PT_LEVELS; level >= 1; level--) {
-		enum walk_found found = walk_level(p, w, level, va, write, &table, pos);
+		pte_t *entry = &table[pt_index(va, level)], value = pte_read(entry);
 
-		if (found != WALK_TABLE)
-			return found == WALK_LEAF;
+		pos->parent = pos->entry;
+		pos->parent_value = pos->value;
+		pos->entry = entry;
+		pos->value = value;
+		pos->level = level;
+		if (level == 1)
+			return likely(pte_permits(value, write));
+		if (unlikely(!pte_permits_below(value, write)))		// permissions are the AND of all levels
+			return pte_permits(value, write) && level < PT_LEVELS;
+		STALL(walk_level, w->space, va, level);
+		if (p->distrusts && unlikely(!page_valid(pte_addr(value))))
+			return false;
+		oracle_leave(level - 1);	// of an earlier descent in this read side
+		if (unlikely(!p->step(w, level - 1, entry, value)))
+			return false;
+		oracle_publish(level - 1, page_of(pte_addr(value)));
+		table = phys_to_virt(pte_addr(value));
 	}
 	return false;
 }
@@ -195,6 +189,55 @@ static __always_inline bool walk_find(const struct table_policy *p, struct walk_
 	return true;
 }
 
+// May a table leave, change and come back while a walk is under way? Not where a flush of freed tables waits for all
+// walkers of its space (with a back-end that proves so much; the pair is unsafe otherwise): a move's is one, is never
+// deferred, and is over before the lock is dropped.
+static __always_inline bool walk_outlives_moves(const struct table_policy *p)
+{
+	return p->waits != WAIT_FLUSH || !p->walkers_are_targets;
+}
+
+static __always_inline u64 walk_moves(const struct table_policy *p, const struct space *s)
+{
+	return walk_outlives_moves(p) && !MUTANT(walk_no_moves_recheck) ? load_acquire(&s->moves) : 0;
+}
+
+// Take the 4 KiB frame at va out of the leaf in `pos`. The count is the head's, which the leaf itself names:
+// leaves at level 1 map single frames. From the try-get on the block is neither reused nor split (page_split() needs
+// the only reference); that it was not split just before shows in its tails. False: *page is NULL, or what was taken in vain;
+// putting it may free, which the read side is no place for.
+static __always_inline bool walk_take(const struct table_policy *p, struct space *s, const struct walk_pos *pos, int level,
+				      vaddr_t va, struct page **page)
+{
+	paddr_t pa = pte_addr(pos->value);
+	struct page *head;
+	pte_t changed;
+	u64 moves;
+
+	*page = NULL;
+	if (p->distrusts && unlikely(!page_valid(pa) || !page_valid(pa + (va & (level_size(level) - 1)))))
+		return false;		// garbage: a large leaf may reach from RAM into a hole, or the other way
+	head = page_of(pa);
+	STALL(walk_leaf, s, va, level);
+	if (unlikely(!page_try_get(head)))
+		return false;
+	STALL(walk_pinned, s, va, level);
+	// page_try_get is a LOCKed operation: these reads come after it (pairs with the gather: clear, flush, put).
+	moves = walk_moves(p, s);	// before the leaf: acquire, pairs with note_move()
+	*page = level == 1 ? head : head + ((va & (level_size(level) - 1)) >> PAGE_SHIFT);
+	changed = MUTANT(walk_no_leaf_recheck) ? 0 : pte_diff(pte_read(pos->entry), pos->value);
+	STALL(walk_leaf_again, s, va, level);
+	changed |= MUTANT(walk_no_parent_recheck) ? 0 : pte_diff(pte_read(pos->parent), pos->parent_value);
+	smp_rmb();			// leaf and parent before the count; pairs with the exchange that brings a table back
+	changed |= walk_moves(p, s) ^ moves;
+	if (unlikely(changed || (level > 1 && page_head(*page) != head))) {
+		count(walk_restarts);
+		*page = head;
+		return false;
+	}
+	return true;
+}
+
 // The next page's leaf without a new descent, while it lies in the same leaf or the same table.
 static __always_inline bool walk_next(struct walk_pos *pos, vaddr_t va, bool write)
 {
@@ -206,29 +249,26 @@ static __always_inline bool walk_next(struct walk_pos *pos, vaddr_t va, bool wri
 	return pte_permits(pos->value, write) && pte_leaf(pos->value, pos->level);
 }
 
+// ---- A range --------------------------------------------------------------------------------------------------------
 // One read side for n pages. Preemption is off.
 static __always_inline unsigned walk_body(const struct table_policy *p, struct space *s, vaddr_t va, unsigned n,
 					  bool write, struct page **pages)
 {
 	struct walk_state w = { .space = s }, part[2];
+	struct page *page, *drop = NULL;
 	struct walk_pos pos = { 0 };
-	struct page *drop = NULL;
 	unsigned got = 0;
 
 	if (p->combines)
 		w.part = part;
 	walk_hold(p, &w);
-	trace(EV_WALK_BEGIN, va);
-	p->enter(&w);
-	oracle_enter(s, va, (uintptr_t)__builtin_return_address(0));
-	walk_check_targets(p, &w);
-	oracle_publish(PT_LEVELS, page_of(s->root_pa));
+	walk_begin(p, &w, va);
 	if (likely(walk_find(p, &w, va, write, &pos))) {
 		for (;;) {
-			struct page *page = walk_take(p, s, &pos, pos.level, va, &drop);
-
-			if (unlikely(!page))
+			if (unlikely(!walk_take(p, s, &pos, pos.level, va, &page))) {
+				drop = page;
 				break;
+			}
 			pages[got++] = page;
 			va += PAGE_SIZE;
 			STALL(walk_on, s, va, pos.level);
@@ -236,15 +276,14 @@ static __always_inline unsigned walk_body(const struct table_policy *p, struct s
 				break;
 		}
 	}
-	oracle_exit();
-	trace(EV_WALK_END, got);
-	p->exit(&w);
+	walk_end(p, &w, got);
 	walk_let_go(p, &w);
 	if (unlikely(drop))
 		page_put(drop);
 	return got;
 }
 
+// ---- One page -------------------------------------------------------------------------------------------------------
 // What is rare in a walk of one page, out of its way: all are called last, so that the walk itself needs no stack.
 struct page *walk_missed(struct page *drop);		// gives back what was taken in vain; NULL
 struct page *walk_resched(struct page *page);		// preempt_resched(); the page
@@ -264,9 +303,7 @@ static __always_inline struct page *walk_let_go_one(const struct table_policy *p
 static __always_inline struct page *walk_leave(const struct table_policy *p, struct walk_state *w, struct page *page,
 					       struct page *drop)
 {
-	oracle_exit();
-	trace(EV_WALK_END, page != NULL);
-	p->exit(w);
+	walk_end(p, w, page != NULL);
 	if (CHECK && page)
 		count(walks_fast);
 	page = walk_let_go_one(p, page);
@@ -280,12 +317,11 @@ static __always_inline struct page *walk_body_large(const struct table_policy *p
 						    bool joined, struct walk_state *part)
 {
 	struct walk_state w = { .space = s, .joined = joined, .part = part };
-	struct page *page = NULL, *drop = NULL;
 	struct walk_pos pos = { 0 };
+	struct page *page = NULL;
+	bool taken = likely(walk_find(p, &w, va, write, &pos)) && walk_take(p, s, &pos, pos.level, va, &page);
 
-	if (likely(walk_find(p, &w, va, write, &pos)))
-		page = walk_take(p, s, &pos, pos.level, va, &drop);
-	return walk_leave(p, &w, page, drop);
+	return walk_leave(p, &w, taken ? page : NULL, taken ? NULL : page);
 }
 
 // Of one page, with preemption and interrupts on: one of the two goes off, as the policy asks; that makes the walk an RCU
@@ -296,7 +332,7 @@ static __always_inline struct page *walk_body_one(const struct table_policy *p, 
 {
 	struct walk_state w = { .space = s }, part[2];
 	struct walk_pos pos = { 0 };
-	struct page *drop = NULL;
+	struct page *page;
 
 	ASSERT_MAY_SLEEP();
 	if (unlikely(va >= USER_END))
@@ -310,38 +346,20 @@ static __always_inline struct page *walk_body_one(const struct table_policy *p, 
 	if (unlikely(walk_selected(s) != p))	// it has changed since the caller read it
 		return walk_let_go_one(p, NULL);
 	walk_count(s, 1);
-	trace(EV_WALK_BEGIN, va);
-	p->enter(&w);
-	oracle_enter(s, va, (uintptr_t)__builtin_return_address(0));
-	walk_check_targets(p, &w);
-	oracle_publish(PT_LEVELS, page_of(s->root_pa));
-	for (unsigned tries = 0;; tries++) {
-		pte_t *table = s->root;
-
-#pragma GCC unroll 4
-		for (int level = PT_LEVELS; level >= 1; level--) {
-			enum walk_found found = walk_level(p, &w, level, va, write, &table, &pos);
-
-			if (found == WALK_LEAF && level == 1) {
-				struct page *page = walk_take(p, s, &pos, 1, va, &drop);
-
-				return walk_leave(p, &w, page, drop);
-			}
-			if (found == WALK_LEAF)
-				return large(s, va, write, w.joined, w.part);
-			if (found == WALK_NOTHING)
-				break;
-		}
-		if (likely(!w.restart) || tries == WALK_RESTARTS)
-			return walk_leave(p, &w, NULL, NULL);
-		w.restart = false;
-		count(walk_restarts);
-	}
+	walk_begin(p, &w, va);
+	if (unlikely(!walk_find(p, &w, va, write, &pos)))
+		return walk_leave(p, &w, NULL, NULL);
+	if (unlikely(pos.level > 1))
+		return large(s, va, write, w.joined, w.part);
+	if (unlikely(!walk_take(p, s, &pos, 1, va, &page)))
+		return walk_leave(p, &w, NULL, page);
+	return walk_leave(p, &w, page, NULL);
 }
 
 // Free FLUSHED tables at once: for policies whose flush was the wait.
 void policy_free_now(struct list *tables, const struct table_policy *policy);
 
+// ---- Compiled for a policy ------------------------------------------------------------------------------------------
 // The walk, compiled for one policy. Those of one page are aligned so that they do not straddle pages, which an emulator
 // pays for at every jump between them.
 #define DECLARE_WALK(n) \

@@ -158,7 +158,7 @@ void oracle_publish(int level, struct page *table)
 	if (MUTANT(oracle_no_root) && level == PT_LEVELS)
 		return;
 	WRITE_ONCE(slot->path[level - 1], table);
-	smp_mb();	// published before the state is read: pairs with table_free()
+	smp_mb();	// published before the state is read: pairs with inspect() in mm/table.c
 	slot->birth[level - 1] = READ_ONCE(table->birth);
 	state = READ_ONCE(table->table_state);
 	if (MUTANT(oracle_walker_blind) || (MUTANT(oracle_kept_unseen) && state == TABLE_QUIESCED))

@@ -2,8 +2,8 @@
 // The oracle (DESIGN 5): checking builds watch every software walker. A walker publishes each table of its path; the
 // FREE step scans what is published. A hit is one violation. Independent of the policy under test.
 //
-//   walker                                   freer (table_free)
-//   ------                                   ------------------
+//   walker                                   freer (tables_free)
+//   ------                                   -------------------
 //   slot.path[level] = table                 state = FREE
 //   full barrier                     <-->    full barrier
 //   state must not be FREE                   no slot may name the table

@@ -89,10 +89,7 @@ static __always_inline void put_leaves(struct gathered *t)
 
 static __always_inline void flushed(struct gathered *t, struct space *s, const struct table_policy *freer)
 {
-	list_for_each(it, &t->tables)
-		table_set_state(list_entry(it, struct page, link), TABLE_UNLINKED, TABLE_FLUSHED);
-	if (!list_empty(&t->tables))
-		freer->free(s, &t->tables);
+	tables_flushed(&t->tables, s, freer);
 	put_leaves(t);
 }
 

@@ -8,7 +8,6 @@
 #include "lab/quarantine.h"
 #include "lab/swmmu.h"
 #include "mm/pending.h"
-#include "mm/walk_body.h"
 
 STALL_DEFINE(table_freeing);	// marked FREE, not yet given back
 MUTANT_DEFINE(deposit_unseen);	// nobody looks who is in a table that is kept
@@ -56,12 +55,6 @@ void table_reuse(struct page *table, const struct table_policy *policy)
 	smp_mb();	// the new birth is visible before the slots are read: pairs with oracle_publish()
 	if (!MUTANT(reuse_unseen))
 		oracle_table_reused(table, policy);
-}
-
-void table_free_deposit(struct page *table, const struct table_policy *policy)
-{
-	count_add(tables_kept, -1ull);
-	table_free(table, policy);
 }
 
 u64 tables_waiting(void)
@@ -112,15 +105,13 @@ static __always_inline void table_die(struct page *table, const struct table_pol
 		page_set_zeroed(table);
 }
 
-void table_free(struct page *table, const struct table_policy *policy)
+// It holds no credit.
+void table_free_deposit(struct page *table, const struct table_policy *policy)
 {
-	bool credited = table->private & TABLE_CREDITED;	// the descriptor may soon be another's
-
+	count_add(tables_kept, -1ull);
 	table_die(table, policy);
 	if (!CHECK)
 		page_put(table);
-	if (credited)
-		pending_put(1);		// last: who gets the credit may unlink another page at once
 }
 
 // FLUSHED -> FREE, all but the putting. Returns its credit.
@@ -137,20 +128,7 @@ static __always_inline unsigned quiesced_dies(struct page *table, const struct t
 	return credit;
 }
 
-// Credits are put back last, as above.
-void __hot tables_free(struct page *const *tables, unsigned n, const struct table_policy *policy)
-{
-	unsigned credits = 0;
-
-	for (unsigned i = 0; i < n; i++)
-		credits += quiesced_dies(tables[i], policy);
-	if (!CHECK)
-		page_put_many(tables, n);
-	if (credits)
-		pending_put(credits);
-}
-
-void __hot policy_free_now(struct list *tables, const struct table_policy *policy)
+void __hot tables_free(struct list *tables, const struct table_policy *policy)
 {
 	unsigned credits = 0;
 
@@ -161,5 +139,5 @@ void __hot policy_free_now(struct list *tables, const struct table_policy *polic
 	else
 		page_put_list(tables);
 	if (credits)
-		pending_put(credits);
+		pending_put(credits);	// last: who gets the credit may unlink another page at once
 }

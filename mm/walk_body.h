@@ -356,9 +356,6 @@ static __always_inline struct page *walk_body_one(const struct table_policy *p, 
 	return walk_leave(p, &w, page, NULL);
 }
 
-// Free FLUSHED tables at once: for policies whose flush was the wait.
-void policy_free_now(struct list *tables, const struct table_policy *policy);
-
 // ---- Compiled for a policy ------------------------------------------------------------------------------------------
 // The walk, compiled for one policy. Those of one page are aligned so that they do not straddle pages, which an emulator
 // pays for at every jump between them.

@@ -23,7 +23,6 @@
 #include "kernel/spinlock.h"
 #include "lab/mutant.h"
 #include "lab/stall.h"
-#include "mm/policy/batch.h"
 #include "mm/table.h"
 #include "mm/walk_body.h"
 
@@ -105,12 +104,22 @@ static void sort_out(struct list *from, struct list *unnamed)
 	}
 }
 
+static u64 count_tables(const struct list *tables)
+{
+	u64 n = 0;
+
+	list_for_each(it, tables)
+		n++;
+	return n;
+}
+
 static void free_unnamed(struct list *tables)
 {
-	while (!list_empty(tables)) {
-		table_free_quiesced(list_entry(list_pop_front(tables), struct page, link), &hazard_policy);
-		fetch_sub(&retired.waiting, 1);
-	}
+	u64 n = count_tables(tables);
+
+	tables_free(tables, &hazard_policy);
+	if (n)
+		fetch_sub(&retired.waiting, n);
 }
 
 static void retire(struct list *named)
@@ -182,8 +191,7 @@ static void hazard_free(struct space *space, struct list *tables)
 	struct list unnamed;
 
 	assert_detached(tables);
-	list_for_each(it, tables)
-		fetch_add(&retired.waiting, 1);
+	fetch_add(&retired.waiting, count_tables(tables));
 	scan_retired();
 	list_init(&unnamed);
 	sort_out(tables, &unnamed);

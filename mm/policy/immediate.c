@@ -2,6 +2,7 @@
 // table_free=immediate: the unsafe control. The walker does nothing but keep preemption off; the freer flushes and
 // frees at once. A walker that has read the old parent entry answers the flush in the middle of its walk and then reads
 // a freed table. It exists to prove that the detectors detect.
+#include "mm/table.h"
 #include "mm/walk_body.h"
 
 static const struct table_policy immediate_policy;
@@ -18,7 +19,7 @@ static __always_inline void immediate_exit(struct walk_state *w) { }
 
 static void immediate_free(struct space *space, struct list *tables)
 {
-	policy_free_now(tables, &immediate_policy);
+	tables_free(tables, &immediate_policy);
 }
 
 static void immediate_wait(struct space *space) { }

@@ -11,6 +11,7 @@
 // Either the freer sees the bit and waits for this CPU, or the walker sees the cleared entry.
 #include "kernel/xcall.h"
 #include "lab/mutant.h"
+#include "mm/table.h"
 #include "mm/tlb.h"
 #include "mm/walk_body.h"
 
@@ -43,7 +44,7 @@ static __always_inline void ipi_exit(struct walk_state *w)
 
 static void ipi_free(struct space *space, struct list *tables)
 {
-	policy_free_now(tables, &ipi_policy);
+	tables_free(tables, &ipi_policy);
 }
 
 static void ipi_wait(struct space *space) { sync_ipi(NULL); }

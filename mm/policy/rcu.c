@@ -2,11 +2,12 @@
 // table_free=rcu: a walk with interrupts off is an RCU reader, so a table that was unlinked before a grace period began
 // is unreachable when it has ended (HAVE_RCU_TABLE_FREE, 2012). The freer collects flushed tables in a batch and leaves
 // it to call_rcu(). If no batch can be allocated, a sync IPI to all CPUs waits for every region with interrupts off, and
-// what is left is freed at once: slow, but it needs no memory in order to free memory.
+// they are freed at once: slow, but it needs no memory in order to free memory.
 #include "kernel/xcall.h"
 #include "lab/counter.h"
 #include "lab/mutant.h"
 #include "mm/policy/batch.h"
+#include "mm/table.h"
 #include "mm/walk_body.h"
 
 static const struct table_policy rcu_policy;
@@ -19,14 +20,12 @@ static __always_inline void rcu_exit(struct walk_state *w) { }
 
 static void rcu_free(struct space *space, struct list *tables)
 {
-	while (!list_empty(tables)) {
-		if (likely(table_batch_defer(tables, &rcu_policy)))
-			continue;
-		count(table_fallbacks);
-		if (!MUTANT(rcu_fallback_no_sync))
-			sync_ipi(NULL);		// the flush has already been done by the gather
-		policy_free_now(tables, &rcu_policy);	// one wait serves all that is left
-	}
+	if (likely(table_batch_defer(tables, &rcu_policy)))
+		return;
+	count(table_fallbacks);
+	if (!MUTANT(rcu_fallback_no_sync))
+		sync_ipi(NULL);		// the flush has already been done by the gather
+	tables_free(tables, &rcu_policy);
 }
 
 static void rcu_wait(struct space *space) { synchronize_rcu(); }

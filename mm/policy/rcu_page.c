@@ -3,7 +3,7 @@
 // memory and there is no fallback (PT_RECLAIM). One callback per table instead of one per batch is the price. The walker
 // is an RCU reader by keeping preemption off.
 #include "lab/mutant.h"
-#include "mm/policy/batch.h"
+#include "mm/table.h"
 #include "mm/walk_body.h"
 
 static const struct table_policy rcu_page_policy;
@@ -16,7 +16,11 @@ static __always_inline void rcu_page_exit(struct walk_state *w) { }
 
 static void page_quiesced(struct rcu_head *head)
 {
-	table_free_quiesced(container_of(head, struct page, rcu), &rcu_page_policy);
+	struct list one;
+
+	list_init(&one);
+	list_push_back(&one, &container_of(head, struct page, rcu)->link);
+	tables_free(&one, &rcu_page_policy);
 }
 
 static void rcu_page_free(struct space *space, struct list *tables)

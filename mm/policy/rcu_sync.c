@@ -6,6 +6,7 @@
 #include "lab/counter.h"
 #include "lab/mutant.h"
 #include "mm/policy/batch.h"
+#include "mm/table.h"
 #include "mm/walk_body.h"
 
 static const struct table_policy rcu_sync_policy;
@@ -18,14 +19,12 @@ static __always_inline void rcu_sync_exit(struct walk_state *w) { }
 
 static void rcu_sync_free(struct space *space, struct list *tables)
 {
-	while (!list_empty(tables)) {
-		if (likely(table_batch_defer(tables, &rcu_sync_policy)))
-			continue;
-		count(table_fallbacks);
-		if (!MUTANT(rcu_sync_fallback_no_wait))
-			synchronize_rcu();	// the flush has already been done by the gather
-		policy_free_now(tables, &rcu_sync_policy);	// one wait serves all that is left
-	}
+	if (likely(table_batch_defer(tables, &rcu_sync_policy)))
+		return;
+	count(table_fallbacks);
+	if (!MUTANT(rcu_sync_fallback_no_wait))
+		synchronize_rcu();	// the flush has already been done by the gather
+	tables_free(tables, &rcu_sync_policy);
 }
 
 static void rcu_sync_wait(struct space *space) { synchronize_rcu(); }

@@ -18,6 +18,7 @@
 #include "kernel/xcall.h"
 #include "lab/mutant.h"
 #include "lab/stall.h"
+#include "mm/table.h"
 #include "mm/walk_body.h"
 
 #define NESTINGS 2	// task or interrupt (interrupts are off in a walk), NMI. (A machine check walks nothing: it is fatal)
@@ -75,7 +76,7 @@ static void targeted_wait(struct space *space)
 static void targeted_free(struct space *space, struct list *tables)
 {
 	targeted_wait(space);
-	policy_free_now(tables, &targeted_policy);
+	tables_free(tables, &targeted_policy);
 }
 
 DEFINE_TABLE_POLICY(targeted, "targeted",

@@ -66,6 +66,7 @@ TEST(quarantine, finds_what_was_said_to_be_empty, 0)
 {
 	u64 spoiled = quarantine_spoiled();
 	struct page *table = table_alloc(1);
+	struct list one;
 
 	REQUIRE(table);
 	table_set_state(table, TABLE_LIVE, TABLE_UNLINKED);
@@ -73,7 +74,9 @@ TEST(quarantine, finds_what_was_said_to_be_empty, 0)
 	table_set_state(table, TABLE_UNLINKED, TABLE_FLUSHED);
 	((u64 *)page_to_virt(table))[PT_ENTRIES - 1] = 1;
 	quarantine_expect(table);
-	tables_free(&table, 1, policy_find("immediate"));
+	list_init(&one);
+	list_push_back(&one, &table->link);
+	tables_free(&one, policy_find("immediate"));
 	quarantine_expect(NULL);
 	EXPECT_EQ(quarantine_spoiled() - spoiled, 1);
 	quarantine_drain();

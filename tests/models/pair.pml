@@ -3,7 +3,7 @@
 // the table, and uses it again as another one.
 //
 // Models: walk_body(), walk_body_one(), walk_descend() (two levels); gather_flush(), tlb_flush_gathered(), gathered_flushed(),
-// table_free(); what the included files name. Asserts what the oracle and the adversary assert: a walker reads no table
+// tables_free(); what the included files name. Asserts what the oracle and the adversary assert: a walker reads no table
 // that is FREE or of another birth, and no CPU's paging-structure cache leads to one.
 //
 //! pairs

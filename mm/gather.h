@@ -13,6 +13,7 @@
 #include "kernel/panic.h"
 #include "mm/pending.h"
 #include "mm/table.h"
+#include "mm/tree.h"
 
 #define GATHER_INLINE 16
 

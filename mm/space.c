@@ -16,6 +16,7 @@
 #include "mm/region.h"
 #include "mm/table.h"
 #include "mm/tlb.h"
+#include "mm/tree.h"
 #include <arch/tlb.h>
 
 STALL_DEFINE(space_ending);	// no user is left, and whoever goes through all spaces finds it still

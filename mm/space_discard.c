@@ -13,7 +13,7 @@
 #include "mm/gather.h"
 #include "mm/huge.h"
 #include "mm/region.h"
-#include "mm/table.h"
+#include "mm/tree.h"
 
 STALL_DEFINE(discard_between);		// leaves dropped and flushed, lock dropped; empty tables are still linked
 

@@ -25,6 +25,7 @@
 #include "mm/region.h"
 #include "mm/table.h"
 #include "mm/tlb.h"
+#include "mm/tree.h"
 
 STALL_DEFINE(collapse_unlinked);	// the table is unlinked, nothing flushed
 STALL_DEFINE(collapse_quiesced);	// flushed and waited for; nothing copied

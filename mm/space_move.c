@@ -19,7 +19,7 @@
 #include "mm/gather.h"
 #include "mm/huge.h"
 #include "mm/region.h"
-#include "mm/table.h"
+#include "mm/tree.h"
 
 STALL_DEFINE(move_begun);		// nothing moved yet; walkers can tell
 STALL_DEFINE(move_moved);		// the entries stand at the new place; nothing flushed, lock held

@@ -16,14 +16,8 @@
 #pragma once
 #include "kernel/panic.h"
 #include "lab/counter.h"
-#include "lab/mutant.h"
 #include "lab/trace.h"
 #include "mm/space.h"
-
-struct gather;
-
-MUTANT_DECLARE(tree_lower_entry_left);	// an entry that names a table is left as it was when its own table goes, too
-MUTANT_DECLARE(discard_no_recheck);	// a table that was empty when its leaves were dropped is detached without a second look
 
 // page.private of a table that was unlinked to be freed: it holds a credit (mm/pending.h); it holds no entry, and so is all
 // zero (a root has the kernel's half). All zero rests on the processor's way with A and D: it sets them by an atomic operation
@@ -61,18 +55,3 @@ void table_deposit(struct page *table, const struct table_policy *policy);
 void table_reuse(struct page *table, const struct table_policy *policy);
 void table_free_deposit(struct page *table, const struct table_policy *policy);	// QUIESCED -> FREE
 u64 tables_waiting(void);		// unlinked and not yet FREE, all CPUs
-
-// The tree, under the space's lock; level-parameterised.
-// The entry of `level` for va, or NULL if a table on the way is missing or a large leaf covers it.
-pte_t *tree_find(struct space *s, vaddr_t va, int level, struct page **table);
-// The same, creating missing tables; NULL: out of memory (tables made so far stay, empty: the caller prunes the range).
-// Where a collapsed leaf covers va, its entry.
-pte_t *tree_make(struct space *s, vaddr_t va, int level, struct page **table);
-// The leaf for va, whatever its level; NULL if not present.
-pte_t *tree_find_leaf(struct space *s, vaddr_t va, int *level);
-// Clear all leaves in [start, end) and detach the tables that this leaves empty.
-void tree_unmap(struct gather *g, vaddr_t start, vaddr_t end);
-void tree_zap(struct gather *g, vaddr_t start, vaddr_t end);	// only the leaves; tables stay, empty or not
-void tree_prune(struct gather *g, vaddr_t start, vaddr_t end);	// only the tables that are empty
-// Rewrite the leaves' permissions.
-void tree_protect(struct gather *g, vaddr_t start, vaddr_t end, unsigned prot);

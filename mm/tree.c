@@ -5,6 +5,7 @@
 //	entry   512 GiB      1 GiB leaf      2 MiB leaf     4 KiB leaf
 //
 // page.private of a table counts its non-zero entries; a table that reaches 0 is detached by its parent's entry.
+#include "mm/tree.h"
 #include "kernel/panic.h"
 #include "lab/mutant.h"
 #include "mm/gather.h"

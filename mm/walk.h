@@ -29,3 +29,7 @@ unsigned walk_pin_fast(struct space *s, vaddr_t va, unsigned n, bool write, stru
 void page_unpin(struct page *page, bool dirty);
 
 #define WALK_CHUNK 64	// most pages inside one read side of walk_pin_range: bounds the time with interrupts off
+
+// What is rare in a walk of one page, out of its way (walk_body.h calls them last, so that it needs no stack itself).
+struct page *walk_missed(struct page *drop);		// gives back what was taken in vain; NULL
+struct page *walk_resched(struct page *page);		// preempt_resched(); the page

@@ -284,10 +284,6 @@ static __always_inline unsigned walk_body(const struct table_policy *p, struct s
 }
 
 // ---- One page -------------------------------------------------------------------------------------------------------
-// What is rare in a walk of one page, out of its way: all are called last, so that the walk itself needs no stack.
-struct page *walk_missed(struct page *drop);		// gives back what was taken in vain; NULL
-struct page *walk_resched(struct page *page);		// preempt_resched(); the page
-
 static __always_inline struct page *walk_let_go_one(const struct table_policy *p, struct page *page)
 {
 	if (p->walker == WALKER_IRQS_OFF) {

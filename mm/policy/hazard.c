@@ -24,6 +24,7 @@
 #include "lab/mutant.h"
 #include "lab/stall.h"
 #include "mm/table.h"
+#include "mm/tree.h"
 #include "mm/walk_body.h"
 
 #define NESTINGS 3	// task, interrupt, NMI: each may walk in the middle of a walk of the one before

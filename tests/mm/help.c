@@ -9,8 +9,8 @@
 #include "lab/test.h"
 #include "mm/frame/slab.h"
 #include "mm/pending.h"
-#include "mm/table.h"
 #include "mm/tlb.h"
+#include "mm/tree.h"
 
 #define SPARE_STACKS 16
 

@@ -3,7 +3,7 @@
 #include "kernel/errno.h"
 #include "lab/inject.h"
 #include "lab/test.h"
-#include "mm/table.h"
+#include "mm/tree.h"
 #include "mm/walk.h"
 #include "tests/mm/help.h"
 #include "tests/mm/space_random/help.h"

@@ -6,7 +6,7 @@
 #include "lab/test.h"
 #include "mm/inval.h"
 #include "mm/space.h"
-#include "mm/table.h"
+#include "mm/tree.h"
 #include "mm/walk.h"
 #include "tests/mm/help.h"
 

@@ -7,7 +7,7 @@
 #include "lab/oracle.h"
 #include "lab/stall.h"
 #include "lab/test.h"
-#include "mm/table.h"
+#include "mm/tree.h"
 #include "mm/walk.h"
 #include "tests/mm/help.h"
 #include "tests/mm/space_random/help.h"

@@ -4,7 +4,7 @@
 #include "kernel/time.h"
 #include "lab/mutant.h"
 #include "lab/test.h"
-#include "mm/table.h"
+#include "mm/tree.h"
 #include "mm/walk.h"
 #include "tests/mm/frame/page/help.h"
 #include "tests/mm/help.h"

@@ -6,7 +6,7 @@
 #include "lab/mutant.h"
 #include "lab/test.h"
 #include "mm/policy/switch.h"
-#include "mm/table.h"
+#include "mm/tree.h"
 #include "mm/walk.h"
 #include "tests/mm/help.h"
 #include "tests/mm/space_random/help.h"

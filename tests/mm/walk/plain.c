@@ -2,7 +2,7 @@
 // The plain walk, with which mm/walk_body.h opens, against each compiled one: under every policy and every union of two, of
 // one page and of ranges, to read and to write, over every kind of leaf and of none. Nothing changes meanwhile.
 #include "lab/test.h"
-#include "mm/table.h"
+#include "mm/tree.h"
 #include "mm/walk.h"
 #include "mm/walk_body.h"
 #include "tests/mm/help.h"

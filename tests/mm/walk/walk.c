@@ -7,8 +7,8 @@
 #include "lab/inject.h"
 #include "lab/oracle.h"
 #include "lab/test.h"
-#include "mm/table.h"
 #include "mm/tlb.h"
+#include "mm/tree.h"
 #include "tests/mm/frame/page/help.h"
 #include "tests/mm/help.h"
 

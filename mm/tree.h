@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: MIT
+// The page-table tree of one space, under its lock; level-parameterised. (tree.c has the picture.)
+#pragma once
+#include "lab/mutant.h"
+#include "mm/space.h"
+
+struct gather;
+
+MUTANT_DECLARE(tree_lower_entry_left);	// an entry that names a table is left as it was when its own table goes, too
+MUTANT_DECLARE(discard_no_recheck);	// a table that was empty when its leaves were dropped is detached without a second look
+
+// The entry of `level` for va, or NULL if a table on the way is missing or a large leaf covers it.
+pte_t *tree_find(struct space *s, vaddr_t va, int level, struct page **table);
+// The same, creating missing tables; NULL: out of memory (tables made so far stay, empty: the caller prunes the range).
+// Where a collapsed leaf covers va, its entry.
+pte_t *tree_make(struct space *s, vaddr_t va, int level, struct page **table);
+// The leaf for va, whatever its level; NULL if not present.
+pte_t *tree_find_leaf(struct space *s, vaddr_t va, int *level);
+// Clear all leaves in [start, end) and detach the tables that this leaves empty.
+void tree_unmap(struct gather *g, vaddr_t start, vaddr_t end);
+void tree_zap(struct gather *g, vaddr_t start, vaddr_t end);	// only the leaves; tables stay, empty or not
+void tree_prune(struct gather *g, vaddr_t start, vaddr_t end);	// only the tables that are empty
+// Rewrite the leaves' permissions.
+void tree_protect(struct gather *g, vaddr_t start, vaddr_t end, unsigned prot);

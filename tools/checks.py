@@ -114,6 +114,18 @@ def only_inval_invalidates():
     return offending([f for f in portable() if f != "mm/inval.h"], r"\barch_(flush_\w+|load_root)\b")
 
 
+@test
+def a_suite_is_a_file_or_a_folder():
+    """Each TEST(suite, …) stands in a file suite.c or in a folder suite/."""
+    wrong = []
+    for path in sources("tests/**/*.c"):
+        with open(path, encoding="utf-8") as f:
+            tests = re.findall(r"^TEST\((\w+), *(\w+)", f.read(), re.M)
+        folder, name = path.split(os.sep)[-2:]
+        wrong += [f"{path}: {suite}.{test_name}" for suite, test_name in tests if suite not in (folder, name.removesuffix(".c"))]
+    return wrong
+
+
 def symbols(elf):
     text = subprocess.run(["nm", elf], check=True, capture_output=True, text=True).stdout
     return {line.split()[-1] for line in text.splitlines()}

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT
 // Collapse of small pages into a large one, and split: contents, permissions, pins, errors, frames.
 #include "kernel/errno.h"
+#include "kernel/xcall.h"
 #include "lab/inject.h"
 #include "lab/test.h"
+#include "mm/tlb.h"
 #include "mm/tree.h"
 #include "mm/walk.h"
 #include "tests/mm/help.h"
@@ -239,3 +241,40 @@ TEST(space_huge, faults_and_slow_walks, 0)
 	EXPECT_EQ(s->mapped, PT_ENTRIES);
 	space_put(s);
 }
+
+// The end of a space that every CPU still holds, with a collapsed page and its deposit in it.
+static int visit(void *arg)
+{
+	space_attach(arg);
+	EXPECT_EQ(arch_user_write64(BASE + cpu_id() * PAGE_SIZE, 1), 0);
+	space_detach();		// the CPU keeps the root
+	return 0;
+}
+
+static void still_loaded(void *held)
+{
+	if (this_cpu_read(cpu_tlb.loaded))
+		fetch_add((u32 *)held, 1);
+}
+
+static void exit_held(const struct table_policy *p, const struct flush_backend *b)
+{
+	struct mm_balance balance;
+	struct space *s;
+	u32 held = 0;
+
+	mm_balance_begin(&balance);
+	s = space_create_with(p, b);
+	REQUIRE(s);
+	EXPECT_EQ(space_map(s, BASE, HUGE_SIZE, RW, 1, MAP_POPULATE), 0);
+	EXPECT_EQ(space_collapse(s, BASE), 0);
+	EXPECT_EQ(threads_run_on(&cpus_online, visit, s), 0);
+	if (!b->defer)		// else a CPU that idles leaves by itself
+		EXPECT_EQ(cpumask_weight(&s->cpus), nr_cpus);
+	space_put(s);
+	xcall_mask(&cpus_online, still_loaded, &held);
+	EXPECT_EQ(held, 0);
+	mm_balance_end(&balance);
+}
+
+TEST(space_huge, exit_of_a_held_space, 0) { under_each_pair(exit_held); }

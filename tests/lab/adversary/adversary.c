@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
 // The software MMU: what each invalidation drops, in both modes; and what it finds when a flush is left out.
-#include "lab/mutant.h"
 #include "lab/oracle.h"
 #include "lab/stall.h"
 #include "lab/test.h"
@@ -11,7 +10,6 @@
 #include "tests/mm/help.h"
 
 #if CHECK
-MUTANT_DECLARE(flush_leaf_only);
 STALL_DECLARE(swmmu_pending);
 
 #define BASE 0x10000000000ull
@@ -308,40 +306,28 @@ TEST(adversary, fills_at_random_beside_what_is_primed, 0)
 	space_put(s);
 }
 
-// The violations that an unmap of all makes, while this CPU has all of it cached.
-static u64 unmap_primed(void)
+// Without anybody's priming: what an invalidation has dropped comes back at ticks. At each a few entries of a table are
+// looked at, from where the last look has ended.
+#define MOST_TICKS 4000
+TEST(adversary, fills_at_random, 0)
 {
-	u64 before = swmmu_violations(), found;
-	struct space *s;
+	struct space *s = space_create_with(policy_find("rcu"), flush_find("ipi"));
+	irqflags_t flags;
+	u64 before, start;
 
-	swmmu_quiet(true);
-	s = two_pages();
-	if (!s) {
-		swmmu_quiet(false);
-		return 0;
-	}
+	REQUIRE(s);
+	EXPECT_EQ(space_map(s, BASE, PAGE_SIZE, RW, 1, MAP_POPULATE), 0);
 	space_attach(s);
-	EXPECT(swmmu_prime(cpu_id(), BASE));
-	EXPECT_EQ(space_unmap(s, BASE, 2 * PAGE_SIZE), 0);
-	found = swmmu_violations() - before;
+	flags = irq_save();
+	inval_user();
+	before = mm_counted_here(swmmu_fills);
+	start = this_cpu_read(ticks);
+	irq_restore(flags);
+	while (mm_counted_here(swmmu_fills) == before && this_cpu_read(ticks) - start < MOST_TICKS)
+		cpu_relax();
+	log_info("filled after %lu ticks", this_cpu_read(ticks) - start);
+	EXPECT(mm_counted_here(swmmu_fills) > before);
 	space_detach();
 	space_put(s);
-	swmmu_quiet(false);
-	return found;
-}
-
-// arm64, 2018: tables are freed and only the leaves are flushed. x86 gets away with it, for INVLPG drops all above, too.
-TEST(history, leaf_only_flush_before_a_tables_end, NEEDS_CHECK)
-{
-	EXPECT_EQ(unmap_primed(), 0);
-	swmmu_set_mode(SWMMU_WEAKEST);
-	EXPECT_EQ(unmap_primed(), 0);
-	oracle_expect_violations(true);
-	mutant_set(flush_leaf_only, 1);
-	EXPECT(unmap_primed() > 0);
-	swmmu_set_mode(SWMMU_X86);
-	EXPECT_EQ(unmap_primed(), 0);
-	mutant_set(flush_leaf_only, 0);
-	oracle_expect_violations(false);
 }
 #endif

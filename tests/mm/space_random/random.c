@@ -3,10 +3,8 @@
 // walkers on the other CPUs that judge what they pin. The fuzzer (tests/fuzz) takes the same steps.
 #include "kernel/lib.h"
 #include "kernel/panic.h"
-#include "kernel/xcall.h"
 #include "lab/oracle.h"
 #include "lab/test.h"
-#include "mm/tlb.h"
 #include "mm/walk.h"
 #include "tests/mm/help.h"
 #include "tests/mm/space_random/help.h"
@@ -175,40 +173,3 @@ TEST(space_random, with_walkers, NEEDS_CPUS2)
 		if (pair_verdict(*p, flush_find("ipi")).safe)
 			sequence(*p, flush_find("ipi"), true);
 }
-
-// The end of a space that every CPU still holds, with a collapsed page and its deposit in it.
-static int visit(void *arg)
-{
-	space_attach(arg);
-	EXPECT_EQ(arch_user_write64(BASE + cpu_id() * PAGE_SIZE, 1), 0);
-	space_detach();		// the CPU keeps the root
-	return 0;
-}
-
-static void still_loaded(void *held)
-{
-	if (this_cpu_read(cpu_tlb.loaded))
-		fetch_add((u32 *)held, 1);
-}
-
-static void exit_held(const struct table_policy *p, const struct flush_backend *b)
-{
-	struct mm_balance balance;
-	struct space *s;
-	u32 held = 0;
-
-	mm_balance_begin(&balance);
-	s = space_create_with(p, b);
-	REQUIRE(s);
-	EXPECT_EQ(space_map(s, BASE, HUGE_SIZE, RW, 1, MAP_POPULATE), 0);
-	EXPECT_EQ(space_collapse(s, BASE), 0);
-	EXPECT_EQ(threads_run_on(&cpus_online, visit, s), 0);
-	if (!b->defer)		// else a CPU that idles leaves by itself
-		EXPECT_EQ(cpumask_weight(&s->cpus), nr_cpus);
-	space_put(s);
-	xcall_mask(&cpus_online, still_loaded, &held);
-	EXPECT_EQ(held, 0);
-	mm_balance_end(&balance);
-}
-
-TEST(space_huge, exit_of_a_held_space, 0) { under_each_pair(exit_held); }

@@ -35,7 +35,7 @@ struct held_walk {
 };
 // Hold a walk under that policy at the entry of `level`; unmap; let the walk end. `action` is what the walker does
 // while it is held; keep_upper: only the L1 table goes. Not for hazard pointers, which hold a table only once it is
-// named (tests/lab/history/policies.c). EXPECTs what each policy owes its tables; what the oracle says
+// named (walk/gap.h). EXPECTs what each policy owes its tables; what the oracle says
 // of it is the caller's business.
 void hold_walk(struct held_walk *h, const char *policy, bool local, int level, bool keep_upper,
 	       void (*action)(struct stall_point *, void *));

@@ -8,6 +8,7 @@
 #include "mm/flush/lazy.h"
 #include "mm/tlb.h"
 #include "mm/walk.h"
+#include "tests/mm/flush/flush_lazy/reader.h"
 #include "tests/mm/help.h"
 #include "tests/mm/walk/hold.h"
 
@@ -88,17 +89,6 @@ TEST(flush_lazy, table_held_for_an_interrupts_off_walk, NEEDS_CPUS2)
 	oracle_expect_violations(false);
 }
 
-static int drain(void *unused)
-{
-	lazy_flush()->drain();
-	return 0;
-}
-
-static bool drained_or_asleep(const struct thread *drainer)
-{
-	return !deferred_held() || READ_ONCE(drainer->state) == THREAD_SLEEPING;
-}
-
 // Held until the test has drained in vain.
 static void hold_until_drained(struct stall_point *p, void *arg)
 {
@@ -127,10 +117,10 @@ TEST(flush_lazy, table_held_for_a_remote_walk, NEEDS_CPUS2)
 	spin_until(load_acquire(&w.there), "walker", -1);
 	EXPECT(cpumask_empty(&s->cpus) && cpumask_test(&s->walkers, mm_other_cpu(0)));
 	EXPECT_EQ(space_unmap(s, BASE, PAGE_SIZE), 0);		// it does not wait
-	drainer = mm_thread("drainer", drain, NULL, cpu_id());
+	drainer = mm_thread("drainer", deferred_drainer, NULL, cpu_id());
 	// It sleeps only after it has called the CPU and has completed what was complete.
 	if (drainer)
-		EXPECT(EVENTUALLY(drained_or_asleep(drainer)));
+		EXPECT(EVENTUALLY(deferred_drained_or_asleep(drainer)));
 	EXPECT_EQ(mm_state(w.table), TABLE_UNLINKED);
 	store_release(&w.returned, 1u);
 	mm_join(walker);

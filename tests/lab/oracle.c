@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: MIT
 // What the oracle promises (lab/oracle.h), by the walker's half and the freer's called as a walk and a free would: each level, the
-// root too; a table that is freed, kept, or has become another one. (Real walks: tests/mm/walk/tables.c, tests/lab/oracle/context.c.)
+// root too; a table that is freed, kept, or has become another one. And a real walk in an interrupt and in an NMI. (Others:
+// tests/mm/walk/tables.c.)
 #include "lab/oracle.h"
+#include "kernel/lib.h"
+#include "kernel/time.h"
 #include "lab/test.h"
 #include "mm/table.h"
+#include "tests/lab/history/context.h"
 #include "tests/mm/help.h"
 
 #if CHECK
-#define BASE 0x10000000000ull
-#define RW (PROT_R | PROT_W)
-
 static void begin_walk(struct space *s) { oracle_enter(s, BASE, (uintptr_t)__builtin_return_address(0)); }
 
 static struct space *one_page(struct page *tables[PT_LEVELS])
@@ -159,4 +160,32 @@ TEST(oracle, table_that_is_kept_and_reused, 0)
 	oracle_expect_violations(false);
 	space_put(s);
 }
+
+// ---- A walk in an interrupt or an NMI -----------------------------------------------------------------------------------
+
+static void hold_until_returned(struct stall_point *p, void *arg)
+{
+	struct context_walk *sc = arg;
+
+	store_release(&sc->there, 1u);
+	spin_until(load_acquire(&sc->returned), "the unmap", -1);
+}
+
+// Under `immediate` the freer must find the walker in the two tables that it has named: of levels 2 and 3.
+static void freer_finds_it(void (*begin)(struct context_walk *))
+{
+	struct violation v[8];
+	unsigned found = 0;
+
+	oracle_reset();
+	oracle_expect_violations(true);
+	context_unmap_under_walk(policy_find("immediate"), begin, hold_until_returned, false);
+	oracle_expect_violations(false);
+	for (unsigned i = 0, n = oracle_records(v, ARRAY_SIZE(v)); i < n; i++)
+		found += !strcmp(v[i].seen_by, "freer") && v[i].level >= 2 && v[i].walker_cpu == mm_other_cpu(0);
+	EXPECT_EQ(found, 2);
+}
+
+TEST(oracle, sees_a_walk_in_an_nmi, NEEDS_CPUS2) { freer_finds_it(context_nmi); }
+TEST(oracle, sees_a_walk_in_an_interrupt, NEEDS_CPUS2) { freer_finds_it(context_interrupt); }
 #endif

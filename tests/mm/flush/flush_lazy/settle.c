@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: MIT
+// tlb_flush=lazy: what cannot begin before a flush that waits has been done.
+#include "lab/test.h"
+#include "tests/mm/flush/flush_lazy/reader.h"
+#include "tests/mm/help.h"
+#include "tests/mm/walk/hold.h"
+
+#if CHECK
+static void map_anew(const struct reader *r)
+{
+	EXPECT_EQ(space_map(r->s, r->va, PAGE_SIZE, RW, 1, MAP_POPULATE), 0);
+	space_attach(r->s);
+	EXPECT_EQ(arch_user_write64(r->va, NEW), 0);
+	space_detach();
+}
+
+static void map_only(const struct reader *r) { EXPECT_EQ(space_map(r->s, r->va, PAGE_SIZE, RW, 1, 0), 0); }
+
+static void map_neighbour(const struct reader *r)
+{
+	EXPECT_EQ(space_map(r->s, r->va + PAGE_SIZE, PAGE_SIZE, RW, 1, MAP_POPULATE), 0);
+}
+
+static void fault_beside(const struct reader *r) { EXPECT_EQ(space_fault(r->s, r->va + 2 * PAGE_SIZE, true), 0); }
+
+static void move_there(const struct reader *r)
+{
+	vaddr_t far = BASE - level_size(4);	// under tables of its own, which nothing waits for
+
+	EXPECT_EQ(space_map(r->s, far, level_size(2), RW, 1, 0), 0);
+	EXPECT_EQ(space_move(r->s, far, ALIGN_DOWN(r->va, level_size(2)), level_size(2)), 0);
+}
+
+static void discard_it(const struct reader *r) { EXPECT_EQ(space_discard(r->s, r->va, PAGE_SIZE), 0); }
+
+// Something new at the same address: the old page would be seen through the new mapping.
+TEST(flush_lazy, same_address_settles_first, NEEDS_CPUS2) { reader_needs_settling(map_anew, false); }
+// Also if it is only reserved: the first touch must fault and find zeroes.
+TEST(flush_lazy, reserving_settles_first, NEEDS_CPUS2) { reader_needs_settling(map_only, false); }
+TEST(flush_lazy, moving_there_settles_first, NEEDS_CPUS2) { reader_needs_settling(move_there, false); }
+// Another page under the table that waits: a CPU that still has the old table cached would not find it.
+TEST(flush_lazy, under_a_waiting_table_settles_first, NEEDS_CPUS2) { reader_needs_settling(map_neighbour, false); }
+
+TEST(flush_lazy, touched_under_a_waiting_table_settles_first, NEEDS_CPUS2) { reader_needs_settling(fault_beside, true); }
+TEST(flush_lazy, discard_settles_what_it_does_not_find, NEEDS_CPUS2) { reader_needs_settling(discard_it, false); }
+#endif

@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: MIT
+// tlb_flush=lazy: who waits for whom: a drain for who does not sweep and for who finishes, the end of a space for nobody.
+#include "kernel/time.h"
+#include "lab/test.h"
+#include "mm/flush/lazy.h"
+#include "mm/table.h"
+#include "tests/mm/flush/flush_lazy/reader.h"
+#include "tests/mm/help.h"
+#include "tests/mm/walk/hold.h"
+
+#if CHECK
+STALL_DECLARE(lazy_finishing);
+
+static u64 counted_calls(void)
+{
+	struct counters c;
+
+	counters_snapshot(&c);
+	return c.lazy_calls;
+}
+
+// A CPU that does not come by itself is called, and what waits for it goes on.
+TEST(flush_lazy, holdout_is_called, NEEDS_CPUS2)
+{
+	u64 calls = counted_calls();
+	struct reader r;
+	struct thread *t = reader_begin(&r, "rcu", 0), *d;
+
+	REQUIRE(t);
+	EXPECT_EQ(space_unmap(r.s, r.va, PAGE_SIZE), 0);
+	d = mm_thread("drainer", deferred_drainer, NULL, cpu_id());
+	EXPECT(EVENTUALLY(counted_calls() != calls));
+	EXPECT(deferred_held() > 0);
+	store_release(&r.go, 1u);
+	mm_join(t);
+	mm_join(d);
+	EXPECT_EQ(deferred_held(), 0);
+	space_put(r.s);
+}
+
+// Somebody is about to give away what a record holds.
+struct finishing {
+	struct completion go;
+	u32 there, drained, put;
+};
+
+static void finish_slowly(struct stall_point *p, void *arg)
+{
+	struct finishing *f = arg;
+
+	store_release(&f->there, 1u);
+	wait_for_completion(&f->go);	// asleep: it may be a thread of high priority, on the test's own CPU
+}
+
+static struct space *leaving;
+
+static int drain_and_say(void *arg)
+{
+	flush_find("lazy")->drain();
+	WRITE_ONCE(((struct finishing *)arg)->drained, 1);
+	return 0;
+}
+
+static int put_and_say(void *arg)
+{
+	space_put(leaving);
+	WRITE_ONCE(((struct finishing *)arg)->put, 1);
+	return 0;
+}
+
+// When it has been said by a drain that nothing waits any more nothing does, whoever is at it. Nor does a space go before what
+// still names it.
+TEST(flush_lazy, what_another_finishes_is_waited_for, NEEDS_CPUS2)
+{
+	struct finishing f = { .there = 0 };
+	struct thread *t, *draining, *putting;
+	struct mm_balance b;
+	struct page *table;
+	struct reader r;
+
+	mm_balance_begin(&b);
+	t = reader_begin(&r, "ipi", 0);
+	REQUIRE(t);
+	table = mm_table(r.s, r.va, 1);
+	completion_init(&f.go);
+	EXPECT_EQ(space_unmap(r.s, r.va, PAGE_SIZE), 0);
+	stall_lazy_finishing.action = finish_slowly;
+	stall_lazy_finishing.arg = &f;
+	stall_arm(&stall_lazy_finishing, r.s, 0, 0, 0);
+	store_release(&r.go, 1u);
+	mm_join(t);
+	draining = mm_thread("finisher", deferred_drainer, NULL, cpu_id());
+	EXPECT(EVENTUALLY(READ_ONCE(f.there)));
+	leaving = r.s;
+	t = mm_thread("drainer", drain_and_say, &f, cpu_id());
+	putting = mm_thread("last user", put_and_say, &f, cpu_id());
+	REQUIRE(t && putting && draining);
+	EXPECT(EVENTUALLY(READ_ONCE(f.drained) || READ_ONCE(t->state) == THREAD_SLEEPING));
+	EXPECT(EVENTUALLY(READ_ONCE(f.put) || READ_ONCE(putting->state) == THREAD_SLEEPING));
+	EXPECT(!f.drained && !f.put);
+	EXPECT_EQ(mm_state(table), TABLE_UNLINKED);
+	complete_all(&f.go);
+	mm_join(t);
+	mm_join(putting);
+	mm_join(draining);
+	stall_release(&stall_lazy_finishing);
+	EXPECT_EQ(mm_state(table), TABLE_FREE);
+	mm_balance_end(&b);
+}
+
+// What waits when the space goes holds nobody up, and nothing is lost.
+TEST(flush_lazy, exit_with_flushes_waiting, NEEDS_CPUS2)
+{
+	struct mm_balance b;
+	struct reader r;
+	struct thread *t;
+
+	mm_balance_begin(&b);
+	FOR_EACH_POLICY(p) {
+		t = reader_begin(&r, (*p)->name, 0);
+		REQUIRE(t);
+		EXPECT_EQ(space_unmap(r.s, r.va, PAGE_SIZE), 0);
+		store_release(&r.go, 1u);
+		space_put(r.s);		// the reader's is the last count, or this is
+		mm_join(t);
+	}
+	mm_balance_end(&b);
+}
+#endif

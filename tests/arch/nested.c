@@ -14,8 +14,6 @@
 
 #define SAFE_MS 1000
 #define MOST_ROUNDS 20
-#define BASE 0x10000000000ull
-#define RW (PROT_R | PROT_W)
 
 // For so long, and so often: a hypervisor that is itself kept from running takes nobody away meanwhile.
 #define WATCH_NS (NSEC_PER_SEC / 2)

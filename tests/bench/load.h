@@ -5,6 +5,8 @@
 #include "lab/bench.h"
 #include "mm/space.h"
 
+#define ALONE 0x100000000000ull		// in its 512 GiB: unmapping it frees tables of three levels
+
 // Threads on `n` CPUs other than the caller's, each running in the space (attached, busy, interrupts on) until stopped.
 struct companions {
 	struct space *space;

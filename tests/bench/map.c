@@ -9,7 +9,6 @@
 #include "tests/bench/load.h"
 #include <arch/uaccess.h>
 
-#define BASE 0x600000000000ull		// alone in its 512 GiB
 #define LARGE (512 * PAGE_SIZE)
 #define EXIT_PAGES 64u			// that a space has at its end
 
@@ -34,11 +33,11 @@ static void slice_map(struct bench_case *c)
 	do {
 		u64 t = cycles();
 
-		err = space_map(s, BASE, PAGE_SIZE, PROT_R | PROT_W, 1, MAP_POPULATE);
+		err = space_map(s, ALONE, PAGE_SIZE, PROT_R | PROT_W, 1, MAP_POPULATE);
 		t = cycles() - t;
 		if (!err) {
 			bench_record(c, t);
-			space_unmap(s, BASE, PAGE_SIZE);
+			space_unmap(s, ALONE, PAGE_SIZE);
 		}
 	} while ((!err || made_room(err)) && !bench_full(c) && now_ns() < deadline);
 	space_detach();
@@ -64,15 +63,15 @@ static void slice_collapse(struct bench_case *c)
 	if (companions_start(&others, s, c->others)) {
 		deadline = now_ns() + BENCH_SLICE_NS;
 		do {
-			if (map_patiently(s, BASE, LARGE, 1))
+			if (map_patiently(s, ALONE, LARGE, 1))
 				break;
 			u64 t = cycles();
 
-			err = space_collapse(s, BASE);
+			err = space_collapse(s, ALONE);
 			t = cycles() - t;
 			if (!err)
 				bench_record(c, t);
-			space_unmap(s, BASE, LARGE);
+			space_unmap(s, ALONE, LARGE);
 		} while ((!err || made_room(err)) && !bench_full(c) && now_ns() < deadline);
 		companions_stop(&others);
 	}
@@ -100,7 +99,7 @@ static void slice_exit(struct bench_case *c)
 		u64 t;
 
 		space_attach(s);
-		err = map_patiently(s, BASE, c->pages * PAGE_SIZE, 1);
+		err = map_patiently(s, ALONE, c->pages * PAGE_SIZE, 1);
 		space_detach();
 		t = cycles();
 		space_put(s);
@@ -131,14 +130,14 @@ static void slice_sustained(struct bench_case *c)
 	do {
 		u64 t = cycles();
 
-		if (space_map(s, BASE, PAGE_SIZE, PROT_R | PROT_W, 1, 0))
+		if (space_map(s, ALONE, PAGE_SIZE, PROT_R | PROT_W, 1, 0))
 			break;
-		if (arch_user_write64(BASE, 1)) {	// out of memory: what waits must be freed first, at this policy's cost
+		if (arch_user_write64(ALONE, 1)) {	// out of memory: what waits must be freed first, at this policy's cost
 			rcu_barrier();
-			space_unmap(s, BASE, PAGE_SIZE);
+			space_unmap(s, ALONE, PAGE_SIZE);
 			continue;
 		}
-		space_unmap(s, BASE, PAGE_SIZE);
+		space_unmap(s, ALONE, PAGE_SIZE);
 		bench_record(c, cycles() - t);
 	} while (now_ns() - start < SUSTAINED_SLICE_NS);
 	bench_settle(c);
@@ -162,9 +161,9 @@ static u64 most_waiting(struct bench_case *c, struct space *s, u64 ns)
 	u64 most = 0, deadline = now_ns() + ns;
 
 	do {
-		if (map_patiently(s, BASE, PAGE_SIZE, 1))
+		if (map_patiently(s, ALONE, PAGE_SIZE, 1))
 			break;
-		space_unmap(s, BASE, PAGE_SIZE);
+		space_unmap(s, ALONE, PAGE_SIZE);
 		most = MAX(most, tables_waiting());
 		c->ops++;
 	} while (now_ns() < deadline);

@@ -6,7 +6,6 @@
 #include <arch/uaccess.h>
 
 #define BESIDE 0x400000000000ull
-#define BASE 0x500000000000ull		// alone in its 512 GiB: unmapping it frees tables of three levels
 
 static void enter_space(struct path_scene *sc, const struct path *p)
 {
@@ -26,10 +25,10 @@ static void settle(struct path_scene *sc) { bench_settle(&sc->pair); }
 
 static void map(struct path_scene *sc)
 {
-	BUG_ON(map_patiently(sc->space, BASE, sc->pair.pages * PAGE_SIZE, 1));
+	BUG_ON(map_patiently(sc->space, ALONE, sc->pair.pages * PAGE_SIZE, 1));
 }
 
-static int unmap(struct path_scene *sc) { return space_unmap(sc->space, BASE, sc->pair.pages * PAGE_SIZE); }
+static int unmap(struct path_scene *sc) { return space_unmap(sc->space, ALONE, sc->pair.pages * PAGE_SIZE); }
 
 // So long that it takes half a tick. The unmap behind it has done what only the first of a round does.
 static void map_many(struct path_scene *sc)
@@ -45,16 +44,16 @@ static void enter_mapped(struct path_scene *sc, const struct path *p)
 	map(sc);
 }
 
-static int walk(struct path_scene *sc) { return walk_pin(sc->space, BASE, true, &sc->page); }
+static int walk(struct path_scene *sc) { return walk_pin(sc->space, ALONE, true, &sc->page); }
 static void unpin(struct path_scene *sc) { page_unpin(sc->page, false); }
 
 static int map_touch_unmap(struct path_scene *sc)
 {
-	return space_map(sc->space, BASE, PAGE_SIZE, PROT_R | PROT_W, 1, 0) ?: arch_user_write64(BASE, 1) ?: unmap(sc);
+	return space_map(sc->space, ALONE, PAGE_SIZE, PROT_R | PROT_W, 1, 0) ?: arch_user_write64(ALONE, 1) ?: unmap(sc);
 }
 
-static int protect(struct path_scene *sc) { return space_protect(sc->space, BASE, PAGE_SIZE, PROT_R); }
-static void allow_writing(struct path_scene *sc) { BUG_ON(space_protect(sc->space, BASE, PAGE_SIZE, PROT_R | PROT_W)); }
+static int protect(struct path_scene *sc) { return space_protect(sc->space, ALONE, PAGE_SIZE, PROT_R); }
+static void allow_writing(struct path_scene *sc) { BUG_ON(space_protect(sc->space, ALONE, PAGE_SIZE, PROT_R | PROT_W)); }
 
 PATH(walk, .per_policy = true, .pages = 1, .begin = enter_mapped, .run = walk, .after = unpin,
      .settle = settle, .end = leave_space);

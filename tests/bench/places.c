@@ -3,7 +3,7 @@
 #include "tests/bench/places.h"
 #include "tests/bench/load.h"
 
-#define BASE 0x600000000000ull
+#define PLACES 0x600000000000ull
 #define NR_GIB 32ull
 #define TABLES_PER_GIB 511ull		// besides that of the page that stays
 
@@ -11,7 +11,7 @@ bool places_init(struct places *p, struct space *s)
 {
 	*p = (struct places){ .space = s };
 	for (u64 i = 0; i < NR_GIB; i++)
-		if (map_patiently(s, BASE + i * level_size(3), PAGE_SIZE, 1))
+		if (map_patiently(s, PLACES + i * level_size(3), PAGE_SIZE, 1))
 			return false;
 	return true;
 }
@@ -20,5 +20,5 @@ vaddr_t places_next(struct places *p)
 {
 	u64 turn = p->turn++ % (NR_GIB * TABLES_PER_GIB);
 
-	return BASE + turn / TABLES_PER_GIB * level_size(3) + (1 + turn % TABLES_PER_GIB) * level_size(2);
+	return PLACES + turn / TABLES_PER_GIB * level_size(3) + (1 + turn % TABLES_PER_GIB) * level_size(2);
 }

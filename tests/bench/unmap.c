@@ -4,7 +4,6 @@
 #include "lab/bench.h"
 #include "tests/bench/load.h"
 
-#define BASE 0x100000000000ull		// alone in its 512 GiB: unmapping it frees tables of three levels
 #define GAP (2 * PAGE_SIZE)		// between a range and its neighbours: their regions do not become one
 
 static void unmap_until_over(struct bench_case *c, struct space *s, vaddr_t va)
@@ -28,7 +27,7 @@ static void slice_unmap(struct bench_case *c)
 
 	space_attach(s);
 	if (companions_start(&others, s, c->others)) {
-		unmap_until_over(c, s, BASE);
+		unmap_until_over(c, s, ALONE);
 		companions_stop(&others);
 	}
 	space_detach();
@@ -43,11 +42,11 @@ static void slice_unmap_kept(struct bench_case *c)
 	struct companions others;
 
 	space_attach(s);
-	if (!map_patiently(s, BASE, PAGE_SIZE, 1) &&
-	    !map_patiently(s, BASE + 2 * GAP + c->pages * PAGE_SIZE, PAGE_SIZE, 1) &&
+	if (!map_patiently(s, ALONE, PAGE_SIZE, 1) &&
+	    !map_patiently(s, ALONE + 2 * GAP + c->pages * PAGE_SIZE, PAGE_SIZE, 1) &&
 	    companions_start(&others, s, c->others)) {
 		bench_count_from_here(c);
-		unmap_until_over(c, s, BASE + GAP);
+		unmap_until_over(c, s, ALONE + GAP);
 		bench_settle(c);
 		bench_count_to_here(c);		// without the neighbours' tables
 		companions_stop(&others);
@@ -65,12 +64,12 @@ static void slice_protect(struct bench_case *c)
 	u64 deadline;
 
 	space_attach(s);
-	if (!map_patiently(s, BASE, PAGE_SIZE, 1) && companions_start(&others, s, c->others)) {
+	if (!map_patiently(s, ALONE, PAGE_SIZE, 1) && companions_start(&others, s, c->others)) {
 		deadline = now_ns() + BENCH_SLICE_NS;
 		do {
 			u64 t = cycles();
 
-			space_protect(s, BASE, PAGE_SIZE, prot);
+			space_protect(s, ALONE, PAGE_SIZE, prot);
 			bench_record(c, cycles() - t);
 			prot ^= PROT_W;
 		} while (!bench_full(c) && now_ns() < deadline);

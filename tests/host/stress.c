@@ -12,7 +12,6 @@
 #include "mm/walk.h"
 #include "tests/mm/help.h"
 
-#define RW (PROT_R | PROT_W)
 #define GROUPS 2		// each below an entry of its own in the root
 #define PAGES 4			// of a group: two share a table of level 1, the next shares level 2, the last level 3
 #define ROUNDS 400		// of the unmapper

@@ -228,7 +228,7 @@ static int observe(void *arg)
 static bool observer_begin(struct observer *o, unsigned number)
 {
 	*o = (struct observer){ .s = space_create_with(policy_find("rcu"), flush_find(PV)),
-		.va = 0x10000000000ull + number % 32 * 7 * PAGE_SIZE };
+		.va = BASE + number % 32 * 7 * PAGE_SIZE };
 	return EXPECT(o->s) && EXPECT_EQ(space_map(o->s, o->va, 2 * PAGE_SIZE, PROT_R | PROT_W, 1, MAP_POPULATE), 0);
 }
 

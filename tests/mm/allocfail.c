@@ -8,8 +8,6 @@
 #include "mm/walk.h"
 #include "tests/mm/help.h"
 
-#define BASE 0x10000000000ull	// the start of an L3 table
-#define RW (PROT_R | PROT_W)
 #define MOST 64			// no operation here allocates so often
 
 // Across the edge of two L3 tables: as many tables as a small mapping can need.

@@ -9,6 +9,10 @@
 
 struct space;
 
+#define BASE 0x10000000000ull		// where the tests map: the start of an L3 table
+#define FAR (BASE + level_size(4))	// under other tables at every level
+#define RW (PROT_R | PROT_W)
+
 // Between begin and end exactly as many frames are given back as are taken. Both wait for all that is deferred;
 // EXPECTs. Threads between the two are made and joined by mm_thread() and mm_join().
 struct mm_balance {

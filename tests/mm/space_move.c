@@ -9,8 +9,6 @@
 #include "tests/mm/help.h"
 #include "tests/mm/space_random/help.h"
 
-#define FAR (BASE + level_size(4))	// under other tables at every level
-
 // Small pages, a large one of a large region, a collapsed one, and tables that are not there: all come along.
 static void moves(const struct table_policy *p, const struct flush_backend *b)
 {

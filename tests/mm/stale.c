@@ -14,8 +14,6 @@
 #include "mm/tlb.h"
 #include "tests/mm/help.h"
 
-#define BASE 0x10000000000ull		// the start of an L3 table
-#define RW (PROT_R | PROT_W)
 #define MOST_OBSERVERS 8		// more add only time
 #define ROUNDS 2
 #define CONTROL_ROUNDS 40

@@ -5,9 +5,8 @@
 #include "kernel/thread.h"
 #include "lab/test.h"
 #include "mm/space.h"
+#include "tests/mm/help.h"
 #include <arch/uaccess.h>
-
-#define BASE (1ull << 40)
 
 static void attach_new(struct space **s)
 {

@@ -12,9 +12,6 @@
 #if CHECK
 STALL_DECLARE(swmmu_pending);
 
-#define BASE 0x10000000000ull
-#define RW (PROT_R | PROT_W)
-
 static bool tables_cached(unsigned cpu)
 {
 	return swmmu_has_table(cpu, BASE, 3) && swmmu_has_table(cpu, BASE, 2) && swmmu_has_table(cpu, BASE, 1);

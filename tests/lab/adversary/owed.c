@@ -25,8 +25,6 @@ MUTANT_DECLARE(steal_plain_store);
 MUTANT_DECLARE(tlb_no_catch_up);
 MUTANT_DECLARE(swmmu_no_reread);
 
-#define BASE 0x10000000000ull
-#define RW (PROT_R | PROT_W)
 #define WITH(mutant, what) do { \
 	oracle_expect_violations(true); \
 	mutant_set(mutant, 1); \

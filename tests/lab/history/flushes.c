@@ -163,8 +163,6 @@ TEST(history, collapse_leaves_no_small_leaf, NEEDS_CPUS2)
 	intact_and_mutated(&mutant_collapse_one_invlpg, collapse_under_a_resident);
 }
 
-#define FAR (BASE + level_size(4))
-
 // The mover has dropped the lock: somebody unmaps a page at the new place, whose flush says nothing of the old one.
 static void unmap_the_new_place(struct stall_point *p, void *space)
 {

@@ -20,7 +20,6 @@ MUTANT_DECLARE(collapse_one_invlpg);
 MUTANT_DECLARE(move_flush_after_unlock);
 MUTANT_DECLARE(walk_no_parent_recheck);
 
-#define FAR (BASE + level_size(4))
 #define MARK 0x5ec4e7ull		// what the next owner of a frame writes into it
 
 // A walker on another CPU, in no CPU mask but what its policy asks for, held while the table that it is in, or about to

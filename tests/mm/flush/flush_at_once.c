@@ -21,8 +21,6 @@
 #include "tests/mm/walk/hold.h"
 
 #if CHECK
-#define FAR (BASE + level_size(4))
-
 struct operation {
 	const char *name;
 	int (*run)(struct space *s, vaddr_t va, u64 len);

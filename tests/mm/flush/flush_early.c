@@ -10,7 +10,6 @@
 #include "lab/test.h"
 #include "mm/space.h"
 #include "tests/mm/help.h"
-#include "tests/mm/walk/hold.h"
 
 #if CHECK
 STALL_DECLARE(flush_answered);

@@ -11,7 +11,6 @@
 #include "mm/policy/switch.h"
 #include "mm/walk.h"
 #include "tests/mm/help.h"
-#include "tests/mm/walk/hold.h"
 
 #if CHECK
 STALL_DECLARE(switch_union);

@@ -3,6 +3,7 @@
 // that says so and joins no mask.
 #include "kernel/lib.h"
 #include "lab/oracle.h"
+#include "lab/stall.h"
 #include "lab/swmmu.h"
 #include "lab/test.h"
 #include "mm/policy/switch.h"
@@ -10,7 +11,6 @@
 #include "mm/walk.h"
 #include "mm/walk_body.h"
 #include "tests/mm/help.h"
-#include "tests/mm/walk/hold.h"
 
 #if CHECK
 STALL_DECLARE(switch_union);

@@ -10,9 +10,6 @@
 #include "mm/tlb.h"
 #include "tests/mm/help.h"
 
-#define BASE 0x10000000000ull	// 1 TiB: the start of an L3 table
-#define RW (PROT_R | PROT_W)
-
 // A count of users cannot be refused, and whoever knows a space may take as many as he likes: here 2^32 of them.
 TEST(space, more_users_than_32_bits_count, 0)
 {

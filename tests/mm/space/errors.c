@@ -5,9 +5,6 @@
 #include "mm/space.h"
 #include "tests/mm/help.h"
 
-#define BASE 0x10000000000ull	// 1 TiB: the start of an L3 table
-#define RW (PROT_R | PROT_W)
-
 // Take blocks, the largest first, until fewer than `left` frames are free.
 static void take_memory(struct list *taken, u64 left)
 {

@@ -6,9 +6,6 @@
 #include "mm/walk.h"
 #include "tests/mm/help.h"
 
-#define BASE 0x10000000000ull	// 1 TiB: the start of an L3 table
-#define RW (PROT_R | PROT_W)
-
 // Map two pages, read zeroes, write, read back, forbid writing, unmap one and then the other.
 static void use_pages(int level, unsigned flags)
 {

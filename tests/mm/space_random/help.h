@@ -3,8 +3,6 @@
 #pragma once
 #include "mm/space.h"
 
-#define BASE 0x10000000000ull		// the start of an L3 table
-#define RW (PROT_R | PROT_W)
 #define HUGE_SIZE level_size(2)
 
 // First and last word of each page, by user accesses: the calling thread runs in the space. `seed` tells stamps apart.

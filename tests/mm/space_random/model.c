@@ -4,7 +4,7 @@
 #include "kernel/errno.h"
 #include "kernel/lib.h"
 #include "kernel/panic.h"
-#include "tests/mm/space_random/help.h"
+#include "tests/mm/help.h"
 
 // Within an L3 table, across a 1 GiB edge, across a 512 GiB edge, the user half's end and its beginning.
 static const struct site {

@@ -4,8 +4,8 @@
 #include "lab/mutant.h"
 #include "lab/test.h"
 #include "mm/table.h"
-#include "tests/mm/walk/gap.h"
 #include "tests/mm/help.h"
+#include "tests/mm/walk/gap.h"
 
 #if CHECK
 STALL_DECLARE(hazard_read);

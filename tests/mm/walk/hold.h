@@ -9,9 +9,6 @@ STALL_DECLARE(walk_level);
 STALL_DECLARE(walk_leaf);
 STALL_DECLARE(walk_pinned);
 
-#define BASE 0x10000000000ull	// the start of an L3 table
-#define RW (PROT_R | PROT_W)
-
 struct walk_job {
 	struct space *s;
 	vaddr_t va;

@@ -19,7 +19,6 @@ STALL_DECLARE(move_begun);
 STALL_DECLARE(switch_union);
 MUTANT_DECLARE(walk_no_moves_recheck);
 
-#define FAR (BASE + level_size(4))
 #define HERE (BASE + PAGE_SIZE)			// what is walked to; the page before it is mapped throughout
 #define THERE (FAR + PAGE_SIZE)
 

@@ -5,9 +5,6 @@
 #include "mm/walk.h"
 #include "tests/mm/help.h"
 
-#define BASE 0x10000000000ull	// the start of an L3 table
-#define RW (PROT_R | PROT_W)
-
 // Over the edges of tables of all levels, from 4 KiB to 2 MiB pages and back, and up to a hole.
 TEST(walk, ranges, 0)
 {

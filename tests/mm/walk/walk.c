@@ -12,9 +12,6 @@
 #include "tests/mm/frame/page/help.h"
 #include "tests/mm/help.h"
 
-#define BASE 0x10000000000ull	// the start of an L3 table
-#define RW (PROT_R | PROT_W)
-
 static u64 *word_of(struct page *page) { return page_to_virt(page); }
 
 static bool pins(struct space *s, vaddr_t va, bool write)

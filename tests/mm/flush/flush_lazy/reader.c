@@ -6,7 +6,6 @@
 #include "lab/test.h"
 #include "mm/flush/lazy.h"
 #include "tests/mm/help.h"
-#include "tests/mm/walk/hold.h"
 
 #if CHECK
 MUTANT_DECLARE(lazy_no_settle);

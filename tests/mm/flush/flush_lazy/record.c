@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
 // tlb_flush=lazy: where a record that waits makes others settle, and until when it holds its space.
 #include "kernel/time.h"
+#include "lab/stall.h"
 #include "lab/test.h"
 #include "mm/flush/lazy.h"
 #include "mm/space.h"
 #include "mm/table.h"
 #include "tests/mm/help.h"
-#include "tests/mm/walk/hold.h"
 
 #if CHECK
 STALL_DECLARE(table_freeing);

@@ -6,7 +6,6 @@
 #include "mm/pending.h"
 #include "tests/mm/flush/flush_lazy/reader.h"
 #include "tests/mm/help.h"
-#include "tests/mm/walk/hold.h"
 
 #if CHECK
 // Without memory for the record the flush is not put off: the unmap waits for the reader.

@@ -3,7 +3,6 @@
 #include "lab/test.h"
 #include "tests/mm/flush/flush_lazy/reader.h"
 #include "tests/mm/help.h"
-#include "tests/mm/walk/hold.h"
 
 #if CHECK
 static void map_anew(const struct reader *r)

@@ -4,11 +4,11 @@
 #include "kernel/time.h"
 #include "lab/mutant.h"
 #include "lab/oracle.h"
+#include "lab/stall.h"
 #include "lab/test.h"
 #include "mm/flush/lazy.h"
 #include "tests/mm/flush/flush_lazy/reader.h"
 #include "tests/mm/help.h"
-#include "tests/mm/walk/hold.h"
 
 #if CHECK
 MUTANT_DECLARE(lazy_late_generation);

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
 // tlb_flush=lazy: who waits for whom: a drain for who does not sweep and for who finishes, the end of a space for nobody.
 #include "kernel/time.h"
+#include "lab/stall.h"
 #include "lab/test.h"
 #include "mm/flush/lazy.h"
 #include "mm/table.h"
 #include "tests/mm/flush/flush_lazy/reader.h"
 #include "tests/mm/help.h"
-#include "tests/mm/walk/hold.h"
 
 #if CHECK
 STALL_DECLARE(lazy_finishing);

@@ -7,7 +7,6 @@
 #include "lab/test.h"
 #include "mm/tlb.h"
 #include "tests/mm/help.h"
-#include "tests/mm/walk/hold.h"
 
 #if CHECK
 struct holder {

@@ -8,7 +8,6 @@
 #include "mm/policy/switch.h"
 #include "mm/table.h"
 #include "tests/mm/help.h"
-#include "tests/mm/walk/hold.h"
 
 #if CHECK
 STALL_DECLARE(gather_unlinked);

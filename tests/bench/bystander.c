@@ -15,6 +15,7 @@
 #include "mm/space.h"
 #include "tests/bench/load.h"
 #include "tests/bench/places.h"
+#include "tests/help.h"
 
 #define SLICE_NS (20 * NSEC_PER_MSEC)
 #define UNMAPS 50			// longer until there were so many, if the host lets the unmapper run so little
@@ -70,13 +71,6 @@ static void unmapper_stop(struct unmapper *u)
 {
 	WRITE_ONCE(u->stop, 1);
 	thread_join(u->thread);
-}
-
-static int compare_u64(const void *a, const void *b)
-{
-	u64 x = *(const u64 *)a, y = *(const u64 *)b;
-
-	return x < y ? -1 : x > y;
 }
 
 // All but one in a thousand steps of a CPU that nobody can interrupt are at most so long. 0: no memory.

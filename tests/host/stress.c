@@ -4,7 +4,6 @@
 // must fail for one of them.
 #include "kernel/errno.h"
 #include "kernel/lib.h"
-#include "kernel/rcu/rcu.h"
 #include "lab/oracle.h"
 #include "lab/test.h"
 #include "mm/policy/switch.h"
@@ -172,18 +171,6 @@ static void walkers_against_us(struct stress *s, unsigned rounds)
 			mm_join(walkers[cpu].thread);
 }
 
-// What was deferred is part of the run.
-static void drain_all(void)
-{
-	FOR_EACH_BACKEND(b)
-		if ((*b)->drain)
-			(*b)->drain();
-	FOR_EACH_POLICY(p)
-		if ((*p)->drain)
-			(*p)->drain();
-	rcu_barrier();
-}
-
 static void stress(const struct table_policy *p, const struct flush_backend *b, unsigned rounds, bool switches)
 {
 	struct stress s = { .space = space_create_with(p, b), .violations_before = oracle_violations(), .switches = switches };
@@ -193,7 +180,7 @@ static void stress(const struct table_policy *p, const struct flush_backend *b, 
 		put_up_group(&s, g);
 	walkers_against_us(&s, rounds);
 	space_put(s.space);
-	drain_all();
+	mm_drain_all();		// what was deferred is part of the run
 	EXPECT_EQ(oracle_violations() - s.violations_before, 0);
 	EXPECT_EQ(s.bad_pins, 0);
 	EXPECT_EQ(s.bad_reads, 0);

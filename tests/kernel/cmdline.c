@@ -4,6 +4,7 @@
 #include "kernel/cmdline.h"
 #include "kernel/lib.h"
 #include "lab/test.h"
+#include "tests/help.h"
 
 static char errors[2048];
 static size_t errors_len;
@@ -29,14 +30,6 @@ static bool parse_bytes(const char *line, size_t len)
 }
 
 static bool parse(const char *line) { return parse_bytes(line, strlen(line)); }
-
-static bool contains(const char *text, const char *part)
-{
-	for (size_t n = strlen(part); *text; text++)
-		if (!strncmp(text, part, n))
-			return true;
-	return false;
-}
 
 // Refused, and the complaint holds all that is listed.
 static void expect_refused(int line, const char *cmdline, const char *part1, const char *part2)

@@ -7,6 +7,7 @@
 #include "lab/inject.h"
 #include "lab/test.h"
 #include "mm/frame/slab.h"
+#include "tests/help.h"
 
 // Not declared as printf-like: some formats are wrong on purpose.
 static int format_into(char *buf, size_t size, const char *fmt, ...)
@@ -82,13 +83,6 @@ TEST(lib, parse_u64, 0)
 	EXPECT(parse_u64("18446744073709551615", &v) && v == ~0ull);
 	EXPECT(parse_u64("0xfF", &v) && v == 255);
 	EXPECT(parse_u64("007", &v) && v == 7);
-}
-
-static int compare_u64(const void *a, const void *b)
-{
-	u64 x = *(const u64 *)a, y = *(const u64 *)b;
-
-	return x < y ? -1 : x > y;
 }
 
 static int compare_triple(const void *a, const void *b) { return memcmp(a, b, 3); }

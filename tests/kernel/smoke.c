@@ -11,19 +11,12 @@
 #include "lab/test.h"
 #include "mm/frame/page.h"
 #include "mm/frame/slab.h"
+#include "tests/help.h"
 #include <arch/machine.h>
 #include <arch/tlb.h>
 
 static DEFINE_PER_CPU(u64, smoke_value);
 static struct cpumask called;
-
-static bool contains(const char *text, const char *part)
-{
-	for (size_t n = strlen(part); *text; text++)
-		if (!strncmp(text, part, n))
-			return true;
-	return false;
-}
 
 TEST(smoke, cpus_online, 0)
 {

@@ -6,6 +6,7 @@
 #include "lab/majority.h"
 #include "lab/test.h"
 #include "mm/frame/slab.h"
+#include "tests/help.h"
 
 #define VALUES 20000u
 
@@ -26,13 +27,6 @@ TEST(hist, buckets_meet_each_other, 0)
 	EXPECT_EQ(hist_bucket(127), 127);
 	EXPECT_EQ(hist_bucket(129), 128);
 	EXPECT_EQ(hist_bucket(~0ull), 3775);
-}
-
-static int compare_u64(const void *a, const void *b)
-{
-	u64 x = *(const u64 *)a, y = *(const u64 *)b;
-
-	return x < y ? -1 : x > y;
 }
 
 // Each percentile within 1/64 of the sorted array's, and exact below 128.

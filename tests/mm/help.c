@@ -14,11 +14,8 @@
 
 #define SPARE_STACKS 16
 
-// Free frames when nothing is deferred any more and no cache holds any. A thread that has been joined may not have left its
-// stack.
-static u64 settle(void)
+void mm_drain_all(void)
 {
-	(void)EVENTUALLY(!threads_ending());	// what never comes back is missing below
 	FOR_EACH_BACKEND(b)
 		if ((*b)->drain)
 			(*b)->drain();
@@ -26,6 +23,14 @@ static u64 settle(void)
 		if ((*p)->drain)
 			(*p)->drain();
 	rcu_barrier();
+}
+
+// Free frames when nothing is deferred any more and no cache holds any. A thread that has been joined may not have left its
+// stack.
+static u64 settle(void)
+{
+	(void)EVENTUALLY(!threads_ending());	// what never comes back is missing below
+	mm_drain_all();
 	FOR_EACH_POLICY(p)
 		if ((*p)->drain && (*p)->drain != rcu_barrier)
 			(*p)->drain();
@@ -124,6 +129,14 @@ int mm_reside(void *arg)
 	return 0;
 }
 
+int mm_visit(void *space)
+{
+	space_attach(space);
+	EXPECT_EQ(arch_user_write64(BASE + cpu_id() * PAGE_SIZE, 7), 0);
+	space_detach();
+	return 0;
+}
+
 unsigned mm_other_cpu(unsigned k) { return (cpu_id() + 1 + k % (nr_cpus - 1)) % nr_cpus; }
 
 static const char *none_missing(void) { return NULL; }
@@ -131,6 +144,15 @@ static const char *none_missing(void) { return NULL; }
 static void none_flush(const struct flush *f, const struct cpumask *targets) { fetch_sub(&f->space->gen, 1); }
 
 const struct flush_backend mm_flush_none = { .name = "none", .missing = none_missing, .flush = none_flush };
+
+struct space *mm_populated(const struct table_policy *p, const struct flush_backend *b, u64 len)
+{
+	struct space *s = space_create_with(p, b);
+
+	if (EXPECT(s))
+		EXPECT_EQ(space_map(s, BASE, len, RW, 1, MAP_POPULATE), 0);
+	return s;
+}
 
 struct page *mm_table(struct space *s, vaddr_t va, int level)
 {

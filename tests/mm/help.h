@@ -18,6 +18,7 @@ struct space;
 struct mm_balance {
 	u64 frames, spaces;
 };
+void mm_drain_all(void);	// every back-end and every policy, and RCU. May sleep
 u64 mm_settled_frames(void);	// free frames when nothing is deferred any more and no cache holds any. May sleep
 void mm_balance_begin(struct mm_balance *b);
 void mm_balance_end(const struct mm_balance *b);
@@ -38,6 +39,12 @@ struct mm_resident {
 	u32 there, go;		// it runs; set by the test
 };
 int mm_reside(void *resident);
+
+// A space under the pair, with pages on [BASE, BASE + len). NULL: failed.
+struct space *mm_populated(const struct table_policy *p, const struct flush_backend *b, u64 len);
+// A thread's function: runs in the space and writes to the cpu_id()-th page from BASE on. Its CPU keeps the root until somebody
+// needs it gone.
+int mm_visit(void *space);
 
 // The table of `level` through which va is reached, or NULL; and the state it is in.
 struct page *mm_table(struct space *s, vaddr_t va, int level);

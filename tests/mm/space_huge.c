@@ -10,15 +10,6 @@
 #include "tests/mm/help.h"
 #include "tests/mm/space_random/help.h"
 
-static struct space *populated(const struct table_policy *p, const struct flush_backend *b, u64 len)
-{
-	struct space *s = space_create_with(p, b);
-
-	if (EXPECT(s))
-		EXPECT_EQ(space_map(s, BASE, len, RW, 1, MAP_POPULATE), 0);
-	return s;
-}
-
 static bool use_bits(struct space *s, vaddr_t va)
 {
 	pte_t *e;
@@ -38,7 +29,7 @@ static void there_and_back(const struct table_policy *p, const struct flush_back
 	struct space *s;
 
 	mm_balance_begin(&balance);
-	s = populated(p, b, 2 * HUGE_SIZE);
+	s = mm_populated(p, b, 2 * HUGE_SIZE);
 	REQUIRE(s);
 	space_attach(s);
 	stamp_pages(BASE, 2 * PT_ENTRIES, 3);
@@ -77,7 +68,7 @@ static void cut(const struct table_policy *p, const struct flush_backend *b)
 	struct space *s;
 
 	mm_balance_begin(&balance);
-	s = populated(p, b, 3 * HUGE_SIZE);
+	s = mm_populated(p, b, 3 * HUGE_SIZE);
 	REQUIRE(s);
 	space_attach(s);
 	stamp_pages(BASE, 3 * PT_ENTRIES, 7);
@@ -148,7 +139,7 @@ static void pins(const struct table_policy *p, const struct flush_backend *b)
 	struct space *s;
 
 	mm_balance_begin(&balance);
-	s = populated(p, b, HUGE_SIZE);
+	s = mm_populated(p, b, HUGE_SIZE);
 	REQUIRE(s);
 	space_attach(s);
 	stamp_pages(BASE, PT_ENTRIES, 9);
@@ -180,7 +171,7 @@ TEST(space_huge, pins, 0) { under_each_pair(pins); }
 // What a pin's holder wrote is remembered by all pages of the large one, for nobody knows which it was.
 TEST(space_huge, pinned_dirty_is_kept, 0)
 {
-	struct space *s = populated(policy_default(), flush_default(), HUGE_SIZE);
+	struct space *s = mm_populated(policy_default(), flush_default(), HUGE_SIZE);
 	struct page *page;
 
 	REQUIRE(s);
@@ -197,7 +188,7 @@ TEST(space_huge, pinned_dirty_is_kept, 0)
 // No memory: a collapse needs a large frame, a split nothing; what a cut needs is the regions'.
 TEST(space_huge, no_memory, NEEDS_CHECK)
 {
-	struct space *s = populated(policy_default(), flush_default(), HUGE_SIZE);
+	struct space *s = mm_populated(policy_default(), flush_default(), HUGE_SIZE);
 	struct mm_balance b;
 
 	REQUIRE(s);
@@ -225,7 +216,7 @@ TEST(space_huge, no_memory, NEEDS_CHECK)
 // A fault in a collapsed page finds it there; so does the walk's slow path.
 TEST(space_huge, faults_and_slow_walks, 0)
 {
-	struct space *s = populated(policy_default(), flush_default(), HUGE_SIZE);
+	struct space *s = mm_populated(policy_default(), flush_default(), HUGE_SIZE);
 	struct page *page;
 
 	REQUIRE(s);
@@ -242,21 +233,13 @@ TEST(space_huge, faults_and_slow_walks, 0)
 	space_put(s);
 }
 
-// The end of a space that every CPU still holds, with a collapsed page and its deposit in it.
-static int visit(void *arg)
-{
-	space_attach(arg);
-	EXPECT_EQ(arch_user_write64(BASE + cpu_id() * PAGE_SIZE, 1), 0);
-	space_detach();		// the CPU keeps the root
-	return 0;
-}
-
 static void still_loaded(void *held)
 {
 	if (this_cpu_read(cpu_tlb.loaded))
 		fetch_add((u32 *)held, 1);
 }
 
+// The end of a space that every CPU still holds, with a collapsed page and its deposit in it.
 static void exit_held(const struct table_policy *p, const struct flush_backend *b)
 {
 	struct mm_balance balance;
@@ -264,11 +247,10 @@ static void exit_held(const struct table_policy *p, const struct flush_backend *
 	u32 held = 0;
 
 	mm_balance_begin(&balance);
-	s = space_create_with(p, b);
+	s = mm_populated(p, b, HUGE_SIZE);
 	REQUIRE(s);
-	EXPECT_EQ(space_map(s, BASE, HUGE_SIZE, RW, 1, MAP_POPULATE), 0);
 	EXPECT_EQ(space_collapse(s, BASE), 0);
-	EXPECT_EQ(threads_run_on(&cpus_online, visit, s), 0);
+	EXPECT_EQ(threads_run_on(&cpus_online, mm_visit, s), 0);
 	if (!b->defer)		// else a CPU that idles leaves by itself
 		EXPECT_EQ(cpumask_weight(&s->cpus), nr_cpus);
 	space_put(s);

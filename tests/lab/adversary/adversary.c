@@ -88,14 +88,7 @@ TEST(adversary, reserved_frame_is_no_table, 0)
 	space_put(s);
 }
 
-static struct space *two_pages(void)
-{
-	struct space *s = space_create_with(policy_find("ipi"), flush_find("ipi"));
-
-	if (EXPECT(s))
-		EXPECT_EQ(space_map(s, BASE, 2 * PAGE_SIZE, RW, 1, MAP_POPULATE), 0);
-	return s;
-}
+static struct space *two_pages(void) { return mm_populated(policy_find("ipi"), flush_find("ipi"), 2 * PAGE_SIZE); }
 
 TEST(adversary, each_invalidation_drops_what_it_must, NEEDS_CHECK)
 {
@@ -308,12 +301,11 @@ TEST(adversary, fills_at_random_beside_what_is_primed, 0)
 #define MOST_TICKS 4000
 TEST(adversary, fills_at_random, 0)
 {
-	struct space *s = space_create_with(policy_find("rcu"), flush_find("ipi"));
+	struct space *s = mm_populated(policy_find("rcu"), flush_find("ipi"), PAGE_SIZE);
 	irqflags_t flags;
 	u64 before, start;
 
 	REQUIRE(s);
-	EXPECT_EQ(space_map(s, BASE, PAGE_SIZE, RW, 1, MAP_POPULATE), 0);
 	space_attach(s);
 	flags = irq_save();
 	inval_user();

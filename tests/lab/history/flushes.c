@@ -40,16 +40,10 @@ static void intact_and_mutated(struct mutant *m, u64 (*play)(void))
 	swmmu_quiet(false);
 }
 
-static struct space *populated(const char *policy, const char *flush, u64 len)
+static struct space *one_page(const char *policy, const char *flush)
 {
-	struct space *s = space_create_with(policy_find(policy), flush_find(flush));
-
-	if (EXPECT(s))
-		EXPECT_EQ(space_map(s, BASE, len, RW, 1, MAP_POPULATE), 0);
-	return s;
+	return mm_populated(policy_find(policy), flush_find(flush), PAGE_SIZE);
 }
-
-static struct space *one_page(const char *policy, const char *flush) { return populated(policy, flush, PAGE_SIZE); }
 
 // ---- Tables go, and no leaf was there (Linux, 2018: the path on which no batch could be allocated) ---------------------
 
@@ -242,7 +236,7 @@ static u64 unmap_primed(void)
 	struct space *s;
 
 	swmmu_quiet(true);
-	s = populated("ipi", "ipi", 2 * PAGE_SIZE);
+	s = mm_populated(policy_find("ipi"), flush_find("ipi"), 2 * PAGE_SIZE);
 	if (!s) {
 		swmmu_quiet(false);
 		return 0;

@@ -211,7 +211,6 @@ TEST(slab, misuse_is_reported, NEEDS_CHECK)
 
 // Each CPU allocates, stamps and hands objects over to whoever comes by; what it gets in exchange it checks and frees.
 #define EXCHANGE 64
-#define STRESS_CPUS 16u		// see tests/mm/frame/page/page.c
 #define STRESS_ROUNDS 500	// each CPU at least, however late it comes
 static u64 *exchange[EXCHANGE];
 static u64 stress_until, passed;

@@ -135,16 +135,6 @@ TEST(space, long_unmaps, 0)
 	mm_balance_end(&b);
 }
 
-static int visit(void *arg)
-{
-	struct space *s = arg;
-
-	space_attach(s);
-	EXPECT_EQ(arch_user_write64(BASE + cpu_id() * PAGE_SIZE, 7), 0);
-	space_detach();		// the CPU keeps the root until somebody needs it gone
-	return 0;
-}
-
 static void loaded_here(void *arg)
 {
 	if (this_cpu_read(cpu_tlb.loaded) == *(struct space **)arg)
@@ -188,14 +178,14 @@ TEST(space, lazy_cpus_leave, 0)
 	REQUIRE(s);
 	EXPECT_EQ(space_map(s, BASE, nr_cpus * PAGE_SIZE, RW, 1, 0), 0);
 	EXPECT_EQ(space_map(s, 0, PAGE_SIZE, RW, 1, MAP_POPULATE), 0);
-	EXPECT_EQ(threads_run_on(&cpus_online, visit, s), 0);
+	EXPECT_EQ(threads_run_on(&cpus_online, mm_visit, s), 0);
 	EXPECT_EQ(cpus_that_hold(s), nr_cpus);
 	EXPECT_EQ(cpumask_weight(&s->cpus), nr_cpus);
 	EXPECT_EQ(space_unmap(s, BASE, nr_cpus * PAGE_SIZE), 0);
 	EXPECT_EQ(cpus_that_hold(s), 0);
 	EXPECT_EQ(cpumask_weight(&s->cpus), 0);
 	EXPECT_EQ(space_map(s, BASE, nr_cpus * PAGE_SIZE, RW, 1, 0), 0);
-	EXPECT_EQ(threads_run_on(&cpus_online, visit, s), 0);
+	EXPECT_EQ(threads_run_on(&cpus_online, mm_visit, s), 0);
 	EXPECT_EQ(cpus_that_hold(s), nr_cpus);
 	space_put(s);
 	EXPECT_EQ(cpus_that_hold(s), 0);

@@ -3,6 +3,8 @@
 #pragma once
 #include "kernel/types.h"
 
+#define STRESS_CPUS 16u		// with many more vCPUs than processors the time goes into lock holders that do not run
+
 u64 page_balance_start(void);		// free frames when nothing is on its way back any more
 bool page_balanced(u64 before);		// when all threads that have ended have given their memory back
 

@@ -372,7 +372,6 @@ TEST(page, freed_on_another_cpu, NEEDS_CPUS2)
 #define PLACES 256
 #define HOLD 8
 static struct page *places[PLACES];
-#define STRESS_CPUS 16u		// with many more vCPUs than processors the time goes into lock holders that do not run
 #define STRESS_ROUNDS 3000	// of each CPU, and then until walkers have often enough met both
 #define STRESS_ENOUGH 100
 #define STRESS_MOST 1000000

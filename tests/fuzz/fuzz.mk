@@ -13,12 +13,12 @@ FUZZ_FLAGS = -std=gnu11 -O1 -g -fno-omit-frame-pointer -fno-optimize-sibling-cal
 FUZZ_COV = -fsanitize-coverage=inline-8bit-counters,pc-table
 FUZZ_PARSERS := arch/x86_64/%.o tests/fuzz/%.o kernel/cmdline.o kernel/options.o kernel/lib.o
 $(addprefix $(FUZZ_DIR)/,$(FUZZ_PARSERS)): FUZZ_COV = -fsanitize=fuzzer-no-link
-$(FUZZ_DIR)/tests/mm/space_random/check.o: FUZZ_COV =
+$(FUZZ_DIR)/tests/mm/model/check.o: FUZZ_COV =
 FUZZ_TARGETS := $(patsubst tests/fuzz/target_%.c,%,$(wildcard tests/fuzz/target_*.c))
 # The kernel as a Linux process (tests/host/host.mk), but for its clock and its main().
 FUZZ_SRC := $(filter-out arch/host/machine.c arch/host/timer.c,$(wildcard arch/host/*.c)) \
 	$(wildcard arch/*/*_parse.c) $(filter-out kernel/string.c,$(PORTABLE_C)) \
-	tests/mm/help.c $(filter-out %/random.c,$(wildcard tests/mm/space_random/*.c)) \
+	tests/mm/help.c tests/mm/stamps.c $(wildcard tests/mm/model/*.c) \
 	$(filter-out tests/fuzz/target_%,$(wildcard tests/fuzz/*.c))
 FUZZ_OBJ := $(FUZZ_SRC:%.c=$(FUZZ_DIR)/%.o) $(FUZZ_DIR)/version.o
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Sequences of space operations (tests/mm/space_random/steps.h) on the kernel, which was booted once, with one CPU. The first
+// Sequences of space operations (tests/mm/model/steps.h) on the kernel, which was booted once, with one CPU. The first
 // two bytes choose policy and back-end. libFuzzer's thread hands each input to a kernel thread and waits: between two inputs
 // the machine stands still.
 #include <semaphore.h>
@@ -13,7 +13,7 @@
 #include "lab/oracle.h"
 #include "tests/fuzz/fuzz.h"
 #include "tests/mm/help.h"
-#include "tests/mm/space_random/steps.h"
+#include "tests/mm/model/steps.h"
 
 #define MOST_STEPS 100
 #define HEAD_BYTES 2

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// What the oracle promises (lab/oracle.h), by the walker's half and the freer's called as a walk and a free would: each level, the
-// root too; a table that is freed, kept, or has become another one. And a real walk in an interrupt and in an NMI. (Others:
-// tests/mm/walk/tables.c.)
+// What the oracle promises (lab/oracle.h), by the walker's half and the freer's called as a walk and a free would: each
+// level, the root too; a table that is freed, kept, or has become another one. And a real walk in an interrupt and in an
+// NMI. (Others: tests/mm/walk/tables.c.)
 #include "lab/oracle.h"
 #include "kernel/lib.h"
 #include "kernel/time.h"

@@ -7,7 +7,7 @@
 #include "lab/test.h"
 #include "mm/table.h"
 #include "tests/mm/help.h"
-#include "tests/mm/space_random/help.h"
+#include "tests/mm/stamps.h"
 
 #define PAGES (2 * PT_ENTRIES + 8)
 

@@ -8,7 +8,7 @@
 #include "mm/tree.h"
 #include "mm/walk.h"
 #include "tests/mm/help.h"
-#include "tests/mm/space_random/help.h"
+#include "tests/mm/stamps.h"
 
 static bool use_bits(struct space *s, vaddr_t va)
 {

@@ -7,7 +7,7 @@
 #include "mm/table.h"
 #include "mm/walk.h"
 #include "tests/mm/help.h"
-#include "tests/mm/space_random/help.h"
+#include "tests/mm/stamps.h"
 
 // Small pages, a large one of a large region, a collapsed one, and tables that are not there: all come along.
 static void moves(const struct table_policy *p, const struct flush_backend *b)

@@ -10,7 +10,7 @@
 #include "mm/tree.h"
 #include "mm/walk.h"
 #include "tests/mm/help.h"
-#include "tests/mm/space_random/help.h"
+#include "tests/mm/stamps.h"
 #include "tests/mm/walk/hold.h"
 
 #if CHECK

@@ -17,7 +17,7 @@
 #include "lab/test.h"
 #include "mm/tlb.h"
 #include "tests/mm/help.h"
-#include "tests/mm/space_random/help.h"
+#include "tests/mm/stamps.h"
 #include "tests/mm/walk/hold.h"
 
 #if CHECK

@@ -6,9 +6,7 @@
 #include "mm/walk.h"
 #include "mm/walk_body.h"
 #include "tests/mm/help.h"
-#include "tests/mm/space_random/help.h"
-
-#define FAR (BASE + level_size(4))
+#include "tests/mm/stamps.h"
 
 // What stands in the 2 MiB units from BASE on.
 enum { SMALL, LARGE, LARGE_READ_ONLY, LARGE_NONE, COLLAPSED, SPLIT, MOVED_SMALL, MOVED_LARGE, NOTHING, UNITS };

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 // A space against its model. The tables are read entry by entry, by no code that mm/ walks them with.
+#include "tests/mm/model/check.h"
 #include "kernel/errno.h"
 #include "kernel/lib.h"
 #include "lab/test.h"
 #include "mm/walk.h"
-#include "tests/mm/space_random/steps.h"
 #include <arch/uaccess.h>
 
 struct look {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Random sequences of every operation against a model that is too simple to be wrong (space_random/model.h); alone, and with
+// Random sequences of every operation against a model that is too simple to be wrong (model/model.h); alone, and with
 // walkers on the other CPUs that judge what they pin. The fuzzer (tests/fuzz) takes the same steps.
 #include "kernel/lib.h"
 #include "kernel/panic.h"
@@ -7,8 +7,8 @@
 #include "lab/test.h"
 #include "mm/walk.h"
 #include "tests/mm/help.h"
-#include "tests/mm/space_random/help.h"
-#include "tests/mm/space_random/steps.h"
+#include "tests/mm/model/steps.h"
+#include "tests/mm/stamps.h"
 
 #define STEPS 40
 

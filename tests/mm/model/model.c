@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// See space_random/model.h.
-#include "tests/mm/space_random/model.h"
+// See model/model.h.
+#include "tests/mm/model/model.h"
 #include "kernel/errno.h"
 #include "kernel/lib.h"
 #include "kernel/panic.h"

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
-// Steps of a random sequence, four bytes each, done to a space and to its model (space_random/model.h), and what is compared
+// Steps of a random sequence, four bytes each, done to a space and to its model (model/model.h), and what is compared
 // after each. The in-kernel suite draws the bytes from its seed; the fuzzer makes them up (tests/fuzz).
 #pragma once
-#include "tests/mm/space_random/model.h"
+#include "tests/mm/model/model.h"
 
 #define STEP_BYTES 4
 #define STEP_STAMP 0x57a3ull		// upper bits of all that is ever written
@@ -33,9 +33,6 @@ const struct flush_backend *steps_backend(u8 which);
 
 void steps_run(struct steps *st, const u8 *bytes, size_t n);	// whole steps, until the test has failed
 void steps_end(struct steps *st);				// end all pins; compare every page
-
-// EXPECTs that the space is what the model says: regions, every table and leaf, counts, what the pages hold.
-void space_check(struct space *s, const struct model *m, bool walkers);
-// One page, by a lockless walk, for reading and for writing, and by a user access that may not fault.
-void space_check_page(struct space *s, const struct model *m, vaddr_t va);
-void space_check_pin(const struct model *m, unsigned pin);
+// One step, without what is compared after it: inside another, where that has dropped the lock. True: it had its effect.
+struct step_range;
+bool steps_run_one(struct steps *st, const u8 *bytes, struct step_range *r);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// See space_random/help.h.
+// See mm/stamps.h.
+#include "tests/mm/stamps.h"
 #include "mm/tree.h"
-#include "tests/mm/space_random/help.h"
 #include "tests/mm/help.h"
 
 static u64 stamp(u64 seed, unsigned i) { return seed << 32 | (i + 1); }

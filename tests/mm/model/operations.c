@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// See space_random/steps.h. A step's bytes: the operation, where (slot and shape of the range), two more for the rest.
-#include "tests/mm/space_random/steps.h"
+// See model/operations.h.
+#include "tests/mm/model/operations.h"
 #include "kernel/errno.h"
 #include "kernel/lib.h"
 #include "lab/inject.h"
@@ -10,17 +10,9 @@
 #include "mm/policy/switch.h"
 #include "mm/walk.h"
 #include "tests/mm/help.h"
-#include "tests/mm/space_random/help.h"
+#include "tests/mm/model/check.h"
 
 #define MOST_PINNED 96		// pages of one walk
-
-struct range {
-	vaddr_t va;
-	u64 len;
-	unsigned slot;
-	u8 a, b;		// the step's last bytes
-};
-typedef bool step_fn(struct steps *st, const struct range *r);	// true: it had its effect
 
 // ---- What an operation may answer -----------------------------------------------------------------------------------
 
@@ -61,18 +53,18 @@ static bool follow(struct steps *st, int err)
 
 // ---- Changes --------------------------------------------------------------------------------------------------------
 
-static bool do_map(struct steps *st, const struct range *r)
+static bool do_map(struct steps *st, const struct step_range *r)
 {
 	return STEP(st, space_map(st->s, r->va, r->len, r->b % 8, 1, 0), model_map(st->m, r->va, r->len, r->b % 8, 1, false));
 }
 
-static bool do_populate(struct steps *st, const struct range *r)
+static bool do_populate(struct steps *st, const struct step_range *r)
 {
 	return STEP(st, space_map(st->s, r->va, r->len, RW, 1, MAP_POPULATE),
 		    model_map(st->m, r->va, r->len, RW, 1, true));
 }
 
-static bool do_map_large(struct steps *st, const struct range *r)
+static bool do_map_large(struct steps *st, const struct step_range *r)
 {
 	unsigned prot = r->b & 1 ? RW : r->b >> 1 & 7;
 	bool populate = r->b & 0x10;
@@ -82,7 +74,7 @@ static bool do_map_large(struct steps *st, const struct range *r)
 }
 
 // A region of which no page can be had: there is no free 1 GiB.
-static bool do_map_giant(struct steps *st, const struct range *r)
+static bool do_map_giant(struct steps *st, const struct step_range *r)
 {
 	vaddr_t va = ALIGN_DOWN(r->va, level_size(3));
 
@@ -97,49 +89,47 @@ static bool do_map_giant(struct steps *st, const struct range *r)
 	return STEP(st, space_map(st->s, va, level_size(3), RW, 3, 0), model_map(st->m, va, level_size(3), RW, 3, false));
 }
 
-static bool do_unmap(struct steps *st, const struct range *r)
+static bool do_unmap(struct steps *st, const struct step_range *r)
 {
 	return STEP(st, space_unmap(st->s, r->va, r->len), model_unmap(st->m, r->va, r->len));
 }
 
-static bool do_unmap_sync(struct steps *st, const struct range *r)
+static bool do_unmap_sync(struct steps *st, const struct step_range *r)
 {
 	return STEP(st, space_unmap_sync(st->s, r->va, r->len), model_unmap(st->m, r->va, r->len));
 }
 
-static bool do_protect(struct steps *st, const struct range *r)
+static bool do_protect(struct steps *st, const struct step_range *r)
 {
 	return STEP(st, space_protect(st->s, r->va, r->len, r->b % 8), model_protect(st->m, r->va, r->len, r->b % 8));
 }
 
-static bool do_discard(struct steps *st, const struct range *r)
+static bool do_discard(struct steps *st, const struct step_range *r)
 {
 	return STEP(st, space_discard(st->s, r->va, r->len), model_discard(st->m, r->va, r->len));
 }
-
-static bool run_one(struct steps *st, const u8 *bytes, struct range *r);
 
 #if CHECK
 STALL_DECLARE(discard_between);
 
 struct gap {
 	struct steps *st;
-	const struct range *r;
+	const struct step_range *r;
 };
 
 static void run_in_gap(struct stall_point *p, void *arg)
 {
 	const struct gap *g = arg;
 	const u8 *bytes = g->st->next;
-	struct range r;
+	struct step_range r;
 
 	EXPECT_EQ(model_discard(g->st->m, g->r->va, g->r->len), 0);
 	g->st->next = NULL;
-	run_one(g->st, bytes, &r);
+	steps_run_one(g->st, bytes, &r);
 }
 
 // The next step is done where discard has dropped the lock: what it fills or takes away there discard must not undo.
-static bool do_discard_around(struct steps *st, const struct range *r)
+static bool do_discard_around(struct steps *st, const struct step_range *r)
 {
 	struct gap g = { st, r };
 	bool around = st->next && !st->walkers;	// else a walker may make the discard fail after its gap
@@ -160,10 +150,10 @@ static bool do_discard_around(struct steps *st, const struct range *r)
 	return false;
 }
 #else
-static bool do_discard_around(struct steps *st, const struct range *r) { return do_discard(st, r); }
+static bool do_discard_around(struct steps *st, const struct step_range *r) { return do_discard(st, r); }
 #endif
 
-static bool do_move(struct steps *st, const struct range *r)
+static bool do_move(struct steps *st, const struct step_range *r)
 {
 	unsigned to = r->a % MODEL_SLOTS, most = MIN(model_slots_from(r->slot), model_slots_from(to));
 	u64 len = (1 + r->b % 4) * SLOT_SIZE;
@@ -173,19 +163,19 @@ static bool do_move(struct steps *st, const struct range *r)
 		    model_move(st->m, model_slot_va(r->slot), model_slot_va(to), len));
 }
 
-static bool do_collapse(struct steps *st, const struct range *r)
+static bool do_collapse(struct steps *st, const struct step_range *r)
 {
 	vaddr_t va = ALIGN_DOWN(r->va, SLOT_SIZE);
 
 	return STEP(st, space_collapse(st->s, va), model_collapse(st->m, va));
 }
 
-static bool do_split(struct steps *st, const struct range *r)
+static bool do_split(struct steps *st, const struct step_range *r)
 {
 	return STEP(st, space_split(st->s, r->va), model_split(st->m, r->va));
 }
 
-static bool do_fault(struct steps *st, const struct range *r)
+static bool do_fault(struct steps *st, const struct step_range *r)
 {
 	return STEP(st, space_fault(st->s, r->va, r->b & 1), model_fault(st->m, r->va, r->b & 1));
 }
@@ -216,11 +206,11 @@ static bool access(struct steps *st, vaddr_t va, unsigned word, bool write)
 	return true;
 }
 
-static bool do_write(struct steps *st, const struct range *r) { return access(st, r->va, r->b >> 7, true); }
-static bool do_read(struct steps *st, const struct range *r) { return access(st, r->va, r->b >> 7, false); }
+static bool do_write(struct steps *st, const struct step_range *r) { return access(st, r->va, r->b >> 7, true); }
+static bool do_read(struct steps *st, const struct step_range *r) { return access(st, r->va, r->b >> 7, false); }
 
 // Every page of a slot, so that a collapse finds it complete.
-static bool do_touch(struct steps *st, const struct range *r)
+static bool do_touch(struct steps *st, const struct step_range *r)
 {
 	bool all = true;
 
@@ -239,7 +229,7 @@ static struct model_pin *free_pin(struct model *m)
 	return NULL;
 }
 
-static void end_pin(struct steps *st, unsigned i, bool dirty)
+void step_end_pin(struct steps *st, unsigned i, bool dirty)
 {
 	if (!st->m->pin[i].page)
 		return;
@@ -248,7 +238,7 @@ static void end_pin(struct steps *st, unsigned i, bool dirty)
 	st->m->pin[i].page = NULL;
 }
 
-static bool do_pin(struct steps *st, const struct range *r)
+static bool do_pin(struct steps *st, const struct step_range *r)
 {
 	struct model_pin *pin = free_pin(st->m);
 	bool write = r->b & 1;
@@ -262,7 +252,7 @@ static bool do_pin(struct steps *st, const struct range *r)
 }
 
 // Several pages from va on, up to the first that cannot be had.
-static bool do_pin_range(struct steps *st, const struct range *r)
+static bool do_pin_range(struct steps *st, const struct step_range *r)
 {
 	struct page *pages[MOST_PINNED];
 	unsigned n = 1 + r->b % MOST_PINNED, got, want = 0;
@@ -284,15 +274,15 @@ static bool do_pin_range(struct steps *st, const struct range *r)
 	return got > 1;
 }
 
-static bool do_unpin(struct steps *st, const struct range *r)
+static bool do_unpin(struct steps *st, const struct step_range *r)
 {
 	bool pinned = st->m->pin[r->a % MODEL_PINS].page;
 
-	end_pin(st, r->a % MODEL_PINS, r->b & 1);
+	step_end_pin(st, r->a % MODEL_PINS, r->b & 1);
 	return pinned;
 }
 
-static bool do_write_pin(struct steps *st, const struct range *r)
+static bool do_write_pin(struct steps *st, const struct step_range *r)
 {
 	struct model_pin *pin = &st->m->pin[r->a % MODEL_PINS];
 	u64 v = STEP_STAMP << 48 | (st->stamps + 1);
@@ -311,33 +301,7 @@ static bool do_write_pin(struct steps *st, const struct range *r)
 
 // ---- The rest -------------------------------------------------------------------------------------------------------
 
-const struct table_policy *steps_policy(u8 which)
-{
-	unsigned n = 0;
-
-	FOR_EACH_POLICY(p)
-		n++;
-	n = which % n;
-	FOR_EACH_POLICY(p)
-		if (!n--)
-			return *p;
-	return NULL;
-}
-
-const struct flush_backend *steps_backend(u8 which)
-{
-	unsigned n = 0;
-
-	FOR_EACH_BACKEND(b)
-		n += !flush_missing(*b);
-	n = which % n;
-	FOR_EACH_BACKEND(b)
-		if (!flush_missing(*b) && !n--)
-			return *b;
-	return NULL;
-}
-
-static bool do_switch(struct steps *st, const struct range *r)
+static bool do_switch(struct steps *st, const struct step_range *r)
 {
 	const struct policy_pair old = { st->s->policy, st->s->backend }, new = { steps_policy(r->a), steps_backend(r->b) };
 	int err = space_switch_pair(st->s, new.policy, new.backend);
@@ -350,7 +314,7 @@ static bool do_switch(struct steps *st, const struct range *r)
 	return !err;
 }
 
-static bool do_fail(struct steps *st, const struct range *r)
+static bool do_fail(struct steps *st, const struct step_range *r)
 {
 	if (!st->failures)
 		return false;
@@ -360,22 +324,19 @@ static bool do_fail(struct steps *st, const struct range *r)
 }
 
 // Time for what is deferred: ticks, grace periods, sweeps.
-static bool do_sleep(struct steps *st, const struct range *r)
+static bool do_sleep(struct steps *st, const struct step_range *r)
 {
 	thread_sleep_ns((1 + r->a % 16) * NSEC_PER_MSEC);
 	return true;
 }
 
 // This CPU's software MMU caches what leads to the page, as hardware may at any time.
-static bool do_prime(struct steps *st, const struct range *r)
+static bool do_prime(struct steps *st, const struct step_range *r)
 {
 	return CHECK && r->va < USER_END && swmmu_prime(cpu_id(), r->va);
 }
 
-static const struct operation {
-	const char *name;
-	step_fn *fn;
-} operations[STEP_OPS] = {
+const struct step_operation step_operations[STEP_OPS] = {
 	[STEP_MAP] = { "map", do_map },
 	[STEP_POPULATE] = { "populate", do_populate },
 	[STEP_MAP_LARGE] = { "map_large", do_map_large },
@@ -401,103 +362,3 @@ static const struct operation {
 	[STEP_PRIME] = { "prime", do_prime },
 	[STEP_DISCARD_AROUND] = { "discard_around", do_discard_around },
 };
-
-const char *steps_name(enum step_op op) { return operations[op].name; }
-
-static bool maps(unsigned op) { return op == STEP_MAP || op == STEP_POPULATE || op == STEP_MAP_LARGE; }
-
-// What is mapped stays where the model has pages.
-static struct range range_of(unsigned op, const u8 *bytes)
-{
-	struct range r = { .slot = bytes[1] % MODEL_SLOTS, .a = bytes[2], .b = bytes[3] };
-	unsigned shape = bytes[1] / MODEL_SLOTS % 4, left = model_slots_from(r.slot);
-	u64 room = left * SLOT_SIZE;
-
-	r.va = model_slot_va(r.slot);
-	r.len = SLOT_SIZE;
-	if (shape == STEP_SOME_PAGES) {			// some pages from a-th pair on
-		r.va += (2 * r.a + (r.b >> 6 & 1)) * PAGE_SIZE;
-		r.len = MIN((1u + r.b % 40) * PAGE_SIZE, room - (r.va - model_slot_va(r.slot)));
-	} else if (shape == STEP_SOME_SLOTS) {		// some slots
-		r.len = MIN(1u + r.b % 4, left) * SLOT_SIZE;
-	} else if (shape == STEP_ODD && r.a < 0x20) {	// what nobody should ask for
-		r.va += r.a & 1 ? 8 : r.a & 2 ? USER_END : 0;
-		r.len = r.a & 4 ? 0 : r.a & 8 ? 100 : ~0ull - PAGE_SIZE + 1;
-	} else if (shape == STEP_ODD) {		// across holes: up to the end, or all there is
-		r.va = r.a & 1 ? 0 : r.va + 2 * r.a * PAGE_SIZE;
-		r.len = maps(op) ? PAGE_SIZE : USER_END - r.va;
-	}
-	return r;
-}
-
-static void look_around(struct steps *st, const struct range *r)
-{
-	const vaddr_t at[] = { r->va - PAGE_SIZE, r->va, r->va + r->len / 2, r->va + r->len - PAGE_SIZE, r->va + r->len };
-
-	for (unsigned i = 0; i < ARRAY_SIZE(at); i++)
-		space_check_page(st->s, st->m, at[i]);
-	for (unsigned i = 0; i < MODEL_PINS; i++)
-		if (st->m->pin[i].page)
-			space_check_pin(st->m, i);
-}
-
-// Where others walk a page may be found busy after one of two cuts was made: what is collapsed is learnt.
-static void learn_collapsed(struct steps *st)
-{
-	for (unsigned i = 0; i < MODEL_SLOTS; i++)
-		if (st->m->collapsed[i])
-			st->m->collapsed[i] = leaf_level(st->s, model_slot_va(i)) == 2;
-}
-
-static bool run_one(struct steps *st, const u8 *bytes, struct range *r)
-{
-	unsigned which = bytes[0] % STEP_OPS;
-	const struct operation *op = &operations[which];
-	bool done;
-
-	*r = range_of(which, bytes);
-	done = op->fn(st, r);
-	if (which != STEP_FAIL)
-		st->fail_nth = 0;
-	st->done[which] += done;
-	if (test_failed())
-		log_error("by step %s at %#llx, %#llx bytes, arguments %#x, %#x", op->name, (unsigned long long)r->va,
-			  (unsigned long long)r->len, r->a, r->b);
-	return done;
-}
-
-void steps_run(struct steps *st, const u8 *bytes, size_t n)
-{
-	const u8 *end = bytes + ALIGN_DOWN(n, (size_t)STEP_BYTES);
-	struct range r;
-
-	while (bytes < end && !test_failed()) {
-		const u8 *after = bytes + STEP_BYTES;
-
-		st->next = after < end ? after : NULL;
-		run_one(st, bytes, &r);
-		bytes = after == end || st->next ? after : after + STEP_BYTES;	// it may have been done already
-		if (st->walkers)
-			learn_collapsed(st);
-		space_check(st->s, st->m, st->walkers);
-		look_around(st, &r);
-		if (test_failed())
-			log_error("after a step at %#llx, %#llx bytes, arguments %#x, %#x", (unsigned long long)r.va,
-				  (unsigned long long)r.len, r.a, r.b);
-	}
-}
-
-// space_check() has seen each entry; the walk and the user access are tried where something begins or ends.
-void steps_end(struct steps *st)
-{
-	const struct model *m = st->m;
-
-	for (unsigned i = 0; i < MODEL_PINS; i++)
-		end_pin(st, i, i & 1);
-	for (unsigned i = 0; i < MODEL_PAGES && !test_failed(); i += PT_ENTRIES / 2 - 1)
-		space_check_page(st->s, m, model_va(i));
-	for (unsigned i = 0; i < m->nr_mappings && !test_failed(); i++) {
-		space_check_page(st->s, m, m->list[i].start);
-		space_check_page(st->s, m, m->list[i].end - PAGE_SIZE);
-	}
-}

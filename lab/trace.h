@@ -62,7 +62,6 @@ struct trace_record {
 	if (TRACE_HOOKS && arch_branch_on()) \
 		arch_branch_call((event), (u64)(arg)); \
 } while (0)
-void trace_write(u64 event, u64 arg);	// by arch_branch_call()
 // A table's way through its life, by the state that it has reached: its address, and its level in the lowest bits.
 #define trace_table(state, pa, level) trace(EV_TABLE_KEPT + (state) - TABLE_LIVE, (pa) | (level))
 

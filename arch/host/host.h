@@ -4,7 +4,6 @@
 #include "kernel/types.h"
 #include <arch/thread.h>
 
-void host_raise(unsigned cpu, u32 bit);		// HOST_*: set it pending and wake the CPU; any pthread
 void host_percpu_boot(void);			// CPU 0's copy; the calling pthread becomes CPU 0
 void host_become_cpu(unsigned cpu);		// the calling pthread is this CPU from now on
 void host_timer_init(void);

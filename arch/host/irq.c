@@ -16,6 +16,7 @@
 #include <arch/ipi.h>
 #include <arch/machine.h>
 #include "arch/host/host.h"
+#include "arch/host/irq.h"
 #include "arch/host/os.h"
 #include "arch/host/steps.h"
 

@@ -21,7 +21,7 @@
 #include "kernel/cmdline.h"
 #include "kernel/lib.h"
 #include "kernel/panic.h"
-#include "arch/host/cpu.h"
+#include "arch/host/irq.h"
 #include <arch/machine.h>
 #include <arch/percpu.h>
 #include <arch/thread.h>

@@ -16,6 +16,7 @@
 #include "kernel/time.h"
 #include <arch/machine.h>
 #include "arch/host/host.h"
+#include "arch/host/irq.h"
 #include "arch/host/os.h"
 #include "arch/host/steps.h"
 

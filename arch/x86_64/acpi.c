@@ -5,6 +5,7 @@
 #include "arch/x86_64/cpuid.h"
 #include "arch/x86_64/io.h"
 #include "arch/x86_64/kmap.h"
+#include "arch/x86_64/memmap.h"
 #include "kernel/lib.h"
 #include "kernel/log.h"
 #include <arch/atomic.h>

@@ -3,8 +3,6 @@
 #pragma once
 #include "kernel/types.h"
 
-struct trap_frame;
-
 // A vector's upper four bits are its priority. All handlers run with interrupts off, so this only orders what waits.
 enum {
 	VEC_PIC = 0x20,		// the two 8259: masked, but 7 and 15 of them may still come as spurious ones: strays
@@ -40,5 +38,4 @@ void apic_write(enum apic_reg reg, u32 value);
 void apic_eoi(void);
 int apic_in_service(void);		// the highest vector that awaits its EOI (SDM vol. 3, 11.8.4); -1: none
 bool apic_requested(u8 vector);		// … has been accepted and waits to be delivered (IRR)
-void stray_interrupt(struct trap_frame *f);	// the handler of every vector that has no other: counts, names, acknowledges
 void apic_send(u32 apic_id, u32 command);	// through the ICR; any context

@@ -2,7 +2,7 @@
 // Backtraces by frame pointers. Nothing is read that does not lie in a mapped stack, so this is safe in an NMI and after
 // a wild jump. A trap is crossed by its frame, also from an IST stack to the interrupted one.
 #include "arch/x86_64/stack.h"
-#include "arch/x86_64/trap.h"
+#include "arch/x86_64/traps.h"
 #include "kernel/log.h"
 #include "kernel/thread.h"
 #include <arch/machine.h>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The clock (TSC) and the local APIC's timer: set-up. What the kernel uses of them is in arch/time.h.
+// The clock (TSC): set-up. What the kernel uses of it is in arch/time.h.
 #pragma once
 #include "kernel/types.h"
 
@@ -7,8 +7,6 @@ void clock_init(void);			// boot CPU, after acpi_init(): calibrate the TSC
 void clock_check_cpu(u64 earlier);	// another CPU: `earlier` is the boot CPU's TSC before this CPU started
 const char *clock_reference(void);	// what the TSC's frequency comes from
 u64 clock_ns_to_cycles(u64 ns);
-void timer_init(void);			// boot CPU, after clock_init() and apic_init()
-void timer_init_cpu(void);		// each CPU
 
 // A counter that the TSC is compared with.
 struct clock_counter {

@@ -2,8 +2,9 @@
 // This CPU's control registers.
 #include "arch/x86_64/cpu.h"
 #include "arch/x86_64/cpuid.h"
+#include "arch/x86_64/gdt.h"
+#include "arch/x86_64/idt.h"
 #include "arch/x86_64/io.h"
-#include "arch/x86_64/trap.h"
 #include <arch/pte.h>
 #include <arch/percpu.h>
 #include <arch/tlb.h>

@@ -33,7 +33,3 @@ static inline bool cpu_has_invariant_tsc(void)
 {
 	return cpuid_has_leaf(0x80000007) && (cpuid(0x80000007).edx >> 8 & 1);
 }
-
-// The leaf of the hypervisor interface with this signature of 12 bytes, 0: not offered. One that offers several has them
-// 0x100 apart: KVM's own follows Hyper-V's when it poses as that. (hypervisor.c)
-u32 hypervisor_leaf(const char *signature);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // QEMU's firmware configuration device: named files, read byte by byte through a port. Everything that comes out of it
 // is checked: another device may sit at these ports.
-#include "arch/x86_64/bootinfo.h"
+#include "arch/x86_64/fwcfg.h"
 #include "arch/x86_64/io.h"
 #include "kernel/cmdline.h"
 #include "kernel/lib.h"

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
 // Each CPU's descriptor table, task state segment and IST stacks.
+#include "arch/x86_64/gdt.h"
 #include "arch/x86_64/cpu.h"
 #include "arch/x86_64/io.h"
+#include "arch/x86_64/percpu.h"
 #include "arch/x86_64/stack.h"
-#include "arch/x86_64/trap.h"
 #include <arch/percpu.h>
 
 struct tss {

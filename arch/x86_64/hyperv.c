@@ -5,6 +5,7 @@
 #include <arch/irq.h>
 #include "arch/x86_64/cpuid.h"
 #include "arch/x86_64/hyperv_call.h"
+#include "arch/x86_64/hypervisor.h"
 #include "arch/x86_64/io.h"
 #include "arch/x86_64/kmap.h"
 #include "kernel/lib.h"

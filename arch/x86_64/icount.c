@@ -7,9 +7,9 @@
 // then jumps, and QEMU begins its turns of the CPUs anew when it ends.
 #include "arch/x86_64/icount.h"
 #include "arch/x86_64/apic.h"
-#include "arch/x86_64/cpuid.h"
+#include "arch/x86_64/hypervisor.h"
 #include "arch/x86_64/io.h"
-#include "arch/x86_64/trap.h"
+#include "arch/x86_64/traps.h"
 #include "kernel/log.h"
 #include "kernel/time.h"
 #include <arch/atomic.h>

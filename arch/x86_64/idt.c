@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // The interrupt descriptor table: one for all CPUs, filled once.
+#include "arch/x86_64/idt.h"
 #include "arch/x86_64/stack.h"
-#include "arch/x86_64/trap.h"
+#include "arch/x86_64/traps.h"
 
 struct gate {
 	u16 offset0, selector;

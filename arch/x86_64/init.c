@@ -2,10 +2,14 @@
 // From the entry code to kernel_main(): a console, traps, what the loader says, the kernel's own page tables.
 #include "arch/x86_64/bootinfo.h"
 #include "arch/x86_64/cpu.h"
+#include "arch/x86_64/fwcfg.h"
+#include "arch/x86_64/gdt.h"
+#include "arch/x86_64/idt.h"
 #include "arch/x86_64/kmap.h"
+#include "arch/x86_64/memmap.h"
+#include "arch/x86_64/multiboot2_parse.h"
 #include "arch/x86_64/screen.h"
 #include "arch/x86_64/serial.h"
-#include "arch/x86_64/trap.h"
 #include "kernel/log.h"
 #include "kernel/panic.h"
 #include <arch/machine.h>

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 // Interrupts between CPUs: physical destinations, one send per target.
+#include "arch/x86_64/ipi.h"
 #include "arch/x86_64/apic.h"
 #include "arch/x86_64/smp.h"
-#include "arch/x86_64/trap.h"
+#include "arch/x86_64/traps.h"
 #include "kernel/irq.h"
 #include "kernel/xcall.h"
 #include <arch/ipi.h>

@@ -6,6 +6,7 @@
 #include "arch/x86_64/kmap.h"
 #include "arch/x86_64/bootinfo.h"
 #include "arch/x86_64/cpu.h"
+#include "arch/x86_64/memmap.h"
 #include "arch/x86_64/stack.h"
 #include "kernel/lib.h"
 #include "kernel/panic.h"

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT
 // Which RAM is ours: the loader's map, put in order, less what others claim, less the image.
+#include "arch/x86_64/memmap.h"
 #include "arch/x86_64/bootinfo.h"
 #include "arch/x86_64/cpu.h"
 #include "arch/x86_64/kmap.h"
+#include "arch/x86_64/ram_map_parse.h"
 #include "kernel/log.h"
 #include "kernel/panic.h"
 #include <arch/machine.h>

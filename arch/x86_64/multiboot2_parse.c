@@ -5,6 +5,7 @@
 //
 // A function of a buffer only, so that it can be fed with anything. Every length is checked before its contents are
 // read.
+#include "arch/x86_64/multiboot2_parse.h"
 #include "arch/x86_64/bootinfo.h"
 #include "kernel/lib.h"
 

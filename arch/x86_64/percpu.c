@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
 // Per-CPU data: the template lies read-only in the image, CPU 0's copy in .bss, the others' in pages of their own. All
 // are addressed through the direct map, so that each GS base is negative (the NMI entry tells by that whose it is).
-#include <arch/percpu.h>
+#include "arch/x86_64/percpu.h"
 #include "arch/x86_64/stack.h"
-#include "arch/x86_64/trap.h"
 #include "kernel/lib.h"
 #include "mm/frame/page.h"
+#include <arch/percpu.h>
 
 extern char __start_percpu[], __stop_percpu[];
 

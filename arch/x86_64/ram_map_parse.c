@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The loader's memory map, which may be unsorted, overlapping and unaligned, becomes sorted disjoint ranges of whole
 // frames. Functions of their arguments only.
+#include "arch/x86_64/ram_map_parse.h"
 #include "arch/x86_64/bootinfo.h"
 #include "kernel/lib.h"
 #include <arch/pte.h>

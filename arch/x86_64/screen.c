@@ -8,6 +8,8 @@
 #include "arch/x86_64/cpu.h"
 #include "arch/x86_64/io.h"
 #include "arch/x86_64/kmap.h"
+#include "arch/x86_64/memmap.h"
+#include "arch/x86_64/multiboot2_parse.h"
 #include "arch/x86_64/screen_pixels.h"
 #include "arch/x86_64/screen_text.h"
 #include "kernel/atomic.h"

@@ -16,4 +16,3 @@ extern struct boot_stack boot_stacks[NR_BOOT_STACKS];
 // The mapped stack that addr lies in; false: in none.
 bool stack_bounds(uintptr_t addr, uintptr_t *lo, uintptr_t *hi);
 bool stack_is_guard(uintptr_t addr);	// in the guard of some stack
-u64 ist_stack_top(unsigned cpu, unsigned i);	// percpu.c

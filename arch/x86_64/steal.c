@@ -2,6 +2,7 @@
 // KVM's steal-time records (Linux: Documentation/virt/kvm/x86/{cpuid,msr}.rst).
 #include <arch/steal.h>
 #include "arch/x86_64/cpuid.h"
+#include "arch/x86_64/hypervisor.h"
 #include "arch/x86_64/io.h"
 #include <arch/pte.h>
 

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 // Interrupts on vectors that nobody uses: left by whoever ran before, sent by a device or a CPU that errs, or spurious ones
 // of either interrupt controller. None of them is a reason to stop.
+#include "arch/x86_64/stray.h"
 #include "arch/x86_64/apic.h"
-#include "arch/x86_64/trap.h"
+#include "arch/x86_64/traps.h"
 #include "kernel/atomic.h"
 #include "kernel/log.h"
 #include "kernel/preempt.h"

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MIT
 // This CPU's timer: the local APIC's, by TSC deadline where the CPU has that, else by its own counter.
+#include "arch/x86_64/timer.h"
 #include "arch/x86_64/apic.h"
 #include "arch/x86_64/clock.h"
 #include "arch/x86_64/cpuid.h"
 #include "arch/x86_64/icount.h"
 #include "arch/x86_64/io.h"
-#include "arch/x86_64/trap.h"
+#include "arch/x86_64/traps.h"
 #include "kernel/lib.h"
 #include "kernel/log.h"
 #include "kernel/panic.h"

@@ -2,6 +2,8 @@
 // The boot-information parser and the memory map on input made here, honest and hostile. Whatever the bytes say,
 // parsing ends, reads nothing outside the buffer, and says what is wrong.
 #include "arch/x86_64/bootinfo.h"
+#include "arch/x86_64/multiboot2_parse.h"
+#include "arch/x86_64/ram_map_parse.h"
 #include "kernel/lib.h"
 #include "lab/test.h"
 #include <arch/pte.h>

@@ -4,6 +4,8 @@
 // look at every entry leaves.
 #include <stdlib.h>
 #include "arch/x86_64/bootinfo.h"
+#include "arch/x86_64/multiboot2_parse.h"
+#include "arch/x86_64/ram_map_parse.h"
 #include "kernel/lib.h"
 #include "arch/host/host.h"
 #include <arch/pte.h>

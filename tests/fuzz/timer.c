@@ -6,6 +6,7 @@
 #include "kernel/time.h"
 #include <arch/time.h>
 #include "arch/host/host.h"
+#include "arch/host/irq.h"
 #include "arch/host/os.h"
 
 #define NEVER (~0ull)

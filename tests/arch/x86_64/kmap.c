@@ -4,6 +4,7 @@
 #include "arch/x86_64/cpu.h"
 #include "arch/x86_64/io.h"
 #include "arch/x86_64/kmap.h"
+#include "arch/x86_64/memmap.h"
 #include "arch/x86_64/stack.h"
 #include "kernel/thread.h"
 #include "lab/test.h"

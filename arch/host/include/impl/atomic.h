@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Atomics: where interrupts are taken.
 #pragma once
-#include "arch/host/cpu.h"
+#include "arch/host/irq.h"
 
 // Every access to shared memory is a place where this CPU may take an interrupt; there is no other preemption here.
 #define arch_yield_point() do { \

@@ -3,7 +3,6 @@
 #pragma once
 
 extern u32 host_branch;
-void trace_write(u64 event, u64 arg);	// lab/trace.c
 
 static __always_inline bool arch_branch_on(void) { return unlikely(__atomic_load_n(&host_branch, __ATOMIC_ACQUIRE)); }
 static __always_inline void arch_branch_call(u64 event, u64 arg) { trace_write(event, arg); }

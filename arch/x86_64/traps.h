@@ -21,12 +21,8 @@ static inline bool trap_was_quiescent(const struct trap_frame *f) { return f->qu
 static inline bool trap_from_user(const struct trap_frame *f) { return f->cs & 3; }
 
 // The handler of an interrupt vector (VEC_IRQ_FIRST …): runs between irq_enter() and irq_exit(), IRQs off, and
-// acknowledges at the APIC itself. A vector without one is stray_interrupt()'s (apic.h).
+// acknowledges at the APIC itself. A vector without one is stray_interrupt()'s.
 void arch_set_irq_handler(u8 vector, void (*fn)(struct trap_frame *));
 void trap_dispatch(struct trap_frame *f);		// called by the stubs only
 // The innermost interrupt, NMI or fatal exception that this CPU is in, or NULL.
 const struct trap_frame *trap_current(void);
-
-void idt_init(void);		// boot CPU: fill the table
-void idt_load(void);		// each CPU
-void gdt_load(unsigned cpu);	// each CPU: GDT, TSS, segments; GS base survives

@@ -35,7 +35,4 @@ extern char opt_test[128], opt_bench[128];	// globs
 extern char opt_trace[128];			// glob: which scenes (mode=trace); in other modes: record all the time. "": not given
 extern u64 opt_seed;
 extern u32 opt_seconds;				// 0: the mode's default
-// seconds=, or what a mode takes by itself: `usual`, but a fifteenth where time counts instructions, for there a second
-// takes the host five to ten. At least 1.
-u32 mode_seconds(u32 usual);
 extern u32 opt_cpus;				// 0: all

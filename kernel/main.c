@@ -5,6 +5,7 @@
 #include "kernel/log.h"
 #include "kernel/mode.h"
 #include "kernel/panic.h"
+#include "kernel/sched.h"
 #include "kernel/steal.h"
 #include "kernel/thread.h"
 #include "kernel/time.h"

@@ -15,3 +15,6 @@ struct mode_entry {
 #define MODE_DEFAULT "compare"
 const struct mode_entry *mode_find(const char *name);	// NULL: this build has none of that name
 extern const struct mode_entry *opt_mode;		// mode=; NULL: not given
+// seconds=, or what a mode takes by itself: `usual`, but a fifteenth where time counts instructions, for there a second
+// takes the host five to ten. At least 1.
+u32 mode_seconds(u32 usual);

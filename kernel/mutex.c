@@ -10,7 +10,7 @@
 // waker holds that until it is done with the waiter.
 #include "kernel/mutex.h"
 #include "kernel/panic.h"
-#include "kernel/sched.h"
+#include "kernel/sched_internal.h"
 
 #define COMPLETE_ALL (~0u)
 

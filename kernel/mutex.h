@@ -4,6 +4,7 @@
 #pragma once
 #include "kernel/list.h"
 #include "kernel/panic.h"
+#include "kernel/sched.h"
 #include "kernel/spinlock.h"
 
 struct thread;
@@ -39,7 +40,6 @@ void waitq_finish(struct waitq *q, struct waiter *w);	// runnable again, out of 
 	} \
 	waitq_finish((q), &_w); \
 } while (0)
-void schedule(void);
 
 // A mutex may be freed only when nobody can still be inside mutex_unlock(); a completion as soon as its last
 // wait_for_completion() has returned.

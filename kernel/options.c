@@ -3,40 +3,12 @@
 #include "kernel/cmdline.h"
 #include "kernel/lib.h"
 #include "kernel/log.h"
-#include "kernel/mode.h"
-#include <arch/time.h>
 
 #define SECONDS_MAX (7 * 24 * 3600)
 
-const struct mode_entry *opt_mode;
 char opt_test[128] = "*", opt_bench[128] = "*", opt_trace[128];
 u64 opt_seed = 1;
 u32 opt_seconds, opt_cpus;
-
-const struct mode_entry *mode_find(const char *name)
-{
-	FOR_EACH_REGISTERED(modes, const struct mode_entry, m)
-		if (!strcmp((*m)->name, name))
-			return *m;
-	return NULL;
-}
-
-static const char *set_mode(const char *value)
-{
-	const struct mode_entry *m = mode_find(value);
-
-	if (!m)
-		return "unknown mode";
-	opt_mode = m;
-	return NULL;
-}
-
-static void print_modes(void)
-{
-	FOR_EACH_REGISTERED(modes, const struct mode_entry, m)
-		log_error("  mode=%s", (*m)->name);
-}
-CMDLINE_KEY_LIST(mode, set_mode, print_modes);
 
 static bool is_glob_character(char c)
 {
@@ -72,13 +44,6 @@ static const char *set_u32(u32 *to, u64 min, u64 max, const char *value)
 		return "out of range";
 	*to = (u32)v;
 	return NULL;
-}
-
-u32 mode_seconds(u32 usual)
-{
-	if (opt_seconds)
-		return opt_seconds;
-	return arch_cycles_are_instructions() ? MAX(usual / 15, 1u) : usual;
 }
 
 static const char *set_seconds(const char *value) { return set_u32(&opt_seconds, 1, SECONDS_MAX, value); }

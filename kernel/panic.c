@@ -6,9 +6,9 @@
 #include "kernel/cpumask.h"
 #include "kernel/lib.h"
 #include "kernel/log.h"
-#include "kernel/spinlock.h"
 #include "kernel/thread.h"
 #include "kernel/time.h"
+#include "lab/lockcheck.h"
 #include "lab/trace.h"
 #include <arch/ipi.h>
 #include <arch/machine.h>

@@ -2,6 +2,7 @@
 // Where am I: preemption, interrupt and NMI nesting, all in one per-CPU word. A context switch happens only at depth 0
 // (schedule() itself raises it to 1), so the word needs no saving.
 #pragma once
+#include "kernel/sched.h"	// preempt_resched()
 #include <arch/percpu.h>
 #include <arch/irq.h>
 
@@ -18,8 +19,6 @@ static inline bool in_irq(void) { return this_cpu_read(preempt_count) >= HARDIRQ
 static inline bool preemptible(void) { return this_cpu_read(preempt_count) == 0 && irqs_enabled(); }
 // May this context sleep or wait for another CPU?
 #define ASSERT_MAY_SLEEP() ASSERT(preemptible())
-
-void preempt_resched(void);	// slow half of preempt_enable: schedule if irqs are on and depth is 0
 
 static __always_inline void preempt_disable(void)
 {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Formatted text into a buffer. Pure: no lock, no allocation, any context.
-#include "kernel/lib.h"
+#include "kernel/printf.h"
+#include "kernel/string.h"
 
 struct out {
 	char *buf;

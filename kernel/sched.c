@@ -14,6 +14,7 @@
 #include "kernel/irq.h"
 #include "kernel/panic.h"
 #include "kernel/rcu/rcu.h"
+#include "kernel/sched_internal.h"
 #include "kernel/time.h"
 #include "lab/counter.h"
 #include "lab/irqsoff.h"

@@ -1,29 +1,18 @@
 // SPDX-License-Identifier: MIT
-// Inside the scheduler: what sched.c shares with thread.c, time.c and the tests. Everybody else includes thread.h.
+// The scheduler: who gives up the CPU, and when it looks again. Threads themselves are in thread.h.
 #pragma once
-#include "kernel/thread.h"
+#include "kernel/types.h"
 
-struct runq {
-	// Under the lock, and with them `cpu` and `run_link` of every thread that belongs to this CPU:
-	struct spinlock lock;
-	struct list queue[NR_PRIOS];	// runnable but not running, in order of service
-	struct thread *curr;		// chosen last; read without the lock as a hint
-	u32 ready;			// bit p: queue[p] has a thread. The same hint
-	u32 load;			// threads that run or are queued, idle aside. The same hint
-	bool kicked;			// a reschedule IPI is on its way: one is enough. The same hint
+struct thread;
 
-	// This CPU's own, IRQs off:
-	struct thread *idle;
-	struct thread *prev;		// between arch_switch() and finish_switch()
-	struct list sleepers;		// soonest first
-	bool rotate;			// the tick ended curr's turn
-} __cacheline;
-DECLARE_PER_CPU(struct runq, runq);
+bool thread_wake(struct thread *t);	// SLEEPING -> RUNNING; false if it was not asleep. Not from NMI
+void schedule(void);			// give up the CPU; preemption depth 0 (or from the idle loop)
+void preempt_resched(void);		// slow half of preempt_enable: schedule if irqs are on and depth is 0
+bool cpu_is_idle(unsigned cpu);		// executing its idle thread (a hint)
 
-void sched_start_thread(struct thread *t, unsigned cpu);	// a new thread's first time in a run queue
-void sched_migrate(unsigned cpu);		// the current thread goes on there
-_Noreturn void sched_exit(void);		// the current thread is dead: switch away for good
-unsigned sched_place(const struct cpumask *allowed);	// least loaded online CPU of the mask; NR_CPUS: none
-u64 sched_next_wake(void);			// when this CPU's first sleeper is due (IRQs off); ~0: none sleeps
-bool thread_is_idle(void);			// is the current thread its CPU's idle thread?
-void thread_put(struct thread *t);		// drop a reference; the last one frees. Any context but NMI
+// By the boot path and the interrupts.
+void sched_init_cpu(void);		// each CPU: the current flow of control becomes its idle thread
+_Noreturn void idle_loop(void);		// each CPU ends its boot here
+void sched_tick(void);			// from the tick: time slice, sleepers
+void ipi_reschedule(void);		// handler of IPI_RESCHED, between irq_enter/exit
+void irq_preempt(void);		// last thing before returning to an interrupted context: switch if need_resched and depth 0

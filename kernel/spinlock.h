@@ -74,11 +74,3 @@ static __always_inline void spin_unlock_irqs_off(struct spinlock *l)
 // Taking a lock contains a seq_cst read-modify-write, which orders what came before it with what is read under the lock: a
 // full barrier on x86. (ThreadSanitizer wants to see one.)
 #define smp_mb_after_lock() arch_fence_after_atomic()
-// Why this CPU must not take l (or, for the second, release it) here and now; NULL: it may. Checking builds only (else
-// NULL); there a lock operation panics with that text.
-const char *spin_lock_fault(struct spinlock *l, bool nested);
-const char *spin_unlock_fault(struct spinlock *l);
-bool spin_held(struct spinlock *l);		// by this CPU; checking builds only (else true)
-bool spin_none_held(void);			// by this CPU; checking builds only (else true)
-void locks_print_held(unsigned cpu);		// for panic and watchdog; nothing in release builds
-u64 spin_locks_taken(void);			// by this CPU since boot; checking builds only (else 0)

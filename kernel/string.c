@@ -2,7 +2,7 @@
 // mem* and str* for the freestanding kernel; the host build has libc's. GCC would turn these loops into calls of the
 // very functions that they define, hence the pragma.
 #pragma GCC optimize("no-tree-loop-distribute-patterns")
-#include "kernel/lib.h"
+#include "kernel/string.h"
 
 #define WORD sizeof(u64)
 typedef u64 __attribute__((may_alias, aligned(1))) word;	// x86 needs no alignment

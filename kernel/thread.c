@@ -3,11 +3,12 @@
 //
 // A thread begins with two references: its creator's, dropped by thread_join(), and its own, dropped after its CPU has
 // left its stack (finish_switch).
+#include "kernel/thread.h"
 #include "kernel/errno.h"
 #include "kernel/lib.h"
 #include "kernel/log.h"
 #include "kernel/panic.h"
-#include "kernel/sched.h"
+#include "kernel/sched_internal.h"
 #include "kernel/time.h"
 #include "mm/frame/slab.h"
 #include <arch/machine.h>

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT
-// Kernel threads and the scheduler: per-CPU run queues, fixed priorities, round-robin by tick inside one priority,
-// preemption at interrupt exit and preempt_enable().
+// Kernel threads: per-CPU run queues, fixed priorities, round-robin by tick inside one priority, preemption at interrupt
+// exit and preempt_enable() (sched.h).
 #pragma once
 #include "kernel/cpumask.h"
 #include "kernel/list.h"
 #include "kernel/mutex.h"
+#include "kernel/sched.h"
 #include <arch/thread.h>	// struct arch_context
 
 struct space;
@@ -47,8 +48,7 @@ void thread_yield(void);
 void thread_sleep_ns(u64 ns);				// at least so long; tick resolution
 int thread_set_affinity(const struct cpumask *mask);	// of current; migrates at once if need be. -EINVAL: empty
 void thread_pin_here(void);	// current stays on the CPU that it runs on
-bool thread_wake(struct thread *t);			// SLEEPING -> RUNNING; false if it was not asleep. Not from NMI
-void schedule(void);					// give up the CPU; preemption depth 0 (or from the idle loop)
+void thread_put(struct thread *t);			// drop a reference; the last one frees. Any context but NMI
 
 // Run fn(arg) in one thread on each CPU of the mask, all released together; returns the first non-zero result.
 int threads_run_on(const struct cpumask *mask, int (*fn)(void *), void *arg);
@@ -57,7 +57,3 @@ void threads_print(void);		// one log line each
 u64 thread_count(void);			// that exist, idle threads not counted
 u32 threads_ending(void);		// that have ended, and whose memory has not been given back: a joined one's soon is
 void sched_init(void);			// boot CPU, before other CPUs start
-void sched_init_cpu(void);		// each CPU: the current flow of control becomes its idle thread
-_Noreturn void idle_loop(void);		// each CPU ends its boot here
-void sched_tick(void);			// from the tick: time slice, sleepers
-bool cpu_is_idle(unsigned cpu);		// executing its idle thread (a hint)

@@ -11,7 +11,8 @@
 #include "kernel/panic.h"
 #include "kernel/preempt.h"
 #include "kernel/rcu/rcu.h"
-#include "kernel/sched.h"
+#include "kernel/sched_internal.h"
+#include "lab/lockcheck.h"
 #include <arch/machine.h>
 
 u32 tick_hz = 250;

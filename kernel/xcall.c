@@ -15,6 +15,7 @@
 #include "kernel/spinlock.h"
 #include "kernel/time.h"
 #include "lab/counter.h"
+#include "lab/lockcheck.h"
 #include "lab/trace.h"
 #include <arch/ipi.h>
 

@@ -158,11 +158,4 @@ u64 spin_locks_taken(void)
 {
 	return this_cpu_read(locks_taken);
 }
-#else
-const char *spin_lock_fault(struct spinlock *l, bool nested) { return NULL; }
-const char *spin_unlock_fault(struct spinlock *l) { return NULL; }
-bool spin_held(struct spinlock *l) { return true; }
-bool spin_none_held(void) { return true; }
-void locks_print_held(unsigned cpu) { }
-u64 spin_locks_taken(void) { return 0; }
 #endif

@@ -9,7 +9,7 @@
 #include "kernel/panic.h"
 #include "kernel/preempt.h"
 #include "kernel/rcu/internal.h"
-#include "kernel/sched.h"
+#include "kernel/sched_internal.h"
 #include "kernel/time.h"
 #include "kernel/xcall.h"
 #include "lab/inject.h"

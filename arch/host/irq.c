@@ -11,6 +11,7 @@
 #include "kernel/atomic.h"
 #include "kernel/panic.h"
 #include "kernel/preempt.h"
+#include "kernel/sched.h"
 #include "kernel/time.h"
 #include "kernel/xcall.h"
 #include <arch/ipi.h>

@@ -5,6 +5,7 @@
 #include "arch/x86_64/smp.h"
 #include "arch/x86_64/traps.h"
 #include "kernel/irq.h"
+#include "kernel/sched.h"
 #include "kernel/xcall.h"
 #include <arch/ipi.h>
 #include <arch/percpu.h>

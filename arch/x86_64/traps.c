@@ -10,6 +10,7 @@
 #include "kernel/log.h"
 #include "kernel/panic.h"
 #include "kernel/preempt.h"
+#include "kernel/sched.h"
 #include "mm/space.h"
 #include <arch/machine.h>
 #include <arch/tlb.h>

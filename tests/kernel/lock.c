@@ -4,6 +4,7 @@
 #include "kernel/mutex.h"
 #include "kernel/thread.h"
 #include "kernel/time.h"
+#include "lab/lockcheck.h"
 #include "lab/test.h"
 
 // Two halves that are equal whenever nobody is inside.

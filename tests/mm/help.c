@@ -3,7 +3,7 @@
 #include "tests/mm/help.h"
 #include "kernel/errno.h"
 #include "kernel/rcu/rcu.h"
-#include "kernel/sched.h"
+#include "kernel/sched_internal.h"
 #include "kernel/time.h"
 #include "lab/quarantine.h"
 #include "lab/test.h"

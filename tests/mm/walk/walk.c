@@ -5,6 +5,7 @@
 #include "kernel/lib.h"
 #include "kernel/xcall.h"
 #include "lab/inject.h"
+#include "lab/lockcheck.h"
 #include "lab/oracle.h"
 #include "lab/test.h"
 #include "mm/tlb.h"

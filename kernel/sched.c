@@ -18,7 +18,7 @@
 #include "kernel/time.h"
 #include "lab/counter.h"
 #include "lab/irqsoff.h"
-#include "mm/space.h"
+#include "mm/tlb.h"
 #include <arch/ipi.h>
 
 DEFINE_PER_CPU(struct runq, runq);

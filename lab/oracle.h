@@ -57,6 +57,7 @@ static __always_inline bool oracle_table_reused(struct page *table, const struct
 #endif
 void oracle_report(const struct violation *v);	// count, record and print; `cpu`, `at` and the backtrace are filled in. Any context
 u64 oracle_violations(void);		// since boot or the last reset
+u64 swmmu_violations(void);		// of these: those that the software MMU found
 void oracle_reset(void);
 unsigned oracle_records(struct violation *out, unsigned max);	// the first ones recorded since the reset
 void oracle_print(const struct violation *v);			// klog

@@ -64,4 +64,3 @@ bool swmmu_has_leaf(unsigned cpu, vaddr_t va);
 bool swmmu_has_table(unsigned cpu, vaddr_t va, int level);	// a pointer to the table of `level` through which va goes
 void swmmu_set_mode(enum swmmu_mode mode);			// all CPUs; a test restores SWMMU_X86
 void swmmu_quiet(bool on);	// nesting: no filling at random meanwhile, on any CPU, so that only what is primed is there
-u64 swmmu_violations(void);	// of all that the oracle counts: those that the software MMU found. Since boot or the last reset

@@ -9,5 +9,3 @@
 int huge_cut(struct space *s, vaddr_t start, vaddr_t end);
 // The large leaf that mapped `head` has been cleared for good: the deposit, if there is one, is freed.
 void huge_free_deposit(struct space *s, struct page *head);
-// What the operations of the other files share.
-bool space_range_ok(vaddr_t va, u64 len, u64 unit);	// aligned, not empty, inside the user half

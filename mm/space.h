@@ -10,8 +10,6 @@
 #include "kernel/mutex.h"
 #include "mm/policy/policy.h"
 
-struct thread;
-
 struct region {			// [start, end) may be touched with `prot`; backed by zeroed memory on demand
 	struct list link;	// sorted by address; guarded by space.lock
 	vaddr_t start, end;
@@ -26,7 +24,7 @@ struct space {
 	const struct table_policy *policy;	// the selector: read with preemption off. Written by space_select()
 	walk_one_fn *walk_one[2];		// what is to be called under it; a hint, for it may be read at any time
 	const struct table_policy *turn[2];	// while it selects the union: of which two. Written by switch.c
-	u64 moves;				// that have begun (space_move.c). Written under lock
+	u64 moves;				// that have begun (move.c). Written under lock
 
 	// Written by unmappers, read by CPUs that load the space.
 	u64 gen __cacheline;		// counts flushes; see tlb.h
@@ -104,7 +102,6 @@ int space_collapse(struct space *s, vaddr_t va);
 // 2 MiB pages; -EBUSY: it is pinned.
 int space_split(struct space *s, vaddr_t va);
 
-// From schedule(), IRQs off: load next's space, or become lazy.
-void space_switch(struct thread *prev, struct thread *next);
 void space_init(void);
+bool space_range_ok(vaddr_t va, u64 len, u64 unit);	// aligned, not empty, inside the user half: for the operations
 u64 space_count(void);			// spaces that exist (tests)

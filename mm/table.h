@@ -7,7 +7,7 @@
 //	  LIVE -------> UNLINKED -------> FLUSHED ----------> QUIESCED ---> FREE
 //	                          flush          policy->free
 //
-// Collapse and split (space_huge.c) wait by policy->wait, and do not free the table:
+// Collapse and split (huge.c) wait by policy->wait, and do not free the table:
 //
 //	QUIESCED ---> LIVE (table_put_back)
 //	QUIESCED, kept (table_deposit) ---> LIVE (table_reuse), or FREE (table_free_deposit)

@@ -14,6 +14,8 @@
 #include "kernel/cpumask.h"
 #include "mm/flush/flush.h"
 
+struct thread;
+
 struct cpu_tlb {
 	struct space *loaded;	// whose root this CPU has; NULL: the kernel's. Own CPU, IRQs off
 	u64 gen;		// all flushes of `loaded` up to this generation are done here. Own CPU, IRQs off
@@ -21,6 +23,8 @@ struct cpu_tlb {
 };
 DECLARE_PER_CPU(struct cpu_tlb, cpu_tlb);
 
+// From schedule(), IRQs off: load next's space, or become lazy.
+void space_switch(struct thread *prev, struct thread *next);
 // Flush [start, end) from every CPU that may use it. On return none will: those that hold the space lazily touch no
 // user address (the accessors refuse when the current thread has no space) and catch up before they do, unless
 // freed_tables: then they have flushed as well. Preemption on or off, IRQs on.

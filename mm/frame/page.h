@@ -64,7 +64,7 @@ static __always_inline bool page_valid(paddr_t pa)
 }
 static __always_inline struct page *page_head(struct page *p) { return load_acquire(&p->kind) == PAGE_TAIL ? p - READ_ONCE(p->head_off) : p; }
 
-// .private of a PAGE_ANON head: bit 0, and in the rest the table deposited with a collapsed page (space_huge.c), or 0.
+// .private of a PAGE_ANON head: bit 0, and in the rest the table deposited with a collapsed page (huge.c), or 0.
 #define PAGE_PIN_DIRTY 1	// a pin's holder wrote to it
 
 enum { PG_ZERO = 1, PG_NOFAIL_INJECT = 2 /* not subject to injected failures */ };

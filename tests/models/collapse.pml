@@ -2,7 +2,7 @@
 // A table that is reused without being freed: CPU 1 collapses the small page of a table into a large one, keeps the
 // table as its deposit, splits the large page again and gives the table a new content; CPU 0 walks and pins meanwhile.
 //
-// Models: isolate(), pinned(), collapse(), split_locked() (mm/space_huge.c), table_put_back(), table_deposit(),
+// Models: isolate(), pinned(), collapse(), split_locked() (mm/huge.c), table_put_back(), table_deposit(),
 // table_reuse() (mm/table.c), walk_take() (mm/walk_body.h), page_try_get(), page_put(), each policy's `wait`.
 // Asserts: no walker reads a table that is QUIESCED, or has got another birth under it; nothing is copied from a page
 // that somebody has pinned; who pins the small page finds it mapped. The flush is that of freed tables, never deferred.

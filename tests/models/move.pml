@@ -4,7 +4,7 @@
 // in between. The space's count of moves does.
 //
 // Models: walk_body_one(), walk_take(), walk_moves() (mm/walk_body.h), each policy's `enter` and `step`; note_move(),
-// move_entries(), space_move() (mm/space_move.c) with its flush; populate_one(), space_protect() (mm/space.c);
+// move_entries(), space_move() (mm/move.c) with its flush; populate_one(), space_protect() (mm/space.c);
 // space_discard(); page_try_get().
 // Asserts: the page that a walk returns was mapped at BASE, with the permission that was asked for, at some instant of
 // the walk. A frame that has been freed and allocated again is another page.

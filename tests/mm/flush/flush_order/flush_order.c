@@ -10,6 +10,7 @@
 //  * What comes for a space that has been left meanwhile, a flush or an eviction, is nothing to the next one.
 #include "kernel/time.h"
 #include "kernel/xcall.h"
+#include "lab/oracle.h"
 #include "lab/stall.h"
 #include "lab/swmmu.h"
 #include "lab/test.h"

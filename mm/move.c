@@ -11,13 +11,13 @@
 // Walkers are not waited for. What one that is in a moved table finds there may never have been at the address that it came
 // by: another page, or another permission. It looks at the old entry again after its pin and finds it cleared; or, when
 // the table has come back by another move, finds that the count of moves has grown (walk_body.h, (c)).
+#include "mm/space.h"
 #include "kernel/errno.h"
 #include "kernel/panic.h"
 #include "lab/mutant.h"
 #include "lab/stall.h"
 #include "mm/flush/flush.h"
 #include "mm/gather.h"
-#include "mm/huge.h"
 #include "mm/region.h"
 #include "mm/tree.h"
 

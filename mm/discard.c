@@ -7,6 +7,7 @@
 //	2. look again: detach the tables that are linked here and empty now, flush, give them to the policy
 //
 // Phase 2 takes nothing over from phase 1: a table that was empty then may have been refilled, or be somewhere else.
+#include "mm/space.h"
 #include "kernel/errno.h"
 #include "lab/stall.h"
 #include "mm/flush/flush.h"

@@ -15,13 +15,13 @@
 //
 // Pins. A walker takes its reference (LOCKed), then reads the parent entry again. We clear the parent entry (LOCKed), then
 // read the counts. Either we see the reference, or the walker sees the cleared entry and gives it back.
+#include "mm/huge.h"
 #include "kernel/errno.h"
 #include "kernel/lib.h"
 #include "kernel/panic.h"
 #include "kernel/thread.h"
 #include "lab/mutant.h"
 #include "lab/stall.h"
-#include "mm/huge.h"
 #include "mm/region.h"
 #include "mm/table.h"
 #include "mm/tlb.h"

@@ -15,7 +15,7 @@
 // A CPU that is in no mask has not loaded the root when the flusher looked: its walks read the entry after that (tlb.h, A).
 //
 // A walk descends from the lowest cached table pointer that covers the address, however old it is, and only then reads
-// memory. It sees entries with PTE_P only and stops at anything else, poison included.
+// memory. It sees valid entries only and stops at anything else, poison included.
 //
 // Debt: a flush that this CPU does not see itself (swmmu_vouch) advances `debt` after it. Each word carries the debt that was
 // read before its entry was; a scan excuses a word of an older debt, and this CPU drops all before it uses any again.
@@ -250,7 +250,7 @@ static pte_t read_entry(const struct position *p, vaddr_t va, bool real, bool wr
 	do {
 		if (!pte_permits(v, real && write))
 			return 0;
-		marked = v | PTE_A | (write && pte_leaf(v, p->level) ? PTE_D : 0);
+		marked = pte_mark_used(v, write && pte_leaf(v, p->level));
 	} while (real && marked != v && !__atomic_compare_exchange_n(e, &v, marked, false, __ATOMIC_SEQ_CST, __ATOMIC_ACQUIRE));
 	return real ? marked : v;
 }
@@ -356,7 +356,7 @@ static int probe(struct swmmu *m, const struct position *p, unsigned *probes)
 		*at += 1;
 	for (; *probes; --*probes, ++*at) {
 		*at %= n;
-		if (__atomic_load_n(&table[*at], __ATOMIC_ACQUIRE) & PTE_P)
+		if (pte_valid(__atomic_load_n(&table[*at], __ATOMIC_ACQUIRE)))
 			return (int)*at;
 	}
 	return -1;
@@ -377,7 +377,7 @@ static void descend_at_random(struct swmmu *m)
 			break;
 		va |= (u64)i << level_shift(p.level);
 		v = __atomic_load_n((pte_t *)phys_to_virt(p.table) + i, __ATOMIC_ACQUIRE);
-		if (!(v & PTE_P) || pte_leaf(v, p.level) || p.level == 1)
+		if (!pte_valid(v) || pte_leaf(v, p.level) || p.level == 1)
 			break;
 		p = (struct position){ .table = pte_addr(v), .level = p.level - 1 };
 	}

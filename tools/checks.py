@@ -115,6 +115,12 @@ def only_inval_invalidates():
 
 
 @test
+def bits_of_entries_stay_in_arch():
+    """Everybody else goes by the pte_* of arch/include/arch/pte.h."""
+    return offending([f for f in portable() if not f.startswith("tests/arch/")], r"\bPTE_[A-Z]")
+
+
+@test
 def a_suite_is_a_file_or_a_folder():
     """Each TEST(suite, …) stands in a file suite.c or in a folder suite/."""
     wrong = []

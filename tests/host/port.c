@@ -172,11 +172,11 @@ static void use_tables(void)
 	EXPECT_EQ(arch_user_read64_nofault(USER_END, &v), -EFAULT);
 	EXPECT_EQ(arch_user_read64_nofault(~7ull, &v), -EFAULT);
 	// Permissions are those of the whole path.
-	pte_write(entry(3, 0), pte_read(entry(3, 0)) & ~(pte_t)PTE_W);
+	pte_write(entry(3, 0), pte_without_write(pte_read(entry(3, 0))));
 	inval_user();
 	EXPECT_EQ(arch_user_write64_nofault(PAGE_SIZE, 7), -EFAULT);
 	EXPECT_EQ(arch_user_read64_nofault(PAGE_SIZE, &v), 0);
-	pte_write(entry(3, 0), pte_read(entry(3, 0)) & ~(pte_t)PTE_U);
+	pte_write(entry(3, 0), pte_without_user(pte_read(entry(3, 0))));
 	inval_user();
 	EXPECT_EQ(arch_user_read64_nofault(PAGE_SIZE, &v), -EFAULT);
 }

@@ -39,6 +39,7 @@ static __always_inline bool pte_cmpxchg(pte_t *e, pte_t old, pte_t v) { return c
 
 // Does the entry name a frame or a table (which, with PTE_NONE, nobody may use)?
 static __always_inline bool pte_present(pte_t v) { return v & (PTE_P | PTE_NONE); }
+static __always_inline bool pte_valid(pte_t v) { return v & PTE_P; }	// Does hardware look at it?
 static __always_inline bool pte_leaf(pte_t v, int level) { return level == 1 || (v & PTE_PS); }
 static __always_inline bool pte_writable(pte_t v) { return v & PTE_W; }
 static __always_inline bool pte_user(pte_t v) { return v & PTE_U; }
@@ -78,6 +79,13 @@ static __always_inline pte_t pte_make_leaf(paddr_t pa, int level, unsigned prot)
 }
 // v, marked accessed and dirty where `from` is.
 static __always_inline pte_t pte_with_use(pte_t v, pte_t from) { return v | (from & (PTE_A | PTE_D)); }
+// v as hardware leaves it behind an access.
+static __always_inline pte_t pte_mark_used(pte_t v, bool dirty) { return v | PTE_A | (dirty ? PTE_D : 0); }
+// Of a leaf or a table: one right less, or another address. For tests of what a walk refuses.
+static __always_inline pte_t pte_without_valid(pte_t v) { return v & ~(pte_t)PTE_P; }
+static __always_inline pte_t pte_without_write(pte_t v) { return v & ~(pte_t)PTE_W; }
+static __always_inline pte_t pte_without_user(pte_t v) { return v & ~(pte_t)PTE_U; }
+static __always_inline pte_t pte_with_addr(pte_t v, paddr_t pa) { return (v & ~PTE_ADDR) | pa; }
 static __always_inline pte_t pte_make_table(paddr_t pa) { return pa | PTE_P | PTE_W | PTE_U; }
 
 // The direct map of all RAM, from DIRECT_MAP_BASE on.

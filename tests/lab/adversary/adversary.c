@@ -77,7 +77,7 @@ TEST(adversary, reserved_frame_is_no_table, 0)
 	space_attach(s);
 	flags = irq_save();
 	before = mm_counted_here(swmmu_dead_ends);
-	pte_write(e, page_to_phys(reserved) | PTE_P | PTE_W | PTE_U);
+	pte_write(e, pte_make_table(page_to_phys(reserved)));
 	EXPECT(!swmmu_prime(cpu_id(), BASE));
 	EXPECT(swmmu_has_table(cpu_id(), BASE, 1));	// on the way there it has cached who leads there, as hardware
 	EXPECT_EQ(mm_counted_here(swmmu_dead_ends) - before, 1);

@@ -212,7 +212,7 @@ static void parent_changed_when_pinned(const struct table_policy *p, bool looks_
 	e = tree_find(c.job.s, BASE, 2, NULL);
 	mutex_unlock(&c.job.s->lock);
 	old = pte_read(e);
-	pte_write(e, old & ~(pte_t)PTE_W);
+	pte_write(e, pte_without_write(old));
 	stall_release(c.point);
 	spin_until(READ_ONCE(c.walker->state) == THREAD_DEAD, "walker", -1);
 	pte_write(e, old);

@@ -131,7 +131,7 @@ static void compare_each(struct space *s, unsigned units)
 }
 
 // Without a permission in the entry of `level` above the first pages; and without that entry.
-static void compare_without(struct space *s, int level, pte_t bit)
+static void compare_without(struct space *s, int level, pte_t (*less)(pte_t))
 {
 	pte_t *e, old;
 
@@ -140,9 +140,9 @@ static void compare_without(struct space *s, int level, pte_t bit)
 	mutex_unlock(&s->lock);
 	REQUIRE(e);
 	old = pte_read(e);
-	pte_write(e, old & ~bit);
+	pte_write(e, less(old));
 	EXPECT(!plain(s, BASE, true));
-	EXPECT_EQ(plain(s, BASE, false) != NULL, bit == PTE_W);
+	EXPECT_EQ(plain(s, BASE, false) != NULL, less == pte_without_write);
 	compare_each(s, LARGE + 1);
 	pte_write(e, old);
 }
@@ -161,9 +161,9 @@ TEST(walk, as_the_plain_one, 0)
 	}
 	compare_each(s, UNITS);
 	for (int level = 2; level <= PT_LEVELS; level++) {
-		compare_without(s, level, PTE_W);
-		compare_without(s, level, PTE_U);
-		compare_without(s, level, PTE_P);
+		compare_without(s, level, pte_without_write);
+		compare_without(s, level, pte_without_user);
+		compare_without(s, level, pte_without_valid);
 	}
 	space_put(s);
 	mm_balance_end(&b);

@@ -117,7 +117,7 @@ TEST(walk, permissions, 0)
 }
 
 // Take a permission from the entry of `level` on the way to va, look, and give it back.
-static void without(struct space *s, vaddr_t va, int level, pte_t bit)
+static void without(struct space *s, vaddr_t va, int level, pte_t (*less)(pte_t))
 {
 	pte_t *e, old;
 
@@ -126,9 +126,9 @@ static void without(struct space *s, vaddr_t va, int level, pte_t bit)
 	mutex_unlock(&s->lock);
 	REQUIRE(e);
 	old = pte_read(e);
-	pte_write(e, old & ~bit);
+	pte_write(e, less(old));
 	EXPECT(!pins(s, va, true));
-	EXPECT_EQ(pins(s, va, false), bit == PTE_W);
+	EXPECT_EQ(pins(s, va, false), less == pte_without_write);
 	pte_write(e, old);
 	EXPECT(pins(s, va, true));
 }
@@ -140,9 +140,9 @@ TEST(walk, permissions_are_anded, 0)
 	REQUIRE(s);
 	EXPECT_EQ(space_map(s, BASE, PAGE_SIZE, RW, 1, MAP_POPULATE), 0);
 	for (int level = 1; level <= PT_LEVELS; level++) {
-		without(s, BASE, level, PTE_W);
-		without(s, BASE, level, PTE_U);
-		without(s, BASE, level, PTE_P);
+		without(s, BASE, level, pte_without_write);
+		without(s, BASE, level, pte_without_user);
+		without(s, BASE, level, pte_without_valid);
 	}
 	space_put(s);
 }
@@ -157,7 +157,7 @@ static void expect_not_followed(struct space *s, int level, paddr_t bad)
 	mutex_unlock(&s->lock);
 	REQUIRE(e);
 	old = pte_read(e);
-	pte_write(e, (old & ~PTE_ADDR) | bad);
+	pte_write(e, pte_with_addr(old, bad));
 	EXPECT(!pins(s, BASE, false));
 	pte_write(e, old);
 }
@@ -175,7 +175,7 @@ TEST(walk, entry_out_of_ram, 0)
 		for (int level = 1; level <= PT_LEVELS; level++) {
 			expect_not_followed(s, level, page_map_frames << PAGE_SHIFT);
 			expect_not_followed(s, level, page_hole());
-			expect_not_followed(s, level, PTE_ADDR & ~(level_size(4) - 1));
+			expect_not_followed(s, level, pte_addr(~0ull) & ~(level_size(4) - 1));
 		}
 		EXPECT(pins(s, BASE, false));
 		space_put(s);

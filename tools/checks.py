@@ -120,6 +120,42 @@ def bits_of_entries_stay_in_arch():
     return offending([f for f in portable() if not f.startswith("tests/arch/")], r"\bPTE_[A-Z]")
 
 
+# Beside foo.h and foo_internal.h, which are also foo_bar.c's, and the contract in arch/include/arch/: the headers of
+# folders that are one module, and of files that are a part of what another file's header offers.
+MODULES = {"arch/host/": ["host.h"], "kernel/rcu/": ["rcu.h", "internal.h"], "mm/flush/": ["flush.h"]}
+PARTS = {"mm/space.h": ["mm/discard.c", "mm/huge.c", "mm/move.c"], "mm/frame/slab.h": ["mm/frame/kmalloc.c"],
+         "mm/frame/page.h": ["mm/frame/boot.c", "mm/frame/stock.c"]}
+FUNCTION = r"^(?!static|typedef|return|#|\s|//)\w[\w *]*?\b(\w+)\([^;{}]*\)(?: __printf\([^)]*\))?"
+
+
+def functions(path, end):
+    with open(path, encoding="utf-8") as f:
+        return re.findall(FUNCTION + end, f.read(), re.M)
+
+
+def is_home(header, path):
+    """May a function of that .c file be declared in that header?"""
+    (folder, name), (of, stem) = os.path.split(header[:-2].removesuffix("_internal")), os.path.split(path[:-2])
+    family = name == stem or stem.startswith(name + "_")
+    module = any(path.startswith(m) and header in [m + h for h in headers] for m, headers in MODULES.items())
+    return folder == of and family or module or folder == "arch/include/arch" or path in PARTS.get(header, [])
+
+
+@test
+def functions_are_declared_in_their_own_header():
+    """And once; and no .c file declares a function of another one."""
+    declared, wrong = {}, []
+    for path in sources(*(f"{d}/**/*.[ch]" for d in SOURCES)):
+        for name in functions(path, ";"):
+            declared.setdefault(name, []).append(path)
+    for path in sources(*(f"{d}/**/*.c" for d in ("arch", "kernel", "lab", "mm"))):
+        for name in functions(path, r"\s*\{"):
+            elsewhere = [f for f in declared.get(name, []) if f != path]
+            if len(elsewhere) > 1 or not all(f.endswith(".h") and is_home(f, path) for f in elsewhere):
+                wrong.append(f"{name}() of {path} is declared in {' and '.join(elsewhere)}")
+    return wrong
+
+
 @test
 def a_suite_is_a_file_or_a_folder():
     """Each TEST(suite, …) stands in a file suite.c or in a folder suite/."""

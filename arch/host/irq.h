@@ -19,4 +19,5 @@ extern __attribute__((section("percpu"))) struct host_irq host_irq;
 void host_raise(unsigned cpu, u32 bit);	// HOST_*: set it pending and wake the CPU; any pthread
 void host_poll(void);	// take what is pending, as far as the interrupt flag allows
 void host_relax(void);
+void host_halt(void);	// turns interrupts on
 void host_fence(void);

@@ -32,5 +32,4 @@ static __always_inline void irq_restore(irqflags_t f)
 	if (irqs_enabled_in(f))
 		irq_enable();
 }
-void host_halt(void);
 static __always_inline void irq_enable_and_halt(void) { host_halt(); }

@@ -37,7 +37,8 @@ static void choose_mutant(void)
 
 static void read_command_line(void)
 {
-	if (!cmdline_parse_all(arch_cmdline_boot(), arch_cmdline_override(), arch_cmdline_override_len()) || !pair_check_options())
+	if (!cmdline_parse_all(arch_cmdline_boot(), arch_cmdline_override(), arch_cmdline_override_len()) ||
+	    !pair_check_options())
 		refuse();
 }
 

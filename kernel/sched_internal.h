@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Inside the scheduler: what sched.c shares with thread.c, time.c and the tests. Everybody else includes sched.h or thread.h.
+// Inside the scheduler: what sched.c shares with thread.c, time.c and the tests. Everybody else includes sched.h or
+// thread.h.
 #pragma once
 #include "kernel/thread.h"
 

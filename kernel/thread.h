@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Kernel threads: per-CPU run queues, fixed priorities, round-robin by tick inside one priority, preemption at interrupt
-// exit and preempt_enable() (sched.h).
+// Kernel threads: per-CPU run queues, fixed priorities, round-robin by tick inside one priority, preemption at
+// interrupt exit and preempt_enable() (sched.h).
 #pragma once
 #include "kernel/cpumask.h"
 #include "kernel/list.h"

@@ -25,8 +25,8 @@ void time_init_cpu(void);	// start this CPU's tick
 // Called by arch for every timer interrupt; IRQs off, between irq_enter() and irq_exit(). `quiescent`: the interrupt
 // came from user mode or code with preemption on. The idle loop, which runs at depth 1, is recognised inside.
 void time_interrupt(bool quiescent);
-// What comes with each tick of this CPU, and what comes before it stops its tick because it idles: registered where it is
-// written. In the timer's interrupt, or in the idle loop before RCU's idle entry; IRQs off. In no particular order.
+// What comes with each tick of this CPU, and what comes before it stops its tick because it idles: registered where it
+// is written. In the timer's interrupt, or in the idle loop before RCU's idle entry; IRQs off. In no particular order.
 typedef void tick_handler_fn(void);
 typedef void idle_handler_fn(void);
 #define TICK_HANDLER(fn) REGISTER(tick_handlers, fn)

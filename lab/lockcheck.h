@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Lock checking: what a checking build does around each lock operation, and knows of the locks that are held. Nothing in
-// release builds.
+// Lock checking: what a checking build does around each lock operation, and knows of the locks that are held. Nothing
+// in release builds.
 #pragma once
 #include "kernel/spinlock.h"
 
@@ -12,8 +12,8 @@ void lockcheck_release(struct spinlock *l);		// still held
 int lockcheck_owner(struct spinlock *l);		// a CPU, -1: free
 static inline const char *lock_name(struct spinlock *l) { return l->name ?: "spinlock"; }
 
-// Why this CPU must not take l (or, for the second, release it) here and now; NULL: it may. A lock operation panics with
-// that text.
+// Why this CPU must not take l (or, for the second, release it) here and now; NULL: it may. A lock operation panics
+// with that text.
 const char *spin_lock_fault(struct spinlock *l, bool nested);
 const char *spin_unlock_fault(struct spinlock *l);
 bool spin_held(struct spinlock *l);		// by this CPU

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Freed tables stay poisoned for a while, so that a walker which should not be there finds poison and not somebody's data;
-// nobody may write to them meanwhile. Checking builds only.
+// Freed tables stay poisoned for a while, so that a walker which should not be there finds poison and not somebody's
+// data; nobody may write to them meanwhile. Checking builds only.
 #pragma once
 #include "kernel/types.h"
 

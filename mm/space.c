@@ -347,7 +347,8 @@ int __hot space_fault(struct space *s, vaddr_t va, bool write)
 		err = -EFAULT;
 	} else {
 		va = ALIGN_DOWN(va, level_size(r->level));
-		flush_settle(s, va, va + level_size(r->level));	// a table of a neighbour's that waits may have covered it
+		// A table of a neighbour's that waits may have covered it.
+		flush_settle(s, va, va + level_size(r->level));
 		err = populate_one(s, r, va);
 		if (err)		// tables that were made on the way and stay empty
 			unmap_locked(s, va, va + level_size(r->level), false);

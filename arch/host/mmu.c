@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// RAM, and a memory-management unit: every access to user memory goes through the adversary's TLB (lab/swmmu.h), which is
-// the only one there is.
+// RAM, and a memory-management unit: every access to user memory goes through the adversary's TLB (lab/swmmu.h), which
+// is the only one there is.
 #include "kernel/errno.h"
 #include "kernel/panic.h"
 #include "kernel/thread.h"

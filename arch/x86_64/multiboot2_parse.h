@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The loader's boot information. A function of its arguments only, as the other parsers (*_parse.c): their tests run on the
-// host, too.
+// The loader's boot information. A function of its arguments only, as the other parsers (*_parse.c): their tests run on
+// the host, too.
 #pragma once
 #include "arch/x86_64/bootinfo.h"
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// What the files of RCU share: rcu.c (the proof, the tree), rcu/grace_period.c (the grace-period thread), rcu/idle.c (the idle
-// counter), rcu/callbacks.c (lists, invocation, barrier), rcu/expedited.c (expedited), rcu/late.c (complaints).
+// What the files of RCU share: rcu.c (the proof, the tree), rcu/grace_period.c (the grace-period thread), rcu/idle.c
+// (the idle counter), rcu/callbacks.c (lists, invocation, barrier), rcu/expedited.c (expedited), rcu/late.c
+// (complaints).
 #pragma once
 #include "kernel/cpumask.h"
 #include "kernel/mutex.h"

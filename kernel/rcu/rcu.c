@@ -47,8 +47,8 @@
 //   thread's full barrier lies between that store and the setting of the bits (1). Were R not to see U, then (store
 //   buffering, which the two full barriers forbid) the read of seq would have had to see 2g-1. In between, the order
 //   from the thread's barrier to R is carried by the leaf's lock (2a), or by the barriers of 4 (2b). ∎
-// Callbacks carry g = rcu_snapshot() taken after their enqueue began, and run after rcu_elapsed(g). rcu/expedited.c argues
-// for itself.
+// Callbacks carry g = rcu_snapshot() taken after their enqueue began, and run after rcu_elapsed(g). rcu/expedited.c
+// argues for itself.
 //
 // Locks: node locks are never nested; the thread is woken with none held. Nodes, CPUs' structures and threads live for
 // ever.

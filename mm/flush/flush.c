@@ -120,7 +120,8 @@ void flush_deferred_end(struct space *s)
 
 void flush_wait(struct space *s)
 {
-	if (!load_acquire(&s->deferred))	// pairs with flush_deferred_end(): who frees the space comes after its last touch
+	// Pairs with flush_deferred_end(): who frees the space comes after its last touch.
+	if (!load_acquire(&s->deferred))
 		return;
 	FOR_EACH_BACKEND(b)
 		if ((*b)->wait)

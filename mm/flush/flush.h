@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
-// The second axis: how stale translations leave the other CPUs. A back-end (struct flush_backend) is one file in this folder
-// and registers itself there. The core calls it by the wrappers below and names none.
+// The second axis: how stale translations leave the other CPUs. A back-end (struct flush_backend) is one file in this
+// folder and registers itself there. The core calls it by the wrappers below and names none.
 //
-// Most back-ends have only `flush`: when it returns, every target has flushed. One that defers takes over what a gather has
-// collected (`defer`) and fills in the operations behind it; they are NULL in the others:
+// Most back-ends have only `flush`: when it returns, every target has flushed. One that defers takes over what a gather
+// has collected (`defer`) and fills in the operations behind it; they are NULL in the others:
 //
 //	defer ──> record, counted in space->deferred ──> each CPU sweeps ──> gathered_flushed() ──> space->deferred--
 //	                                    hurry, settle, wait, drain: what cannot wait for that
@@ -41,7 +41,7 @@ static __always_inline void flush_make(struct flush *f, struct space *s, vaddr_t
 
 struct flush_backend {
 	const char *name;
-	const char *(*missing)(void);		// the reason why it cannot be used here; it, or what it returns, NULL: it can
+	const char *(*missing)(void);	// the reason why it cannot be used here; it, or what it returns, NULL: it can
 	// Does its completion prove that every walk with interrupts off that ran before has ended, on every CPU it
 	// targets?
 	bool proves_irqs_off_walks_ended;
@@ -51,16 +51,17 @@ struct flush_backend {
 	void (*flush)(const struct flush *f, const struct cpumask *targets);
 
 	// ---- One that defers; NULL in the others.
-	// Take over g->taken, flush the own CPU, have the targets sweep (flush_ask_sweep()), and go on by gathered_flushed()
-	// when all have. False: not this time. As `flush`; the space's lock is held.
+	// Take over g->taken, flush the own CPU, have the targets sweep (flush_ask_sweep()), and go on by
+	// gathered_flushed() when all have. False: not this time. As `flush`; the space's lock is held.
 	bool (*defer)(struct gather *g, const struct flush *f, const struct cpumask *targets);
 	void (*init)(void);	// once, at boot, when threads can be created
 	// This CPU was asked to sweep, by this back-end or another: flush all that has been posted so far. IRQs off.
 	void (*sweep)(void);
-	// This CPU has a space of this back-end loaded and is about to idle without tick: let nobody wait for it. IRQs off.
+	// This CPU has a space of this back-end loaded and is about to idle without tick: let nobody wait for it. IRQs
+	// off.
 	void (*idle)(void);
-	// No CPU reaches by an address in [start, end) what was unmapped there before. Under the space's lock; may wait for
-	// CPUs as `flush` does.
+	// No CPU reaches by an address in [start, end) what was unmapped there before. Under the space's lock; may wait
+	// for CPUs as `flush` does.
 	void (*settle)(struct space *s, vaddr_t start, vaddr_t end);
 	// Somebody waits until nothing of s is deferred: complete what is complete. Its CPUs have left it. May sleep
 	void (*wait)(struct space *s);
@@ -81,8 +82,8 @@ const char *flush_missing(const struct flush_backend *b);	// NULL: usable on thi
 
 // ---- For back-ends ----
 void flush_by_ipi(const struct flush *f, const struct cpumask *targets);	// tlb_flush=ipi, for other back-ends, too
-// Ask that CPU to sweep: at its next tick, context switch or flush_sweep(). What was posted before is seen by its sweep. Full
-// barrier.
+// Ask that CPU to sweep: at its next tick, context switch or flush_sweep(). What was posted before is seen by its
+// sweep. Full barrier.
 void flush_ask_sweep(unsigned cpu);
 // A record of s is posted; it is done, and s not touched any more. Any context but NMI; no lock above RANK_RUNQ held.
 void flush_deferred_begin(struct space *s);
@@ -90,8 +91,8 @@ void flush_deferred_end(struct space *s);
 
 // ---- For the core: by wrappers, whatever the back-end ----
 void flush_init(void);
-// The sweep, if one is due: this CPU's TLB holds nothing any more of what was posted before. IRQs off; where no walk can be
-// under way that keeps interrupts off: tick, context switch (and so idle exit), call.
+// The sweep, if one is due: this CPU's TLB holds nothing any more of what was posted before. IRQs off; where no walk
+// can be under way that keeps interrupts off: tick, context switch (and so idle exit), call.
 DECLARE_PER_CPU(u32, flush_due);
 void flush_sweep_due(void);
 static __always_inline void flush_sweep(void)
@@ -109,4 +110,5 @@ static __always_inline void flush_settle(struct space *s, vaddr_t start, vaddr_t
 }
 void flush_hurry(void);			// somebody waits for pages. Process context, IRQs on
 void flush_wait(struct space *s);	// until nothing of s waits for a flush. Its CPUs have left it. May sleep
-void flush_drain(void);			// until nothing waits that was posted before the call, whatever the back-end. May sleep
+// Until nothing waits that was posted before the call, whatever the back-end. May sleep.
+void flush_drain(void);

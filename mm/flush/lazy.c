@@ -22,8 +22,8 @@
 // ended. A walk with interrupts on is swept over.
 //
 // Holdouts: a CPU that idles without tick, or keeps interrupts off for long, is called after a while. (One that stops its
-// tick leaves such a space first: about_to_idle().) Whoever is about to map something at the same address, or where a table
-// that still waits has covered it, cannot wait: deferred_settle().
+// tick leaves such a space first: about_to_idle().) Whoever is about to map something at the same address, or where a
+// table that still waits has covered it, cannot wait: deferred_settle().
 //
 // Generations: a sweep is a full flush, so tlb.gen follows. A CPU that holds the space lazily is asked only when tables
 // go, as ever, and then leaves.

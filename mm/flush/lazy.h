@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Deferred flushes (tlb_flush=lazy, flush/lazy.c): what an unmap or an exit has collected waits until every CPU concerned
-// has swept. The core knows them by flush.h alone.
+// Deferred flushes (tlb_flush=lazy, flush/lazy.c): what an unmap or an exit has collected waits until every CPU
+// concerned has swept. The core knows them by flush.h alone.
 #pragma once
 #include "kernel/types.h"
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What lies below page_alloc(): the buddy allocator; in front of it stand the per-CPU stocks (frame/stock.h). For this folder only.
+// What lies below page_alloc(): the buddy allocator; in front of it stand the per-CPU stocks (frame/stock.h). For this
+// folder only.
 //
 // A frame that changes hands here has count 0: it belongs to whoever took it from a list; page_try_get() leaves it
 // alone.

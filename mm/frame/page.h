@@ -100,8 +100,8 @@ bool page_is_zero(const struct page *p);	// looks at every byte
 // hold references). Freezes the count meanwhile.
 bool page_split(struct page *head);
 
-// Called when a used block has lost its last reference, and before it can be used again: its kind and order are what they
-// were. Registered where it is written; checking builds only. Any context but NMI.
+// Called when a used block has lost its last reference, and before it can be used again: its kind and order are what
+// they were. Registered where it is written; checking builds only. Any context but NMI.
 typedef void frame_freed_fn(const struct page *head);
 #if CHECK
 #define FRAME_FREED(fn) REGISTER(frame_freed_handlers, fn)

@@ -3,6 +3,6 @@
 #pragma once
 #include "mm/policy/policy.h"
 
-// Have the FLUSHED tables freed after a grace period; the list ends empty. False: no memory for a batch; the list is as it
-// was. Preemptible context.
+// Have the FLUSHED tables freed after a grace period; the list ends empty. False: no memory for a batch; the list is as
+// it was. Preemptible context.
 bool table_batch_defer(struct list *tables, const struct table_policy *policy);

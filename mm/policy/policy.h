@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The first axis (DESIGN 1): how a detached table page waits for lockless walkers (struct table_policy). (The second, how
-// stale translations leave the other CPUs, is in mm/flush/flush.h.) A policy registers itself where it is written.
+// The first axis (DESIGN 1): how a detached table page waits for lockless walkers (struct table_policy). (The second,
+// how stale translations leave the other CPUs, is in mm/flush/flush.h.) A policy registers itself where it is written.
 //
 // Safe or unsafe is computed. A policy says how its walkers run, whether a flush goes to them, and what it waits for before
 // it frees; a back-end says what its completion proves of the CPUs that it goes to. See pair_verdict().

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Is a policy with a back-end safe? It is computed from what the two say of themselves; and what the command line may choose.
+// Is a policy with a back-end safe? It is computed from what the two say of themselves; and what the command line may
+// choose.
 #pragma once
 #include "mm/flush/flush.h"
 #include "mm/policy/policy.h"

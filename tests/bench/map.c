@@ -132,7 +132,8 @@ static void slice_sustained(struct bench_case *c)
 
 		if (space_map(s, ALONE, PAGE_SIZE, PROT_R | PROT_W, 1, 0))
 			break;
-		if (arch_user_write64(ALONE, 1)) {	// out of memory: what waits must be freed first, at this policy's cost
+		// Out of memory: what waits must be freed first, at this policy's cost.
+		if (arch_user_write64(ALONE, 1)) {
 			rcu_barrier();
 			space_unmap(s, ALONE, PAGE_SIZE);
 			continue;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // What the oracle promises (lab/oracle.h), by the walker's half and the freer's called as a walk and a free would: each
-// level, the root too; a table that is freed, kept, or has become another one. And a real walk in an interrupt and in an
-// NMI. (Others: tests/mm/walk/tables.c.)
+// level, the root too; a table that is freed, kept, or has become another one. And a real walk in an interrupt and in
+// an NMI. (Others: tests/mm/walk/tables.c.)
 #include "lab/oracle.h"
 #include "kernel/lib.h"
 #include "kernel/time.h"
@@ -161,7 +161,7 @@ TEST(oracle, table_that_is_kept_and_reused, 0)
 	space_put(s);
 }
 
-// ---- A walk in an interrupt or an NMI -----------------------------------------------------------------------------------
+// ---- A walk in an interrupt or an NMI ------------------------------------------------------------------------------
 
 static void hold_until_returned(struct stall_point *p, void *arg)
 {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The wait of the tests itself (lab/test.h): it ends when it is in vain, whatever the other CPUs do, and not before they
-// have run.
+// The wait of the tests itself (lab/test.h): it ends when it is in vain, whatever the other CPUs do, and not before
+// they have run.
 #include "kernel/thread.h"
 #include "lab/test.h"
 #include "tests/lab/thief_help.h"

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The load of mm/: walkers against unmappers on all CPUs, in several spaces, for a bounded work. Every page carries a
-// stamp that says to which space and address it belongs, and since when (load/stamp.c), so each pin and each user access
-// can be judged. For the suites, mode=torture and mode=compare.
+// stamp that says to which space and address it belongs, and since when (load/stamp.c), so each pin and each user
+// access can be judged. For the suites, mode=torture and mode=compare.
 #pragma once
 #include "lab/counter.h"
 #include "mm/flush/flush.h"

@@ -42,8 +42,8 @@ int mm_reside(void *resident);
 
 // A space under the pair, with pages on [BASE, BASE + len). NULL: failed.
 struct space *mm_populated(const struct table_policy *p, const struct flush_backend *b, u64 len);
-// A thread's function: runs in the space and writes to the cpu_id()-th page from BASE on. Its CPU keeps the root until somebody
-// needs it gone.
+// A thread's function: runs in the space and writes to the cpu_id()-th page from BASE on. Its CPU keeps the root until
+// somebody needs it gone.
 int mm_visit(void *space);
 
 // The table of `level` through which va is reached, or NULL; and the state it is in.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Walkers against unmappers, all CPUs, a bounded time (load/load.h): under the safe policies nothing may be found, and the
-// same load must convict the unsafe control, else it proves nothing.
+// Walkers against unmappers, all CPUs, a bounded time (load/load.h): under the safe policies nothing may be found, and
+// the same load must convict the unsafe control, else it proves nothing.
 #include "lab/oracle.h"
 #include "lab/test.h"
 #include "tests/load/load.h"

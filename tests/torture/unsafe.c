@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // mode=torture with a pair that is computed to be unsafe (allow_unsafe=1): the load of walkers against unmappers. It ends
-// as soon as the pair is convicted, and must be. A load that has given up (tests/load/load.h) is followed by another one, with
-// a new seed, until `seconds=` are over.
+// as soon as the pair is convicted, and must be. A load that has given up (tests/load/load.h) is followed by another
+// one, with a new seed, until `seconds=` are over.
 #include "kernel/cmdline.h"
 #include "kernel/lib.h"
 #include "kernel/log.h"

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Contract: per-CPU variables. A variable's address in the image is a template, from which each CPU's copy is a constant
-// distance away. Each operation on the own copy is indivisible for this CPU: safe against interrupts and migration.
+// Contract: per-CPU variables. A variable's address in the image is a template, from which each CPU's copy is a
+// constant distance away. Each operation on the own copy is indivisible for this CPU: safe against interrupts and
+// migration.
 //	this_cpu_read(v), this_cpu_write(v, x), this_cpu_add(v, n), this_cpu_inc(v), this_cpu_dec(v)
 //	this_cpu_ptr(p)		the copy's address. Preemption off, or the thread is pinned, or the value may be stale
 #pragma once

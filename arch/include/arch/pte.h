@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Contract: page-table entries and the direct map. The format is x86's, which the host shares. Levels count from the leaves: 1 = PT (4 KiB leaves),
-// 2 = PD (2 MiB), 3 = PDPT (1 GiB), 4 = PML4, the root. The user half is the lower half of the root: 256 entries.
+// Contract: page-table entries and the direct map. The format is x86's, which the host shares. Levels count from the
+// leaves: 1 = PT (4 KiB leaves), 2 = PD (2 MiB), 3 = PDPT (1 GiB), 4 = PML4, the root. The user half is the lower half
+// of the root: 256 entries.
 #pragma once
 #include "kernel/atomic.h"
 #include <impl/pte.h>	// DIRECT_MAP_BASE

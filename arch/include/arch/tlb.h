@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Contract: the root, and invalidation of what was cached by way of it. mm/inval.h alone calls these: the adversary must see
-// what the processor does.
+// Contract: the root, and invalidation of what was cached by way of it. mm/inval.h alone calls these: the adversary
+// must see what the processor does.
 #pragma once
 #include <arch/pte.h>
 

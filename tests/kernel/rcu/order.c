@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Orders of RCU that a test can hold still: the steps in which a grace period begins (kernel/rcu/rcu.c, property 1), and rcu_barrier()
-// behind callbacks of two grace periods.
+// Orders of RCU that a test can hold still: the steps in which a grace period begins (kernel/rcu/rcu.c, property 1),
+// and rcu_barrier() behind callbacks of two grace periods.
 #include "kernel/rcu/internal.h"
 #include "lab/stall.h"
 #include "lab/test.h"

@@ -17,8 +17,8 @@ struct context_walk {
 // What begins the walk, on its CPU.
 void context_nmi(struct context_walk *sc);
 void context_interrupt(struct context_walk *sc);
-// One page and its tables go under that walk, which does `held` in the table `upper`. `busy`: it interrupts a thread; else
-// most likely an idle CPU. EXPECTs that it is waited for, but for what `held` lets pass.
+// One page and its tables go under that walk, which does `held` in the table `upper`. `busy`: it interrupts a thread;
+// else most likely an idle CPU. EXPECTs that it is waited for, but for what `held` lets pass.
 void context_unmap_under_walk(const struct table_policy *p, void (*begin)(struct context_walk *),
 			      void (*held)(struct stall_point *, void *), bool busy);
 #endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Flushes that were left out or came in the wrong order, in this kernel's history and in others': each scene is played
-// twice, intact and with a step taken out, before the eyes of the adversary (lab/swmmu.h), which has cached all that it may.
+// twice, intact and with a step taken out, before the eyes of the adversary (lab/swmmu.h), which has cached all that it
+// may.
 #include "kernel/errno.h"
 #include "kernel/time.h"
 #include "lab/inject.h"
@@ -45,7 +46,7 @@ static struct space *one_page(const char *policy, const char *flush)
 	return mm_populated(policy_find(policy), flush_find(flush), PAGE_SIZE);
 }
 
-// ---- Tables go, and no leaf was there (Linux, 2018: the path on which no batch could be allocated) ---------------------
+// ---- Tables go, and no leaf was there (Linux, 2018: the path on which no batch could be allocated) -----------------
 
 static void prime_and_fail_batches(struct stall_point *p, void *arg)
 {
@@ -81,7 +82,7 @@ TEST(history, no_leaf_present_and_no_batch, NEEDS_CPUS2)
 	intact_and_mutated(&mutant_no_flush_without_leaf, discard_with_empty_tables_cached);
 }
 
-// ---- Lazy CPUs left out although tables are freed (Linux, 2018) ----------------------------------------------------------
+// ---- Lazy CPUs left out although tables are freed (Linux, 2018) ----------------------------------------------------
 
 static u64 unmap_while_held_lazily(void)
 {
@@ -122,7 +123,7 @@ TEST(history, lazy_cpus_walk_too_when_a_table_is_kept, NEEDS_CPUS2)
 	intact_and_mutated(&mutant_flush_skips_lazy, collapse_while_held_lazily);
 }
 
-// ---- What has another CPU cached of the pages, when they have gone to another place --------------------------------------
+// ---- What has another CPU cached of the pages, when they have gone to another place --------------------------------
 
 #define PRIMED 4
 static vaddr_t primed_va(unsigned i) { return BASE + (3 + i * 97) * PAGE_SIZE; }
@@ -184,7 +185,7 @@ TEST(history, move_leaves_no_old_leaf, NEEDS_CPUS2)
 	intact_and_mutated(&mutant_move_flush_after_unlock, move_under_a_resident);
 }
 
-// ---- The bit in the CPU mask set last ------------------------------------------------------------------------------------
+// ---- The bit in the CPU mask set last ------------------------------------------------------------------------------
 
 struct joining {
 	struct mm_resident r;
@@ -227,7 +228,7 @@ static u64 unmap_while_joining(void)
 
 TEST(history, mask_bit_set_last, NEEDS_CPUS2) { intact_and_mutated(&mutant_tlb_bit_last, unmap_while_joining); }
 
-// ---- Only the leaves flushed, although tables are freed (arm64, 2018) ---------------------------------------------------
+// ---- Only the leaves flushed, although tables are freed (arm64, 2018) ----------------------------------------------
 
 // The violations that an unmap of all makes, while this CPU has all of it cached.
 static u64 unmap_primed(void)
@@ -266,7 +267,7 @@ TEST(history, leaf_only_flush_before_a_tables_end, NEEDS_CHECK)
 	oracle_expect_violations(false);
 }
 
-// ---- What else the adversary rests on ----------------------------------------------------------------------------------------
+// ---- What else the adversary rests on ------------------------------------------------------------------------------
 
 // A CPU that holds a space lazily is skipped by flushes of leaves: so it must not touch user memory.
 TEST(history, lazy_cpu_touches_no_user_memory, 0)

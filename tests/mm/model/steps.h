@@ -33,6 +33,7 @@ const struct flush_backend *steps_backend(u8 which);
 
 void steps_run(struct steps *st, const u8 *bytes, size_t n);	// whole steps, until the test has failed
 void steps_end(struct steps *st);				// end all pins; compare every page
-// One step, without what is compared after it: inside another, where that has dropped the lock. True: it had its effect.
+// One step, without what is compared after it: inside another, where that has dropped the lock. True: it had its
+// effect.
 struct step_range;
 bool steps_run_one(struct steps *st, const u8 *bytes, struct step_range *r);

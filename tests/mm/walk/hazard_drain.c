@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The two grace periods of hazard_drain() (mm/policy/hazard.c): when it returns, all is FREE that was retired before. The first
-// is for those who still name a table, the second for another CPU that has just found one free.
+// The two grace periods of hazard_drain() (mm/policy/hazard.c): when it returns, all is FREE that was retired before.
+// The first is for those who still name a table, the second for another CPU that has just found one free.
 #include "kernel/rcu/rcu.h"
 #include "kernel/time.h"
 #include "lab/mutant.h"

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The plain walk, with which mm/walk_body.h opens, against each compiled one: under every policy and every union of two, of
-// one page and of ranges, to read and to write, over every kind of leaf and of none. Nothing changes meanwhile.
+// The plain walk, with which mm/walk_body.h opens, against each compiled one: under every policy and every union of
+// two, of one page and of ranges, to read and to write, over every kind of leaf and of none. Nothing changes meanwhile.
 #include "lab/test.h"
 #include "mm/tree.h"
 #include "mm/walk.h"

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Per-CPU variables: the CPU's thread-local word holds the distance to its copy. None of these accesses is a yield point,
-// so on the own CPU each is as indivisible as one instruction; the __atomic builtins are for the other CPUs that look.
+// Per-CPU variables: the CPU's thread-local word holds the distance to its copy. None of these accesses is a yield
+// point, so on the own CPU each is as indivisible as one instruction; the __atomic builtins are for the other CPUs that
+// look.
 #pragma once
 
 #define this_cpu_read(v) __atomic_load_n(host_this(v), __ATOMIC_RELAXED)

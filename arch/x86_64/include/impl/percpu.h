@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Per-CPU variables: GS base holds the distance from the template to this CPU's copy, so that %gs:var is the copy in one
-// instruction, whatever happens between two of them.
+// Per-CPU variables: GS base holds the distance from the template to this CPU's copy, so that %gs:var is the copy in
+// one instruction, whatever happens between two of them.
 #pragma once
 
 #define __gs(v) (*(volatile __seg_gs __typeof__(v) *)(uintptr_t)&(v))

@@ -24,12 +24,12 @@ struct reader {
 #define READER_ROUNDS 16
 struct thread *reader_begin(struct reader *r, const char *policy, unsigned round);	// NULL: failed. It has read OLD
 
-// Unmap under a reader, then `what` must not leave the old page in reach; and does, if it does not settle first. `beside`: a
-// page is reserved two pages on from the start, and nothing is at it.
+// Unmap under a reader, then `what` must not leave the old page in reach; and does, if it does not settle first.
+// `beside`: a page is reserved two pages on from the start, and nothing is at it.
 void reader_needs_settling(void (*what)(const struct reader *), bool beside);
 
-// A thread's function. Completes what is complete, calls the others, waits. The kernel's own thread for that may have its
-// place on the CPU that a test holds.
+// A thread's function. Completes what is complete, calls the others, waits. The kernel's own thread for that may have
+// its place on the CPU that a test holds.
 int deferred_drainer(void *unused);
 bool deferred_drained_or_asleep(const struct thread *drainer);
 #endif

@@ -102,7 +102,8 @@ static void look(struct stall_point *p, void *arg)
 	l->deferred = READ_ONCE(l->s->deferred);
 }
 
-// As long as a table of it is on its way: the policy's `free` is given the space, and flush_wait() looks at nothing else.
+// As long as a table of it is on its way: the policy's `free` is given the space, and flush_wait() looks at nothing
+// else.
 TEST(flush_lazy, space_is_held_until_its_tables_are_free, NEEDS_CPUS2)
 {
 	struct resident r;

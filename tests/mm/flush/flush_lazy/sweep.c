@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// tlb_flush=lazy: what other CPUs may see until they sweep. A CPU that is held with interrupts off neither ticks nor switches:
-// it has not swept before it is let go.
+// tlb_flush=lazy: what other CPUs may see until they sweep. A CPU that is held with interrupts off neither ticks nor
+// switches: it has not swept before it is let go.
 #include "kernel/time.h"
 #include "lab/mutant.h"
 #include "lab/oracle.h"

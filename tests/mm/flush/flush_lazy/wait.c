@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// tlb_flush=lazy: who waits for whom: a drain for who does not sweep and for who finishes, the end of a space for nobody.
+// tlb_flush=lazy: who waits for whom: a drain for who does not sweep and for who finishes, the end of a space for
+// nobody.
 #include "kernel/time.h"
 #include "lab/stall.h"
 #include "lab/test.h"

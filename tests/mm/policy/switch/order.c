@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Two steps of a switch (mm/policy/switch.c) that only an unmapper can tell apart: (3) takes the space's lock, and (4) drains the
-// flushes before the policies.
+// Two steps of a switch (mm/policy/switch.c) that only an unmapper can tell apart: (3) takes the space's lock, and (4)
+// drains the flushes before the policies.
 #include "kernel/time.h"
 #include "lab/stall.h"
 #include "lab/test.h"

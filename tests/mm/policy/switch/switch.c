@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Switching policy and back-end while the system runs (mm/policy/switch.c): each step is needed, shown by taking it out; and
-// what a switch refuses.
+// Switching policy and back-end while the system runs (mm/policy/switch.c): each step is needed, shown by taking it
+// out; and what a switch refuses.
 #include "mm/policy/switch.h"
 #include "kernel/errno.h"
 #include "kernel/lib.h"

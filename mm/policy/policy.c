@@ -4,6 +4,8 @@
 #include "kernel/cmdline.h"
 #include "kernel/lib.h"
 #include "kernel/log.h"
+#include "kernel/rcu/rcu.h"
+#include "mm/flush/flush.h"
 
 static const struct table_policy *chosen_policy;	// a new space's; NULL: the built-in default
 static bool named;
@@ -27,6 +29,15 @@ void policy_set_default(const struct table_policy *p) { WRITE_ONCE(chosen_policy
 
 const char *policy_current_name(void) { return policy_default()->name; }
 bool policy_named(void) { return named; }
+
+void policies_drain(void)
+{
+	flush_drain();		// first: it gives tables to their policies
+	FOR_EACH_POLICY(p)
+		if ((*p)->drain)
+			(*p)->drain();
+	rcu_barrier();
+}
 
 static const char *set_table_free(const char *value)
 {

@@ -78,4 +78,7 @@ const char *policy_current_name(void);
 const struct table_policy *policy_find(const char *name);	// NULL: unknown
 bool policy_named(void);				// did the command line choose it?
 
+// Return when all is FREE that was unlinked before the call, whatever the policy and the back-end. May sleep.
+void policies_drain(void);
+
 #define FOR_EACH_POLICY(it) FOR_EACH_REGISTERED(policies, const struct table_policy, it)

@@ -180,7 +180,7 @@ static void stress(const struct table_policy *p, const struct flush_backend *b, 
 		put_up_group(&s, g);
 	walkers_against_us(&s, rounds);
 	space_put(s.space);
-	mm_drain_all();		// what was deferred is part of the run
+	policies_drain();		// what was deferred is part of the run
 	EXPECT_EQ(oracle_violations() - s.violations_before, 0);
 	EXPECT_EQ(s.bad_pins, 0);
 	EXPECT_EQ(s.bad_reads, 0);

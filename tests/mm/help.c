@@ -14,23 +14,12 @@
 
 #define SPARE_STACKS 16
 
-void mm_drain_all(void)
-{
-	FOR_EACH_BACKEND(b)
-		if ((*b)->drain)
-			(*b)->drain();
-	FOR_EACH_POLICY(p)
-		if ((*p)->drain)
-			(*p)->drain();
-	rcu_barrier();
-}
-
 // Free frames when nothing is deferred any more and no cache holds any. A thread that has been joined may not have left its
 // stack.
 static u64 settle(void)
 {
 	(void)EVENTUALLY(!threads_ending());	// what never comes back is missing below
-	mm_drain_all();
+	policies_drain();
 	FOR_EACH_POLICY(p)
 		if ((*p)->drain && (*p)->drain != rcu_barrier)
 			(*p)->drain();

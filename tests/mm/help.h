@@ -18,7 +18,6 @@ struct space;
 struct mm_balance {
 	u64 frames, spaces;
 };
-void mm_drain_all(void);	// every back-end and every policy, and RCU. May sleep
 u64 mm_settled_frames(void);	// free frames when nothing is deferred any more and no cache holds any. May sleep
 void mm_balance_begin(struct mm_balance *b);
 void mm_balance_end(const struct mm_balance *b);

@@ -38,14 +38,14 @@ objs = $(SRC_C:%.c=build/$(1)/%.o) $(SRC_ASM:%.asm=build/$(1)/%.asm.o) build/$(1
 # `make MUTANT=name`: the checking build once more, with that mutant on for good. One object differs.
 MUTANT ?=
 export MUTANT
-MUTANTS = $(sort $(shell sed -n 's/^MUTANT_DEFINE(\([a-z0-9_]*\)).*/\1/p' $(SRC_C)))
+MUTANTS = $(sort $(shell grep -rohE 'MUTANT\([a-z0-9_]+\)' --exclude=mutant.h arch kernel lab mm | sed 's/[A-Z()]//g'))
 ifeq ($(MUTANT),)
 all: build/quiesce.iso build/quiesce-check.iso
 else
 $(if $(filter $(MUTANT),$(MUTANTS)),,$(error MUTANT=$(MUTANT) is unknown; valid: $(MUTANTS)))
 M := build/mutant-$(MUTANT)
 all: $M/quiesce-check.iso
-$M/quiesce-check.elf: $(filter-out build/check/kernel/mutant.o,$(call objs,check)) $M/mutant.o linker.ld tools/ksyms.py
+$M/quiesce-check.elf: $(filter-out build/check/lab/mutant.o,$(call objs,check)) $M/mutant.o linker.ld tools/ksyms.py
 $M/mutant.o: lab/mutant.c Makefile
 	@mkdir -p $(@D)
 	@$(CC) $(KFLAGS) -DCHECK=1 -DBUILD_NAME='"check"' -DMUTANT_NAME='"$(MUTANT)"' -c $< -o $@

@@ -10,6 +10,7 @@
 #include "kernel/thread.h"
 #include "kernel/time.h"
 #include "lab/mutant.h"
+#include "lab/stall.h"
 #include "lab/trace.h"
 #include "mm/frame/page.h"
 #include "mm/frame/slab.h"
@@ -77,6 +78,7 @@ static void init_this_cpu(void)
 
 _Noreturn void kernel_main(void)		// arch_init_early() is done: console, descriptors, traps
 {
+	stall_init();				// the tests' hooks
 	choose_mutant();			// make MUTANT=name: what is broken on purpose
 	read_command_line();			// all that follows may depend on it
 	page_init();				// page frames

@@ -61,7 +61,6 @@ void steal_init_cpu(void)
 
 // The exchange also where the flag is set already: it fails if the owner has cleared the flag meanwhile, so when it
 // succeeds the owner's exchange, and the flush after it, are yet to come.
-MUTANT_DEFINE(steal_no_flag);		// a CPU that is away is left out and not marked
 
 bool steal_flush_later(unsigned cpu)
 {
@@ -71,7 +70,7 @@ bool steal_flush_later(unsigned cpu)
 		seen = READ_ONCE(*preempted);
 		if (!(seen & STEAL_PREEMPTED))
 			return false;
-		if (MUTANT(steal_no_flag))
+		if (MUTANT(steal_no_flag))	// a CPU that is away is left out and not marked
 			return true;
 	} while (!cmpxchg(preempted, seen, (u8)(seen | STEAL_FLUSH_TLB)));
 	return true;

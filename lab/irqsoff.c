@@ -14,8 +14,6 @@ struct irqsoff {
 };
 static DEFINE_PER_CPU(struct irqsoff, irqsoff);
 
-STALL_DEFINE(irqsoff_begun);	// the clock was read, and is not yet noted
-
 #if CHECK
 void irqsoff_begin(void)
 {
@@ -25,7 +23,7 @@ void irqsoff_begin(void)
 		return;
 	this_cpu_write(irqsoff.since, 1);	// from here on a theft is forgiven: it moves this on
 	now = cycles();
-	STALL(irqsoff_begun, NULL, 0, 0);
+	STALL(irqsoff_begun, NULL, 0, 0);	// the clock was read, and is not yet noted
 	this_cpu_add(irqsoff.since, now);
 }
 

@@ -3,8 +3,13 @@
 // Checking builds only; in release builds the condition is the constant false. `make MUTANT=name` builds a checking
 // kernel in which that one is on from the start and stays on, whatever a test says.
 //
-//	if (!MUTANT(no_flush_before_reuse))
-//		tlb_flush(…);
+// A mutant is defined where it stands, and is the whole condition of a statement of its own: so nothing that decides in
+// production is mixed with it.
+//
+//	if (MUTANT(flushes_nothing))			if (!MUTANT(frees_nothing))
+//		return;						page_put(p);
+//
+// One name may stand at several places (an inlined body is one at each): there is an object for each, and they go together.
 #pragma once
 #include "kernel/atomic.h"
 
@@ -17,22 +22,21 @@ struct mutant {
 const char *mutant_name(void);	// of the one that is on for good, or "none"
 
 #if CHECK
-bool mutant_init(void);		// switches it on; false: nobody defines it
+#define MUTANT(n) ({ \
+	static struct mutant _mutant = { .name = #n }; \
+	REGISTER(mutants, _mutant); \
+	unlikely(__atomic_load_n(&_mutant.on, __ATOMIC_RELAXED)); })
+
+bool mutant_init(void);		// switches this build's on; false: there is none of its name
 void mutant_print_all(void);	// all names
-
-static inline void mutant_switch(struct mutant *m, bool on) { WRITE_ONCE(m->on, on || m->always); }
-#define MUTANT_DEFINE(n) \
-	struct mutant mutant_##n = { .name = #n }; \
-	REGISTER(mutants, mutant_##n)
-#define MUTANT_DECLARE(n) extern struct mutant mutant_##n
-#define MUTANT(n) unlikely(__atomic_load_n(&mutant_##n.on, __ATOMIC_RELAXED))
-#define mutant_set(n, v) mutant_switch(&mutant_##n, (v))	// tests
+bool mutant_turn(const char *name, bool on);	// false: there is none of that name
+bool mutant_always(const char *name);		// on, and never off again; false: as above
+void mutant_turn_or_fail(const char *name, bool on);	// … and then the running test fails
+#define mutant_set(n, v) mutant_turn_or_fail(#n, (v))	// tests
 #else
-static inline bool mutant_init(void) { return true; }
-static inline void mutant_print_all(void) { }
-
-#define MUTANT_DEFINE(n) struct mutant
-#define MUTANT_DECLARE(n) struct mutant
 #define MUTANT(n) false
 #define mutant_set(n, v) ((void)(v))
+
+static inline bool mutant_init(void) { return true; }
+static inline void mutant_print_all(void) { }
 #endif

@@ -92,13 +92,6 @@ void oracle_report(const struct violation *v)
 }
 
 #if CHECK
-MUTANT_DEFINE(oracle_one_context);	// looks for walks of threads, not for those in interrupts and NMIs
-MUTANT_DEFINE(oracle_no_root);		// … nor in the root
-MUTANT_DEFINE(oracle_freer_blind);	// leaves it to the walker to come upon the freed table
-MUTANT_DEFINE(oracle_walker_blind);	// … and here to the freer
-MUTANT_DEFINE(oracle_kept_unseen);	// a walker may come upon a table that is kept
-MUTANT_DEFINE(oracle_no_birth);		// … and find that its table has become another one
-MUTANT_DEFINE(oracle_no_target_unseen);
 
 struct oracle_slot {
 	u32 active;			// written last, on entry and on exit
@@ -145,8 +138,9 @@ void oracle_enter(struct space *s, vaddr_t va, uintptr_t caller)
 // As tlb_flush() looks. Both bits are set and cleared by this CPU alone.
 void oracle_check_target(const struct table_policy *p, const struct space *s)
 {
-	if (p->walkers_are_targets && !cpumask_test(&s->cpus, cpu_id()) && !cpumask_test(&s->walkers, cpu_id()) &&
-	    !MUTANT(oracle_no_target_unseen))
+	if (MUTANT(oracle_no_target_unseen))
+		return;
+	if (p->walkers_are_targets && !cpumask_test(&s->cpus, cpu_id()) && !cpumask_test(&s->walkers, cpu_id()))
 		report_as(VIOLATION_NO_TARGET, "walker", p, own_slot(), cpu_id(), page_of(s->root_pa));
 }
 
@@ -155,13 +149,15 @@ void oracle_publish(int level, struct page *table)
 	struct oracle_slot *slot = own_slot();
 	u8 state;
 
-	if (MUTANT(oracle_no_root) && level == PT_LEVELS)
+	if (MUTANT(oracle_no_root) && level == PT_LEVELS)	// … nor in the root
 		return;
 	WRITE_ONCE(slot->path[level - 1], table);
 	smp_mb();	// published before the state is read: pairs with inspect() in mm/table.c
 	slot->birth[level - 1] = READ_ONCE(table->birth);
 	state = READ_ONCE(table->table_state);
-	if (MUTANT(oracle_walker_blind) || (MUTANT(oracle_kept_unseen) && state == TABLE_QUIESCED))
+	if (MUTANT(oracle_walker_blind))	// it is left to the freer
+		return;
+	if (MUTANT(oracle_kept_unseen) && state == TABLE_QUIESCED)	// a walker may come upon a table that is kept
 		return;
 	if (state == TABLE_QUIESCED || state == TABLE_FREE || READ_ONCE(table->kind) != PAGE_TABLE)
 		report("walker", slot->policy, slot, cpu_id(), table);
@@ -174,7 +170,9 @@ static void withdraw(struct oracle_slot *slot, int level)
 
 	if (!table)
 		return;
-	if (READ_ONCE(table->birth) != slot->birth[level - 1] && !MUTANT(oracle_no_birth))
+	if (MUTANT(oracle_no_birth))	// … and find that its table has become another one
+		slot->birth[level - 1] = READ_ONCE(table->birth);
+	if (READ_ONCE(table->birth) != slot->birth[level - 1])
 		report("walker", slot->policy, slot, cpu_id(), table);
 	store_release(&slot->path[level - 1], NULL);	// the walk's reads stay before it
 }
@@ -197,13 +195,17 @@ static bool scan(struct page *table, const struct table_policy *policy, bool *wa
 
 	*walking = false;
 	for_each_cpu(cpu) {
-		for (int i = 0; i < (MUTANT(oracle_one_context) ? 1 : NR_SLOTS); i++) {
+		for (int i = 0; i < NR_SLOTS; i++) {
 			struct oracle_slot *slot = &per_cpu(oracle, cpu).slot[i];
 
+			if (MUTANT(oracle_one_context) && i)	// looks for walks of threads, not for those in interrupts and NMIs
+				break;
 			if (!READ_ONCE(slot->active))
 				continue;
 			*walking = true;
-			if (READ_ONCE(slot->path[table->table_level - 1]) == table && !MUTANT(oracle_freer_blind)) {
+			if (MUTANT(oracle_freer_blind))	// leaves it to the walker to come upon the freed table
+				continue;
+			if (READ_ONCE(slot->path[table->table_level - 1]) == table) {
 				report("freer", policy, slot, cpu, table);
 				hit = true;
 			}

@@ -22,11 +22,6 @@ static struct {
 	struct page *ring[QUARANTINE_PAGES];
 } quarantine = { .lock = SPINLOCK_INIT("quarantine", RANK_SLAB) };
 
-MUTANT_DEFINE(quarantine_no_grace_period);
-MUTANT_DEFINE(quarantine_no_poison);
-MUTANT_DEFINE(quarantine_forgives);	// what was written to is given on
-MUTANT_DEFINE(quarantine_reuses_hit);	// … and what was found in use
-
 void quarantine_spoilt(const struct page *table, const char *what)
 {
 	fetch_add(&quarantine.spoiled, 1);
@@ -39,7 +34,9 @@ static void leave(struct page *table)
 	const u64 *words = page_to_virt(table);
 
 	for (unsigned i = 0; i < PAGE_SIZE / sizeof(u64); i++) {
-		if (words[i] != POISON_WORD && !MUTANT(quarantine_forgives)) {
+		if (MUTANT(quarantine_forgives))	// what was written to is given on
+			break;
+		if (words[i] != POISON_WORD) {
 			quarantine_spoilt(table, "a freed table was written to");
 			return;		// never reused
 		}
@@ -59,10 +56,12 @@ static void grace_period_over(struct rcu_head *head)
 // the oracle, still finds it FREE. (Every walker has at least preemption off, so it is a reader, whatever its policy.)
 static void release(struct page *table)
 {
-	if (fetch_add(&quarantine.leaving, 1) < LEAVING_MOST && !MUTANT(quarantine_no_grace_period))
-		call_rcu(&table->rcu, grace_period_over);
-	else
+	if (fetch_add(&quarantine.leaving, 1) >= LEAVING_MOST)
 		grace_period_over(&table->rcu);
+	else if (MUTANT(quarantine_no_grace_period))
+		grace_period_over(&table->rcu);
+	else
+		call_rcu(&table->rcu, grace_period_over);
 }
 
 static void add(struct page *table)
@@ -101,6 +100,8 @@ void quarantine_take(struct page *table, bool hit)
 {
 	if (!MUTANT(quarantine_no_poison))
 		memset(page_to_virt(table), POISON_BYTE, PAGE_SIZE);
-	if (!hit || MUTANT(quarantine_reuses_hit))
+	if (MUTANT(quarantine_reuses_hit))	// what was found in use is given on
+		hit = false;
+	if (!hit)
 		add(table);
 }

@@ -7,6 +7,7 @@
 #include "kernel/cpumask.h"
 #include "kernel/lib.h"
 #include "kernel/time.h"
+#include "lab/test.h"
 
 enum { STALL_OFF, STALL_ARMED, STALL_TAKEN, STALL_STATES };
 static u32 stall_state(u32 armed) { return armed % STALL_STATES; }
@@ -22,10 +23,14 @@ static bool stall_matches(const struct stall_point *p, const void *space, u64 va
 	       (cpu < 0 || cpu == (int)cpu_id());
 }
 
-void stall_hit(struct stall_point *p, const void *space, u64 va, int level)
+void stall_hit(struct stall_point *here, const void *space, u64 va, int level)
 {
-	u32 armed = load_acquire(&p->armed);	// pairs with stall_arm()'s release: the condition is complete
+	struct stall_point *p = load_acquire(&here->armed_as);	// pairs with mark_all()
+	u32 armed;
 
+	if (!p)
+		return;			// disarmed since the look
+	armed = load_acquire(&p->armed);	// pairs with stall_arm()'s release: the condition is complete
 	if (stall_state(armed) != STALL_ARMED || !stall_matches(p, space, va, level) ||
 	    !cmpxchg(&p->armed, armed, armed - STALL_ARMED + STALL_TAKEN))
 		return;
@@ -40,6 +45,46 @@ void stall_hit(struct stall_point *p, const void *space, u64 va, int level)
 	store_release(&p->armed, (u32)STALL_OFF);	// the last touch: stall_release() waits for it
 }
 
+#if CHECK
+static struct stall_point nowhere = { .name = "no such name", .cpu = -1 };
+
+static struct stall_point *leader(const char *name)
+{
+	FOR_EACH_STALL_POINT(p)
+		if (!strcmp((*p)->name, name))
+			return *p;
+	return NULL;
+}
+
+void stall_init(void)
+{
+	FOR_EACH_REGISTERED(stall_points, struct stall_point, p) {
+		struct stall_point *first = leader((*p)->name);
+
+		if (!first) {
+			(*p)->leads = true;
+		} else {
+			(*p)->same = first->same;
+			first->same = *p;
+		}
+	}
+}
+
+struct stall_point *stall_point(const char *name)
+{
+	struct stall_point *p = leader(name);
+
+	if (!p)
+		test_fail(__FILE__, __LINE__, "there is no stall point %s", name);
+	return p ? p : &nowhere;
+}
+
+static void mark_all(struct stall_point *p, struct stall_point *armed_as)
+{
+	for (; p; p = p->same)
+		store_release(&p->armed_as, armed_as);
+}
+
 void stall_arm(struct stall_point *p, const void *space, u64 va_lo, u64 va_hi, int level)
 {
 	WRITE_ONCE(p->space, space);
@@ -50,9 +95,14 @@ void stall_arm(struct stall_point *p, const void *space, u64 va_lo, u64 va_hi, i
 	p->parked = 0;
 	p->released = 0;
 	store_release(&p->armed, ++p->turn % (UINT32_MAX / STALL_STATES) * STALL_STATES + STALL_ARMED);
+	mark_all(p, p);
 }
 
-void stall_wait_parked(struct stall_point *p) { spin_until(load_acquire(&p->parked), p->name, -1); }
+void stall_wait_parked(struct stall_point *p)
+{
+	if (p != &nowhere)
+		spin_until(load_acquire(&p->parked), p->name, -1);
+}
 
 void stall_release(struct stall_point *p)
 {
@@ -62,12 +112,12 @@ void stall_release(struct stall_point *p)
 		store_release(&p->released, 1u);
 		spin_until(load_acquire(&p->armed) == STALL_OFF, p->name, -1);
 	}
+	mark_all(p, NULL);
 	p->action = NULL;
 	p->arg = NULL;
 	WRITE_ONCE(p->cpu, -1);
 }
 
-#if CHECK
 enum { PASSAGES_PER_TURN = 16 };
 enum { LONGEST_SHIFT = 6 };			// 65 us
 static DEFINE_PER_CPU(u64, draws);	// state of the generator; 0: not begun. An interrupt or a preemption costs a draw

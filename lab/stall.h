@@ -1,11 +1,18 @@
 // SPDX-License-Identifier: MIT
 // Stall points: a named hook in each gap between two steps of a lockless protocol (checking builds; nothing in release
-// builds). A test arms one by (space, address, level) and parks the CPU that comes by.
+// builds). It is defined where it stands, by STALL(). A test arms one by its name and (space, address, level), and parks the
+// CPU that comes by.
+//
+// One name may stand at several places, and an inlined body is one in each file: then there are several objects of that name.
+// One of them leads: whoever comes by any of them is at the same point.
 #pragma once
 #include "kernel/atomic.h"
 
 struct stall_point {
 	const char *name;
+	struct stall_point *same;	// the next object of this name; NULL: no more
+	bool leads;			// stands for all of this name
+	struct stall_point *armed_as;	// of each object, while its name is armed: the one that leads; else NULL
 	u32 armed;		// 0: off; else state and turn, see stall.c. Written after the fields below, read before
 	u32 turn;		// how often it has been armed
 	const void *space;	// NULL: any
@@ -20,22 +27,18 @@ struct stall_point {
 };
 
 #if CHECK
-#define STALL_DEFINE(n) \
-	struct stall_point stall_##n = { .name = #n, .cpu = -1 }; \
-	REGISTER(stall_points, stall_##n)
-#define STALL_DECLARE(n) extern struct stall_point stall_##n
-#define STALL(n, space_, va_, level_) do { \
-	if (unlikely(__atomic_load_n(&stall_##n.armed, __ATOMIC_RELAXED))) \
-		stall_hit(&stall_##n, (space_), (va_), (level_)); \
+#define STALL(name_, space_, va_, level_) do { \
+	static struct stall_point _here = { .name = #name_, .cpu = -1 }; \
+	REGISTER(stall_points, _here); \
+	if (unlikely(__atomic_load_n(&_here.armed_as, __ATOMIC_RELAXED))) \
+		stall_hit(&_here, (space_), (va_), (level_)); \
 	stall_passed(); \
 } while (0)
 #else
-#define STALL_DEFINE(n) struct stall_point
-#define STALL_DECLARE(n) struct stall_point
-#define STALL(n, space_, va_, level_) do { } while (0)
+#define STALL(name_, space_, va_, level_) do { } while (0)
 #endif
 
-void stall_hit(struct stall_point *p, const void *space, u64 va, int level);
+void stall_hit(struct stall_point *here, const void *space, u64 va, int level);
 // Where the CPUs take turns (`-icount`) a turn that ends only at HLT, PAUSE and timers would never end inside a
 // protocol, and no other CPU would ever be seen in a gap. So here it may: one passage in 16, drawn from opt_seed.
 // And, there as elsewhere, what stall_linger() asks for. Any context.
@@ -44,6 +47,16 @@ void stall_passed(void);
 // 65 us: so each gap of each protocol is wide now and then. Drawn from opt_seed. 0: off.
 void stall_linger(unsigned passages);
 u64 stall_lingered(void);	// how often anybody has so far
+// The point of that name. There is none: the running test fails, and what is armed and awaited here never comes.
+struct stall_point *stall_point(const char *name);
+#define FOR_EACH_STALL_POINT(it) \
+	FOR_EACH_REGISTERED(stall_points, struct stall_point, it) \
+		if ((*it)->leads)
+#if CHECK
+void stall_init(void);		// boot, before anybody arms: which objects have one name
+#else
+static inline void stall_init(void) { }
+#endif
 // Arm once: the first CPU that matches parks there (spinning in the state it is in: IRQs and preemption untouched).
 void stall_arm(struct stall_point *p, const void *space, u64 va_lo, u64 va_hi, int level);
 void stall_wait_parked(struct stall_point *p);	// until a CPU is parked (spin, watchdog)

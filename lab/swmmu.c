@@ -44,15 +44,6 @@
 #define LEAF_SLOTS ((1ull << SWMMU_LEAVES) - 1)
 #define PROBES 48		// most entries that a random descent looks at
 
-MUTANT_DEFINE(swmmu_no_reread);	// … and is cached all the same when a flush has come between
-MUTANT_DEFINE(swmmu_from_root);	// a walk begins in memory, not at what is cached
-MUTANT_DEFINE(swmmu_keeps_debt);	// what was vouched for is used on
-MUTANT_DEFINE(swmmu_no_settle);	// an access does not ask whether what its CPU owed is gone
-MUTANT_DEFINE(swmmu_not_quiet);
-MUTANT_DEFINE(swmmu_pushes_out);	// what is filled at random may take the place of what a test has primed
-STALL_DEFINE(swmmu_read);	// an entry was read, and what it says is not yet cached
-STALL_DEFINE(swmmu_pending);	// … it is stored, and not yet confirmed
-
 DEFINE_PER_CPU(struct swmmu, swmmu);
 struct cpumask swmmu_filled;
 static u32 mode;		// enum swmmu_mode
@@ -142,7 +133,11 @@ static u64 settle_debt(struct swmmu *m)
 {
 	u64 debt = load_acquire(&m->debt);	// before any entry is read; pairs with swmmu_vouch()
 
-	if (debt != m->settled && !MUTANT(swmmu_keeps_debt)) {
+	bool due = debt != m->settled;
+
+	if (MUTANT(swmmu_keeps_debt))	// what was vouched for is used on
+		due = false;
+	if (due) {
 		invalidate(all, 0);
 		m->settled = debt;
 	}
@@ -168,8 +163,10 @@ static int choose_slot(struct swmmu *m, u64 word, vaddr_t start, bool pin)
 			return (int)slot;
 	}
 	candidates = mine & ~used;
+	if (MUTANT(swmmu_pushes_out))	// what is filled at random may take the place of what a test has primed
+		pin = true;
 	if (!candidates)
-		candidates = mine & ~(pin || MUTANT(swmmu_pushes_out) ? 0 : READ_ONCE(m->pinned));
+		candidates = mine & ~(pin ? 0 : READ_ONCE(m->pinned));
 	if (!candidates)
 		return -1;
 	for (u64 n = random_bits(m) % (u64)__builtin_popcountll(candidates); n; n--)
@@ -195,8 +192,10 @@ static bool cache(struct swmmu *m, u64 word, vaddr_t start, bool pin, u64 seq)
 		fetch_or(&m->pinned, bit);
 	WRITE_ONCE(m->word[slot], word | SWMMU_PENDING);
 	barrier();
-	STALL(swmmu_pending, NULL, start, swmmu_level(word));
-	if ((READ_ONCE(m->seq) != seq && !MUTANT(swmmu_no_reread)) || !cmpxchg(&m->word[slot], word | SWMMU_PENDING, word)) {
+	STALL(swmmu_pending, NULL, start, swmmu_level(word));	// … it is stored, and not yet confirmed
+	if (MUTANT(swmmu_no_reread))	// … and is cached all the same when a flush has come between
+		seq = READ_ONCE(m->seq);
+	if (READ_ONCE(m->seq) != seq || !cmpxchg(&m->word[slot], word | SWMMU_PENDING, word)) {
 		drop(m, (unsigned)slot);
 		return false;
 	}
@@ -215,7 +214,9 @@ static struct position begin(struct swmmu *m, vaddr_t va)
 {
 	struct position p = { .table = arch_current_root(), .level = PT_LEVELS, .permits = SWMMU_WRITE };
 
-	for (u64 left = MUTANT(swmmu_from_root) ? 0 : READ_ONCE(m->used) & ~LEAF_SLOTS; left; left &= left - 1) {
+	if (MUTANT(swmmu_from_root))	// a walk begins in memory, not at what is cached
+		return p;
+	for (u64 left = READ_ONCE(m->used) & ~LEAF_SLOTS; left; left &= left - 1) {
 		unsigned slot = (unsigned)__builtin_ctzll(left);
 		u64 word = READ_ONCE(m->word[slot]);
 
@@ -295,7 +296,7 @@ again:
 		if (READ_ONCE(m->seq) != seq)
 			goto again;
 		v = read_entry(&p, va, real, how == WRITING);
-		STALL(swmmu_read, NULL, va, p.level);
+		STALL(swmmu_read, NULL, va, p.level);	// an entry was read, and what it says is not yet cached
 		if (!v || !page_valid(pte_addr(v)))
 			return 0;
 		if (!pte_writable(v))
@@ -333,7 +334,7 @@ bool swmmu_access(vaddr_t va, bool write, paddr_t *pa)
 		return false;
 	enter(m);
 	settle_debt(m);
-	if (!MUTANT(swmmu_no_settle))
+	if (!MUTANT(swmmu_no_settle))	// an access does not ask whether what its CPU owed is gone
 		swmmu_settle_marks();
 	word = find_leaf(m, va, false);
 	if (!word || (write && (word & SWMMU_WRITE) && !(word & SWMMU_DIRTY)))
@@ -389,8 +390,11 @@ void swmmu_speculate(void)
 {
 	struct swmmu *m = this_cpu_ptr(&swmmu);
 
-	if (m->busy || (READ_ONCE(quiet) && !MUTANT(swmmu_not_quiet)) || !READ_ONCE(m->root) ||
-	    arch_current_root() == arch_kernel_root())
+	bool still = READ_ONCE(quiet);
+
+	if (MUTANT(swmmu_not_quiet))
+		still = false;
+	if (m->busy || still || !READ_ONCE(m->root) || arch_current_root() == arch_kernel_root())
 		return;
 	enter(m);
 	settle_debt(m);

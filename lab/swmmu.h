@@ -18,6 +18,11 @@ enum swmmu_mode {
 // it; whatever is marked must be gone when the CPU says that it owes nothing any more.
 enum swmmu_owes { SWMMU_OWES_NOTHING, SWMMU_OWES_LEAVES, SWMMU_OWES_ALL };
 
+// Until the end of the enclosing block this CPU owes that, and then again what it owed before: such blocks nest. IRQs off, or
+// in an NMI.
+#define SWMMU_OWING(what) \
+	enum swmmu_owes _owed_before __attribute__((cleanup(swmmu_owed_end), unused)) = swmmu_owe(what)
+
 #if CHECK
 // This CPU's invalidations: mm/inval.h calls them after the hardware's. IRQs either way, NMIs included, preemption off.
 void swmmu_flush_page(vaddr_t va, bool freed_tables);
@@ -26,8 +31,7 @@ void swmmu_flush_all(void);
 void swmmu_load_root(paddr_t root);
 void swmmu_joined(const struct space *s);	// s is loaded: its names, for the records
 
-// This CPU, IRQs off or in an NMI. Returns what was said before, which the caller says again in the end: they nest.
-enum swmmu_owes swmmu_owe(enum swmmu_owes what);
+enum swmmu_owes swmmu_owe(enum swmmu_owes what);	// SWMMU_OWING's: returns what was said before
 // Another CPU, or this one, has flushed by means that this kernel cannot see (a hypervisor did it for it): what its
 // software MMU cached before counts as dropped, all of it, whatever the flush was asked for, and is before that is used
 // again. So a hypercall for too few pages goes unseen here. After the flush; any context.
@@ -54,6 +58,8 @@ static __always_inline void swmmu_vouch(unsigned cpu) { }
 static __always_inline void swmmu_speculate_rarely(void) { }
 static __always_inline bool swmmu_table_freed(const struct page *table, const struct table_policy *p) { return false; }
 #endif
+
+static __always_inline void swmmu_owed_end(const enum swmmu_owes *before) { swmmu_owe(*before); }
 
 // For tests. Those of checking builds only:
 // That CPU walks to va as its hardware would, by what it has cached, even if memory has changed since, and caches all it

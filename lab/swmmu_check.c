@@ -10,15 +10,6 @@
 #include "mm/tlb.h"
 
 #if CHECK
-STALL_DEFINE(swmmu_excusing);	// a CPU owes the flush of an entry, which is not marked yet
-MUTANT_DEFINE(swmmu_first_frame);	// of a block is looked for, and no other
-MUTANT_DEFINE(swmmu_one_frame);		// is what a large leaf maps
-MUTANT_DEFINE(swmmu_no_tables);		// no pointer to a table is looked for
-MUTANT_DEFINE(swmmu_no_root);		// … nor who has loaded the root
-MUTANT_DEFINE(swmmu_counts_pending);	// what is not yet confirmed is held against its CPU
-MUTANT_DEFINE(swmmu_counts_debt);	// … and what was vouched for
-MUTANT_DEFINE(swmmu_counts_owed);	// … and what it is about to drop
-MUTANT_DEFINE(swmmu_no_mark);		// what it is about to drop is forgotten
 
 static void report(const char *what, const struct swmmu *m, unsigned cpu, unsigned slot, u64 word, const struct table_policy *p)
 {
@@ -51,11 +42,19 @@ static bool owes_it(const struct swmmu *m, unsigned cpu, u64 word)
 // looked, without seeing the mark; so we look again. Whoever takes a mark back reports the entry, and nobody else does.
 static bool excused(struct swmmu *m, unsigned cpu, unsigned slot, u64 word)
 {
-	if (word >> SWMMU_DEBT_SHIFT << SWMMU_DEBT_SHIFT != READ_ONCE(m->debt) << SWMMU_DEBT_SHIFT && !MUTANT(swmmu_counts_debt))
+	bool vouched = word >> SWMMU_DEBT_SHIFT << SWMMU_DEBT_SHIFT != READ_ONCE(m->debt) << SWMMU_DEBT_SHIFT;
+	bool owed = !vouched && owes_it(m, cpu, word);
+
+	if (MUTANT(swmmu_counts_debt))	// … and what was vouched for
+		vouched = false;
+	if (MUTANT(swmmu_counts_owed))	// … and what it is about to drop
+		owed = false;
+	if (vouched)
 		return true;
-	if (owes_it(m, cpu, word) && !MUTANT(swmmu_counts_owed)) {
+	if (owed) {
+		// A CPU owes the flush of an entry, which is not marked yet
 		STALL(swmmu_excusing, NULL, READ_ONCE(m->va[slot]), swmmu_level(word));
-		if (MUTANT(swmmu_no_mark))
+		if (MUTANT(swmmu_no_mark))	// what it is about to drop is forgotten
 			return true;
 		if (!cmpxchg(&m->word[slot], word, word | SWMMU_OWED))
 			return true;	// dropped, or marked by another scan
@@ -77,14 +76,20 @@ struct range {
 
 static bool names(u64 word, const struct range *r)
 {
-	paddr_t start = swmmu_frame(word);
-	u64 size = r->leaf && !MUTANT(swmmu_one_frame) ? level_size(swmmu_level(word)) : PAGE_SIZE;
+	paddr_t start = swmmu_frame(word), end = r->end;
+	u64 size = r->leaf ? level_size(swmmu_level(word)) : PAGE_SIZE;
 
-	if (!(word & SWMMU_VALID) || !!(word & SWMMU_LEAF) != r->leaf)
+	if (MUTANT(swmmu_one_frame))	// … is what a large leaf maps
+		size = PAGE_SIZE;
+	if (MUTANT(swmmu_first_frame))	// … of a block is looked for, and no other
+		end = r->start + PAGE_SIZE;
+	if (MUTANT(swmmu_counts_pending))	// what is not yet confirmed is held against its CPU
+		word &= ~(u64)SWMMU_PENDING;
+	if (MUTANT(swmmu_no_tables) && !r->leaf)	// no pointer to a table is looked for
 		return false;
-	if ((word & SWMMU_PENDING && !MUTANT(swmmu_counts_pending)) || (MUTANT(swmmu_no_tables) && !r->leaf))
+	if (!(word & SWMMU_VALID) || word & SWMMU_PENDING || !!(word & SWMMU_LEAF) != r->leaf)
 		return false;
-	return start < (MUTANT(swmmu_first_frame) ? r->start + PAGE_SIZE : r->end) && start + size > r->start;
+	return start < end && start + size > r->start;
 }
 
 static bool scan_cpu(unsigned cpu, const struct range *r, const struct table_policy *p)
@@ -135,7 +140,11 @@ bool swmmu_table_freed(const struct page *table, const struct table_policy *p)
 	paddr_t pa = page_to_phys(table);
 	const struct range r = { .start = pa, .end = pa + PAGE_SIZE };
 
-	return scan(&r, p) | (table->table_level == PT_LEVELS && !MUTANT(swmmu_no_root) && root_is_loaded(pa, p));
+	bool found = scan(&r, p);
+
+	if (MUTANT(swmmu_no_root))	// … nor who has loaded the root
+		return found;
+	return found | (table->table_level == PT_LEVELS && root_is_loaded(pa, p));
 }
 
 void swmmu_page_freed(const struct page *head, unsigned order)

@@ -30,10 +30,6 @@ struct theft {
 };
 static DEFINE_PER_CPU(struct theft, theft);
 
-STALL_DEFINE(steal_returning);		// robbed no longer; the record has been looked at, and not yet cleared
-MUTANT_DEFINE(steal_plain_store);	// CVE-2019-3016: a flag that is set between the look and the store is lost
-MUTANT_DEFINE(steal_no_flush);		// the flag is cleared and not honoured
-
 bool thief_works(void) { return steal_owner() == STEAL_THIEF; }
 
 static bool theft_over(const struct theft *t)
@@ -58,8 +54,8 @@ static u8 clear_preempted(u8 *preempted)
 {
 	u8 seen = READ_ONCE(*preempted);
 
-	STALL(steal_returning, NULL, 0, 0);
-	if (!MUTANT(steal_plain_store))
+	STALL(steal_returning, NULL, 0, 0);	// robbed no longer; the record has been looked at, and not yet cleared
+	if (!MUTANT(steal_plain_store))	// CVE-2019-3016: a flag that is set between the look and the store is lost
 		return xchg(preempted, (u8)0);
 	WRITE_ONCE(*preempted, 0);
 	return seen;
@@ -76,18 +72,34 @@ static void account(struct steal_record *r, u64 ns)
 // What the hypervisor does before it lets the vCPU run again.
 static void hypervisors_half(struct steal_record *r, u64 ns)
 {
-	if (clear_preempted(&r->preempted) & STEAL_FLUSH_TLB && !MUTANT(steal_no_flush)) {
+	bool asked = clear_preempted(&r->preempted) & STEAL_FLUSH_TLB;
+
+	if (MUTANT(steal_no_flush))	// the flag is cleared and not honoured
+		asked = false;
+	if (asked) {
 		count(theft_flushes);
 		inval_all();
 	}
 	account(r, ns);
 }
 
+static void be_robbed(struct theft *t, u64 start)
+{
+	struct steal_record *r = this_cpu_ptr(&steal_record);
+	SWMMU_OWING(SWMMU_OWES_ALL);
+
+	trace(EV_THEFT_BEGIN, 0);
+	// A release: who sees it may take it that every access before the theft has been made.
+	store_release(&r->preempted, (u8)STEAL_PREEMPTED);
+	store_release(&t->state, (u32)THEFT_ROBBED);
+	be_away(t);
+	hypervisors_half(r, now_ns() - start);
+	trace(EV_THEFT_END, 0);
+}
+
 static void thief_nmi(void)
 {
 	struct theft *t = this_cpu_ptr(&theft);
-	struct steal_record *r = this_cpu_ptr(&steal_record);
-	enum swmmu_owes owed;
 	u64 start, start_cycles;
 
 	if (load_acquire(&t->state) != THEFT_ASKED)	// pairs with thief_rob(): how long is known
@@ -96,15 +108,7 @@ static void thief_nmi(void)
 	start = now_ns();
 	WRITE_ONCE(t->until, t->ns ? start + t->ns : 0);
 	count(thefts);
-	owed = swmmu_owe(SWMMU_OWES_ALL);
-	trace(EV_THEFT_BEGIN, 0);
-	// A release: who sees it may take it that every access before the theft has been made.
-	store_release(&r->preempted, (u8)STEAL_PREEMPTED);
-	store_release(&t->state, (u32)THEFT_ROBBED);
-	be_away(t);
-	hypervisors_half(r, now_ns() - start);
-	trace(EV_THEFT_END, 0);
-	swmmu_owe(owed);
+	be_robbed(t, start);
 	irqsoff_forgive(cycles() - start_cycles);
 	store_release(&t->state, (u32)THEFT_FREE);
 }

@@ -57,9 +57,6 @@ static DEFINE_PER_CPU(struct ring, ring);
 static struct mutex switching = MUTEX_INIT(switching, "trace");
 static bool recording;
 
-STALL_DEFINE(trace_entered);		// the branch is taken, and nothing more
-STALL_DEFINE(trace_marked);		// a slot is marked, its fields are not yet written
-
 static const struct {
 	const char *name;
 	char phase;
@@ -86,7 +83,7 @@ static void put(struct ring *r, u64 now, u64 event, u64 arg)
 	}
 	WRITE_ONCE(s->seq, 2 * n + 1);
 	smp_wmb();	// the mark, then the fields: pairs with smp_rmb() in read_slot()
-	STALL(trace_marked, NULL, 0, 0);
+	STALL(trace_marked, NULL, 0, 0);	// a slot is marked, its fields are not yet written
 	WRITE_ONCE(s->cycles, now);
 	WRITE_ONCE(s->arg, arg);
 	WRITE_ONCE(s->event, event);
@@ -97,7 +94,7 @@ void trace_write(u64 event, u64 arg)
 {
 	u64 now;
 
-	STALL(trace_entered, NULL, arg, 0);
+	STALL(trace_entered, NULL, arg, 0);	// the branch is taken, and nothing more
 	preempt_disable();
 	now = cycles();
 	if (likely(READ_ONCE(recording)))	// else it has ended since the branch was taken: see the top

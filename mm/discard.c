@@ -16,8 +16,6 @@
 #include "mm/region.h"
 #include "mm/tree.h"
 
-STALL_DEFINE(discard_between);		// leaves dropped and flushed, lock dropped; empty tables are still linked
-
 static int drop_leaves(struct space *s, vaddr_t start, vaddr_t end)
 {
 	struct gather g;
@@ -55,6 +53,7 @@ int space_discard(struct space *s, vaddr_t va, u64 len)
 	mutex_unlock(&s->lock);
 	if (err)
 		return err;
+	// Leaves dropped and flushed, lock dropped; empty tables are still linked
 	STALL(discard_between, s, va, 0);
 	mutex_lock(&s->lock);
 	drop_tables(s, va, va + len);

@@ -8,13 +8,6 @@
 #include "mm/table.h"
 #include "mm/tlb.h"
 
-MUTANT_DEFINE(gather_no_flush);		// nothing is ever flushed
-MUTANT_DEFINE(gather_flush_last);	// given away, and flushed only then
-MUTANT_DEFINE(gather_forgets_level);	// a table of level 2 is unlinked and never given away
-MUTANT_DEFINE(no_flush_without_leaf);	// tables go, and nothing is flushed since no leaf was there (Linux, 2018)
-STALL_DEFINE(gather_unlinked);	// everything is unlinked, nothing flushed
-STALL_DEFINE(gather_flushed);	// flushed; neither tables nor frames given away
-
 void gathered_move(struct gathered *to, struct gathered *from)
 {
 	*to = *from;
@@ -99,15 +92,25 @@ void gathered_flushed(struct gathered *t, struct space *s, const struct table_po
 	gathered_reset(t);
 }
 
+// True: the back-end has taken over what was collected.
+static __always_inline bool flush_or_defer(struct gather *g)
+{
+	if (MUTANT(gather_no_flush))	// nothing is ever flushed
+		return false;
+	if (MUTANT(no_flush_without_leaf) && !g->taken.nr_frames)	// tables go, and no leaf was there (Linux, 2018)
+		return false;
+	return tlb_flush_gathered(g);
+}
+
 void __hot gather_flush(struct gather *g)
 {
 	if (!g->flush)
 		return;
-	STALL(gather_unlinked, g->space, g->start, g->level);
-	if (MUTANT(gather_flush_last))
+	STALL(gather_unlinked, g->space, g->start, g->level);	// everything is unlinked, nothing flushed
+	if (MUTANT(gather_flush_last))	// given away, and flushed only then
 		gathered_flushed(&g->taken, g->space, g->space->freer);
-	if (MUTANT(gather_no_flush) || (MUTANT(no_flush_without_leaf) && !g->taken.nr_frames) || !tlb_flush_gathered(g)) {
-		STALL(gather_flushed, g->space, g->start, g->level);
+	if (!flush_or_defer(g)) {
+		STALL(gather_flushed, g->space, g->start, g->level);	// neither tables nor frames given away
 		flushed(&g->taken, g->space, g->space->freer);
 	}
 	gather_reset(g);

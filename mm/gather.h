@@ -25,8 +25,6 @@ struct leaf_batch {
 };
 _Static_assert(sizeof(struct leaf_batch) == PAGE_SIZE, "a batch is one frame");
 
-MUTANT_DECLARE(gather_forgets_level);
-
 struct gathered {		// what was taken out of the tree
 	struct list tables;		// UNLINKED, by page.link
 	struct leaf_batch *batches;	// filled batch pages, newest first
@@ -145,10 +143,14 @@ static __always_inline void gather_reserve(struct gather *g)
 // Detached: its parent entry was exchanged with 0.
 static __always_inline void gather_table(struct gather *g, struct page *table, vaddr_t va)
 {
-	bool emptied = table->table_level < PT_LEVELS && !MUTANT(tree_lower_entry_left) && !MUTANT(discard_no_recheck);
+	bool emptied = table->table_level < PT_LEVELS;
 
+	if (MUTANT(tree_lower_entry_left))
+		emptied = false;
+	if (MUTANT(discard_no_recheck))
+		emptied = false;
 	table_set_state(table, TABLE_LIVE, TABLE_UNLINKED);
-	if (MUTANT(gather_forgets_level) && table->table_level == 2)
+	if (MUTANT(gather_forgets_level) && table->table_level == 2)	// it is unlinked and never given away
 		return;
 	table->private = TABLE_CREDITED | (emptied ? TABLE_EMPTIED : 0);
 	// The paging-structure caches may hold the entry even if no leaf was ever present: any address under it will do.

@@ -27,11 +27,6 @@
 #include "mm/tlb.h"
 #include "mm/tree.h"
 
-STALL_DEFINE(collapse_unlinked);	// the table is unlinked, nothing flushed
-STALL_DEFINE(collapse_quiesced);	// flushed and waited for; nothing copied
-MUTANT_DEFINE(collapse_one_invlpg);	// the 512 small translations are flushed as if they were one large one
-MUTANT_DEFINE(collapse_no_wait);	// the table is taken for quiesced when it is flushed
-
 #define TRIES 8	// a walker's passing reference is gone after a few yields; a pin is not
 
 static struct page *deposit_of(const struct page *head)
@@ -56,15 +51,19 @@ void huge_free_deposit(struct space *s, struct page *head)
 // LIVE -> QUIESCED: neither hardware nor walkers read the table any more when this returns.
 static void isolate(struct space *s, vaddr_t va, pte_t *e, struct page *table)
 {
+	int level = 1;		// of the leaves that go
+
 	pte_xchg(e, 0);		// full barrier, before the reading of the CPU masks in tlb_flush()
 	table_set_state(table, TABLE_LIVE, TABLE_UNLINKED);
-	STALL(collapse_unlinked, s, va, 2);
-	tlb_flush(s, va, va + level_size(2), MUTANT(collapse_one_invlpg) ? 2 : 1, true);
+	STALL(collapse_unlinked, s, va, 2);	// the table is unlinked, nothing flushed
+	if (MUTANT(collapse_one_invlpg))	// the 512 small translations are flushed as if they were one large one
+		level = 2;
+	tlb_flush(s, va, va + level_size(2), level, true);
 	table_set_state(table, TABLE_UNLINKED, TABLE_FLUSHED);
-	if (!MUTANT(collapse_no_wait))
+	if (!MUTANT(collapse_no_wait))	// the table is taken for quiesced when it is flushed
 		s->freer->wait(s);
 	table_set_state(table, TABLE_FLUSHED, TABLE_QUIESCED);
-	STALL(collapse_quiesced, s, va, 2);
+	STALL(collapse_quiesced, s, va, 2);	// flushed and waited for; nothing copied
 }
 
 static bool referenced(const pte_t *leaves)

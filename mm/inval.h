@@ -6,9 +6,6 @@
 #include "lab/stall.h"
 #include "lab/swmmu.h"
 
-STALL_DECLARE(inval_user_done);		// all is flushed, and nobody knows of it yet
-STALL_DECLARE(inval_root_loading);	// the old root is still loaded, and all that was cached by way of it is there
-
 // The leaf at va. freed_tables: the entries above it must go as well (x86 drops them anyway; others do not).
 static __always_inline void inval_page(vaddr_t va, bool freed_tables)
 {
@@ -19,7 +16,7 @@ static __always_inline void inval_user(void)	// all that is not global. IRQs off
 {
 	arch_flush_user();
 	swmmu_flush_user();
-	STALL(inval_user_done, NULL, 0, 0);
+	STALL(inval_user_done, NULL, 0, 0);	// all is flushed, and nobody knows of it yet
 }
 static __always_inline void inval_all(void)	// global entries too
 {
@@ -28,6 +25,7 @@ static __always_inline void inval_all(void)	// global entries too
 }
 static __always_inline void inval_load_root(paddr_t root)
 {
+	// The old root is still loaded, and all that was cached by way of it is there
 	STALL(inval_root_loading, NULL, 0, 0);
 	arch_load_root(root);
 	swmmu_load_root(root);

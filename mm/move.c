@@ -21,11 +21,6 @@
 #include "mm/region.h"
 #include "mm/tree.h"
 
-STALL_DEFINE(move_begun);		// nothing moved yet; walkers can tell
-STALL_DEFINE(move_moved);		// the entries stand at the new place; nothing flushed, lock held
-STALL_DEFINE(move_unlocked);		// the lock has been dropped
-MUTANT_DEFINE(move_flush_after_unlock);
-
 // Does the entry of level 2 lead to a page? A discard that has dropped the lock leaves an empty table for its second
 // phase, which would not find it at the new place: it stays, and goes when the old range is pruned.
 static bool worth_moving(pte_t v)
@@ -92,7 +87,7 @@ static void move_entries(struct gather *g, vaddr_t from, vaddr_t to, u64 len)
 static void note_move(struct space *s, vaddr_t va)
 {
 	store_release(&s->moves, s->moves + 1);
-	STALL(move_begun, s, va, 2);
+	STALL(move_begun, s, va, 2);	// nothing moved yet; walkers can tell
 }
 
 static int check(struct space *s, vaddr_t from, vaddr_t to, u64 len)
@@ -135,12 +130,12 @@ int space_move(struct space *s, vaddr_t old_va, vaddr_t new_va, u64 len)
 	region_move(s, old_va, new_va, len);
 	region_merge_range(s, new_va, new_va + len);
 	tree_prune(&g, old_va, old_va + len);
-	STALL(move_moved, s, old_va, 2);
+	STALL(move_moved, s, old_va, 2);	// the entries stand at the new place; nothing flushed, lock held
 	ASSERT(!g.may_defer);		// walk_outlives_moves() relies on it
 	if (!MUTANT(move_flush_after_unlock))
 		gather_end(&g);
 	mutex_unlock(&s->lock);
-	STALL(move_unlocked, s, old_va, 2);
+	STALL(move_unlocked, s, old_va, 2);	// the lock has been dropped
 	if (MUTANT(move_flush_after_unlock))
 		gather_end(&g);
 	return 0;

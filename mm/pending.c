@@ -38,9 +38,6 @@ static struct {
 } pool;
 static u64 opt_max;
 
-STALL_DEFINE(pending_in_hand);		// a CPU's credits are taken from it and not yet in the pool
-MUTANT_DEFINE(pending_no_wait);		// above the bound: go on all the same
-
 static const char *set_pending_max(const char *value)
 {
 	u64 v;
@@ -100,7 +97,7 @@ static bool take_all_the_same(unsigned n)
 		if (!READ_ONCE(*its))
 			continue;
 		in_hand = xchg(its, 0);
-		STALL(pending_in_hand, NULL, 0, 0);
+		STALL(pending_in_hand, NULL, 0, 0);	// a CPU's credits are taken from it and not yet in the pool
 		lay_down(&pool.left, in_hand);
 	}
 	return pending_take_from(&pool.left, n);
@@ -111,7 +108,7 @@ void pending_take(unsigned n)
 	ASSERT(n <= pool.max);
 	if (likely(pending_try(n)))
 		return;
-	if (MUTANT(pending_no_wait)) {
+	if (MUTANT(pending_no_wait)) {	// above the bound: go on all the same
 		fetch_sub(&pool.left, n);
 		return;
 	}

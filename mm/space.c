@@ -19,8 +19,6 @@
 #include "mm/tree.h"
 #include <arch/tlb.h>
 
-STALL_DEFINE(space_ending);	// no user is left, and whoever goes through all spaces finds it still
-
 static struct slab_cache *spaces;
 
 void space_init(void)
@@ -134,7 +132,7 @@ static void space_destroy(struct space *s)
 	struct page *root = page_of(s->root_pa);
 	struct gather g;
 
-	STALL(space_ending, s, 0, 0);
+	STALL(space_ending, s, 0, 0);	// no user is left, and whoever goes through all spaces finds it still
 	unlist_space(s);
 	mutex_lock(&s->lock);
 	gather_begin(&g, s);

@@ -9,12 +9,6 @@
 #include "lab/swmmu.h"
 #include "mm/pending.h"
 
-STALL_DEFINE(table_freeing);	// marked FREE, not yet given back
-MUTANT_DEFINE(deposit_unseen);	// nobody looks who is in a table that is kept
-MUTANT_DEFINE(reuse_unseen);	// … or becomes another one
-MUTANT_DEFINE(credit_before_free);
-MUTANT_DEFINE(emptied_is_believed);	// a table that is said to hold no entry is not looked at
-
 struct page *__hot table_alloc(int level)
 {
 	struct page *table = page_alloc(0, PAGE_TABLE, PG_ZERO);
@@ -39,7 +33,9 @@ void table_deposit(struct page *table, const struct table_policy *policy)
 	ASSERT(READ_ONCE(table->table_state) == TABLE_QUIESCED);
 	ASSERT(table->private == PT_ENTRIES);	// full, which is neither TABLE_CREDITED nor TABLE_EMPTIED
 	count(tables_kept);
-	if (!CHECK || MUTANT(deposit_unseen))
+	if (!CHECK)
+		return;
+	if (MUTANT(deposit_unseen))	// nobody looks who is in a table that is kept
 		return;
 	smp_mb();	// QUIESCED is visible before the slots are read: pairs with oracle_publish()
 	oracle_table_reused(table, policy);
@@ -53,7 +49,7 @@ void table_reuse(struct page *table, const struct table_policy *policy)
 		return;
 	WRITE_ONCE(table->birth, table->birth + 1);
 	smp_mb();	// the new birth is visible before the slots are read: pairs with oracle_publish()
-	if (!MUTANT(reuse_unseen))
+	if (!MUTANT(reuse_unseen))	// … or becomes another one
 		oracle_table_reused(table, policy);
 }
 
@@ -84,12 +80,14 @@ static __always_inline void count_free(int level)
 // FREE it is: does anybody still read it?
 static void inspect(struct page *table, const struct table_policy *policy)
 {
-	bool hit = table->private & TABLE_EMPTIED && !page_is_zero(table) && !MUTANT(emptied_is_believed);
+	bool hit = table->private & TABLE_EMPTIED && !page_is_zero(table);
 
+	if (MUTANT(emptied_is_believed))	// a table that is said to hold no entry is not looked at
+		hit = false;
 	if (hit)
 		quarantine_spoilt(table, "a table that was said to hold no entry holds one");
 	smp_mb();	// FREE is visible before the slots are read: pairs with oracle_publish()
-	STALL(table_freeing, NULL, 0, table->table_level);
+	STALL(table_freeing, NULL, 0, table->table_level);	// marked FREE, not yet given back
 	hit |= oracle_table_freed(table, policy) | swmmu_table_freed(table, policy);
 	quarantine_take(table, hit);
 }

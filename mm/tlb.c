@@ -14,20 +14,6 @@
 
 DEFINE_PER_CPU(struct cpu_tlb, cpu_tlb);
 
-STALL_DEFINE(inval_user_done);
-STALL_DEFINE(inval_root_loading);
-STALL_DEFINE(tlb_unlazying);	// back from lazy use, and unmappers do not know it yet
-STALL_DEFINE(tlb_joined);	// bit set in space->cpus, generation not yet read
-STALL_DEFINE(tlb_loaded);	// root loaded: from here on the TLB may hold something of the space
-MUTANT_DEFINE(flush_leaf_only);	// what stands above the leaves stays, though tables are freed (arm64, 2018)
-MUTANT_DEFINE(tlb_no_catch_up);	// back from lazy use without what was missed
-MUTANT_DEFINE(flush_skips_lazy);	// lazy CPUs are left out, though tables are freed (Linux, 2018)
-MUTANT_DEFINE(tlb_bit_last);		// generation read and root loaded, and only then the bit in the mask
-STALL_DEFINE(flush_answered);	// the flusher goes on, nothing is flushed here
-MUTANT_DEFINE(flush_answers_early);	// … though tables are freed
-STALL_DEFINE(flush_gen);	// generation incremented, mask not yet read
-STALL_DEFINE(flush_masks_read);	// who must hear of it is known, and nobody has been told
-
 static void tlb_leave(struct cpu_tlb *t)
 {
 	struct space *old = t->loaded;
@@ -43,44 +29,42 @@ static void tlb_leave(struct cpu_tlb *t)
 static void tlb_join(struct cpu_tlb *t, struct space *s)
 {
 	struct space *old = t->loaded;
-	enum swmmu_owes owed = swmmu_owe(SWMMU_OWES_LEAVES);
+	SWMMU_OWING(SWMMU_OWES_LEAVES);
 
 	// Not lazy before the bit is set: an unmapper that sees the bit and a `lazy` left over from the old space would
 	// skip us.
 	WRITE_ONCE(t->lazy, 0);
-	if (!MUTANT(tlb_bit_last))
+	if (!MUTANT(tlb_bit_last))	// generation read and root loaded, and only then the bit in the mask
 		cpumask_set_atomic(&s->cpus, cpu_id());	// full barrier: pairs with fetch_add(gen) in tlb_flush (A)
-	STALL(tlb_joined, s, 0, 0);
+	STALL(tlb_joined, s, 0, 0);	// bit set in space->cpus, generation not yet read
 	t->gen = READ_ONCE(s->gen);
 	inval_load_root(s->root_pa);
-	STALL(tlb_loaded, s, 0, 0);
+	STALL(tlb_loaded, s, 0, 0);	// root loaded: from here on the TLB may hold something of the space
 	t->loaded = s;
 	if (MUTANT(tlb_bit_last))
 		cpumask_set_atomic(&s->cpus, cpu_id());
 	if (old)
 		cpumask_clear_atomic(&old->cpus, cpu_id());	// after the load: see tlb_leave
 	swmmu_joined(s);
-	swmmu_owe(owed);
-	swmmu_speculate_rarely();
 }
 
 // Back from lazy use: catch up with what the unmappers did not tell us.
 static void tlb_unlazy(struct cpu_tlb *t)
 {
-	enum swmmu_owes owed = swmmu_owe(SWMMU_OWES_LEAVES);
+	SWMMU_OWING(SWMMU_OWES_LEAVES);
 	u64 gen;
 
-	STALL(tlb_unlazying, t->loaded, 0, 0);
+	STALL(tlb_unlazying, t->loaded, 0, 0);	// back from lazy use, and unmappers do not know it yet
 	WRITE_ONCE(t->lazy, 0);
 	smp_mb();	// pairs with fetch_add(gen) in tlb_flush: it sees lazy == 0, or we see its generation
 	gen = READ_ONCE(t->loaded->gen);
-	if (gen != t->gen && !MUTANT(tlb_no_catch_up)) {
+	if (MUTANT(tlb_no_catch_up))	// back from lazy use without what was missed
+		gen = t->gen;
+	if (gen != t->gen) {
 		count(flush_full);
 		inval_user();
 		t->gen = gen;
 	}
-	swmmu_owe(owed);
-	swmmu_speculate_rarely();
 }
 
 void space_switch(struct thread *prev, struct thread *next)
@@ -96,17 +80,22 @@ void space_switch(struct thread *prev, struct thread *next)
 			store_release(&t->lazy, 1u);
 	} else if (t->loaded != s) {
 		tlb_join(t, s);
+		swmmu_speculate_rarely();
 	} else if (t->lazy) {
 		tlb_unlazy(t);
+		swmmu_speculate_rarely();
 	}
 }
 
 static __always_inline void flush_range_here(const struct flush *f)
 {
 	u64 step = level_size(f->level);
+	bool above = f->freed_tables;
 
+	if (MUTANT(flush_leaf_only))	// what stands above the leaves stays, though tables are freed (arm64, 2018)
+		above = false;
 	for (vaddr_t va = f->start; va < f->end; va += step)
-		inval_page(va, f->freed_tables && !MUTANT(flush_leaf_only));
+		inval_page(va, above);
 }
 
 static __always_inline void flush_own(const struct flush *f)
@@ -173,17 +162,18 @@ void tlb_leave_lazy(void)
 void __hot tlb_flush_handler(void *flush)
 {
 	struct flush f = *(const struct flush *)flush;
-	enum swmmu_owes owed;
+	bool early = !f.freed_tables;
 
-	if (f.freed_tables && !MUTANT(flush_answers_early)) {
+	if (MUTANT(flush_answers_early))	// … though tables are freed
+		early = true;
+	if (!early) {
 		flush_own(&f);
 		return;
 	}
-	owed = swmmu_owe(SWMMU_OWES_LEAVES);
+	SWMMU_OWING(SWMMU_OWES_LEAVES);
 	xcall_answer();
-	STALL(flush_answered, f.space, f.start, f.level);
+	STALL(flush_answered, f.space, f.start, f.level);	// the flusher goes on, nothing is flushed here
 	flush_own(&f);
-	swmmu_owe(owed);
 }
 
 // Nobody but this CPU is in the masks that count: most often so, and told in one look. Acquire: as in flush_targets().
@@ -206,6 +196,7 @@ static __always_inline void flush_targets(struct flush *f, struct cpumask *targe
 {
 	struct space *s = f->space;
 	unsigned self = cpu_id(), loaded;
+	bool skips_lazy = !f->freed_tables;
 
 	f->walkers = 0;
 	f->alone = nobody_else(s, self, f->freed_tables);
@@ -216,7 +207,9 @@ static __always_inline void flush_targets(struct flush *f, struct cpumask *targe
 	// read of the space while it had it loaded has been read; pairs with tlb_leave() and tlb_join().
 	cpumask_or_acquire(targets, &s->cpus);
 	cpumask_clear(targets, self);
-	if (!f->freed_tables || MUTANT(flush_skips_lazy)) {
+	if (MUTANT(flush_skips_lazy))	// lazy CPUs are left out, though tables are freed (Linux, 2018)
+		skips_lazy = true;
+	if (skips_lazy) {
 		for_each_cpu_in(cpu, targets) {
 			// Acquire: what a CPU that is lazy has touched comes before the freeing; pairs with space_switch().
 			if (load_acquire(&per_cpu(cpu_tlb, cpu).lazy)) {
@@ -232,7 +225,7 @@ static __always_inline void flush_targets(struct flush *f, struct cpumask *targe
 		cpumask_clear(targets, self);
 		f->walkers = cpumask_weight(targets) - loaded;
 	}
-	STALL(flush_masks_read, s, f->start, f->level);
+	STALL(flush_masks_read, s, f->start, f->level);	// who must hear of it is known, and nobody has been told
 }
 
 static __always_inline void flush_here(const struct flush *f)
@@ -261,7 +254,7 @@ static __always_inline void flush_begin(struct flush *f, struct cpumask *targets
 	// Full barrier between the change of the entries and the reading of the masks: pairs with tlb_join(),
 	// tlb_unlazy() and, for walkers' masks, the policy's enter.
 	f->gen = fetch_add(&f->space->gen, 1) + 1;
-	STALL(flush_gen, f->space, f->start, f->level);
+	STALL(flush_gen, f->space, f->start, f->level);	// generation incremented, mask not yet read
 	flush_targets(f, targets);
 }
 

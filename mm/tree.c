@@ -12,9 +12,6 @@
 #include "mm/huge.h"
 #include "mm/table.h"
 
-MUTANT_DEFINE(tree_lower_entry_left);
-MUTANT_DEFINE(discard_no_recheck);	// a table that was empty when its leaves were dropped is detached without a second look
-
 static struct page *table_of(pte_t *table) { return virt_to_page(table); }
 
 pte_t *tree_find(struct space *s, vaddr_t va, int level, struct page **table)
@@ -130,14 +127,19 @@ static __always_inline void detach(struct gather *g, pte_t *e, vaddr_t va, struc
 	pte_t old;
 
 	gather_reserve(g);
-	old = MUTANT(tree_lower_entry_left) && table->table_level < PT_LEVELS ? pte_read(e) : pte_xchg(e, 0);
+	if (MUTANT(tree_lower_entry_left) && table->table_level < PT_LEVELS)	// it is left as it was when its own table goes, too
+		old = pte_read(e);
+	else
+		old = pte_xchg(e, 0);
 	table->private--;
 	gather_table(g, page_of(pte_addr(old)), va);
 }
 
 static __always_inline bool may_go(const struct page *table, unsigned what)
 {
-	return !table->private || (what == TABLES && MUTANT(discard_no_recheck));
+	if (MUTANT(discard_no_recheck) && what == TABLES)	// detached without a second look
+		return true;
+	return !table->private;
 }
 
 // Visit each entry of a table of `level` that [start, end) touches.

@@ -6,9 +6,6 @@
 
 struct gather;
 
-MUTANT_DECLARE(tree_lower_entry_left);	// an entry that names a table is left as it was when its own table goes, too
-MUTANT_DECLARE(discard_no_recheck);	// a table that was empty when its leaves were dropped is detached without a second look
-
 // The entry of `level` for va, or NULL if a table on the way is missing or a large leaf covers it.
 pte_t *tree_find(struct space *s, vaddr_t va, int level, struct page **table);
 // The same, creating missing tables; NULL: out of memory (tables made so far stay, empty: the caller prunes the range).

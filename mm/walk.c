@@ -7,15 +7,6 @@
 #include "mm/tlb.h"
 #include "mm/walk_body.h"
 
-STALL_DEFINE(walk_level);
-STALL_DEFINE(walk_leaf);
-STALL_DEFINE(walk_pinned);
-STALL_DEFINE(walk_leaf_again);
-STALL_DEFINE(walk_on);
-MUTANT_DEFINE(walk_no_leaf_recheck);
-MUTANT_DEFINE(walk_no_parent_recheck);
-MUTANT_DEFINE(walk_no_moves_recheck);
-
 static __always_inline bool walk_range_ok(vaddr_t va, unsigned n)
 {
 	return n && va < USER_END && n <= (USER_END - va + PAGE_SIZE - 1) >> PAGE_SHIFT;

@@ -73,14 +73,6 @@ static inline int walk_plain(struct space *s, vaddr_t va, bool write, struct pag
 //     was written elsewhere after a third move had cleared the parent finds it cleared.
 
 // ---- What the compiled walks share ----------------------------------------------------------------------------------
-STALL_DECLARE(walk_level);	// an entry was read that names a table; the table has not been read
-STALL_DECLARE(walk_leaf);	// the leaf was read; no reference taken
-STALL_DECLARE(walk_pinned);	// reference taken; leaf and parent not yet read again
-STALL_DECLARE(walk_leaf_again);	// the leaf was read again, the parent not yet
-STALL_DECLARE(walk_on);		// of a range: a page was taken, its next one's leaf not yet read
-MUTANT_DECLARE(walk_no_leaf_recheck);
-MUTANT_DECLARE(walk_no_parent_recheck);
-MUTANT_DECLARE(walk_no_moves_recheck);
 
 #define WALK_RESTARTS 8		// after so many that its policy asked for a walk takes the slow path
 
@@ -164,6 +156,7 @@ static __always_inline bool walk_descend(const struct table_policy *p, struct wa
 			return likely(pte_permits(value, write));
 		if (unlikely(!pte_permits_below(value, write)))		// permissions are the AND of all levels
 			return pte_permits(value, write) && level < PT_LEVELS;
+		// An entry was read that names a table; the table has not been read
 		STALL(walk_level, w->space, va, level);
 		if (p->distrusts && unlikely(!page_valid(pte_addr(value))))
 			return false;
@@ -199,7 +192,9 @@ static __always_inline bool walk_outlives_moves(const struct table_policy *p)
 
 static __always_inline u64 walk_moves(const struct table_policy *p, const struct space *s)
 {
-	return walk_outlives_moves(p) && !MUTANT(walk_no_moves_recheck) ? load_acquire(&s->moves) : 0;
+	if (MUTANT(walk_no_moves_recheck))
+		return 0;
+	return walk_outlives_moves(p) ? load_acquire(&s->moves) : 0;
 }
 
 // Take the 4 KiB frame at va out of the leaf in `pos`. The count is the head's, which the leaf itself names:
@@ -218,16 +213,19 @@ static __always_inline bool walk_take(const struct table_policy *p, struct space
 	if (p->distrusts && unlikely(!page_valid(pa) || !page_valid(pa + (va & (level_size(level) - 1)))))
 		return false;		// garbage: a large leaf may reach from RAM into a hole, or the other way
 	head = page_of(pa);
-	STALL(walk_leaf, s, va, level);
+	STALL(walk_leaf, s, va, level);	// the leaf was read; no reference taken
 	if (unlikely(!page_try_get(head)))
 		return false;
-	STALL(walk_pinned, s, va, level);
+	STALL(walk_pinned, s, va, level);	// reference taken; leaf and parent not yet read again
 	// page_try_get is a LOCKed operation: these reads come after it (pairs with the gather: clear, flush, put).
 	moves = walk_moves(p, s);	// before the leaf: acquire, pairs with note_move()
 	*page = level == 1 ? head : head + ((va & (level_size(level) - 1)) >> PAGE_SHIFT);
-	changed = MUTANT(walk_no_leaf_recheck) ? 0 : pte_diff(pte_read(pos->entry), pos->value);
-	STALL(walk_leaf_again, s, va, level);
-	changed |= MUTANT(walk_no_parent_recheck) ? 0 : pte_diff(pte_read(pos->parent), pos->parent_value);
+	changed = pte_diff(pte_read(pos->entry), pos->value);
+	if (MUTANT(walk_no_leaf_recheck))
+		changed = 0;
+	STALL(walk_leaf_again, s, va, level);	// the leaf was read again, the parent not yet
+	if (!MUTANT(walk_no_parent_recheck))
+		changed |= pte_diff(pte_read(pos->parent), pos->parent_value);
 	smp_rmb();			// leaf and parent before the count; pairs with the exchange that brings a table back
 	changed |= walk_moves(p, s) ^ moves;
 	if (unlikely(changed || (level > 1 && page_head(*page) != head))) {
@@ -271,6 +269,7 @@ static __always_inline unsigned walk_body(const struct table_policy *p, struct s
 			}
 			pages[got++] = page;
 			va += PAGE_SIZE;
+			// Of a range: a page was taken, its next one's leaf not yet read
 			STALL(walk_on, s, va, pos.level);
 			if (got == n || (!walk_next(&pos, va, write) && !walk_find(p, &w, va, write, &pos)))
 				break;

@@ -109,6 +109,14 @@ def core_names_no_policy_and_no_backend():
 
 
 @test
+def mutants_are_whole_statements():
+    """Whatever decides in production stands in a statement without any: a mutant begins the condition of its own."""
+    allowed = re.compile(r"^\s+(?:\} )?(?:else )?if \((?:!?MUTANT\(\w+\)\)|MUTANT\(\w+\) && )")
+    files = [f for f in sources("arch/**/*.[ch]", "kernel/**/*.[ch]", "lab/**/*.[ch]", "mm/**/*.[ch]") if f != "lab/mutant.h"]
+    return [line for line in offending(files, r"\bMUTANT\(") if not allowed.match(re.sub(r"^\S+?:\d+: ", "\t", line))]
+
+
+@test
 def only_inval_invalidates():
     """What goes past mm/inval.h the adversary (lab/swmmu.c) does not see."""
     return offending([f for f in portable() if f != "mm/inval.h"], r"\barch_(flush_\w+|load_root)\b")

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""make mutants: each named breakage (MUTANT_DEFINE, lab/mutant.h) in a kernel of its own, before the tests that should
+"""make mutants: each named breakage (MUTANT(), lab/mutant.h) in a kernel of its own, before the tests that should
 notice it. A mutant is killed when one of them fails by a named assertion, for each of three seeds, while the same tests
 pass unmutated. A panic, a hang, or a run without a failed assertion does not count. Arguments: globs of mutants' names;
 --quick: one seed, and of each part of the kernel one mutant; --ktap: report as tests."""
@@ -22,7 +22,7 @@ import test
 
 SEEDS = (1, 2, 3)
 JOBS = 2  # boots at a time
-DEFINED = re.compile(r"^MUTANT_DEFINE\((\w+)\);", re.MULTILINE)
+DEFINED = re.compile(r"^\s+(?:\} else )?(?:else )?if \(!?MUTANT\((\w+)\)", re.MULTILINE)
 TEST = re.compile(r"# \[\d+/\d+\] (\S+)$")
 ASSERTION = re.compile(r"# ERROR: (?:WARNING: )?(\w+/\S+?:\d+): (.*)")
 HYPERV = {"accel": "nested", "cpu": "hyperv"}
@@ -129,14 +129,15 @@ class Outcome:
 
 
 def defined():
-    found = []
-    for folder in ("arch", "kernel", "mm"):
+    """By name. One may stand at several places."""
+    found = set()
+    for folder in ("arch", "kernel", "lab", "mm"):
         for where, _, names in os.walk(folder):
-            for name in sorted(names):
-                if name.endswith(".c"):
+            for name in names:
+                if name.endswith((".c", ".h")):
                     with open(os.path.join(where, name), encoding="utf-8") as f:
-                        found += DEFINED.findall(f.read())
-    return found
+                        found.update(DEFINED.findall(f.read()))
+    return sorted(found)
 
 
 def check_table(mutants):

@@ -74,15 +74,7 @@ static void fault(int sig, uintptr_t pc, uintptr_t addr, uintptr_t fp)
 
 static void set_mutant(const char *arg)
 {
-	bool found = false;
-
-	FOR_EACH_REGISTERED(mutants, struct mutant, m) {
-		if (!strcmp((*m)->name, arg + strlen("mutant="))) {
-			(*m)->on = (*m)->always = 1;
-			found = true;
-		}
-	}
-	if (!found)
+	if (!mutant_always(arg + strlen("mutant=")))
 		usage("no such mutant", arg);
 }
 

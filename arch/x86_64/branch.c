@@ -39,7 +39,6 @@ static struct {
 	u64 turn, done;
 } meeting;
 static DEFINE_PER_CPU(u32, asked);
-STALL_DEFINE(branch_asked);	// the other CPUs are asked, and have not been sent for
 
 static void write_site(const struct branch_site *s, bool on)
 {
@@ -95,7 +94,7 @@ void arch_branch_switch(bool on)
 	for_each_cpu_in(cpu, &cpus_online)
 		if (cpu != cpu_id())
 			xchg(&per_cpu(asked, cpu), 1);	// releases the above; pairs with meet()
-	STALL(branch_asked, NULL, 0, 0);
+	STALL(branch_asked, NULL, 0, 0);	// the other CPUs are asked, and have not been sent for
 	arch_send_ipi_mask(&cpus_online, IPI_NMI);
 	xchg(this_cpu_ptr(&asked), 1);	// last: from here any NMI makes this CPU wait for all those that were sent to
 	arch_send_ipi(cpu_id(), IPI_NMI);

@@ -32,8 +32,6 @@ static DEFINE_PER_CPU(u32, vp_index);
 // Twice what is needed, for a part that crosses no page: per-CPU data is aligned to 64 bytes only.
 static DEFINE_PER_CPU(u64, input_words[2 * HV_INPUT_WORDS]);
 
-MUTANT_DECLARE(hyperv_refuses);
-
 const char *arch_hyperv_missing(void)
 {
 	u32 base = hypervisor_leaf(SIGNATURE), may;
@@ -122,7 +120,7 @@ bool arch_hyperv_flush(paddr_t root, vaddr_t start, u64 pages, int level, const 
 	control = hv_flush_build(input, root, start, pages, level, &vps, ex);
 	if (!control)
 		return false;
-	if (MUTANT(hyperv_refuses))
+	if (MUTANT(hyperv_refuses))	// in arch/: the call has a code that no hypervisor knows
 		control = BAD_CALL_CODE;
 	ok = call_all(control, input);
 	count_form(control, ok);

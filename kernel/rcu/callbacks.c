@@ -15,10 +15,6 @@
 #include "lab/counter.h"
 #include "lab/mutant.h"
 
-MUTANT_DEFINE(rcu_segment_early);	// callbacks are ready one grace period early
-MUTANT_DEFINE(rcu_barrier_misses_a_cpu);
-MUTANT_DEFINE(rcu_call_is_quiescent);	// call_rcu() reports in a reader, too
-
 // ---- The list (its lock is held) ------------------------------------------------------------------------------------
 
 static void fifo_init(struct rcu_fifo *f)
@@ -62,7 +58,9 @@ static void set_ready(struct rcu_cblist *l)
 
 static void advance(struct rcu_cblist *l, u64 completed)
 {
-	while (l->seg[RCU_WAIT].head && l->gp[RCU_WAIT] <= completed + MUTANT(rcu_segment_early)) {
+	if (MUTANT(rcu_segment_early))	// callbacks are ready one grace period early
+		completed++;
+	while (l->seg[RCU_WAIT].head && l->gp[RCU_WAIT] <= completed) {
 		fifo_splice(&l->seg[RCU_DONE], &l->seg[RCU_WAIT]);
 		fifo_splice(&l->seg[RCU_WAIT], &l->seg[RCU_NEXT]);
 		l->gp[RCU_WAIT] = l->gp[RCU_NEXT];
@@ -88,7 +86,6 @@ static u64 enqueue(struct rcu_cblist *l, struct rcu_head *head)
 	set_ready(l);
 	return gp;
 }
-
 
 // ---- call_rcu -------------------------------------------------------------------------------------------------------
 
@@ -153,7 +150,9 @@ void call_rcu(struct rcu_head *head, rcu_fn fn)
 	// rcu_barrier) wakes it at once, and so does who leaves many.
 	if (READ_ONCE(rcu.requested) < gp)
 		rcu_request(gp, false);
-	if (waiting >= RCU_EAGER && (preemptible() || MUTANT(rcu_call_is_quiescent)))
+	if (MUTANT(rcu_call_is_quiescent) && waiting >= RCU_EAGER)	// it reports in a reader, too
+		hasten(gp, waiting % RCU_EAGER == 0);
+	if (waiting >= RCU_EAGER && preemptible())
 		hasten(gp, waiting % RCU_EAGER == 0);
 	if (unlikely(waiting > READ_ONCE(rcu.pressure)))
 		rcu_press(preemptible());	// where preemption is off a lock may be held: the next tick sees to it
@@ -322,9 +321,11 @@ void rcu_barrier(void)
 	ASSERT_MAY_SLEEP();
 	mutex_lock(&bar.mutex);
 	WRITE_ONCE(bar.left, 1);	// ours, so that it does not reach 0 before all CPUs have been visited
-	for_each_cpu(cpu)
-		if (!MUTANT(rcu_barrier_misses_a_cpu) || cpu != nr_cpus - 1)
-			barrier_entrain(cpu);
+	for_each_cpu(cpu) {
+		if (MUTANT(rcu_barrier_misses_a_cpu) && cpu == nr_cpus - 1)
+			break;
+		barrier_entrain(cpu);
+	}
 	rcu_request(READ_ONCE(rcu.requested), true);	// what call_rcu() left to the tick begins now
 	if (fetch_sub(&bar.left, 1) != 1)
 		wait_event(&bar.wq, load_acquire(&bar.left) == 0);

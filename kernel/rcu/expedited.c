@@ -19,8 +19,6 @@
 #include "lab/mutant.h"
 #include "lab/trace.h"
 
-MUTANT_DEFINE(rcu_exp_unasked);	// what was interrupted counts as quiescent, whatever it was
-
 static struct {
 	struct waitq turn_wq;
 	u32 busy;	// a grace period is under way
@@ -49,7 +47,9 @@ static void exp_interrupt(void *arg)
 	smp_mb();	// 3.
 	if (!READ_ONCE(rc->exp_need))
 		return;
-	if (rcu_interrupted_quiescent() || MUTANT(rcu_exp_unasked))
+	if (MUTANT(rcu_exp_unasked))	// what was interrupted counts as quiescent, whatever it was
+		rcu_quiescent(rc);
+	else if (rcu_interrupted_quiescent())
 		rcu_quiescent(rc);
 	else
 		this_cpu_write(need_resched, true);

@@ -17,9 +17,6 @@
 #include "lab/stall.h"
 #include "lab/trace.h"
 
-MUTANT_DEFINE(rcu_busy_is_idle);	// every CPU counts as one that has idled
-STALL_DEFINE(rcu_gp_setting);		// the bits of one node are set; the first of all, the others not yet
-
 // The thread has a doorbell, so that many CPUs with the same wish do not queue up for the lock of its wait queue. Who
 // finds it rung may go: the thread answers, by a full barrier, before it looks at what it waits for. Preemption is
 // off so that the one who rings does not lose its CPU before it wakes.
@@ -103,6 +100,7 @@ static void gp_begin(void)
 		ASSERT(!node->waiting);
 		WRITE_ONCE(node->waiting, node->children);
 		spin_unlock_irqrestore(&node->lock, flags);
+		// The bits of one node are set; the first of all, the others not yet
 		STALL(rcu_gp_setting, NULL, 0, 0);
 	}
 }
@@ -116,7 +114,9 @@ static bool has_idled(struct rcu_cpu *rc, unsigned cpu, u64 gp)
 		rc->sample_gp = gp;
 		rc->sample = s;
 	}
-	return rcu_sample_idle(s) || s != rc->sample || MUTANT(rcu_busy_is_idle);
+	if (MUTANT(rcu_busy_is_idle))	// every CPU counts as one that has idled
+		return true;
+	return rcu_sample_idle(s) || s != rc->sample;
 }
 
 static void scan_leaf(struct rcu_node *leaf, unsigned first_cpu, u64 gp, struct cpumask *holdouts)

@@ -15,8 +15,6 @@
 
 DEFINE_PER_CPU(struct rcu_cpu, rcu_cpu);
 
-MUTANT_DEFINE(rcu_entry_unseen);	// an interrupt out of idle does not leave the idle state
-
 u64 rcu_idle_sample(unsigned cpu)
 {
 	smp_mb();	// what came before (the start of the grace period) is visible to whoever leaves idle after this
@@ -32,11 +30,13 @@ static __always_inline void entry(void)
 
 	WRITE_ONCE(rc->depth, depth);
 	barrier();
-	if (rcu_sample_idle(READ_ONCE(rc->idle_seq)) && !MUTANT(rcu_entry_unseen)) {
+	ASSERT(depth < 64);
+	if (MUTANT(rcu_entry_unseen))	// an interrupt out of idle does not leave the idle state
+		return;
+	if (rcu_sample_idle(READ_ONCE(rc->idle_seq))) {
 		fetch_add(&rc->idle_seq, 1);
 		WRITE_ONCE(rc->left_idle, READ_ONCE(rc->left_idle) | 1ull << depth);
 	}
-	ASSERT(depth < 64);
 }
 
 static __always_inline void leave(void)

@@ -60,8 +60,6 @@
 #include "lab/mutant.h"
 #include "lab/trace.h"
 
-MUTANT_DEFINE(rcu_reader_is_quiescent);	// a tick that interrupts a reader reports, too
-
 struct rcu_state rcu = {
 	.pressure = 10000,
 	.stall_ns = 10 * NSEC_PER_SEC,
@@ -153,7 +151,9 @@ void rcu_tick(bool quiescent)
 
 	if (unlikely(!rc->leaf))
 		return;
-	if (quiescent || MUTANT(rcu_reader_is_quiescent))
+	if (MUTANT(rcu_reader_is_quiescent))	// a tick that interrupts a reader reports, too
+		quiescent = true;
+	if (quiescent)
 		rcu_quiescent(rc);
 	else if (rcu_waits_for(rc) || READ_ONCE(rc->exp_need))
 		this_cpu_write(need_resched, true);	// have the reader's end report: ticks might always hit readers

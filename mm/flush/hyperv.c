@@ -25,8 +25,6 @@
 #include "lab/swmmu.h"
 #include "mm/tlb.h"
 
-MUTANT_DEFINE(hyperv_refuses);		// in arch/: the call has a code that no hypervisor knows
-
 static bool hypervisor_flushes(const struct flush *f, const struct cpumask *targets)
 {
 	u64 pages = f->full || f->freed_tables ? 0 : (f->end - f->start) >> level_shift(f->level);

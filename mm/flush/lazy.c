@@ -75,14 +75,6 @@ static struct {
 } deferred = { .lock = SPINLOCK_INIT("lazy flushes", RANK_DEFERRED), .records = LIST_INIT(deferred.records),
 	.finishing = LIST_INIT(deferred.finishing), .work = WAITQ_INIT(deferred.work) };
 
-STALL_DEFINE(lazy_posted);		// nobody has been told to sweep
-MUTANT_DEFINE(lazy_no_settle);		// something new is mapped where an old page can still be reached
-MUTANT_DEFINE(lazy_no_wait);		// complete before anybody has swept
-STALL_DEFINE(lazy_finishing);	// all have swept; nothing has been given away
-STALL_DEFINE(lazy_flushed);		// a sweep has flushed and not said so
-STALL_DEFINE(lazy_swept);		// it has, and its CPU has not gone on: neither tick nor switch comes
-MUTANT_DEFINE(lazy_late_generation);	// a sweep takes credit for what was posted after its flush
-
 u64 deferred_held(void) { return READ_ONCE(deferred.held); }
 
 // ---- Sweeping -------------------------------------------------------------------------------------------------------
@@ -93,12 +85,12 @@ static void deferred_sweep(void)
 
 	count(lazy_sweeps);
 	tlb_flush_all_here();
-	STALL(lazy_flushed, NULL, 0, 0);
-	if (MUTANT(lazy_late_generation))
+	STALL(lazy_flushed, NULL, 0, 0);	// a sweep has flushed and not said so
+	if (MUTANT(lazy_late_generation))	// a sweep takes credit for what was posted after its flush
 		posted = READ_ONCE(deferred.posted);
 	trace(EV_SWEEP, posted);
 	store_release(&this_cpu_ptr(&deferred_cpu)->swept, posted);
-	STALL(lazy_swept, NULL, 0, 0);
+	STALL(lazy_swept, NULL, 0, 0);	// it has, and its CPU has not gone on: neither tick nor switch comes
 }
 
 static void wake_thread(void)
@@ -124,7 +116,9 @@ static bool is_complete(struct deferred_record *r)
 	for_each_cpu_in(cpu, &r->waiting)
 		if (has_swept(r, cpu))
 			cpumask_clear(&r->waiting, cpu);
-	return cpumask_empty(&r->waiting) || MUTANT(lazy_no_wait);
+	if (MUTANT(lazy_no_wait))	// complete before anybody has swept
+		return true;
+	return cpumask_empty(&r->waiting);
 }
 
 // Move what is complete to `finishing`. Returns the caller's share, linked by next_complete.
@@ -154,7 +148,7 @@ static void finish(struct deferred_record *r)
 	struct space *s = r->space;
 	irqflags_t flags;
 
-	STALL(lazy_finishing, s, r->start, 0);
+	STALL(lazy_finishing, s, r->start, 0);	// all have swept; nothing has been given away
 	gathered_flushed(&r->taken, s, r->freer);
 	pending_put(frames);
 	fetch_sub(&deferred.held, pages);
@@ -260,7 +254,7 @@ static void deferred_settle(struct space *s, vaddr_t start, vaddr_t end)
 	struct cpumask holdouts = { 0 };
 	irqflags_t flags;
 
-	if (MUTANT(lazy_no_settle))
+	if (MUTANT(lazy_no_settle))	// something new is mapped where an old page can still be reached
 		return;
 	flags = spin_lock_irqsave(&deferred.lock);
 	list_for_each(it, &deferred.records) {
@@ -320,7 +314,7 @@ static bool deferred_defer(struct gather *g, const struct flush *f, const struct
 		return false;
 	}
 	count(lazy_deferred);
-	STALL(lazy_posted, f->space, f->start, f->level);
+	STALL(lazy_posted, f->space, f->start, f->level);	// nobody has been told to sweep
 	for_each_cpu_in(cpu, targets)
 		flush_ask_sweep(cpu);	// A
 	return true;

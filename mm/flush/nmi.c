@@ -46,11 +46,6 @@ struct nmi_flush {
 };
 static DEFINE_PER_CPU(struct nmi_flush, nmi_flush);
 
-MUTANT_DEFINE(nmi_no_flush);
-STALL_DEFINE(nmi_served);		// served, and still in the handler: the next NMI waits
-STALL_DEFINE(nmi_flushed);		// what was read as requested has been flushed, and is not yet served
-MUTANT_DEFINE(nmi_late_ticket);	// a request that came after the flush is taken as served
-
 static void serve(void)
 {
 	struct nmi_flush *n = this_cpu_ptr(&nmi_flush);
@@ -63,12 +58,12 @@ static void serve(void)
 	count(flush_full);
 	if (!MUTANT(nmi_no_flush))
 		inval_user();
-	STALL(nmi_flushed, NULL, 0, 0);
-	if (MUTANT(nmi_late_ticket))
+	STALL(nmi_flushed, NULL, 0, 0);	// what was read as requested has been flushed, and is not yet served
+	if (MUTANT(nmi_late_ticket))	// a request that came after the flush is taken as served
 		requested = load_acquire(&n->requested);
 	trace(EV_NMI_END, 0);
 	store_release(&n->served, requested);
-	STALL(nmi_served, NULL, 0, 0);
+	STALL(nmi_served, NULL, 0, 0);	// served, and still in the handler: the next NMI waits
 }
 NMI_HANDLER(serve);
 

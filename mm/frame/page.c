@@ -16,11 +16,6 @@
 #include "lab/stall.h"
 #include "mm/frame/stock.h"
 
-MUTANT_DEFINE(page_get_resurrects);
-MUTANT_DEFINE(page_get_wraps);
-STALL_DEFINE(page_getting);
-STALL_DEFINE(page_splitting);	// by head: nobody else holds a reference, and nothing has changed
-
 void (*alloc_error_hook)(const char *what, const void *object);
 
 void alloc_error(const char *what, const void *object)
@@ -230,7 +225,7 @@ bool page_split(struct page *head)
 	ASSERT(kind != PAGE_TAIL);
 	if (!cmpxchg(&head->refs, 1, 0))
 		return false;
-	STALL(page_splitting, head, 0, 0);
+	STALL(page_splitting, head, 0, 0);	// by head: nobody else holds a reference, and nothing has changed
 	WRITE_ONCE(head->order, 0);
 	for (struct page *p = head + 1; p < head + frames; p++) {
 		WRITE_ONCE(p->table_state, TABLE_NONE);

@@ -75,18 +75,23 @@ struct page *page_alloc(unsigned order, enum page_kind kind, unsigned flags);
 // False: the count was 0 (a free frame, or a tail), or PAGE_REFS_MAX (whoever holds another reference knows that it was
 // this). Any context. Nothing keeps the frame's contents alive here, nor need it: descriptors are never freed.
 #define PAGE_REFS_MAX (1u << 31)
-MUTANT_DECLARE(page_get_resurrects);	// 0 -> 1: a frame that is free, or somebody else's by now
-MUTANT_DECLARE(page_get_wraps);		// no limit: as many pins as the count has values, and it is 0 (CVE-2019-11487)
-STALL_DECLARE(page_getting);	// by head: the count was read, and has not been raised
+static __always_inline bool page_refuses(u32 refs)
+{
+	if (MUTANT(page_get_wraps) && refs)	// no limit: as many pins as the count has values, and it is 0 (CVE-2019-11487)
+		return false;
+	if (MUTANT(page_get_resurrects) && !refs)	// 0 -> 1: a frame that is free, or somebody else's by now
+		return false;
+	return true;
+}
 static __always_inline bool page_try_get(struct page *head)
 {
 	u32 old = READ_ONCE(head->refs);
 
 	_Static_assert(PAGE_REFS_MAX == (u32)INT32_MIN, "one signed comparison tells 0 and the limit");
 	do {
-		if (unlikely((s32)old <= 0) && !(old ? MUTANT(page_get_wraps) : MUTANT(page_get_resurrects)))
+		if (unlikely((s32)old <= 0) && page_refuses(old))
 			return false;
-		STALL(page_getting, head, 0, 0);
+		STALL(page_getting, head, 0, 0);	// by head: the count was read, and has not been raised
 	} while (unlikely(!cmpxchg_update(&head->refs, &old, old + 1)));
 	return true;
 }

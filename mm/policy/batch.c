@@ -11,8 +11,6 @@ struct table_batch {
 	struct list tables;
 };
 
-MUTANT_DEFINE(batch_no_grace_period);	// freed at once
-
 static void batch_free(struct rcu_head *head)
 {
 	struct table_batch *b = container_of(head, struct table_batch, rcu);
@@ -30,7 +28,7 @@ bool table_batch_defer(struct list *tables, const struct table_policy *policy)
 	b->policy = policy;
 	list_init(&b->tables);
 	list_splice(&b->tables, tables);
-	if (MUTANT(batch_no_grace_period))
+	if (MUTANT(batch_no_grace_period))	// freed at once
 		batch_free(&b->rcu);
 	else
 		call_rcu(&b->rcu, batch_free);

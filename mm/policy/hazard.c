@@ -44,29 +44,27 @@ static struct {
 
 static const struct table_policy hazard_policy;
 
-STALL_DEFINE(hazard_read);		// the entry was read; the table that it names is not yet published
-STALL_DEFINE(hazard_found);		// found free and taken off the list, not yet FREE; preemption off
-STALL_DEFINE(hazard_draining);		// no walker is left of those that could have named what is retired
-MUTANT_DEFINE(hazard_no_reread);	// published, and not read again
-MUTANT_DEFINE(hazard_one_level);	// a walk in an NMI takes the slots of the one that it has interrupted
-MUTANT_DEFINE(hazard_no_retry);		// what is retired waits for a later free
-
 static __always_inline struct page **own_hazards(void)
 {
 	unsigned nesting = in_nmi() ? 2 : in_irq() ? 1 : 0;
 
-	return this_cpu_ptr(&hazards)->named[MUTANT(hazard_one_level) ? 0 : nesting];
+	if (MUTANT(hazard_one_level))	// a walk in an NMI takes the slots of the one that it has interrupted
+		nesting = 0;
+	return this_cpu_ptr(&hazards)->named[nesting];
 }
 
 static __always_inline void hazard_enter(struct walk_state *w) { }
 
 static __always_inline bool hazard_step(struct walk_state *w, int level, const pte_t *entry, pte_t value)
 {
+	// The entry was read; the table that it names is not yet published
 	STALL(hazard_read, w->space, 0, level + 1);
 	// Release: what the slot named before (a restart, the next of a range) has been read.
 	store_release(&own_hazards()[level - 1], page_of(pte_addr(value)));
 	smp_mb();	// A: named before the entry is read again; pairs with sort_out()
-	if (likely(pte_same(pte_read(entry), value)) || MUTANT(hazard_no_reread))
+	if (MUTANT(hazard_no_reread))	// published, and not read again
+		return true;
+	if (likely(pte_same(pte_read(entry), value)))
 		return true;
 	w->restart = true;
 	return false;
@@ -126,8 +124,10 @@ static void free_unnamed(struct list *tables)
 static void retire(struct list *named)
 {
 	irqflags_t flags = spin_lock_irqsave(&retired.lock);
-	bool arm = !retired.armed && !MUTANT(hazard_no_retry);
+	bool arm = !retired.armed;
 
+	if (MUTANT(hazard_no_retry))	// what is retired waits for a later free
+		arm = false;
 	list_splice(&retired.tables, named);
 	WRITE_ONCE(retired.any, true);
 	retired.armed |= arm;
@@ -154,7 +154,7 @@ static bool scan_retired(void)
 	left = !list_empty(&retired.tables);
 	WRITE_ONCE(retired.any, left);
 	spin_unlock_irqrestore(&retired.lock, flags);
-	STALL(hazard_found, NULL, 0, 0);
+	STALL(hazard_found, NULL, 0, 0);	// found free and taken off the list, not yet FREE; preemption off
 	free_unnamed(&unnamed);
 	preempt_enable();
 	return left;
@@ -176,6 +176,8 @@ static void assert_detached(const struct list *tables)
 {
 	if (!CHECK)
 		return;
+	if (MUTANT(tree_lower_entry_left))
+		return;
 	list_for_each(it, tables) {
 		const struct page *table = list_entry(it, struct page, link);
 		const pte_t *e = page_to_virt(table);
@@ -183,7 +185,7 @@ static void assert_detached(const struct list *tables)
 		unsigned n = table->table_level == 1 ? 0 : table->table_level == PT_LEVELS ? USER_ROOT_ENTRIES : PT_ENTRIES;
 
 		for (unsigned i = 0; i < n; i++)
-			ASSERT(!pte_present(pte_read(&e[i])) || MUTANT(tree_lower_entry_left));
+			ASSERT(!pte_present(pte_read(&e[i])));
 	}
 }
 
@@ -208,7 +210,7 @@ static void hazard_drain(void)
 	if (!load_acquire(&retired.waiting))	// pairs with free_unnamed()
 		return;
 	synchronize_rcu();
-	STALL(hazard_draining, NULL, 0, 0);
+	STALL(hazard_draining, NULL, 0, 0);	// no walker is left of those that could have named what is retired
 	scan_retired();
 	synchronize_rcu();
 }

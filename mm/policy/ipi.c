@@ -17,14 +17,14 @@
 
 static const struct table_policy ipi_policy;
 
-MUTANT_DEFINE(ipi_no_join);	// a remote walker is in no mask
-
 static __always_inline void ipi_enter(struct walk_state *w)
 {
 	unsigned cpu = cpu_id();
 
 	w->joined = false;
-	if (likely(tlb_space_loaded_here(w->space)) || MUTANT(ipi_no_join))
+	if (likely(tlb_space_loaded_here(w->space)))
+		return;
+	if (MUTANT(ipi_no_join))	// a remote walker is in no mask
 		return;
 	// Interrupts are off and no walk runs in an NMI today; should one nest all the same, the outer walk leaves the
 	// mask, not it.

@@ -12,8 +12,6 @@
 
 static const struct table_policy rcu_policy;
 
-MUTANT_DEFINE(rcu_fallback_no_sync);	// no batch: free without waiting
-
 static __always_inline void rcu_enter(struct walk_state *w) { }
 static __always_inline bool rcu_step(struct walk_state *w, int level, const pte_t *entry, pte_t value) { return true; }
 static __always_inline void rcu_exit(struct walk_state *w) { }
@@ -23,7 +21,7 @@ static void rcu_free(struct space *space, struct list *tables)
 	if (likely(table_batch_defer(tables, &rcu_policy)))
 		return;
 	count(table_fallbacks);
-	if (!MUTANT(rcu_fallback_no_sync))
+	if (!MUTANT(rcu_fallback_no_sync))	// no batch: free without waiting
 		sync_ipi(NULL);		// the flush has already been done by the gather
 	tables_free(tables, &rcu_policy);
 }

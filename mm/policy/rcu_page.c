@@ -8,8 +8,6 @@
 
 static const struct table_policy rcu_page_policy;
 
-MUTANT_DEFINE(rcu_page_no_grace_period);	// freed at once
-
 static __always_inline void rcu_page_enter(struct walk_state *w) { }
 static __always_inline bool rcu_page_step(struct walk_state *w, int level, const pte_t *entry, pte_t value) { return true; }
 static __always_inline void rcu_page_exit(struct walk_state *w) { }
@@ -28,7 +26,7 @@ static void rcu_page_free(struct space *space, struct list *tables)
 	while (!list_empty(tables)) {
 		struct page *table = list_entry(list_pop_front(tables), struct page, link);
 
-		if (MUTANT(rcu_page_no_grace_period))
+		if (MUTANT(rcu_page_no_grace_period))	// freed at once
 			page_quiesced(&table->rcu);
 		else
 			call_rcu(&table->rcu, page_quiesced);

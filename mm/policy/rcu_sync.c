@@ -11,8 +11,6 @@
 
 static const struct table_policy rcu_sync_policy;
 
-MUTANT_DEFINE(rcu_sync_fallback_no_wait);	// no batch: free without waiting
-
 static __always_inline void rcu_sync_enter(struct walk_state *w) { }
 static __always_inline bool rcu_sync_step(struct walk_state *w, int level, const pte_t *entry, pte_t value) { return true; }
 static __always_inline void rcu_sync_exit(struct walk_state *w) { }
@@ -22,7 +20,7 @@ static void rcu_sync_free(struct space *space, struct list *tables)
 	if (likely(table_batch_defer(tables, &rcu_sync_policy)))
 		return;
 	count(table_fallbacks);
-	if (!MUTANT(rcu_sync_fallback_no_wait))
+	if (!MUTANT(rcu_sync_fallback_no_wait))	// no batch: free without waiting
 		synchronize_rcu();	// the flush has already been done by the gather
 	tables_free(tables, &rcu_sync_policy);
 }

@@ -56,17 +56,6 @@
 #include "lab/trace.h"
 #include "mm/space.h"
 
-STALL_DEFINE(switch_joining);	// the selector says union; old walkers may be left
-STALL_DEFINE(switch_union);	// every walker follows the union; the freer is the old one
-STALL_DEFINE(switch_moved);	// the freer is the new one; old frees may be under way
-STALL_DEFINE(switch_drained);	// nothing is left of the old pair but its walkers' discipline
-STALL_DEFINE(switch_leaving);	// the selector says new
-
-MUTANT_DEFINE(switch_no_union);	// walkers go from old to new at once
-MUTANT_DEFINE(switch_no_wait);	// no grace period between the walkers' change and the freer's
-MUTANT_DEFINE(switch_no_last_wait);	// the record may be overwritten under a walker that reads it
-MUTANT_DEFINE(switch_no_drain);	// walkers leave the old discipline while tables are freed under it
-
 const struct switch_state switch_states[NR_SWITCH_STATES] = {
 	{ "joining", WALKS_OLD | WALKS_UNION, FREES_OLD },
 	{ "union", WALKS_UNION, FREES_OLD },
@@ -164,9 +153,22 @@ struct change {
 	bool walkers;			// some space's policy changes, not only its back-end
 };
 
+// State `n` of switch_states[]: to the trace, and a stall point of its name.
+#define REACHED(c, name, n) do { \
+	trace(EV_SWITCH_STATE, (n)); \
+	STALL(switch_##name, (c)->only, 0, 0); \
+} while (0)
+
 #define for_each_changed(s, c) \
 	list_for_each(_it, &(c)->spaces) \
 		for (struct space *s = list_entry(_it, struct space, switch_link), *_once = s; _once; _once = NULL)
+
+// Whoever has read a selector before this is out of the walk that it chose.
+static void wait_for_walkers(const struct change *c)
+{
+	if (c->walkers)
+		synchronize_rcu();
+}
 
 // (1), (2)
 static void walkers_to_union(struct change *c)
@@ -177,17 +179,15 @@ static void walkers_to_union(struct change *c)
 		if (s->policy == c->to.policy)
 			continue;	// the back-end alone: no walker is concerned
 		c->walkers = true;
-		if (MUTANT(switch_no_union))
+		if (MUTANT(switch_no_union))	// walkers go from old to new at once
 			space_select(s, c->to.policy);
 		else
 			space_select(s, &policy_union);
 	}
-	trace(EV_SWITCH_STATE, 0);
-	STALL(switch_joining, c->only, 0, 0);
-	if (c->walkers && !MUTANT(switch_no_wait))
-		synchronize_rcu();
-	trace(EV_SWITCH_STATE, 1);
-	STALL(switch_union, c->only, 0, 0);
+	REACHED(c, joining, 0);		// the selector says union; old walkers may be left
+	if (!MUTANT(switch_no_wait))	// no grace period between the walkers' change and the freer's
+		wait_for_walkers(c);
+	REACHED(c, union, 1);		// every walker follows the union; the freer is the old one
 }
 
 // (3)
@@ -199,8 +199,7 @@ static void freers_to_new(struct change *c)
 		WRITE_ONCE(s->backend, c->to.backend);
 		mutex_unlock(&s->lock);
 	}
-	trace(EV_SWITCH_STATE, 2);
-	STALL(switch_moved, c->only, 0, 0);
+	REACHED(c, moved, 2);		// the freer is the new one; old frees may be under way
 }
 
 // … and is it no more? What stays under the same policy need not be waited for.
@@ -215,14 +214,13 @@ static bool was_policy_of_some(const struct change *c, const struct table_policy
 // (4)
 static void drain_old(struct change *c)
 {
-	if (MUTANT(switch_no_drain))
+	if (MUTANT(switch_no_drain))	// walkers leave the old discipline while tables are freed under it
 		return;
 	flush_drain();
 	FOR_EACH_POLICY(p)
 		if ((*p)->drain && was_policy_of_some(c, *p))
 			(*p)->drain();
-	trace(EV_SWITCH_STATE, 3);
-	STALL(switch_drained, c->only, 0, 0);
+	REACHED(c, drained, 3);		// nothing is left of the old pair but its walkers' discipline
 }
 
 // (5), (6)
@@ -230,10 +228,9 @@ static void walkers_to_new(struct change *c)
 {
 	for_each_changed(s, c)
 		space_select(s, c->to.policy);
-	trace(EV_SWITCH_STATE, 4);
-	STALL(switch_leaving, c->only, 0, 0);
-	if (c->walkers && !MUTANT(switch_no_last_wait))
-		synchronize_rcu();
+	REACHED(c, leaving, 4);		// the selector says new
+	if (!MUTANT(switch_no_last_wait))	// the record may be overwritten under a walker that reads it
+		wait_for_walkers(c);
 }
 
 static int check_all(const struct change *c)

@@ -29,21 +29,21 @@ static DEFINE_PER_CPU(struct walk_slots, walk_slots);
 
 static const struct table_policy targeted_policy;
 
-STALL_DEFINE(targeted_entered);			// interrupts off, slot published
-MUTANT_DEFINE(targeted_no_publish);		// the Dekker race: no slot is seen before the walk's reads
-MUTANT_DEFINE(targeted_one_slot);		// a walk in an NMI takes the slot of the one that it has interrupted
-
 static __always_inline const struct space **own_slot(void)
 {
-	return &this_cpu_ptr(&walk_slots)->walked[in_nmi() && !MUTANT(targeted_one_slot)];
+	unsigned nesting = in_nmi();
+
+	if (MUTANT(targeted_one_slot))	// a walk in an NMI takes the slot of the one that it has interrupted
+		nesting = 0;
+	return &this_cpu_ptr(&walk_slots)->walked[nesting];
 }
 
 static __always_inline void targeted_enter(struct walk_state *w)
 {
-	if (!MUTANT(targeted_no_publish))
+	if (!MUTANT(targeted_no_publish))	// the Dekker race: no slot is seen before the walk's reads
 		WRITE_ONCE(*own_slot(), w->space);
 	smp_mb();	// A: published before the first entry is read; pairs with find_walkers()
-	STALL(targeted_entered, w->space, 0, 0);
+	STALL(targeted_entered, w->space, 0, 0);	// interrupts off, slot published
 }
 
 static __always_inline bool targeted_step(struct walk_state *w, int level, const pte_t *entry, pte_t value) { return true; }

@@ -8,15 +8,13 @@
 // so a new policy is part of every union without being named here, and only walks during a switch pay for it.
 #include "mm/walk_body.h"
 
-STALL_DEFINE(union_half);	// of the record of the two policies one has been read
-
 static __always_inline void union_enter(struct walk_state *w)
 {
 	for (int i = 0; i < 2; i++) {
 		struct walk_state *part = &w->part[i];
 
 		if (i)
-			STALL(union_half, w->space, 0, 0);
+			STALL(union_half, w->space, 0, 0);	// of the record of the two policies one has been read
 		*part = (struct walk_state){ .space = w->space, .policy = READ_ONCE(w->space->turn[i]) };
 		walk_hold(part->policy, part);
 		part->policy->enter(part);

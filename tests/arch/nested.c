@@ -151,7 +151,6 @@ TEST(nested, hyperv_safe, NEEDS_CHECK | NEEDS_CPUS4)
 	EXPECT_EQ(sum.flush_hv_fallbacks, 0);
 }
 
-MUTANT_DECLARE(hyperv_refuses);
 #endif
 
 struct form_scene {

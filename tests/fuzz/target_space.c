@@ -76,14 +76,7 @@ static void print_done(void)
 // FUZZ_MUTANT=name: with that step of mm/ broken (lab/mutant.h) the fuzzer has to find something.
 static void set_mutant(const char *name)
 {
-	bool found = false;
-
-	FOR_EACH_REGISTERED(mutants, struct mutant, m)
-		if (!strcmp((*m)->name, name)) {
-			mutant_switch(*m, true);
-			found = true;
-		}
-	if (!found) {
+	if (!mutant_turn(name, true)) {
 		fprintf(stderr, "FUZZ_MUTANT=%s: there is none of that name\n", name);
 		exit(1);
 	}

@@ -12,17 +12,6 @@
 #define ROUND_MS 100
 #define MOST_ROUNDS 300
 
-MUTANT_DECLARE(targeted_one_slot);
-MUTANT_DECLARE(hazard_no_retry);
-MUTANT_DECLARE(rcu_fallback_no_sync);
-MUTANT_DECLARE(walk_no_leaf_recheck);
-MUTANT_DECLARE(walk_no_parent_recheck);
-MUTANT_DECLARE(walk_no_moves_recheck);
-MUTANT_DECLARE(lazy_no_settle);
-MUTANT_DECLARE(lazy_late_generation);
-MUTANT_DECLARE(nmi_late_ticket);
-MUTANT_DECLARE(flush_leaf_only);
-
 enum judgement { VIOLATIONS, BAD_PINS, BAD_READS, STUCK };
 
 static u64 found(const struct mm_load_result *r, enum judgement what)

@@ -86,7 +86,6 @@ TEST(steal, self, 0)
 
 // The meter of interrupts off is not to blame the walker for what was stolen from it.
 #if CHECK
-STALL_DECLARE(irqsoff_begun);
 
 static void rob_own(struct stall_point *p, void *unused) { thief_rob(cpu_id(), THEFT_NS); }
 
@@ -101,17 +100,17 @@ static bool stretch_spares_a_theft(bool at_its_start)
 	start = cycles();
 	irqsoff_reset();
 	if (at_its_start) {
-		stall_irqsoff_begun.action = rob_own;
-		stall_irqsoff_begun.cpu = (int)cpu_id();
-		stall_arm(&stall_irqsoff_begun, NULL, 0, 0, 0);
+		stall_point("irqsoff_begun")->action = rob_own;
+		stall_point("irqsoff_begun")->cpu = (int)cpu_id();
+		stall_arm(stall_point("irqsoff_begun"), NULL, 0, 0, 0);
 	}
 	flags = irq_save();
 	if (!at_its_start)
 		thief_rob(cpu_id(), THEFT_NS);
 	irq_restore(flags);
 	if (at_its_start) {
-		EXPECT_EQ(stall_irqsoff_begun.hits, 1);
-		stall_release(&stall_irqsoff_begun);
+		EXPECT_EQ(stall_point("irqsoff_begun")->hits, 1);
+		stall_release(stall_point("irqsoff_begun"));
 	}
 	longest = irqsoff_longest_here();
 	start = cycles() - start;

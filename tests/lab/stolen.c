@@ -23,7 +23,6 @@
 static bool have_pv(void) { return !flush_missing(flush_find(PV)); }
 
 #if CHECK
-STALL_DECLARE(flush_gen);
 
 #define RESUME_NS (200 * NSEC_PER_USEC)	// after the unmapper has begun to flush
 
@@ -77,19 +76,19 @@ static void walk_robbed(struct robbed_walk *r)
 	EXPECT_EQ(space_map(r->job.s, BASE, PAGE_SIZE, RW, 1, MAP_POPULATE), 0);
 	r->there = 0;
 	r->job.va = BASE;
-	arm(&stall_walk_level, be_robbed, r, 2);
+	arm(stall_point("walk_level"), be_robbed, r, 2);
 	walker = mm_thread("walker", walk_once, &r->job, mm_other_cpu(0));
 	REQUIRE(walker);
 	spin_until(load_acquire(&r->there), "walker", -1);
 	thief_wait_robbed(r->cpu);
 	if (r->let_go)
-		arm(&stall_flush_gen, let_go_soon, r, 0);
+		arm(stall_point("flush_gen"), let_go_soon, r, 0);
 	unmap_meanwhile(r);
 	thief_release(r->cpu);
 	mm_join(walker);
-	stall_release(&stall_flush_gen);
-	EXPECT_EQ(stall_walk_level.hits, 1);
-	stall_release(&stall_walk_level);
+	stall_release(stall_point("flush_gen"));
+	EXPECT_EQ(stall_point("walk_level")->hits, 1);
+	stall_release(stall_point("walk_level"));
 	EXPECT_EQ(r->job.got, 0);
 }
 
@@ -294,11 +293,6 @@ TEST(stolen, flag_is_honoured, NEEDS_CPUS2)
 }
 
 #if CHECK
-MUTANT_DECLARE(steal_no_flush);
-MUTANT_DECLARE(steal_plain_store);
-STALL_DECLARE(steal_returning);
-STALL_DECLARE(tlb_joined);
-STALL_DECLARE(tlb_loaded);
 
 #define MUTANT_ROUNDS 40	// a processor may drop an entry at any time: once is not enough to conclude that it never keeps one
 
@@ -330,11 +324,11 @@ static bool unmap_while_returning(unsigned number)
 	spin_until(load_acquire(&o.ready), "observer", -1);
 	thief_rob(o.cpu, 0);
 	thief_wait_robbed(o.cpu);
-	stall_arm(&stall_steal_returning, NULL, 0, 0, 0);
+	stall_arm(stall_point("steal_returning"), NULL, 0, 0, 0);
 	thief_release(o.cpu);
-	stall_wait_parked(&stall_steal_returning);
+	stall_wait_parked(stall_point("steal_returning"));
 	EXPECT_EQ(space_unmap(o.s, o.va, PAGE_SIZE), 0);
-	stall_release(&stall_steal_returning);
+	stall_release(stall_point("steal_returning"));
 	thief_wait_back(o.cpu);
 	return observer_end(&o, t);
 }
@@ -360,7 +354,7 @@ static void rob_in_the_switch(struct stall_point *p, void *arg)
 {
 	struct observer *o = arg;
 
-	if (p == &stall_tlb_loaded)
+	if (p == stall_point("tlb_loaded"))
 		EXPECT(can_read(o->va));
 	o->cpu = cpu_id();
 	store_release(&o->ready, 1u);
@@ -394,8 +388,8 @@ TEST(stolen, in_a_switch_of_space, NEEDS_CPUS2 | NEEDS_CHECK)
 {
 	NEEDS_THE_THIEF();
 	for (unsigned i = 0; i < 10 && !test_failed(); i++) {
-		switch_robbed(&stall_tlb_joined, i);
-		switch_robbed(&stall_tlb_loaded, i);
+		switch_robbed(stall_point("tlb_joined"), i);
+		switch_robbed(stall_point("tlb_loaded"), i);
 	}
 }
 #endif

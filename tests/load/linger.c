@@ -26,21 +26,9 @@
 #define THEFT_NS (NSEC_PER_MSEC / 2)
 #define MOST_PLAN_NS (50 * NSEC_PER_MSEC)	// in which an unmapper should stand by
 
-STALL_DECLARE(walk_level);
-STALL_DECLARE(walk_leaf);
-STALL_DECLARE(walk_pinned);
-STALL_DECLARE(walk_leaf_again);
-STALL_DECLARE(walk_on);
-STALL_DECLARE(tlb_loaded);
-STALL_DECLARE(lazy_flushed);
-STALL_DECLARE(lazy_swept);
-STALL_DECLARE(nmi_flushed);
-STALL_DECLARE(nmi_served);
-STALL_DECLARE(steal_returning);
-
 struct linger;
 struct scene {
-	struct stall_point *first, *second;	// NULL: none. The second is one of the same walk or flush
+	const char *first, *second;		// stall points; NULL: none. The second is one of the same walk or flush
 	void (*wait)(const struct linger *g), (*wait_again)(const struct linger *g);	// what to wait for there
 	bool (*come_by)(struct linger *g);	// NULL: by a walk. False: it has not come by the point
 	enum bait_kind bait;
@@ -212,7 +200,7 @@ static void arm(struct stall_point *p, const struct linger *g, void (*action)(st
 	p->arg = (void *)g;
 	WRITE_ONCE(p->cpu, (int)g->w->load->lingerer);
 	stall_arm(p, walks ? g->w->load->space[g->at] : NULL, walks ? g->va : 0, walks ? g->va + PAGE_SIZE : 0,
-		  p == &stall_walk_level ? g->level : 0);
+		  p == stall_point("walk_level") ? g->level : 0);
 }
 
 static void again(struct stall_point *p, void *arg)
@@ -242,14 +230,14 @@ static void stay(struct stall_point *p, void *arg)
 	store_release(&l->lingering, g->at + 1);	// pairs with the unmapper's load
 	g->scene->wait(g);
 	if (g->scene->second)
-		arm(g->scene->second, g, again);
+		arm(stall_point(g->scene->second), g, again);
 	else
 		WRITE_ONCE(l->lingering, 0);
 }
 
 // ---- How it gets there ----------------------------------------------------------------------------------------------
 
-static bool has_come(const struct linger *g) { return READ_ONCE(g->scene->first->hits); }
+static bool has_come(const struct linger *g) { return READ_ONCE(stall_point(g->scene->first)->hits); }
 
 static bool by_range(struct linger *g)
 {
@@ -270,7 +258,7 @@ static void until_nmi(struct stall_point *p, void *arg)
 {
 	const struct linger *g = arg;
 
-	arm(g->scene->first, g, stay);
+	arm(stall_point(g->scene->first), g, stay);
 	WAIT_FOR(g, has_come(g), LINGER_NS);
 }
 
@@ -278,12 +266,12 @@ static bool by_joining_slowly(struct linger *g)
 {
 	struct load *l = g->w->load;
 
-	stall_release(g->scene->first);			// not yet
+	stall_release(stall_point(g->scene->first));			// not yet
 	go_in_or_out(g->w, (g->at + 1) % l->nr_spaces);
 	go_in_or_out(g->w, l->nr_spaces);		// that one lazily
-	arm(&stall_tlb_loaded, g, until_nmi);
+	arm(stall_point("tlb_loaded"), g, until_nmi);
 	go_in_or_out(g->w, g->at);
-	stall_release(&stall_tlb_loaded);
+	stall_release(stall_point("tlb_loaded"));
 	return has_come(g);
 }
 
@@ -331,32 +319,32 @@ static bool by_being_robbed(struct linger *g)
 
 static const struct scene scenes[] = {
 	// Of unsafe pairs the only one: the table goes that is about to be read.
-	{ .first = &stall_walk_level, .wait = until_gone, .bait = BAIT_TABLES, .weight = 8 },
+	{ .first = "walk_level", .wait = until_gone, .bait = BAIT_TABLES, .weight = 8 },
 	// The same later, when other tables are all that keeps the walk.
-	{ .first = &stall_walk_leaf, .wait = until_gone, .bait = BAIT_TABLES, .weight = 1 },
-	{ .first = &stall_walk_pinned, .wait = until_gone, .bait = BAIT_TABLES, .weight = 1 },
+	{ .first = "walk_leaf", .wait = until_gone, .bait = BAIT_TABLES, .weight = 1 },
+	{ .first = "walk_pinned", .wait = until_gone, .bait = BAIT_TABLES, .weight = 1 },
 	// The frame becomes another's before it is pinned.
-	{ .first = &stall_walk_leaf, .wait = until_recycled, .bait = BAIT_PAGES, .weight = 4 },
-	{ .first = &stall_walk_on, .wait = until_recycled, .come_by = by_range, .bait = BAIT_PAGES, .weight = 1 },
+	{ .first = "walk_leaf", .wait = until_recycled, .bait = BAIT_PAGES, .weight = 4 },
+	{ .first = "walk_on", .wait = until_recycled, .come_by = by_range, .bait = BAIT_PAGES, .weight = 1 },
 	// The table moves away, and back.
-	{ .first = &stall_walk_level, .wait = until_away, .bait = BAIT_MOVE, .weight = 2 },
-	{ .first = &stall_walk_level, .wait = until_away, .second = &stall_walk_pinned, .wait_again = until_back,
+	{ .first = "walk_level", .wait = until_away, .bait = BAIT_MOVE, .weight = 2 },
+	{ .first = "walk_level", .wait = until_away, .second = "walk_pinned", .wait_again = until_back,
 	  .bait = BAIT_MOVE, .weight = 1 },
-	{ .first = &stall_walk_level, .wait = until_away, .second = &stall_walk_leaf_again, .wait_again = until_back,
+	{ .first = "walk_level", .wait = until_away, .second = "walk_leaf_again", .wait_again = until_back,
 	  .bait = BAIT_MOVE, .weight = 4 },
 	// It is collapsed, or the large page is split.
-	{ .first = &stall_walk_level, .wait = until_gone, .bait = BAIT_COLLAPSE, .weight = 2 },
-	{ .first = &stall_walk_pinned, .wait = until_gone, .bait = BAIT_COLLAPSE, .weight = 1 },
+	{ .first = "walk_level", .wait = until_gone, .bait = BAIT_COLLAPSE, .weight = 2 },
+	{ .first = "walk_pinned", .wait = until_gone, .bait = BAIT_COLLAPSE, .weight = 1 },
 	// Steps of a flush of this CPU: what it fills into its TLB just then is out of date at once.
-	{ .first = &stall_tlb_loaded, .wait = until_gone, .come_by = by_joining, .bait = BAIT_TABLES, .weight = 2 },
-	{ .first = &stall_lazy_flushed, .wait = until_posted, .second = &stall_lazy_swept, .wait_again = until_given,
+	{ .first = "tlb_loaded", .wait = until_gone, .come_by = by_joining, .bait = BAIT_TABLES, .weight = 2 },
+	{ .first = "lazy_flushed", .wait = until_posted, .second = "lazy_swept", .wait_again = until_given,
 	  .come_by = by_waiting, .bait = BAIT_POSTED, .weight = 8, .deferred = true },
-	{ .first = &stall_nmi_flushed, .wait = until_gone, .second = &stall_nmi_served, .wait_again = until_others_have_run,
+	{ .first = "nmi_flushed", .wait = until_gone, .second = "nmi_served", .wait_again = until_others_have_run,
 	  .come_by = by_joining_slowly, .bait = BAIT_TABLES, .weight = 4 },
 	// No step at all.
 	{ .come_by = by_reading, .bait = BAIT_SLOT, .weight = 3 },
 	{ .come_by = by_reading, .bait = BAIT_GIVEN, .weight = 2 },
-	{ .first = &stall_steal_returning, .wait = until_gone, .come_by = by_being_robbed, .bait = BAIT_TABLES, .weight = 2 },
+	{ .first = "steal_returning", .wait = until_gone, .come_by = by_being_robbed, .bait = BAIT_TABLES, .weight = 2 },
 };
 
 // Where nothing is ever to be met (another back-end, another owner of the records) it is not tried for ever.
@@ -387,7 +375,7 @@ static void linger_here(struct linger *g)
 	if (!sc->come_by && RANDOM(g->w, 4))
 		go_in_or_out(g->w, g->w->load->nr_spaces);	// as a remote walker, for whom most flushes do not wait
 	if (sc->first)
-		arm(sc->first, g, stay);
+		arm(stall_point(sc->first), g, stay);
 	if (!sc->come_by)
 		pin_some(g->w, g->at, g->s, g->page);
 	else if (sc->come_by(g) || sc->deferred)
@@ -395,9 +383,9 @@ static void linger_here(struct linger *g)
 	else
 		++*in_vain;
 	if (sc->first)
-		stall_release(sc->first);
+		stall_release(stall_point(sc->first));
 	if (sc->second)
-		stall_release(sc->second);
+		stall_release(stall_point(sc->second));
 }
 
 static struct slot choose_slot(struct worker *w, enum bait_kind bait)

@@ -179,7 +179,6 @@ static bool replace_while_away(struct worker *w, unsigned at, vaddr_t va)
 }
 
 #if CHECK
-STALL_DECLARE(move_unlocked);
 
 struct moved {
 	struct space *space;
@@ -202,11 +201,11 @@ static int move_and_discard(struct worker *w, struct space *space, const struct 
 
 	if (!cmpxchg(&w->load->giving, 0u, 1u))
 		return space_move(space, s->va, away, s->bytes);
-	stall_move_unlocked.action = discard_moved;
-	stall_move_unlocked.arg = &m;
-	stall_arm(&stall_move_unlocked, space, s->va, s->va + s->bytes, 0);
+	stall_point("move_unlocked")->action = discard_moved;
+	stall_point("move_unlocked")->arg = &m;
+	stall_arm(stall_point("move_unlocked"), space, s->va, s->va + s->bytes, 0);
 	err = space_move(space, s->va, away, s->bytes);
-	stall_release(&stall_move_unlocked);
+	stall_release(stall_point("move_unlocked"));
 	store_release(&w->load->giving, 0u);	// pairs with the next one's cmpxchg
 	return err;
 }

@@ -14,9 +14,6 @@
 #include "tests/mm/walk/hold.h"
 
 #if CHECK
-MUTANT_DECLARE(pending_no_wait);
-STALL_DECLARE(pending_in_hand);
-STALL_DECLARE(table_freeing);
 
 #define BOUND 128
 #define OPERATIONS (4 * BOUND)		// which would bring several times as many tables
@@ -92,15 +89,15 @@ static void press(const struct table_policy *p, struct pressure *pr)
 
 	REQUIRE(s && walked);
 	EXPECT_EQ(space_map(walked, BASE, PAGE_SIZE, RW, 1, MAP_POPULATE), 0);
-	stall_walk_level.action = be_robbed;
-	stall_walk_level.arg = pr;
-	stall_arm(&stall_walk_level, walked, BASE, BASE + PAGE_SIZE, 2);
+	stall_point("walk_level")->action = be_robbed;
+	stall_point("walk_level")->arg = pr;
+	stall_arm(stall_point("walk_level"), walked, BASE, BASE + PAGE_SIZE, 2);
 	walker = mm_thread("walker", walk_once, &job, mm_other_cpu(0));
 	REQUIRE(walker);
 	spin_until(load_acquire(&pr->robbed), "walker", -1);
 	unmap_meanwhile(s, pr);
 	mm_join(walker);
-	stall_release(&stall_walk_level);
+	stall_release(stall_point("walk_level"));
 	if (job.got)
 		page_unpin(job.page, false);
 	space_put(s);
@@ -232,16 +229,16 @@ static void count_while_freeing(const struct table_policy *p, bool defer)
 	t = defer ? mm_thread("resident", run_there, &c, mm_other_cpu(0)) : NULL;
 	if (t)
 		spin_until(load_acquire(&c.there), "resident", -1);
-	stall_table_freeing.action = count_credits;
-	stall_table_freeing.arg = &c;
-	stall_arm(&stall_table_freeing, NULL, 0, 0, 0);
+	stall_point("table_freeing")->action = count_credits;
+	stall_point("table_freeing")->arg = &c;
+	stall_arm(stall_point("table_freeing"), NULL, 0, 0, 0);
 	EXPECT_EQ(space_unmap(c.s, BASE, PAGE_SIZE), 0);
 	store_release(&c.go, 1u);
 	if (t)
 		mm_join(t);
 	mm_settled_frames();
-	EXPECT_EQ(stall_table_freeing.hits, 1);
-	stall_release(&stall_table_freeing);
+	EXPECT_EQ(stall_point("table_freeing")->hits, 1);
+	stall_release(stall_point("table_freeing"));
 	EXPECT(c.out - c.out_before >= (s64)(c.waiting - c.waiting_before) + 1 + defer);
 	space_put(c.s);
 }
@@ -295,17 +292,17 @@ TEST(pending, no_wake_up_is_lost_to_credits_in_hand, NEEDS_CPUS2)
 	mm_balance_begin(&b);
 	EXPECT_EQ(pending_set_max(max), max);		// all of them are in the pool
 	taken = pending_try((unsigned)(max - kept));	// the rest is kept by this CPU
-	stall_pending_in_hand.action = until_the_other_sleeps;
-	stall_pending_in_hand.arg = &h;
-	stall_pending_in_hand.cpu = (int)mm_other_cpu(0);
-	stall_arm(&stall_pending_in_hand, NULL, 0, 0, 0);
+	stall_point("pending_in_hand")->action = until_the_other_sleeps;
+	stall_point("pending_in_hand")->arg = &h;
+	stall_point("pending_in_hand")->cpu = (int)mm_other_cpu(0);
+	stall_arm(stall_point("pending_in_hand"), NULL, 0, 0, 0);
 	taker = mm_thread("taker", take_one, NULL, mm_other_cpu(0));
 	spin_until(load_acquire(&h.there), "taker", -1);
 	sleeper = mm_thread("sleeper", take_one_and_say, &h, cpu_id());
 	store_release(&h.sleeper, sleeper);
 	mm_join(taker);
 	EXPECT(EVENTUALLY(load_acquire(&h.done)));
-	stall_release(&stall_pending_in_hand);
+	stall_release(stall_point("pending_in_hand"));
 	pending_put((unsigned)(max - kept));
 	EXPECT(taken);
 	mm_join(sleeper);

@@ -62,8 +62,6 @@ TEST(space_discard, errors, 0)
 }
 
 #if CHECK
-STALL_DECLARE(discard_between);
-MUTANT_DECLARE(discard_no_recheck);
 
 struct between {
 	struct space *s;
@@ -117,12 +115,12 @@ static void discard_while(struct between *t, const struct table_policy *p, int (
 	EXPECT_EQ(space_map(t->s, BASE, HUGE_SIZE, RW, 1, 0), 0);
 	space_attach(t->s);
 	stamp_pages(BASE + 5 * PAGE_SIZE, 2, 7);
-	stall_discard_between.action = let_the_other;
-	stall_discard_between.arg = t;
-	stall_arm(&stall_discard_between, t->s, BASE, BASE + PAGE_SIZE, 0);
+	stall_point("discard_between")->action = let_the_other;
+	stall_point("discard_between")->arg = t;
+	stall_arm(stall_point("discard_between"), t->s, BASE, BASE + PAGE_SIZE, 0);
 	EXPECT_EQ(space_discard(t->s, BASE, HUGE_SIZE), 0);
-	EXPECT_EQ(stall_discard_between.hits, 1);
-	stall_release(&stall_discard_between);
+	EXPECT_EQ(stall_point("discard_between")->hits, 1);
+	stall_release(stall_point("discard_between"));
 }
 
 // Reclaim of a table that was refilled meanwhile: it must stay, with the page that came in between.

@@ -135,7 +135,6 @@ static void wait_until_lazy(struct space *s)
 }
 
 #if CHECK
-STALL_DECLARE(tlb_loaded);
 
 // In the middle of the switch, interrupts off: the root is loaded and the TLB filled. The flush must still reach this
 // CPU, so the unmapper cannot be back before the switch has ended; give it the time to be wrong.
@@ -152,11 +151,11 @@ static void warm_in_the_switch(struct stall_point *p, void *arg)
 
 static void arm_switch(struct round *r)
 {
-	stall_tlb_loaded.action = warm_in_the_switch;
-	stall_tlb_loaded.arg = r;
-	stall_arm(&stall_tlb_loaded, r->s, 0, 0, 0);
+	stall_point("tlb_loaded")->action = warm_in_the_switch;
+	stall_point("tlb_loaded")->arg = r;
+	stall_arm(stall_point("tlb_loaded"), r->s, 0, 0, 0);
 }
-static void disarm_switch(void) { stall_release(&stall_tlb_loaded); }
+static void disarm_switch(void) { stall_release(stall_point("tlb_loaded")); }
 #else
 static void arm_switch(struct round *r) { }
 static void disarm_switch(void) { }

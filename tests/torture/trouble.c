@@ -185,7 +185,6 @@ int switch_pairs(void *arg)
 }
 
 #if CHECK
-STALL_DECLARE(walk_level);
 static u32 stalling;		// whoever arms stall points: one at a time
 static u32 sprung;		// the trap's prey may go
 
@@ -217,7 +216,7 @@ static struct stall_point *random_point(struct worker *w)
 	bool walks = !RANDOM(w, 4);		// traps do more of that
 	unsigned n = 0;
 
-	FOR_EACH_REGISTERED(stall_points, struct stall_point, p)
+	FOR_EACH_STALL_POINT(p)
 		if ((!walks || !strncmp((*p)->name, "walk_", 5)) && !RANDOM(w, ++n))
 			pick = *p;
 	return pick;
@@ -260,7 +259,7 @@ bool trap_begin(struct worker *w, const struct ref *r, vaddr_t va, u64 len, bool
 	if (!take_stalls())
 		return false;
 	end = now_ns() + (1 + RANDOM(w, 20)) * NSEC_PER_MSEC;
-	arm(&stall_walk_level, (5 + RANDOM(w, 45)) * NSEC_PER_MSEC, r->space, va, len, level);
+	arm(stall_point("walk_level"), (5 + RANDOM(w, 45)) * NSEC_PER_MSEC, r->space, va, len, level);
 	WRITE_ONCE(world.bait_va, va);
 	WRITE_ONCE(world.bait_slot, r->slot + 1);
 	while (now_ns() < end && !READ_ONCE(delayed) && !stopping())
@@ -278,8 +277,8 @@ void trap_end(struct worker *w)
 		thread_yield();
 	WRITE_ONCE(world.bait_slot, 0u);
 	WRITE_ONCE(sprung, 1u);
-	stall_release(&stall_walk_level);
-	fetch_add(&world.trapped, (u64)stall_walk_level.hits);
+	stall_release(stall_point("walk_level"));
+	fetch_add(&world.trapped, (u64)stall_point("walk_level")->hits);
 	give_stalls();
 }
 #else

@@ -8,18 +8,17 @@
 #include <arch/ipi.h>
 
 #if CHECK
-STALL_DECLARE(branch_asked);
 
 static void nmi_here(struct stall_point *p, void *unused) { arch_send_ipi(cpu_id(), IPI_NMI); }
 
 // Somebody else's NMI reaches the CPU that switches before it has sent for the others: it must not begin to wait for them.
 TEST(branch, nmi_in_the_middle_of_a_switch, NEEDS_CHECK | NEEDS_CPUS2)
 {
-	stall_branch_asked.action = nmi_here;
-	stall_arm(&stall_branch_asked, NULL, 0, 0, 0);
+	stall_point("branch_asked")->action = nmi_here;
+	stall_arm(stall_point("branch_asked"), NULL, 0, 0, 0);
 	EXPECT(trace_start());
-	EXPECT_EQ(stall_branch_asked.hits, 1);
-	stall_release(&stall_branch_asked);
+	EXPECT_EQ(stall_point("branch_asked")->hits, 1);
+	stall_release(stall_point("branch_asked"));
 	trace_stop();
 }
 #endif

@@ -8,7 +8,6 @@
 #include "tests/mm/help.h"
 
 #if CHECK
-STALL_DECLARE(rcu_gp_setting);
 
 struct begun {
 	bool running;		// a CPU that reports by now reports to this grace period
@@ -28,11 +27,11 @@ TEST(rcu, sequence_then_root_then_leaves, 0)
 {
 	struct begun b = { .running = false };
 
-	stall_rcu_gp_setting.action = note_how_it_begins;
-	stall_rcu_gp_setting.arg = &b;
-	stall_arm(&stall_rcu_gp_setting, NULL, 0, 0, 0);
+	stall_point("rcu_gp_setting")->action = note_how_it_begins;
+	stall_point("rcu_gp_setting")->arg = &b;
+	stall_arm(stall_point("rcu_gp_setting"), NULL, 0, 0, 0);
 	synchronize_rcu();
-	stall_release(&stall_rcu_gp_setting);
+	stall_release(stall_point("rcu_gp_setting"));
 	EXPECT(b.running);
 	if (rcu.nr_nodes > 1)
 		EXPECT_EQ(b.root, rcu.root->children);
@@ -102,12 +101,12 @@ TEST(rcu, barrier_waits_for_the_later_of_two_grace_periods, NEEDS_CPUS2)
 		two = queue_for_two();
 		barrier = mm_thread("barrier", barrier_and_look, NULL, cpu_id());
 		EXPECT(EVENTUALLY(barrier && READ_ONCE(barrier->state) == THREAD_SLEEPING));
-		stall_rcu_gp_setting.action = let_the_barrier_return;
-		stall_arm(&stall_rcu_gp_setting, NULL, 0, 0, 0);
+		stall_point("rcu_gp_setting")->action = let_the_barrier_return;
+		stall_arm(stall_point("rcu_gp_setting"), NULL, 0, 0, 0);
 		store_release(&bs.go, 1u);
 		mm_join(reader);
 		mm_join(barrier);
-		stall_release(&stall_rcu_gp_setting);
+		stall_release(stall_point("rcu_gp_setting"));
 		EXPECT(bs.all_ran);
 	}
 	move_anywhere();

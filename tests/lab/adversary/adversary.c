@@ -10,7 +10,6 @@
 #include "tests/mm/help.h"
 
 #if CHECK
-STALL_DECLARE(swmmu_pending);
 
 static bool tables_cached(unsigned cpu)
 {
@@ -207,13 +206,13 @@ TEST(adversary, what_is_pending_does_not_count, 0)
 	space_attach(s);
 	oracle_expect_violations(true);
 	flags = irq_save();
-	stall_swmmu_pending.action = look_at_pending;
-	stall_swmmu_pending.arg = &pending;
-	stall_swmmu_pending.cpu = (int)cpu_id();
-	stall_arm(&stall_swmmu_pending, NULL, BASE + PAGE_SIZE, BASE + 2 * PAGE_SIZE, 1);
+	stall_point("swmmu_pending")->action = look_at_pending;
+	stall_point("swmmu_pending")->arg = &pending;
+	stall_point("swmmu_pending")->cpu = (int)cpu_id();
+	stall_arm(stall_point("swmmu_pending"), NULL, BASE + PAGE_SIZE, BASE + 2 * PAGE_SIZE, 1);
 	EXPECT(swmmu_prime(cpu_id(), BASE + PAGE_SIZE));
-	EXPECT_EQ(stall_swmmu_pending.hits, 1);
-	stall_release(&stall_swmmu_pending);
+	EXPECT_EQ(stall_point("swmmu_pending")->hits, 1);
+	stall_release(stall_point("swmmu_pending"));
 	EXPECT(pending.found == 0 && !pending.used);
 	EXPECT_EQ(found_in(pending.page, 0), 1);	// confirmed
 	inval_user();

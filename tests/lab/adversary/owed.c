@@ -14,16 +14,6 @@
 #include "tests/mm/help.h"
 
 #if CHECK
-STALL_DECLARE(steal_returning);
-STALL_DECLARE(swmmu_excusing);
-STALL_DECLARE(tlb_unlazying);
-STALL_DECLARE(swmmu_read);
-STALL_DECLARE(nmi_flushed);
-MUTANT_DECLARE(nmi_late_ticket);
-MUTANT_DECLARE(steal_no_flush);
-MUTANT_DECLARE(steal_plain_store);
-MUTANT_DECLARE(tlb_no_catch_up);
-MUTANT_DECLARE(swmmu_no_reread);
 
 #define WITH(mutant, what) do { \
 	oracle_expect_violations(true); \
@@ -102,13 +92,13 @@ static u64 robbed(bool returning)
 	thief_rob(sc.cpu, 0);
 	thief_wait_robbed(sc.cpu);
 	if (returning) {
-		stall_arm(&stall_steal_returning, NULL, 0, 0, 0);
+		stall_arm(stall_point("steal_returning"), NULL, 0, 0, 0);
 		thief_release(sc.cpu);
-		stall_wait_parked(&stall_steal_returning);
+		stall_wait_parked(stall_point("steal_returning"));
 	}
 	unmap_owed(&sc);
 	if (returning)
-		stall_release(&stall_steal_returning);
+		stall_release(stall_point("steal_returning"));
 	thief_release(sc.cpu);
 	thief_wait_back(sc.cpu);
 	return end(&sc, t) + (sc.left ? 100 : 0);
@@ -180,12 +170,12 @@ static u64 lazy_no_more(void)
 	if (!EXPECT(t))
 		return 0;
 	wait_asleep(&sc, t);
-	stall_tlb_unlazying.action = NULL;
-	stall_arm(&stall_tlb_unlazying, sc.s, 0, 0, 0);
+	stall_point("tlb_unlazying")->action = NULL;
+	stall_arm(stall_point("tlb_unlazying"), sc.s, 0, 0, 0);
 	complete_all(&sc.wake);
-	stall_wait_parked(&stall_tlb_unlazying);
+	stall_wait_parked(stall_point("tlb_unlazying"));
 	unmap_owed(&sc);
-	stall_release(&stall_tlb_unlazying);
+	stall_release(stall_point("tlb_unlazying"));
 	return end(&sc, t) + (sc.left ? 100 : 0);
 }
 
@@ -212,12 +202,12 @@ static u64 paid_before_the_mark(void)
 	if (!EXPECT(t))
 		return 0;
 	wait_asleep(&sc, t);
-	stall_swmmu_excusing.action = pay_meanwhile;
-	stall_swmmu_excusing.arg = &sc;
-	stall_arm(&stall_swmmu_excusing, NULL, BASE, BASE + PAGE_SIZE, 0);
+	stall_point("swmmu_excusing")->action = pay_meanwhile;
+	stall_point("swmmu_excusing")->arg = &sc;
+	stall_arm(stall_point("swmmu_excusing"), NULL, BASE, BASE + PAGE_SIZE, 0);
 	EXPECT_EQ(space_unmap(sc.s, BASE, PAGE_SIZE), 0);
-	EXPECT_EQ(stall_swmmu_excusing.hits, 1);
-	stall_release(&stall_swmmu_excusing);
+	EXPECT_EQ(stall_point("swmmu_excusing")->hits, 1);
+	stall_release(stall_point("swmmu_excusing"));
 	return end(&sc, t) + (sc.left ? 100 : 0);
 }
 
@@ -242,12 +232,12 @@ static int walk_meanwhile(void *arg)
 
 	space_attach(sc->s);
 	preempt_disable();
-	stall_swmmu_read.action = let_unmap;
-	stall_swmmu_read.arg = sc;
-	stall_swmmu_read.cpu = (int)cpu_id();
-	stall_arm(&stall_swmmu_read, NULL, BASE, BASE + PAGE_SIZE, 1);
+	stall_point("swmmu_read")->action = let_unmap;
+	stall_point("swmmu_read")->arg = sc;
+	stall_point("swmmu_read")->cpu = (int)cpu_id();
+	stall_arm(stall_point("swmmu_read"), NULL, BASE, BASE + PAGE_SIZE, 1);
 	EXPECT_EQ(swmmu_prime(cpu_id(), BASE), MUTANT(swmmu_no_reread));
-	stall_release(&stall_swmmu_read);
+	stall_release(stall_point("swmmu_read"));
 	sc->left = swmmu_has_leaf(cpu_id(), BASE);
 	flags = irq_save();
 	inval_user();
@@ -319,17 +309,17 @@ static u64 two_requests(void)
 	if (!EXPECT(t))
 		return 0;
 	spin_until(load_acquire(&sc.ready), "resident", -1);
-	stall_nmi_flushed.action = cache_again;
-	stall_nmi_flushed.arg = &sc;
-	stall_nmi_flushed.cpu = (int)sc.cpu;
-	stall_arm(&stall_nmi_flushed, NULL, 0, 0, 0);
+	stall_point("nmi_flushed")->action = cache_again;
+	stall_point("nmi_flushed")->arg = &sc;
+	stall_point("nmi_flushed")->cpu = (int)sc.cpu;
+	stall_arm(stall_point("nmi_flushed"), NULL, 0, 0, 0);
 	first = mm_thread("first", flush_first, &sc, mm_other_cpu(1));
 	if (EXPECT(first)) {
 		spin_until(load_acquire(&sc.primed_again), "the first flush", -1);
 		EXPECT_EQ(space_unmap(sc.s, BASE, PAGE_SIZE), 0);
 		mm_join(first);
 	}
-	stall_release(&stall_nmi_flushed);
+	stall_release(stall_point("nmi_flushed"));
 	return end(&sc, t) + (sc.left ? 100 : 0);
 }
 

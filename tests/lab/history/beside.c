@@ -53,9 +53,9 @@ static void unmap_beside_a_resident(const struct table_policy *p)
 	resident = mm_thread("resident", mm_reside, &sc.resident, mm_other_cpu(1));
 	REQUIRE(resident);
 	spin_until(load_acquire(&sc.resident.there), "resident", -1);
-	stall_walk_level.action = hold;
-	stall_walk_level.arg = &sc;
-	stall_arm(&stall_walk_level, sc.job.s, BASE, BASE + PAGE_SIZE, 2);
+	stall_point("walk_level")->action = hold;
+	stall_point("walk_level")->arg = &sc;
+	stall_arm(stall_point("walk_level"), sc.job.s, BASE, BASE + PAGE_SIZE, 2);
 	walker = mm_thread("walker", walk_once, &sc.job, mm_other_cpu(0));
 	REQUIRE(walker);
 	spin_until(load_acquire(&sc.there), "walker", -1);
@@ -64,8 +64,8 @@ static void unmap_beside_a_resident(const struct table_policy *p)
 	mm_join(walker);
 	store_release(&sc.resident.go, 1u);
 	mm_join(resident);
-	EXPECT_EQ(stall_walk_level.hits, 1);
-	stall_release(&stall_walk_level);
+	EXPECT_EQ(stall_point("walk_level")->hits, 1);
+	stall_release(stall_point("walk_level"));
 	EXPECT_EQ(sc.job.got, 0);
 	EXPECT_EQ(sc.too_early, 0);
 	if (p->drain)

@@ -83,9 +83,9 @@ void context_unmap_under_walk(const struct table_policy *p, void (*begin)(struct
 	REQUIRE(sc.s);
 	EXPECT_EQ(space_map(sc.s, BASE, PAGE_SIZE, RW, 1, MAP_POPULATE), 0);
 	sc.upper = mm_table(sc.s, BASE, 2);
-	stall_walk_level.action = held;
-	stall_walk_level.arg = &sc;
-	stall_arm(&stall_walk_level, sc.s, BASE, BASE + PAGE_SIZE, 2);
+	stall_point("walk_level")->action = held;
+	stall_point("walk_level")->arg = &sc;
+	stall_arm(stall_point("walk_level"), sc.s, BASE, BASE + PAGE_SIZE, 2);
 	t = busy ? mm_thread("interrupted", be_interrupted, &sc, sc.cpu) : NULL;
 	begin(&sc);
 	spin_until(load_acquire(&sc.there), "walker", -1);
@@ -94,7 +94,7 @@ void context_unmap_under_walk(const struct table_policy *p, void (*begin)(struct
 	spin_until(load_acquire(&sc.ended), "walker", -1);
 	if (t)
 		mm_join(t);
-	stall_release(&stall_walk_level);
+	stall_release(stall_point("walk_level"));
 	EXPECT_EQ(sc.got, 0);
 	EXPECT_EQ(sc.too_early, 0);
 	if (p->drain)

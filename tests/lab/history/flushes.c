@@ -15,17 +15,8 @@
 #include "tests/mm/walk/hold.h"
 
 #if CHECK
-STALL_DECLARE(discard_between);
-STALL_DECLARE(tlb_loaded);
-MUTANT_DECLARE(no_flush_without_leaf);
-MUTANT_DECLARE(flush_leaf_only);
-MUTANT_DECLARE(flush_skips_lazy);
-MUTANT_DECLARE(tlb_bit_last);
-MUTANT_DECLARE(collapse_one_invlpg);
-MUTANT_DECLARE(move_flush_after_unlock);
-STALL_DECLARE(move_unlocked);
 
-static void intact_and_mutated(struct mutant *m, u64 (*play)(void))
+static void intact_and_mutated(const char *mutant, u64 (*play)(void))
 {
 	struct mm_balance b;
 
@@ -34,9 +25,9 @@ static void intact_and_mutated(struct mutant *m, u64 (*play)(void))
 	EXPECT_EQ(play(), 0);
 	mm_balance_end(&b);
 	oracle_expect_violations(true);
-	WRITE_ONCE(m->on, 1);
+	mutant_turn_or_fail(mutant, true);
 	EXPECT(play() > 0);
-	WRITE_ONCE(m->on, 0);
+	mutant_turn_or_fail(mutant, false);
 	oracle_expect_violations(false);
 	swmmu_quiet(false);
 }
@@ -64,13 +55,13 @@ static u64 discard_with_empty_tables_cached(void)
 	if (!r.s || !(t = mm_thread("resident", mm_reside, &r, mm_other_cpu(0))))
 		return 0;
 	spin_until(load_acquire(&r.there), "resident", -1);
-	stall_discard_between.action = prime_and_fail_batches;
-	stall_arm(&stall_discard_between, r.s, 0, 0, 0);
+	stall_point("discard_between")->action = prime_and_fail_batches;
+	stall_arm(stall_point("discard_between"), r.s, 0, 0, 0);
 	EXPECT_EQ(space_discard(r.s, BASE, PAGE_SIZE), 0);
 	EXPECT(inject_fired());
 	inject_alloc_failure(0);
-	EXPECT_EQ(stall_discard_between.hits, 1);
-	stall_release(&stall_discard_between);
+	EXPECT_EQ(stall_point("discard_between")->hits, 1);
+	stall_release(stall_point("discard_between"));
 	store_release(&r.go, 1u);
 	mm_join(t);
 	space_put(r.s);
@@ -79,7 +70,7 @@ static u64 discard_with_empty_tables_cached(void)
 
 TEST(history, no_leaf_present_and_no_batch, NEEDS_CPUS2)
 {
-	intact_and_mutated(&mutant_no_flush_without_leaf, discard_with_empty_tables_cached);
+	intact_and_mutated("no_flush_without_leaf", discard_with_empty_tables_cached);
 }
 
 // ---- Lazy CPUs left out although tables are freed (Linux, 2018) ----------------------------------------------------
@@ -99,7 +90,7 @@ static u64 unmap_while_held_lazily(void)
 	return swmmu_violations() - violations;
 }
 
-TEST(history, lazy_cpus_walk_too, NEEDS_CPUS2) { intact_and_mutated(&mutant_flush_skips_lazy, unmap_while_held_lazily); }
+TEST(history, lazy_cpus_walk_too, NEEDS_CPUS2) { intact_and_mutated("flush_skips_lazy", unmap_while_held_lazily); }
 
 // The same for a table that is not freed but kept, to be reused: the collapse itself must be caught.
 static u64 collapse_while_held_lazily(void)
@@ -120,7 +111,7 @@ static u64 collapse_while_held_lazily(void)
 
 TEST(history, lazy_cpus_walk_too_when_a_table_is_kept, NEEDS_CPUS2)
 {
-	intact_and_mutated(&mutant_flush_skips_lazy, collapse_while_held_lazily);
+	intact_and_mutated("flush_skips_lazy", collapse_while_held_lazily);
 }
 
 // ---- What has another CPU cached of the pages, when they have gone to another place --------------------------------
@@ -155,7 +146,7 @@ static u64 collapse_under_a_resident(void) { return change_under_a_resident(coll
 // FreeBSD: after a promotion one INVLPG, which leaves 511 small translations of pages that are given back.
 TEST(history, collapse_leaves_no_small_leaf, NEEDS_CPUS2)
 {
-	intact_and_mutated(&mutant_collapse_one_invlpg, collapse_under_a_resident);
+	intact_and_mutated("collapse_one_invlpg", collapse_under_a_resident);
 }
 
 // The mover has dropped the lock: somebody unmaps a page at the new place, whose flush says nothing of the old one.
@@ -168,12 +159,12 @@ static int move_it(struct space *s)
 {
 	int err;
 
-	stall_move_unlocked.action = unmap_the_new_place;
-	stall_move_unlocked.arg = s;
-	stall_arm(&stall_move_unlocked, s, 0, 0, 0);
+	stall_point("move_unlocked")->action = unmap_the_new_place;
+	stall_point("move_unlocked")->arg = s;
+	stall_arm(stall_point("move_unlocked"), s, 0, 0, 0);
 	err = space_move(s, BASE, FAR, level_size(2));
-	EXPECT_EQ(stall_move_unlocked.hits, 1);
-	stall_release(&stall_move_unlocked);
+	EXPECT_EQ(stall_point("move_unlocked")->hits, 1);
+	stall_release(stall_point("move_unlocked"));
 	return err;
 }
 
@@ -182,7 +173,7 @@ static u64 move_under_a_resident(void) { return change_under_a_resident(move_it)
 // CVE-2018-18281.
 TEST(history, move_leaves_no_old_leaf, NEEDS_CPUS2)
 {
-	intact_and_mutated(&mutant_move_flush_after_unlock, move_under_a_resident);
+	intact_and_mutated("move_flush_after_unlock", move_under_a_resident);
 }
 
 // ---- The bit in the CPU mask set last ------------------------------------------------------------------------------
@@ -211,9 +202,9 @@ static u64 unmap_while_joining(void)
 
 	if (!j.r.s)
 		return 0;
-	stall_tlb_loaded.action = prime_while_joining;
-	stall_tlb_loaded.arg = &j;
-	stall_arm(&stall_tlb_loaded, j.r.s, 0, 0, 0);
+	stall_point("tlb_loaded")->action = prime_while_joining;
+	stall_point("tlb_loaded")->arg = &j;
+	stall_arm(stall_point("tlb_loaded"), j.r.s, 0, 0, 0);
 	t = mm_thread("resident", mm_reside, &j.r, mm_other_cpu(0));
 	if (!t)
 		return 0;
@@ -221,12 +212,12 @@ static u64 unmap_while_joining(void)
 	EXPECT_EQ(space_unmap(j.r.s, BASE, PAGE_SIZE), 0);
 	store_release(&j.returned, 1u);
 	mm_join(t);
-	stall_release(&stall_tlb_loaded);
+	stall_release(stall_point("tlb_loaded"));
 	space_put(j.r.s);
 	return swmmu_violations() - violations;
 }
 
-TEST(history, mask_bit_set_last, NEEDS_CPUS2) { intact_and_mutated(&mutant_tlb_bit_last, unmap_while_joining); }
+TEST(history, mask_bit_set_last, NEEDS_CPUS2) { intact_and_mutated("tlb_bit_last", unmap_while_joining); }
 
 // ---- Only the leaves flushed, although tables are freed (arm64, 2018) ----------------------------------------------
 

@@ -15,17 +15,6 @@
 #include <arch/machine.h>
 
 #if CHECK
-STALL_DECLARE(hazard_read);
-MUTANT_DECLARE(ipi_no_join);
-MUTANT_DECLARE(targeted_no_publish);
-MUTANT_DECLARE(targeted_one_slot);
-MUTANT_DECLARE(hazard_no_reread);
-MUTANT_DECLARE(hazard_one_level);
-STALL_DECLARE(targeted_entered);
-MUTANT_DECLARE(batch_no_grace_period);
-MUTANT_DECLARE(rcu_fallback_no_sync);
-MUTANT_DECLARE(rcu_sync_fallback_no_wait);
-MUTANT_DECLARE(rcu_page_no_grace_period);
 
 static u64 fallbacks(void)
 {
@@ -111,7 +100,7 @@ static void expect_convicted(struct gap *gap)
 // The oracle speaks twice: the walker is no target, and a table of its path is freed.
 TEST(history, remote_walker_in_no_mask, NEEDS_CPUS2)
 {
-	struct gap gap = { .policy = "ipi", .point = &stall_walk_level, .level = 2 };
+	struct gap gap = { .policy = "ipi", .point = stall_point("walk_level"), .level = 2 };
 	struct violation v[2] = { 0 };
 
 	expect_clean(&gap);
@@ -124,8 +113,8 @@ TEST(history, remote_walker_in_no_mask, NEEDS_CPUS2)
 
 TEST(history, batch_freed_before_its_grace_period, NEEDS_CPUS2)
 {
-	struct gap rcu = { .policy = "rcu", .point = &stall_walk_level, .level = 2 };
-	struct gap rcu_sync = { .policy = "rcu-sync", .point = &stall_walk_level, .level = 3 };
+	struct gap rcu = { .policy = "rcu", .point = stall_point("walk_level"), .level = 2 };
+	struct gap rcu_sync = { .policy = "rcu-sync", .point = stall_point("walk_level"), .level = 3 };
 
 	expect_clean(&rcu);
 	expect_clean(&rcu_sync);
@@ -134,7 +123,7 @@ TEST(history, batch_freed_before_its_grace_period, NEEDS_CPUS2)
 
 TEST(history, table_freed_before_its_grace_period, NEEDS_CPUS2)
 {
-	struct gap gap = { .policy = "rcu-page", .point = &stall_walk_level, .level = 2 };
+	struct gap gap = { .policy = "rcu-page", .point = stall_point("walk_level"), .level = 2 };
 
 	expect_clean(&gap);
 	WITH(rcu_page_no_grace_period, expect_convicted(&gap));
@@ -142,8 +131,8 @@ TEST(history, table_freed_before_its_grace_period, NEEDS_CPUS2)
 
 TEST(history, fallback_that_does_not_wait, NEEDS_CPUS2)
 {
-	struct gap rcu = { .policy = "rcu", .point = &stall_walk_level, .level = 2, .no_memory = true };
-	struct gap rcu_sync = { .policy = "rcu-sync", .point = &stall_walk_level, .level = 2, .no_memory = true };
+	struct gap rcu = { .policy = "rcu", .point = stall_point("walk_level"), .level = 2, .no_memory = true };
+	struct gap rcu_sync = { .policy = "rcu-sync", .point = stall_point("walk_level"), .level = 2, .no_memory = true };
 	u64 before = fallbacks();
 
 	expect_clean(&rcu);
@@ -156,8 +145,8 @@ TEST(history, fallback_that_does_not_wait, NEEDS_CPUS2)
 // The Dekker race: were the slot not visible before the first read, the freer would look at it in vain.
 TEST(history, targeted_dekker, NEEDS_CPUS2)
 {
-	struct gap gap = { .policy = "targeted", .point = &stall_walk_level, .level = 4 };
-	struct gap entered = { .policy = "targeted", .point = &stall_targeted_entered };
+	struct gap gap = { .policy = "targeted", .point = stall_point("walk_level"), .level = 4 };
+	struct gap entered = { .policy = "targeted", .point = stall_point("targeted_entered") };
 
 	expect_clean(&gap);
 	expect_clean(&entered);		// published, nothing read
@@ -174,7 +163,7 @@ static void begin_inner(const char *policy)
 // The walk in the NMI ends; the one that it has interrupted goes on, and must still be seen.
 TEST(history, targeted_nmi_nesting, NEEDS_CPUS2)
 {
-	struct gap gap = { .policy = "targeted", .point = &stall_walk_level, .level = 2, .nested = nest_an_nmi };
+	struct gap gap = { .policy = "targeted", .point = stall_point("walk_level"), .level = 2, .nested = nest_an_nmi };
 
 	begin_inner("targeted");
 	expect_clean(&gap);
@@ -186,7 +175,7 @@ TEST(history, targeted_nmi_nesting, NEEDS_CPUS2)
 // The entry is read, the table not yet named: it may go, for the entry is read again.
 TEST(history, hazard_dekker, NEEDS_CPUS2)
 {
-	struct gap gap = { .policy = "hazard", .point = &stall_hazard_read, .level = 2 };
+	struct gap gap = { .policy = "hazard", .point = stall_point("hazard_read"), .level = 2 };
 	struct mm_balance b;
 
 	mm_balance_begin(&b);
@@ -198,7 +187,7 @@ TEST(history, hazard_dekker, NEEDS_CPUS2)
 // As targeted_nmi_nesting: the inner walk withdraws its own names, not those of the walk that it has interrupted.
 TEST(history, hazard_nmi_nesting, NEEDS_CPUS2)
 {
-	struct gap gap = { .policy = "hazard", .point = &stall_walk_level, .level = 2, .nested = nest_an_nmi };
+	struct gap gap = { .policy = "hazard", .point = stall_point("walk_level"), .level = 2, .nested = nest_an_nmi };
 
 	begin_inner("hazard");
 	expect_clean(&gap);
@@ -210,7 +199,7 @@ TEST(history, hazard_nmi_nesting, NEEDS_CPUS2)
 // The inner walk of the same space leaves the CPU in the walkers' mask: the outer one has joined it.
 TEST(history, ipi_nmi_nesting, NEEDS_CPUS2)
 {
-	struct gap gap = { .policy = "ipi", .point = &stall_walk_level, .level = 2, .nested = nest_an_nmi_there };
+	struct gap gap = { .policy = "ipi", .point = stall_point("walk_level"), .level = 2, .nested = nest_an_nmi_there };
 
 	expect_clean(&gap);
 	EXPECT_EQ(inner.got, 1);
@@ -219,7 +208,7 @@ TEST(history, ipi_nmi_nesting, NEEDS_CPUS2)
 // The same for an interrupt: a walk by hazard pointers leaves them on.
 TEST(history, hazard_interrupt_nesting, NEEDS_CPUS2)
 {
-	struct gap gap = { .policy = "hazard", .point = &stall_walk_level, .level = 2, .nested = nest_an_interrupt };
+	struct gap gap = { .policy = "hazard", .point = stall_point("walk_level"), .level = 2, .nested = nest_an_interrupt };
 
 	begin_inner("hazard");
 	expect_clean(&gap);
@@ -232,7 +221,7 @@ TEST(history, hazard_interrupt_nesting, NEEDS_CPUS2)
 // find its way to it: the upper table's entry was cleared, although the upper table itself was going.
 TEST(history, hazard_detached_subtree, NEEDS_CPUS2)
 {
-	struct gap gap = { .policy = "hazard", .point = &stall_hazard_read, .level = 2 };
+	struct gap gap = { .policy = "hazard", .point = stall_point("hazard_read"), .level = 2 };
 
 	expect_clean(&gap);
 	WITH(tree_lower_entry_left, expect_convicted(&gap));

@@ -14,11 +14,6 @@
 #include "tests/mm/walk/hold.h"
 
 #if CHECK
-STALL_DECLARE(move_unlocked);
-MUTANT_DECLARE(collapse_no_wait);
-MUTANT_DECLARE(collapse_one_invlpg);
-MUTANT_DECLARE(move_flush_after_unlock);
-MUTANT_DECLARE(walk_no_parent_recheck);
 
 #define MARK 0x5ec4e7ull		// what the next owner of a frame writes into it
 
@@ -108,7 +103,7 @@ static u64 held_during(struct held *h, const struct table_policy *p, struct stal
 	h->old = pte_read(h->entry);
 	point->action = hold;
 	point->arg = h;
-	stall_arm(point, h->s, BASE, BASE + PAGE_SIZE, point == &stall_walk_level ? 2 : 1);
+	stall_arm(point, h->s, BASE, BASE + PAGE_SIZE, point == stall_point("walk_level") ? 2 : 1);
 	walker = mm_thread("walker", walk_one, h, mm_other_cpu(0));
 	if (!walker)
 		return 0;
@@ -140,7 +135,7 @@ static void safe(struct stall_point *point, int (*operation)(struct held *))
 			continue;
 		mm_balance_begin(&b);
 		EXPECT_EQ(held_during(&h, *p, point, false, true, operation), 0);
-		if (point == &stall_walk_leaf)
+		if (point == stall_point("walk_leaf"))
 			EXPECT(!h.too_early);
 		EXPECT_EQ(h.got, 0);
 		end_held(&h);
@@ -150,14 +145,14 @@ static void safe(struct stall_point *point, int (*operation)(struct held *))
 
 TEST(history, collapse_waits_for_walkers, NEEDS_CPUS2 | NEEDS_CHECK)
 {
-	safe(&stall_walk_leaf, collapse_and_unmap);
-	safe(&stall_walk_level, collapse_and_unmap);
+	safe(stall_point("walk_leaf"), collapse_and_unmap);
+	safe(stall_point("walk_level"), collapse_and_unmap);
 }
 
 TEST(history, reuse_waits_for_walkers, NEEDS_CPUS2 | NEEDS_CHECK)
 {
-	safe(&stall_walk_leaf, collapse_and_split);
-	safe(&stall_walk_level, collapse_and_split);
+	safe(stall_point("walk_leaf"), collapse_and_split);
+	safe(stall_point("walk_level"), collapse_and_split);
 }
 
 // Caught so often at the least.
@@ -178,22 +173,22 @@ static void convicted_without_wait(struct stall_point *point, int (*operation)(s
 // Kept under the walker, and neither freed nor reused yet.
 TEST(history, collapse_no_wait_keeps_under_a_walker, NEEDS_CPUS2 | NEEDS_CHECK)
 {
-	convicted_without_wait(&stall_walk_level, collapse_alone, 1);
-	convicted_without_wait(&stall_walk_leaf, collapse_alone, 1);
+	convicted_without_wait(stall_point("walk_level"), collapse_alone, 1);
+	convicted_without_wait(stall_point("walk_leaf"), collapse_alone, 1);
 }
 
 // Freed under the walker: it enters a table that is FREE, or is in it when it becomes so.
 TEST(history, collapse_no_wait_frees_under_a_walker, NEEDS_CPUS2 | NEEDS_CHECK)
 {
-	convicted_without_wait(&stall_walk_level, collapse_and_unmap, 1);
-	convicted_without_wait(&stall_walk_leaf, collapse_and_unmap, 2);
+	convicted_without_wait(stall_point("walk_level"), collapse_and_unmap, 1);
+	convicted_without_wait(stall_point("walk_leaf"), collapse_and_unmap, 2);
 }
 
 // Not freed but deposited, and taken for a split (as CVE-2025-38085, a table that gets another meaning): the walker is in
 // it when it is kept, when it is reused, and at its new birth.
 TEST(history, collapse_no_wait_reuses_under_a_walker, NEEDS_CPUS2 | NEEDS_CHECK)
 {
-	convicted_without_wait(&stall_walk_leaf, collapse_and_split, 3);
+	convicted_without_wait(stall_point("walk_leaf"), collapse_and_split, 3);
 }
 
 // A moved table is not waited for: what a walker finds there is judged by the entry that it came by.
@@ -204,15 +199,15 @@ TEST(history, walker_in_a_moved_table, NEEDS_CPUS2 | NEEDS_CHECK)
 	FOR_EACH_POLICY(p) {
 		if (!pair_verdict(*p, flush_find("ipi")).safe)
 			continue;
-		EXPECT_EQ(held_during(&h, *p, &stall_walk_level, false, false, move_and_refill), 0);
+		EXPECT_EQ(held_during(&h, *p, stall_point("walk_level"), false, false, move_and_refill), 0);
 		EXPECT_EQ(h.got, 0);
 		end_held(&h);
-		EXPECT_EQ(held_during(&h, *p, &stall_walk_leaf, false, true, move_and_refill), 0);
+		EXPECT_EQ(held_during(&h, *p, stall_point("walk_leaf"), false, true, move_and_refill), 0);
 		EXPECT_EQ(h.got, 0);
 		end_held(&h);
 	}
 	mutant_set(walk_no_parent_recheck, 1);
-	held_during(&h, policy_find("rcu"), &stall_walk_level, true, false, move_and_refill);
+	held_during(&h, policy_find("rcu"), stall_point("walk_level"), true, false, move_and_refill);
 	mutant_set(walk_no_parent_recheck, 0);
 	EXPECT(h.got == 1 && h.page == frame_at(h.s, FAR));	// a page that never was at BASE
 	end_held(&h);
@@ -346,12 +341,12 @@ static unsigned readable_after_move(unsigned *foreign)
 
 	if (!t)
 		return 0;
-	stall_move_unlocked.action = unmap_and_reuse;
-	stall_move_unlocked.arg = &o;
-	stall_arm(&stall_move_unlocked, o.s, BASE, BASE + PAGE_SIZE, 2);
+	stall_point("move_unlocked")->action = unmap_and_reuse;
+	stall_point("move_unlocked")->arg = &o;
+	stall_arm(stall_point("move_unlocked"), o.s, BASE, BASE + PAGE_SIZE, 2);
 	EXPECT_EQ(space_move(o.s, BASE, FAR, HUGE_SIZE), 0);
-	EXPECT_EQ(stall_move_unlocked.hits, 1);
-	stall_release(&stall_move_unlocked);
+	EXPECT_EQ(stall_point("move_unlocked")->hits, 1);
+	stall_release(stall_point("move_unlocked"));
 	for (unsigned i = 0; i < o.readable && i < PROBES; i++)
 		*foreign += o.value[i] == MARK;
 	end_observed(&o, t);

@@ -153,10 +153,6 @@ TEST(trace, order_of_an_unmap, NEEDS_CPUS2)
 }
 
 #if CHECK
-MUTANT_DECLARE(gather_flush_last);
-MUTANT_DECLARE(gather_no_flush);
-MUTANT_DECLARE(batch_no_grace_period);
-MUTANT_DECLARE(rcu_page_no_grace_period);
 
 #define CONVICTED(mutant, policy_, flush_) do { \
 	static const struct trace_scene sc = { "unmap", policy_, flush_ }; \

@@ -123,7 +123,6 @@ static void write_in_nmi(void)
 NMI_HANDLER(write_in_nmi);
 
 #if CHECK
-STALL_DECLARE(trace_marked);
 
 static void interrupt_writer(struct stall_point *p, void *n)
 {
@@ -138,13 +137,13 @@ static void interrupted_by(u64 n, struct reading *r)
 {
 	REQUIRE(trace_start());
 	preempt_disable();
-	stall_trace_marked.action = interrupt_writer;
-	stall_trace_marked.arg = &n;
-	stall_trace_marked.cpu = (int)cpu_id();
-	stall_arm(&stall_trace_marked, NULL, 0, 0, 0);
+	stall_point("trace_marked")->action = interrupt_writer;
+	stall_point("trace_marked")->arg = &n;
+	stall_point("trace_marked")->cpu = (int)cpu_id();
+	stall_arm(stall_point("trace_marked"), NULL, 0, 0, 0);
 	trace(EV_SWEEP, marked(0));
-	EXPECT_EQ(stall_trace_marked.hits, 1);
-	stall_release(&stall_trace_marked);
+	EXPECT_EQ(stall_point("trace_marked")->hits, 1);
+	stall_release(stall_point("trace_marked"));
 	preempt_enable();
 	trace_stop();
 	reading_take(r);
@@ -166,8 +165,6 @@ TEST(trace, nmi_in_the_middle_of_a_record, NEEDS_CHECK)
 	reading_drop(&r);
 }
 
-STALL_DECLARE(trace_entered);
-
 static int write_mark_1(void *unused)
 {
 	trace(EV_SWEEP, marked(1));
@@ -183,12 +180,12 @@ TEST(trace, stop_while_a_writer_enters, NEEDS_CHECK | NEEDS_CPUS2)
 	u64 written;
 
 	REQUIRE(trace_start());
-	stall_arm(&stall_trace_entered, NULL, marked(1), marked(1) + 1, 0);
+	stall_arm(stall_point("trace_entered"), NULL, marked(1), marked(1) + 1, 0);
 	REQUIRE(t = mm_thread("writer", write_mark_1, NULL, cpu));
-	stall_wait_parked(&stall_trace_entered);
+	stall_wait_parked(stall_point("trace_entered"));
 	trace_stop();
 	written = trace_written(cpu);
-	stall_release(&stall_trace_entered);
+	stall_release(stall_point("trace_entered"));
 	mm_join(t);
 	EXPECT_EQ(trace_written(cpu), written);
 }

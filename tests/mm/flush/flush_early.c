@@ -12,8 +12,6 @@
 #include "tests/mm/help.h"
 
 #if CHECK
-STALL_DECLARE(flush_answered);
-MUTANT_DECLARE(flush_answers_early);
 
 struct scene {
 	struct mm_resident r;
@@ -42,15 +40,15 @@ static u64 play(struct scene *sc, u64 pages)
 		return 0;
 	spin_until(load_acquire(&sc->r.there), "resident", -1);
 	EXPECT(swmmu_prime(other, BASE));
-	stall_flush_answered.action = linger;
-	stall_flush_answered.arg = sc;
-	stall_arm(&stall_flush_answered, sc->r.s, 0, 0, 0);
+	stall_point("flush_answered")->action = linger;
+	stall_point("flush_answered")->arg = sc;
+	stall_arm(stall_point("flush_answered"), sc->r.s, 0, 0, 0);
 	EXPECT_EQ(space_unmap(sc->r.s, BASE, PAGE_SIZE), 0);
 	violations = swmmu_violations() - violations;
 	store_release(&sc->unmapped, 1u);
 	store_release(&sc->r.go, 1u);
 	mm_join(t);			// out of the handler, so that it has flushed
-	stall_release(&stall_flush_answered);
+	stall_release(stall_point("flush_answered"));
 	EXPECT(!swmmu_has_leaf(other, BASE));
 	space_put(sc->r.s);
 	return violations;

@@ -12,10 +12,6 @@
 #include "tests/mm/walk/hold.h"
 
 #if CHECK
-STALL_DECLARE(tlb_joined);
-STALL_DECLARE(tlb_loaded);
-STALL_DECLARE(nmi_flushed);
-MUTANT_DECLARE(nmi_no_flush);
 
 struct scene {
 	struct walk_job job;
@@ -47,17 +43,17 @@ static void unmap_under_a_walk(const struct table_policy *policy, bool local, st
 	EXPECT_EQ(space_map(s, BASE, PAGE_SIZE, RW, 1, MAP_POPULATE), 0);
 	EXPECT_EQ(space_map(s, BASE + level_size(2), PAGE_SIZE, RW, 1, MAP_POPULATE), 0);	// keeps the tables above
 	table = mm_table(s, BASE, 1);
-	stall_walk_level.action = hold;
-	stall_walk_level.arg = sc;
-	stall_arm(&stall_walk_level, s, BASE, BASE + PAGE_SIZE, 2);
+	stall_point("walk_level")->action = hold;
+	stall_point("walk_level")->arg = sc;
+	stall_arm(stall_point("walk_level"), s, BASE, BASE + PAGE_SIZE, 2);
 	walker = mm_thread("walker", walk_once, &sc->job, mm_other_cpu(0));
 	REQUIRE(walker && table);
 	spin_until(load_acquire(&sc->there), "walker", -1);
 	EXPECT_EQ(space_unmap(s, BASE, PAGE_SIZE), 0);
 	store_release(&sc->returned, 1u);
 	mm_join(walker);
-	EXPECT_EQ(stall_walk_level.hits, 1);
-	stall_release(&stall_walk_level);
+	EXPECT_EQ(stall_point("walk_level")->hits, 1);
+	stall_release(stall_point("walk_level"));
 	EXPECT_EQ(sc->job.got, 0);
 	if (policy->drain)
 		policy->drain();
@@ -130,16 +126,16 @@ TEST(flush_nmi, served_when_it_has_flushed, NEEDS_CPUS2)
 	t = mm_thread("resident", mm_reside, &r, mm_other_cpu(0));
 	REQUIRE(t);
 	spin_until(load_acquire(&r.there), "resident", -1);
-	stall_nmi_flushed.action = watch_the_requester;
-	stall_nmi_flushed.arg = &served;
-	stall_nmi_flushed.cpu = (int)mm_other_cpu(0);
-	stall_arm(&stall_nmi_flushed, NULL, 0, 0, 0);
+	stall_point("nmi_flushed")->action = watch_the_requester;
+	stall_point("nmi_flushed")->arg = &served;
+	stall_point("nmi_flushed")->cpu = (int)mm_other_cpu(0);
+	stall_arm(stall_point("nmi_flushed"), NULL, 0, 0, 0);
 	EXPECT_EQ(space_unmap(r.s, BASE, PAGE_SIZE), 0);
 	WRITE_ONCE(served.returned, 1);
 	store_release(&r.go, 1u);
 	mm_join(t);
-	EXPECT_EQ(stall_nmi_flushed.hits, 1);
-	stall_release(&stall_nmi_flushed);
+	EXPECT_EQ(stall_point("nmi_flushed")->hits, 1);
+	stall_release(stall_point("nmi_flushed"));
 	EXPECT_EQ(served.too_early, 0);
 	space_put(r.s);
 }
@@ -228,8 +224,8 @@ static void in_the_switch(struct stall_point *point)
 	EXPECT(stale > 0);
 }
 
-TEST(flush_nmi, before_the_root_is_loaded, NEEDS_CPUS2 | NEEDS_CHECK) { in_the_switch(&stall_tlb_joined); }
-TEST(flush_nmi, after_the_root_is_loaded, NEEDS_CPUS2 | NEEDS_CHECK) { in_the_switch(&stall_tlb_loaded); }
+TEST(flush_nmi, before_the_root_is_loaded, NEEDS_CPUS2 | NEEDS_CHECK) { in_the_switch(stall_point("tlb_joined")); }
+TEST(flush_nmi, after_the_root_is_loaded, NEEDS_CPUS2 | NEEDS_CHECK) { in_the_switch(stall_point("tlb_loaded")); }
 #endif
 
 #define EACH 40

@@ -110,7 +110,6 @@ static bool do_discard(struct steps *st, const struct step_range *r)
 }
 
 #if CHECK
-STALL_DECLARE(discard_between);
 
 struct gap {
 	struct steps *st;
@@ -138,11 +137,11 @@ static bool do_discard_around(struct steps *st, const struct step_range *r)
 	if (!around)
 		return do_discard(st, r);
 	st->fail_nth = 0;
-	stall_discard_between.action = run_in_gap;
-	stall_discard_between.arg = &g;
-	stall_arm(&stall_discard_between, st->s, 0, 0, 0);
+	stall_point("discard_between")->action = run_in_gap;
+	stall_point("discard_between")->arg = &g;
+	stall_arm(stall_point("discard_between"), st->s, 0, 0, 0);
 	err = space_discard(st->s, r->va, r->len);
-	stall_release(&stall_discard_between);
+	stall_release(stall_point("discard_between"));
 	if (!st->next)
 		return EXPECT_EQ(err, 0);
 	EXPECT(err);			// it did not come so far

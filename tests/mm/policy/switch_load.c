@@ -13,8 +13,6 @@
 #include "tests/mm/help.h"
 
 #if CHECK
-STALL_DECLARE(switch_union);
-STALL_DECLARE(switch_moved);
 
 #define SPACES 2
 #define SLOTS 8			// pages with an L1 table each, two of them under an L2 table
@@ -180,7 +178,7 @@ static void hold_union(struct stall_point *p, void *load) { hold_phase(load, tru
 
 static void switch_to(struct load *l, const struct policy_pair *to)
 {
-	struct stall_point *const phases[] = { &stall_switch_union, &stall_switch_moved };
+	struct stall_point *const phases[] = { stall_point("switch_union"), stall_point("switch_moved") };
 	bool walkers = l->space[0]->policy != to->policy;	// else only the back-end changes: there is no union
 
 	hold_phase(l, false);

@@ -13,8 +13,6 @@
 #include "tests/mm/help.h"
 
 #if CHECK
-STALL_DECLARE(switch_union);
-MUTANT_DECLARE(ipi_no_join);
 
 static const struct table_policy lying_policy;
 
@@ -115,12 +113,12 @@ TEST(policy, part_of_a_union_is_no_target, 0)
 
 		REQUIRE(s);
 		EXPECT_EQ(space_map(s, BASE, PAGE_SIZE, RW, 1, MAP_POPULATE), 0);
-		stall_switch_union.action = walk_both_ways;
-		stall_switch_union.arg = s;
-		stall_arm(&stall_switch_union, s, 0, 0, 0);
+		stall_point("switch_union")->action = walk_both_ways;
+		stall_point("switch_union")->arg = s;
+		stall_arm(stall_point("switch_union"), s, 0, 0, 0);
 		EXPECT_EQ(space_switch_pair(s, &lying_policy, flush_find("ipi")), 0);
-		EXPECT_EQ(stall_switch_union.hits, 1);
-		stall_release(&stall_switch_union);
+		EXPECT_EQ(stall_point("switch_union")->hits, 1);
+		stall_release(stall_point("switch_union"));
 		space_put(s);
 	}
 	oracle_reset();

@@ -231,7 +231,6 @@ TEST(space, last_user_detaches, 0)
 }
 
 #if CHECK
-STALL_DECLARE(space_ending);
 
 // As a switch of all spaces does. Who would get a count of this one would put it, and end it a second time.
 static void take_all(struct stall_point *p, void *ending)
@@ -256,12 +255,12 @@ TEST(space, nobody_takes_one_that_ends, NEEDS_CHECK)
 	struct space *s = space_create(), *lives = space_create();
 
 	REQUIRE(s && lives);
-	stall_space_ending.action = take_all;
-	stall_space_ending.arg = s;
-	stall_arm(&stall_space_ending, s, 0, 0, 0);
+	stall_point("space_ending")->action = take_all;
+	stall_point("space_ending")->arg = s;
+	stall_arm(stall_point("space_ending"), s, 0, 0, 0);
 	space_put(s);
-	EXPECT_EQ(stall_space_ending.hits, 1);
-	stall_release(&stall_space_ending);
+	EXPECT_EQ(stall_point("space_ending")->hits, 1);
+	stall_release(stall_point("space_ending"));
 	EXPECT_EQ(lives->users, 1);
 	space_put(lives);
 }

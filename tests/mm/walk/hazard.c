@@ -8,8 +8,6 @@
 #include "tests/mm/walk/gap.h"
 
 #if CHECK
-STALL_DECLARE(hazard_read);
-MUTANT_DECLARE(hazard_no_retry);
 
 struct hazard_watch {
 	struct gap gap;
@@ -27,7 +25,7 @@ static void note_states(struct stall_point *p, void *arg)
 
 TEST(walk, hazard_keeps_what_is_named, NEEDS_CPUS2)
 {
-	struct hazard_watch w = { .gap = { .policy = "hazard", .point = &stall_hazard_read, .level = 2 } };
+	struct hazard_watch w = { .gap = { .policy = "hazard", .point = stall_point("hazard_read"), .level = 2 } };
 
 	EXPECT_EQ(gap_play(&w.gap, note_states), 0);
 	EXPECT_EQ(w.upper, TABLE_FLUSHED);
@@ -46,7 +44,7 @@ static void pass_a_grace_period(struct gap *gap)
 // What a walker had named is freed after it has left, though nobody frees anything any more.
 TEST(walk, hazard_retired_is_freed_by_itself, NEEDS_CPUS2)
 {
-	struct gap gap = { .policy = "hazard", .point = &stall_hazard_read, .level = 2, .after = pass_a_grace_period };
+	struct gap gap = { .policy = "hazard", .point = stall_point("hazard_read"), .level = 2, .after = pass_a_grace_period };
 
 	EXPECT_EQ(gap_play(&gap, gap_until_back), 0);
 	EXPECT_EQ(retired_state, TABLE_FREE);

@@ -11,9 +11,6 @@
 #include "tests/mm/walk/hold.h"
 
 #if CHECK
-STALL_DECLARE(hazard_found);
-STALL_DECLARE(hazard_draining);
-MUTANT_DECLARE(hazard_no_retry);
 
 struct scene {
 	struct walk_job job;
@@ -34,11 +31,11 @@ static bool begin_a_walk(struct scene *sc)
 	if (!EXPECT(sc->job.s) || !EXPECT_EQ(space_map(sc->job.s, BASE, PAGE_SIZE, RW, 1, MAP_POPULATE), 0))
 		return false;
 	sc->table = mm_table(sc->job.s, BASE, 1);
-	stall_arm(&stall_walk_leaf, sc->job.s, BASE, BASE + PAGE_SIZE, 1);
+	stall_arm(stall_point("walk_leaf"), sc->job.s, BASE, BASE + PAGE_SIZE, 1);
 	walker = mm_thread("walker", walk_once, &sc->job, mm_other_cpu(0));
 	if (!walker)
 		return false;
-	stall_wait_parked(&stall_walk_leaf);
+	stall_wait_parked(stall_point("walk_leaf"));
 	return true;
 }
 
@@ -53,7 +50,7 @@ static bool retire_under_a_walk(struct scene *sc) { return begin_a_walk(sc) && r
 
 static void end_the_walk(struct scene *sc)
 {
-	stall_release(&stall_walk_leaf);
+	stall_release(stall_point("walk_leaf"));
 	mm_join(walker);
 	EXPECT_EQ(sc->job.got, 0);
 }
@@ -128,13 +125,13 @@ TEST(walk, hazard_drain_waits_for_who_has_found, NEEDS_CPUS2)
 	mutant_set(hazard_no_retry, 1);
 	if (retire_under_a_walk(&sc)) {
 		end_the_walk(&sc);
-		stall_hazard_draining.action = let_another_find_it;
-		stall_hazard_draining.arg = &sc;
-		stall_arm(&stall_hazard_draining, NULL, 0, 0, 0);
-		stall_hazard_found.action = hold_what_is_found;
-		stall_hazard_found.arg = &sc;
-		stall_hazard_found.cpu = (int)mm_other_cpu(0);
-		stall_arm(&stall_hazard_found, NULL, 0, 0, 0);
+		stall_point("hazard_draining")->action = let_another_find_it;
+		stall_point("hazard_draining")->arg = &sc;
+		stall_arm(stall_point("hazard_draining"), NULL, 0, 0, 0);
+		stall_point("hazard_found")->action = hold_what_is_found;
+		stall_point("hazard_found")->arg = &sc;
+		stall_point("hazard_found")->cpu = (int)mm_other_cpu(0);
+		stall_arm(stall_point("hazard_found"), NULL, 0, 0, 0);
 		drainer = mm_thread("drainer", drain, &sc, cpu_id());
 		EXPECT(EVENTUALLY(READ_ONCE(sc.draining)));
 		finder = mm_thread("finder", free_another, NULL, mm_other_cpu(0));
@@ -143,9 +140,9 @@ TEST(walk, hazard_drain_waits_for_who_has_found, NEEDS_CPUS2)
 		mm_join(drainer);
 		mm_join(finder);
 		EXPECT_EQ(sc.state, TABLE_FREE);
-		EXPECT_EQ(stall_hazard_found.hits, 1);
-		stall_release(&stall_hazard_draining);
-		stall_release(&stall_hazard_found);
+		EXPECT_EQ(stall_point("hazard_found")->hits, 1);
+		stall_release(stall_point("hazard_draining"));
+		stall_release(stall_point("hazard_found"));
 		space_put(sc.job.s);
 	}
 	mutant_set(hazard_no_retry, 0);
@@ -157,17 +154,17 @@ static void retire_behind_another_look(struct scene *first, struct scene *second
 {
 	struct thread *finder;
 
-	stall_hazard_found.action = hold_what_is_found;
-	stall_hazard_found.arg = first;
-	stall_hazard_found.cpu = (int)mm_other_cpu(1);
-	stall_arm(&stall_hazard_found, NULL, 0, 0, 0);
+	stall_point("hazard_found")->action = hold_what_is_found;
+	stall_point("hazard_found")->arg = first;
+	stall_point("hazard_found")->cpu = (int)mm_other_cpu(1);
+	stall_arm(stall_point("hazard_found"), NULL, 0, 0, 0);
 	finder = mm_thread("finder", free_another, NULL, mm_other_cpu(1));
 	EXPECT(EVENTUALLY(READ_ONCE(first->found)));
 	retire(second);
 	store_release(&first->drained, 1u);	// the finder goes on
 	mm_join(finder);
-	EXPECT_EQ(stall_hazard_found.hits, 1);
-	stall_release(&stall_hazard_found);
+	EXPECT_EQ(stall_point("hazard_found")->hits, 1);
+	stall_release(stall_point("hazard_found"));
 }
 
 TEST(walk, hazard_list_refilled_behind_a_look, NEEDS_CPUS4)

@@ -92,9 +92,9 @@ void hold_walk(struct held_walk *h, const char *policy, bool local, int level, b
 		EXPECT_EQ(space_map(s, BASE + level_size(2), PAGE_SIZE, RW, 1, MAP_POPULATE), 0);
 	h->table = mm_table(s, BASE, level - 1);
 	REQUIRE(h->table);
-	stall_walk_level.action = action;
-	stall_walk_level.arg = h;
-	stall_arm(&stall_walk_level, s, BASE, BASE + PAGE_SIZE, level);
+	stall_point("walk_level")->action = action;
+	stall_point("walk_level")->arg = h;
+	stall_arm(stall_point("walk_level"), s, BASE, BASE + PAGE_SIZE, level);
 	walker = mm_thread("walker", walk_once, &h->job, mm_other_cpu(0));
 	REQUIRE(walker);
 	spin_until(load_acquire(&h->there), "walker", -1);
@@ -105,8 +105,8 @@ void hold_walk(struct held_walk *h, const char *policy, bool local, int level, b
 		EXPECT_EQ(mm_state(h->table), TABLE_FREE);
 	store_release(&h->returned, 1u);
 	mm_join(walker);
-	EXPECT_EQ(stall_walk_level.hits, 1);
-	stall_release(&stall_walk_level);
+	EXPECT_EQ(stall_point("walk_level")->hits, 1);
+	stall_release(stall_point("walk_level"));
 	EXPECT_EQ(h->job.got, 0);
 	EXPECT_EQ(h->too_early, 0);
 	if (p->drain)

@@ -5,9 +5,6 @@
 #include "mm/space.h"
 
 #if CHECK
-STALL_DECLARE(walk_level);
-STALL_DECLARE(walk_leaf);
-STALL_DECLARE(walk_pinned);
 
 struct walk_job {
 	struct space *s;

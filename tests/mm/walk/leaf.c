@@ -11,8 +11,6 @@
 #include "tests/mm/walk/hold.h"
 
 #if CHECK
-MUTANT_DECLARE(walk_no_leaf_recheck);
-MUTANT_DECLARE(walk_no_parent_recheck);
 
 static void go_on(struct stall_point *p, void *arg) { }
 
@@ -78,17 +76,17 @@ static void garbage_leaf(const struct table_policy *p, paddr_t pa, bool one)
 		vaddr_t va = BASE + i * PAGE_SIZE;
 		bool looked_at = page_valid(pa) && page_valid(pa + i * PAGE_SIZE), got;
 
-		stall_walk_leaf.action = go_on;
-		stall_arm(&stall_walk_leaf, s, va, va + PAGE_SIZE, 2);
+		stall_point("walk_leaf")->action = go_on;
+		stall_arm(stall_point("walk_leaf"), s, va, va + PAGE_SIZE, 2);
 		if (one)
 			got = (page = s->walk_one[0](s, va)) != NULL;
 		else
 			got = walk_pin_fast(s, va, 1, false, &page);
 		if (got)
 			page_unpin(page, false);
-		EXPECT_EQ(stall_walk_leaf.hits, looked_at);
+		EXPECT_EQ(stall_point("walk_leaf")->hits, looked_at);
 		EXPECT(!got || looked_at);
-		stall_release(&stall_walk_leaf);
+		stall_release(stall_point("walk_leaf"));
 	}
 	pte_write(e, 0);
 	space_put(s);
@@ -132,7 +130,7 @@ static void frame_reused(const struct table_policy *p, bool looks_again)
 {
 	struct leaf_case c;
 
-	if (!leaf_begin(&c, p, &stall_walk_leaf, true, false))
+	if (!leaf_begin(&c, p, stall_point("walk_leaf"), true, false))
 		return;
 	EXPECT_EQ(space_unmap(c.job.s, BASE, PAGE_SIZE), 0);
 	EXPECT_EQ(READ_ONCE(c.frame->refs), 0);
@@ -147,7 +145,7 @@ static void frame_freed(const struct table_policy *p)
 {
 	struct leaf_case c;
 
-	if (!leaf_begin(&c, p, &stall_walk_leaf, true, false))
+	if (!leaf_begin(&c, p, stall_point("walk_leaf"), true, false))
 		return;
 	EXPECT_EQ(space_unmap(c.job.s, BASE, PAGE_SIZE), 0);
 	EXPECT_EQ(READ_ONCE(c.frame->refs), 0);
@@ -161,7 +159,7 @@ static void unmapped_when_pinned(const struct table_policy *p, bool one)
 	struct leaf_case c;
 
 	mm_balance_begin(&b);
-	if (!leaf_begin(&c, p, &stall_walk_pinned, false, one))
+	if (!leaf_begin(&c, p, stall_point("walk_pinned"), false, one))
 		return;
 	EXPECT_EQ(READ_ONCE(c.frame->refs), 2);
 	EXPECT_EQ(space_unmap(c.job.s, BASE, PAGE_SIZE), 0);
@@ -175,7 +173,7 @@ static void protected_when_pinned(const struct table_policy *p)
 {
 	struct leaf_case c;
 
-	if (!leaf_begin(&c, p, &stall_walk_pinned, true, false))
+	if (!leaf_begin(&c, p, stall_point("walk_pinned"), true, false))
 		return;
 	EXPECT_EQ(space_protect(c.job.s, BASE, PAGE_SIZE, PROT_R), 0);
 	leaf_end(&c, 0, 1);
@@ -187,7 +185,7 @@ static void accessed_when_pinned(const struct table_policy *p)
 	struct leaf_case c;
 	pte_t *e;
 
-	if (!leaf_begin(&c, p, &stall_walk_pinned, false, false))
+	if (!leaf_begin(&c, p, stall_point("walk_pinned"), false, false))
 		return;
 	mutex_lock(&c.job.s->lock);
 	e = tree_find(c.job.s, BASE, 1, NULL);
@@ -206,7 +204,7 @@ static void parent_changed_when_pinned(const struct table_policy *p, bool looks_
 	struct leaf_case c;
 	pte_t *e, old;
 
-	if (!leaf_begin(&c, p, &stall_walk_pinned, false, false))
+	if (!leaf_begin(&c, p, stall_point("walk_pinned"), false, false))
 		return;
 	mutex_lock(&c.job.s->lock);
 	e = tree_find(c.job.s, BASE, 2, NULL);

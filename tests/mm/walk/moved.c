@@ -13,11 +13,6 @@
 #include "tests/mm/walk/hold.h"
 
 #if CHECK
-STALL_DECLARE(walk_on);
-STALL_DECLARE(walk_leaf_again);
-STALL_DECLARE(move_begun);
-STALL_DECLARE(switch_union);
-MUTANT_DECLARE(walk_no_moves_recheck);
 
 #define HERE (BASE + PAGE_SIZE)			// what is walked to; the page before it is mapped throughout
 #define THERE (FAR + PAGE_SIZE)
@@ -98,7 +93,7 @@ static void arm(struct stall_point *p, struct scene *c, void (*action)(struct st
 	stall_arm(p, c->s, HERE, HERE + PAGE_SIZE, level);
 }
 
-static struct stall_point *entry_of(const struct scene *c) { return c->way == BY_RANGE ? &stall_walk_on : &stall_walk_level; }
+static struct stall_point *entry_of(const struct scene *c) { return c->way == BY_RANGE ? stall_point("walk_on") : stall_point("walk_level"); }
 
 // A third move has counted, and moves the table when the walker has had its first look at leaf or parent, whichever it is.
 static void let_the_walk_look(struct stall_point *p, void *arg)
@@ -125,7 +120,7 @@ static bool set_up(struct scene *c, const struct table_policy *p, enum form form
 		EXPECT_EQ(space_protect(c->s, HERE, PAGE_SIZE, PROT_R), 0);
 		EXPECT_EQ(space_fault(c->s, HERE, false), 0);
 	}
-	arm(&stall_walk_leaf_again, c, until_back, 1);
+	arm(stall_point("walk_leaf_again"), c, until_back, 1);
 	arm(entry_of(c), c, until_moved, way == BY_RANGE ? 1 : 2);
 	return true;
 }
@@ -148,7 +143,7 @@ static void change_back(struct scene *c)
 
 static void tear_down(struct scene *c)
 {
-	stall_release(&stall_walk_leaf_again);
+	stall_release(stall_point("walk_leaf_again"));
 	stall_release(entry_of(c));
 	for (unsigned i = 0; i < c->got; i++)
 		page_unpin(c->pages[i], false);
@@ -236,13 +231,13 @@ static void during_a_switch(const struct table_policy *old, const struct table_p
 	if (!set_up(&c, old, form, way))
 		return;
 	c.awaited |= new->walkers_are_targets;
-	stall_switch_union.action = in_the_union;
-	stall_switch_union.arg = &c;
-	stall_arm(&stall_switch_union, c.s, 0, 0, 0);
+	stall_point("switch_union")->action = in_the_union;
+	stall_point("switch_union")->arg = &c;
+	stall_arm(stall_point("switch_union"), c.s, 0, 0, 0);
 	EXPECT_EQ(space_switch_pair(c.s, new, flush_find("ipi")), 0);
-	EXPECT_EQ(stall_switch_union.hits, 1);
+	EXPECT_EQ(stall_point("switch_union")->hits, 1);
 	EXPECT(!pinned_what_never_was_here(&c));
-	stall_release(&stall_switch_union);
+	stall_release(stall_point("switch_union"));
 	tear_down(&c);
 }
 
@@ -272,7 +267,7 @@ static void away_between_two_looks(const struct table_policy *p, enum way way)
 
 	if (!set_up(&c, p, PERMISSION_OF_ELSEWHERE, way))
 		return;
-	arm(&stall_walk_pinned, &c, until_told_to_look, 1);
+	arm(stall_point("walk_pinned"), &c, until_told_to_look, 1);
 	walker = mm_thread("walker", walk_here, &c, mm_other_cpu(0));
 	if (!EXPECT(walker))
 		return;
@@ -284,17 +279,17 @@ static void away_between_two_looks(const struct table_policy *p, enum way way)
 	spin_until(load_acquire(&c.pinned) || load_acquire(&c.ended), "walker", -1);
 	change_back(&c);
 	EXPECT_EQ(space_move(c.s, FAR, BASE, HUGE_SIZE), 0);
-	stall_move_begun.action = let_the_walk_look;
-	stall_move_begun.arg = &c;
-	stall_arm(&stall_move_begun, c.s, 0, 0, 0);
+	stall_point("move_begun")->action = let_the_walk_look;
+	stall_point("move_begun")->arg = &c;
+	stall_arm(stall_point("move_begun"), c.s, 0, 0, 0);
 	EXPECT_EQ(space_move(c.s, BASE, FAR, HUGE_SIZE), 0);
-	EXPECT_EQ(stall_move_begun.hits, 1);
+	EXPECT_EQ(stall_point("move_begun")->hits, 1);
 	EXPECT_EQ(space_protect(c.s, THERE, PAGE_SIZE, RW), 0);
 	store_release(&c.back, 1u);
 	mm_join(walker);
 	EXPECT(!pinned_what_never_was_here(&c));
-	stall_release(&stall_move_begun);
-	stall_release(&stall_walk_pinned);
+	stall_release(stall_point("move_begun"));
+	stall_release(stall_point("walk_pinned"));
 	tear_down(&c);
 }
 
@@ -314,20 +309,20 @@ static void begun_before_the_walk(const struct table_policy *p, enum form form, 
 
 	if (!set_up(&c, p, form, way))
 		return;
-	stall_move_begun.action = let_the_walk_begin;
-	stall_move_begun.arg = &c;
-	stall_arm(&stall_move_begun, c.s, 0, 0, 0);
+	stall_point("move_begun")->action = let_the_walk_begin;
+	stall_point("move_begun")->arg = &c;
+	stall_arm(stall_point("move_begun"), c.s, 0, 0, 0);
 	store_release(&c.back, 1u);		// the walker need not wait for it
 	walker = mm_thread("walker", walk_here, &c, mm_other_cpu(0));
 	if (!EXPECT(walker))
 		return;
 	EXPECT_EQ(space_move(c.s, BASE, FAR, HUGE_SIZE), 0);
-	EXPECT_EQ(stall_move_begun.hits, 1);
+	EXPECT_EQ(stall_point("move_begun")->hits, 1);
 	change_there(&c);
 	store_release(&c.moved, 1u);
 	mm_join(walker);
 	EXPECT(!pinned_what_never_was_here(&c));
-	stall_release(&stall_move_begun);
+	stall_release(stall_point("move_begun"));
 	tear_down(&c);
 }
 

@@ -116,8 +116,6 @@ TEST(walk, violation_seen_by_the_freer, NEEDS_CPUS2 | NEEDS_CHECK)
 	EXPECT_EQ(by_freer, 2);
 }
 
-MUTANT_DECLARE(quarantine_no_grace_period);
-
 // A walker is between the entry and the naming of its table to the oracle, and the table goes, and so many others after
 // it that the quarantine lets go of it. It must not have become another one when the walker names it.
 static void quarantined(bool kept)
@@ -136,10 +134,10 @@ static void quarantined(bool kept)
 	EXPECT_EQ(space_map(s, BASE + level_size(2), PAGE_SIZE, RW, 1, MAP_POPULATE), 0);	// keeps the upper tables
 	table = mm_table(s, BASE, 1);
 	birth = table->birth;
-	stall_arm(&stall_walk_level, s, BASE, BASE + PAGE_SIZE, 2);
+	stall_arm(stall_point("walk_level"), s, BASE, BASE + PAGE_SIZE, 2);
 	walker = mm_thread("walker", walk_once, &job, mm_other_cpu(0));
 	REQUIRE(walker);
-	stall_wait_parked(&stall_walk_level);
+	stall_wait_parked(stall_point("walk_level"));
 	EXPECT_EQ(space_unmap(s, BASE, PAGE_SIZE), 0);
 	for (unsigned i = 0; i < ROUNDS; i++) {
 		EXPECT_EQ(space_map(other, BASE, PAGE_SIZE, RW, 1, MAP_POPULATE), 0);
@@ -147,7 +145,7 @@ static void quarantined(bool kept)
 	}
 	EXPECT_EQ(mm_state(table) == TABLE_FREE && table->kind == PAGE_TABLE && table->birth == birth, kept);
 	oracle_expect_violations(true);
-	stall_release(&stall_walk_level);
+	stall_release(stall_point("walk_level"));
 	mm_join(walker);
 	oracle_expect_violations(false);
 	if (kept)
@@ -206,9 +204,9 @@ TEST(walk, interrupted_by_a_walk, NEEDS_CPUS2 | NEEDS_CHECK)
 	n.outer.job = (struct walk_job){ .s = s, .va = BASE };
 	EXPECT_EQ(space_map(n.s, BASE, PAGE_SIZE, RW, 1, MAP_POPULATE), 0);
 	EXPECT_EQ(space_map(s, BASE, PAGE_SIZE, RW, 1, MAP_POPULATE), 0);
-	stall_walk_level.action = wait_for_interrupt;
-	stall_walk_level.arg = &n;
-	stall_arm(&stall_walk_level, s, BASE, BASE + PAGE_SIZE, 2);
+	stall_point("walk_level")->action = wait_for_interrupt;
+	stall_point("walk_level")->arg = &n;
+	stall_arm(stall_point("walk_level"), s, BASE, BASE + PAGE_SIZE, 2);
 	walker = mm_thread("walker", walk_once, &n.outer.job, mm_other_cpu(0));
 	REQUIRE(walker);
 	spin_until(load_acquire(&n.outer.there), "walker", -1);
@@ -221,7 +219,7 @@ TEST(walk, interrupted_by_a_walk, NEEDS_CPUS2 | NEEDS_CHECK)
 	store_release(&n.outer.returned, 1u);
 	mm_join(walker);
 	oracle_expect_violations(false);
-	stall_release(&stall_walk_level);
+	stall_release(stall_point("walk_level"));
 	space_put(n.s);
 	space_put(s);
 }

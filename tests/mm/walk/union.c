@@ -114,12 +114,12 @@ static void look(struct stall_point *p, void *arg) { irqs_were_on = irqs_enabled
 static void walk_looked_at(struct space *s, enum way way, bool off)
 {
 	irqs_were_on = true;
-	stall_walk_leaf.action = look;
-	stall_arm(&stall_walk_leaf, s, 0, 0, 0);
+	stall_point("walk_leaf")->action = look;
+	stall_arm(stall_point("walk_leaf"), s, 0, 0, 0);
 	walk(s, way);
-	EXPECT_EQ(stall_walk_leaf.hits, 1);
+	EXPECT_EQ(stall_point("walk_leaf")->hits, 1);
 	EXPECT(irqs_were_on != (off || way == BY_FAST_IRQS_OFF));
-	stall_release(&stall_walk_leaf);
+	stall_release(stall_point("walk_leaf"));
 }
 
 // Also where both keep interrupts off, and the second has found them so.

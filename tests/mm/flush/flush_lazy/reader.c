@@ -8,7 +8,6 @@
 #include "tests/mm/help.h"
 
 #if CHECK
-MUTANT_DECLARE(lazy_no_settle);
 
 // How often somebody has begun to wait for other CPUs' flushes.
 static u64 counted_waits(void)

@@ -9,8 +9,6 @@
 #include "tests/mm/help.h"
 
 #if CHECK
-STALL_DECLARE(table_freeing);
-STALL_DECLARE(lazy_finishing);
 
 // A thread of another CPU runs in the space and keeps interrupts off, so that its CPU does not sweep.
 struct resident {
@@ -114,14 +112,14 @@ TEST(flush_lazy, space_is_held_until_its_tables_are_free, NEEDS_CPUS2)
 	l = (struct look){ .s = r.s };
 	EXPECT_EQ(space_unmap(r.s, BASE, PAGE_SIZE), 0);
 	EXPECT_EQ(READ_ONCE(r.s->deferred), 1);
-	stall_table_freeing.action = look;
-	stall_table_freeing.arg = &l;
-	stall_arm(&stall_table_freeing, NULL, 0, 0, PT_LEVELS - 1);
+	stall_point("table_freeing")->action = look;
+	stall_point("table_freeing")->arg = &l;
+	stall_arm(stall_point("table_freeing"), NULL, 0, 0, PT_LEVELS - 1);
 	store_release(&r.go, 1u);
 	flush_find("lazy")->drain();		// whoever finishes it
 	flush_wait(r.s);
-	EXPECT_EQ(stall_table_freeing.hits, 1);
-	stall_release(&stall_table_freeing);
+	EXPECT_EQ(stall_point("table_freeing")->hits, 1);
+	stall_release(stall_point("table_freeing"));
 	EXPECT_EQ(l.deferred, 1);
 	end(&r);
 }
@@ -161,9 +159,9 @@ TEST(flush_lazy, exit_waits_for_who_finishes, NEEDS_CPUS2)
 		return;
 	e.s = r.s;
 	completion_init(&e.go_on);
-	stall_lazy_finishing.action = hold_what_is_swept;
-	stall_lazy_finishing.arg = &e;
-	stall_arm(&stall_lazy_finishing, r.s, 0, 0, 0);
+	stall_point("lazy_finishing")->action = hold_what_is_swept;
+	stall_point("lazy_finishing")->arg = &e;
+	stall_arm(stall_point("lazy_finishing"), r.s, 0, 0, 0);
 	EXPECT_EQ(space_unmap(r.s, BASE, PAGE_SIZE), 0);
 	store_release(&r.go, 1u);
 	mm_join(r.thread);
@@ -173,7 +171,7 @@ TEST(flush_lazy, exit_waits_for_who_finishes, NEEDS_CPUS2)
 	EXPECT(!READ_ONCE(e.returned));
 	complete_all(&e.go_on);
 	mm_join(last);
-	EXPECT_EQ(stall_lazy_finishing.hits, 1);
-	stall_release(&stall_lazy_finishing);
+	EXPECT_EQ(stall_point("lazy_finishing")->hits, 1);
+	stall_release(stall_point("lazy_finishing"));
 }
 #endif

@@ -11,8 +11,6 @@
 #include "tests/mm/help.h"
 
 #if CHECK
-MUTANT_DECLARE(lazy_late_generation);
-STALL_DECLARE(lazy_flushed);
 
 // The old page for as long as the CPU has not swept, and never another's: the frame and the tables are held. And nobody
 // was interrupted for it.
@@ -116,10 +114,10 @@ static bool freed_under_a_reader(unsigned round, bool intact)
 	if (!t)
 		return false;
 	spin_until(load_acquire(&l.there), "sweeper", -1);
-	stall_lazy_flushed.action = between_flush_and_claim;
-	stall_lazy_flushed.arg = &l;
-	stall_lazy_flushed.cpu = (int)mm_other_cpu(0);
-	stall_arm(&stall_lazy_flushed, NULL, 0, 0, 0);
+	stall_point("lazy_flushed")->action = between_flush_and_claim;
+	stall_point("lazy_flushed")->arg = &l;
+	stall_point("lazy_flushed")->cpu = (int)mm_other_cpu(0);
+	stall_arm(stall_point("lazy_flushed"), NULL, 0, 0, 0);
 	EXPECT_EQ(space_unmap(l.s, l.va, PAGE_SIZE), 0);
 	store_release(&l.first, 1u);
 	spin_until(load_acquire(&l.flushed), "the sweep", -1);
@@ -134,7 +132,7 @@ static bool freed_under_a_reader(unsigned round, bool intact)
 	store_release(&l.go, 1u);
 	mm_join(t);
 	mm_join(d);
-	stall_release(&stall_lazy_flushed);
+	stall_release(stall_point("lazy_flushed"));
 	space_put(l.s);
 	return freed && l.stale;
 }

@@ -10,7 +10,6 @@
 #include "tests/mm/help.h"
 
 #if CHECK
-STALL_DECLARE(lazy_finishing);
 
 static u64 counted_calls(void)
 {
@@ -85,9 +84,9 @@ TEST(flush_lazy, what_another_finishes_is_waited_for, NEEDS_CPUS2)
 	table = mm_table(r.s, r.va, 1);
 	completion_init(&f.go);
 	EXPECT_EQ(space_unmap(r.s, r.va, PAGE_SIZE), 0);
-	stall_lazy_finishing.action = finish_slowly;
-	stall_lazy_finishing.arg = &f;
-	stall_arm(&stall_lazy_finishing, r.s, 0, 0, 0);
+	stall_point("lazy_finishing")->action = finish_slowly;
+	stall_point("lazy_finishing")->arg = &f;
+	stall_arm(stall_point("lazy_finishing"), r.s, 0, 0, 0);
 	store_release(&r.go, 1u);
 	mm_join(t);
 	draining = mm_thread("finisher", deferred_drainer, NULL, cpu_id());
@@ -104,7 +103,7 @@ TEST(flush_lazy, what_another_finishes_is_waited_for, NEEDS_CPUS2)
 	mm_join(t);
 	mm_join(putting);
 	mm_join(draining);
-	stall_release(&stall_lazy_finishing);
+	stall_release(stall_point("lazy_finishing"));
 	EXPECT_EQ(mm_state(table), TABLE_FREE);
 	mm_balance_end(&b);
 }

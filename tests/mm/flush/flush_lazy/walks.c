@@ -13,7 +13,6 @@
 #include "tests/mm/walk/hold.h"
 
 #if CHECK
-MUTANT_DECLARE(lazy_no_wait);
 
 static const struct flush_backend *lazy_flush(void) { return flush_find("lazy"); }
 
@@ -51,9 +50,9 @@ static u64 unmap_under_walk(const struct table_policy *policy, enum until until)
 	w.job = (struct walk_job){ .s = s, .va = BASE, .local = true };
 	EXPECT_EQ(space_map(s, BASE, PAGE_SIZE, RW, 1, MAP_POPULATE), 0);
 	w.table = mm_table(s, BASE, 1);
-	stall_walk_level.action = hold_walker;
-	stall_walk_level.arg = &w;
-	stall_arm(&stall_walk_level, s, BASE, BASE + PAGE_SIZE, 2);
+	stall_point("walk_level")->action = hold_walker;
+	stall_point("walk_level")->arg = &w;
+	stall_arm(stall_point("walk_level"), s, BASE, BASE + PAGE_SIZE, 2);
 	walker = mm_thread("walker", walk_once, &w.job, mm_other_cpu(0));
 	if (!EXPECT(walker))
 		return 0;
@@ -67,7 +66,7 @@ static u64 unmap_under_walk(const struct table_policy *policy, enum until until)
 	if (until == FREED)
 		lazy_flush()->drain();		// the thread that completes may have its place on the walker's CPU
 	mm_join(walker);
-	stall_release(&stall_walk_level);
+	stall_release(stall_point("walk_level"));
 	EXPECT_EQ(w.job.got, 0);
 	lazy_flush()->drain();
 	if (policy->drain)
@@ -109,9 +108,9 @@ TEST(flush_lazy, table_held_for_a_remote_walk, NEEDS_CPUS2)
 	REQUIRE(s);
 	EXPECT_EQ(space_map(s, BASE, PAGE_SIZE, RW, 1, MAP_POPULATE), 0);
 	w.table = mm_table(s, BASE, 1);
-	stall_walk_level.action = hold_until_drained;
-	stall_walk_level.arg = &w;
-	stall_arm(&stall_walk_level, s, BASE, BASE + PAGE_SIZE, 2);
+	stall_point("walk_level")->action = hold_until_drained;
+	stall_point("walk_level")->arg = &w;
+	stall_arm(stall_point("walk_level"), s, BASE, BASE + PAGE_SIZE, 2);
 	walker = mm_thread("walker", walk_once, &w.job, mm_other_cpu(0));
 	REQUIRE(walker);
 	spin_until(load_acquire(&w.there), "walker", -1);
@@ -125,7 +124,7 @@ TEST(flush_lazy, table_held_for_a_remote_walk, NEEDS_CPUS2)
 	store_release(&w.returned, 1u);
 	mm_join(walker);
 	mm_join(drainer);
-	stall_release(&stall_walk_level);
+	stall_release(stall_point("walk_level"));
 	EXPECT_EQ(w.job.got, 0);
 	EXPECT_EQ(mm_state(w.table), TABLE_FREE);
 	space_put(s);

@@ -22,8 +22,6 @@
 #include "tests/mm/walk/hold.h"
 
 #if CHECK
-STALL_DECLARE(tlb_loaded);
-STALL_DECLARE(flush_masks_read);
 
 struct scene {
 	struct space *s, *other;
@@ -115,10 +113,10 @@ TEST(flush_order, in_the_mask_until_another_spaces_root_is_loaded, NEEDS_CPUS2)
 	struct thread *t = begin_with(&sc, "ipi", 1, go_to_the_other);
 
 	REQUIRE(t);
-	arm(&sc, &stall_inval_root_loading);
+	arm(&sc, stall_point("inval_root_loading"));
 	store_release(&sc.go, 1u);
 	unmap_under_it(&sc);
-	end(&sc, t, &stall_inval_root_loading);
+	end(&sc, t, stall_point("inval_root_loading"));
 }
 
 static int go_lazy(void *arg)
@@ -141,11 +139,11 @@ TEST(flush_order, in_the_mask_until_the_kernels_root_is_loaded, NEEDS_CPUS2)
 	REQUIRE(begin(&sc, "ipi", 1));
 	mm_join(mm_thread("resident", go_lazy, &sc, sc.cpu));
 	EXPECT(per_cpu(cpu_tlb, sc.cpu).loaded == sc.s && per_cpu(cpu_tlb, sc.cpu).lazy);
-	arm(&sc, &stall_inval_root_loading);
+	arm(&sc, stall_point("inval_root_loading"));
 	EXPECT(xcall_async(sc.cpu, &call));
 	unmap_under_it(&sc);
 	t = mm_thread("resident", go_lazy, &sc, sc.cpu);	// it has left, and can come back
-	end(&sc, t, &stall_inval_root_loading);
+	end(&sc, t, stall_point("inval_root_loading"));
 }
 
 // ---- The generation, and the flush --------------------------------------------------------------------------------------
@@ -176,10 +174,10 @@ static void held_after_a_flush_by(const char *flush)
 	struct thread *t = begin_with(&sc, flush, PAGES, reside);
 
 	REQUIRE(t);
-	arm(&sc, &stall_inval_user_done);
+	arm(&sc, stall_point("inval_user_done"));
 	EXPECT_EQ(space_unmap(sc.s, BASE, MANY * PAGE_SIZE), 0);	// no table goes: answered before the flush
 	unmap_under_it(&sc);
-	end(&sc, t, &stall_inval_user_done);
+	end(&sc, t, stall_point("inval_user_done"));
 }
 
 TEST(flush_order, generation_before_the_flush_in_a_shootdown, NEEDS_CPUS2) { held_after_a_flush_by("ipi"); }
@@ -201,14 +199,14 @@ TEST(flush_order, mark_before_the_flush_in_a_sweep, NEEDS_CPUS2)
 	t = mm_thread("resident", reside, &sc, sc.cpu);
 	REQUIRE(t);
 	spin_until(load_acquire(&sc.there), "resident", -1);
-	arm(&sc, &stall_inval_user_done);
+	arm(&sc, stall_point("inval_user_done"));
 	EXPECT_EQ(space_unmap(sc.s, BASE, PAGE_SIZE), 0);
 	spin_until(load_acquire(&sc.held), "resident", -1);
 	EXPECT_EQ(space_unmap(sc.s, sc.page, PAGE_SIZE), 0);	// a second record
 	store_release(&sc.returned, 1u);
 	drainer = mm_thread("drainer", drain, NULL, cpu_id());
 	EXPECT(EVENTUALLY(!deferred_held()));
-	end(&sc, t, &stall_inval_user_done);	// the resident leaves, and nothing is waited for any more
+	end(&sc, t, stall_point("inval_user_done"));	// the resident leaves, and nothing is waited for any more
 	mm_join(drainer);
 }
 
@@ -249,10 +247,10 @@ TEST(flush_order, generation_before_the_flush_in_catching_up, NEEDS_CPUS2)
 
 	REQUIRE(t);
 	EXPECT_EQ(space_unmap(sc.s, BASE, PAGE_SIZE), 0);
-	arm(&sc, &stall_inval_user_done);
+	arm(&sc, stall_point("inval_user_done"));
 	store_release(&sc.go, 1u);
 	unmap_under_it(&sc);
-	end(&sc, t, &stall_inval_user_done);
+	end(&sc, t, stall_point("inval_user_done"));
 }
 
 // On the unmapper's CPU, which has seen that the other one is lazy.
@@ -270,12 +268,12 @@ TEST(flush_order, generation_before_the_look_who_is_lazy, NEEDS_CPUS2)
 	struct thread *t = begin_with(&sc, "ipi", PAGES, lazy_for_a_while);
 
 	REQUIRE(t);
-	stall_flush_masks_read.action = let_it_come_back;
-	stall_flush_masks_read.arg = &sc;
-	stall_arm(&stall_flush_masks_read, sc.s, 0, 0, 0);
+	stall_point("flush_masks_read")->action = let_it_come_back;
+	stall_point("flush_masks_read")->arg = &sc;
+	stall_arm(stall_point("flush_masks_read"), sc.s, 0, 0, 0);
 	EXPECT_EQ(space_unmap_sync(sc.s, sc.page, PAGE_SIZE), 0);
 	store_release(&sc.returned, 1u);
-	end(&sc, t, &stall_flush_masks_read);
+	end(&sc, t, stall_point("flush_masks_read"));
 }
 
 static int join_it(void *arg)
@@ -297,11 +295,11 @@ TEST(flush_order, generation_before_the_root_is_loaded, NEEDS_CPUS2)
 	struct scene sc;
 
 	REQUIRE(begin(&sc, "ipi", PAGES));
-	arm(&sc, &stall_tlb_loaded);
+	arm(&sc, stall_point("tlb_loaded"));
 	t = mm_thread("resident", join_it, &sc, sc.cpu);
 	REQUIRE(t);
 	unmap_under_it(&sc);
-	end(&sc, t, &stall_tlb_loaded);
+	end(&sc, t, stall_point("tlb_loaded"));
 }
 
 // ---- Too late for the space that it is about ----------------------------------------------------------------------------

@@ -6,19 +6,17 @@
 #include "tests/mm/frame/page/help.h"
 
 #if CHECK
-STALL_DECLARE(page_getting);
-STALL_DECLARE(page_splitting);
 
 static bool get_after(struct page *p, void (*meanwhile)(struct stall_point *, void *))
 {
 	bool got;
 
-	stall_page_getting.action = meanwhile;
-	stall_page_getting.arg = p;
-	stall_arm(&stall_page_getting, p, 0, 0, 0);
+	stall_point("page_getting")->action = meanwhile;
+	stall_point("page_getting")->arg = p;
+	stall_arm(stall_point("page_getting"), p, 0, 0, 0);
 	got = page_try_get(p);
-	EXPECT_EQ(stall_page_getting.hits, 1);
-	stall_release(&stall_page_getting);
+	EXPECT_EQ(stall_point("page_getting")->hits, 1);
+	stall_release(stall_point("page_getting"));
 	return got;
 }
 
@@ -66,12 +64,12 @@ TEST(page, no_reference_to_what_is_being_split, 0)
 
 	REQUIRE(p);
 	taken = 0;
-	stall_page_splitting.action = take_any;
-	stall_page_splitting.arg = p;
-	stall_arm(&stall_page_splitting, p, 0, 0, 0);
+	stall_point("page_splitting")->action = take_any;
+	stall_point("page_splitting")->arg = p;
+	stall_arm(stall_point("page_splitting"), p, 0, 0, 0);
 	EXPECT(page_split(p));
-	EXPECT_EQ(stall_page_splitting.hits, 1);
-	stall_release(&stall_page_splitting);
+	EXPECT_EQ(stall_point("page_splitting")->hits, 1);
+	stall_release(stall_point("page_splitting"));
 	EXPECT_EQ(taken, 0);
 	for (unsigned i = 0; i < 4; i++) {
 		EXPECT_EQ(READ_ONCE(p[i].refs), 1);

@@ -10,9 +10,6 @@
 #include "tests/mm/help.h"
 
 #if CHECK
-STALL_DECLARE(gather_unlinked);
-STALL_DECLARE(switch_union);
-STALL_DECLARE(switch_drained);
 
 struct scene {
 	struct space *s;
@@ -80,8 +77,8 @@ TEST(switch, freer_waits_for_the_gather, 0)
 	struct thread *unmapper, *switcher;
 
 	REQUIRE(begin(&sc));
-	at(&stall_gather_unlinked, &sc, hold_the_gather);
-	at(&stall_switch_union, &sc, note_the_switch);
+	at(stall_point("gather_unlinked"), &sc, hold_the_gather);
+	at(stall_point("switch_union"), &sc, note_the_switch);
 	unmapper = mm_thread("unmapper", unmap, &sc, CPU_ANY);
 	EXPECT(EVENTUALLY(READ_ONCE(sc.unmapping)));
 	switcher = mm_thread("switcher", switch_it, &sc, CPU_ANY);
@@ -92,8 +89,8 @@ TEST(switch, freer_waits_for_the_gather, 0)
 	complete_all(&sc.unmap);
 	mm_join(unmapper);
 	mm_join(switcher);
-	stall_release(&stall_gather_unlinked);
-	stall_release(&stall_switch_union);
+	stall_release(stall_point("gather_unlinked"));
+	stall_release(stall_point("switch_union"));
 	EXPECT(sc.s->freer == sc.to && sc.s->backend == sc.new);
 	EXPECT_EQ(mm_state(sc.table), TABLE_FREE);	// drained as the old policy's
 	space_put(sc.s);
@@ -156,12 +153,12 @@ TEST(switch, flushes_are_drained_before_policies, NEEDS_CPUS2)
 			.new = flush_find("ipi"), .drained = TABLE_LIVE };
 
 		REQUIRE(begin(&sc));
-		at(&stall_switch_union, &sc, leave_an_unmap_to_the_sweeps);
-		at(&stall_switch_drained, &sc, note_what_is_drained);
+		at(stall_point("switch_union"), &sc, leave_an_unmap_to_the_sweeps);
+		at(stall_point("switch_drained"), &sc, note_what_is_drained);
 		EXPECT_EQ(space_switch_pair(sc.s, sc.to, sc.new), 0);
 		mm_join(reader);
-		stall_release(&stall_switch_union);
-		stall_release(&stall_switch_drained);
+		stall_release(stall_point("switch_union"));
+		stall_release(stall_point("switch_drained"));
 		EXPECT_EQ(sc.drained, TABLE_FREE);
 		space_put(sc.s);
 	}

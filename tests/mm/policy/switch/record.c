@@ -18,10 +18,6 @@
 #include "tests/mm/walk/hold.h"
 
 #if CHECK
-STALL_DECLARE(switch_union);
-STALL_DECLARE(switch_joining);
-STALL_DECLARE(union_half);
-MUTANT_DECLARE(switch_no_last_wait);
 
 static struct {
 	struct walk_job job;
@@ -58,8 +54,8 @@ static bool walk_is_over(void) { return torn.job.got || load_acquire(&torn.walke
 
 static void overwrite_and_unmap(struct stall_point *p, void *unused)
 {
-	stall_walk_level.action = until_unmapped;
-	stall_arm(&stall_walk_level, torn.job.s, BASE, BASE + PAGE_SIZE, 3);
+	stall_point("walk_level")->action = until_unmapped;
+	stall_arm(stall_point("walk_level"), torn.job.s, BASE, BASE + PAGE_SIZE, 3);
 	store_release(&torn.overwritten, 1u);
 	spin_until(load_acquire(&torn.inside) || walk_is_over(), "walker", -1);
 	EXPECT_EQ(space_unmap(torn.job.s, BASE, PAGE_SIZE), 0);
@@ -83,24 +79,24 @@ static u64 two_switches(bool last_wait)
 	memset(&torn, 0, sizeof(torn));
 	torn.job = (struct walk_job){ .s = s, .va = BASE };
 	EXPECT_EQ(space_map(s, BASE, PAGE_SIZE, RW, 1, MAP_POPULATE), 0);
-	arm(&stall_union_half, between_the_two);
-	arm(&stall_switch_union, start_walker);
+	arm(stall_point("union_half"), between_the_two);
+	arm(stall_point("switch_union"), start_walker);
 	mutant_set(switch_no_last_wait, !last_wait);
 	EXPECT_EQ(space_switch_pair(s, policy_find("ipi"), ipi), 0);
 	mutant_set(switch_no_last_wait, 0);
-	stall_release(&stall_switch_union);
-	EXPECT_EQ(stall_union_half.hits, 1);
+	stall_release(stall_point("switch_union"));
+	EXPECT_EQ(stall_point("union_half")->hits, 1);
 	if (!EXPECT(torn.walker))
 		return 0;
 	if (last_wait && EXPECT(policy_waits() != torn.waits))		// the switch has waited for it
 		EXPECT(EVENTUALLY(walk_is_over()));
-	arm(&stall_switch_joining, overwrite_and_unmap);
+	arm(stall_point("switch_joining"), overwrite_and_unmap);
 	EXPECT_EQ(space_switch_pair(s, policy_find("rcu-sync"), ipi), 0);
-	stall_release(&stall_switch_joining);
-	stall_release(&stall_walk_level);
+	stall_release(stall_point("switch_joining"));
+	stall_release(stall_point("walk_level"));
 	EXPECT(torn.inside != last_wait);
 	mm_join(torn.walker);
-	stall_release(&stall_union_half);
+	stall_release(stall_point("union_half"));
 	if (torn.job.got)
 		page_unpin(torn.job.page, false);
 	space_put(s);

@@ -12,7 +12,6 @@
 #include "tests/mm/help.h"
 #include "tests/mm/walk/hold.h"
 
-
 // Every state between two safe pairs is safe; were a step left out, one would not be.
 TEST(switch, states_are_safe, 0)
 {
@@ -84,13 +83,6 @@ TEST(switch, one_space_or_all, 0)
 }
 
 #if CHECK
-STALL_DECLARE(switch_union);
-STALL_DECLARE(switch_moved);
-STALL_DECLARE(switch_leaving);
-MUTANT_DECLARE(switch_no_union);
-MUTANT_DECLARE(switch_no_wait);
-MUTANT_DECLARE(switch_no_drain);
-MUTANT_DECLARE(lazy_no_wait);
 
 // Who has read which walk is to be called may call it when the space has another policy. Then it takes nothing and leaves its
 // context as it was, whatever either policy asks of a walker; and is right again when the space is.
@@ -221,7 +213,7 @@ static void walk_and_unmap(struct stall_point *p, void *arg)
 {
 	struct scene *sc = arg;
 
-	start_walk(sc, &stall_walk_level, hold_table, 2);
+	start_walk(sc, stall_point("walk_level"), hold_table, 2);
 	unmap(sc);
 }
 
@@ -235,13 +227,13 @@ static u64 skip_union(bool skip)
 	if (!scene_open(&sc, "ipi", "rcu-sync", skip))
 		return 0;
 	mutant_set(switch_no_union, skip);
-	do_at(&stall_switch_union, &sc, walk_and_unmap, 0);
+	do_at(stall_point("switch_union"), &sc, walk_and_unmap, 0);
 	EXPECT_EQ(space_switch_pair(sc.s, sc.to, flush_find("ipi")), 0);
 	mutant_set(switch_no_union, 0);
 	scene_close(&sc, false);
-	EXPECT_EQ(stall_switch_union.hits, 1);
-	stall_release(&stall_switch_union);
-	stall_release(&stall_walk_level);
+	EXPECT_EQ(stall_point("switch_union")->hits, 1);
+	stall_release(stall_point("switch_union"));
+	stall_release(stall_point("walk_level"));
 	EXPECT_EQ(sc.too_early > 0, skip);
 	return oracle_violations() - violations;
 }
@@ -280,14 +272,14 @@ static u64 skip_wait(bool skip)
 	if (!scene_open(&sc, "rcu-sync", "ipi", skip))
 		return 0;
 	mutant_set(switch_no_wait, skip);
-	start_walk(&sc, &stall_walk_level, hold_switch, 2);
-	do_at(&stall_switch_moved, &sc, only_unmap, 0);
+	start_walk(&sc, stall_point("walk_level"), hold_switch, 2);
+	do_at(stall_point("switch_moved"), &sc, only_unmap, 0);
 	EXPECT_EQ(space_switch_pair(sc.s, sc.to, flush_find("ipi")), 0);
 	mutant_set(switch_no_wait, 0);
 	scene_close(&sc, true);
-	EXPECT_EQ(stall_switch_moved.hits, 1);
-	stall_release(&stall_switch_moved);
-	stall_release(&stall_walk_level);
+	EXPECT_EQ(stall_point("switch_moved")->hits, 1);
+	stall_release(stall_point("switch_moved"));
+	stall_release(stall_point("walk_level"));
 	EXPECT_EQ(sc.too_early, 0);
 	return oracle_violations() - violations;
 }
@@ -319,7 +311,7 @@ static void walk_and_defer(struct stall_point *p, void *arg)
 {
 	struct scene *sc = arg;
 
-	start_walk(sc, &stall_walk_level, hold_drain, 2);
+	start_walk(sc, stall_point("walk_level"), hold_drain, 2);
 	unmap(sc);
 }
 
@@ -339,14 +331,14 @@ static enum table_state skip_drain(bool skip)
 	if (!scene_open(&sc, "rcu-page", "rcu-sync", skip))
 		return TABLE_LIVE;
 	mutant_set(switch_no_drain, skip);
-	do_at(&stall_switch_union, &sc, walk_and_defer, 0);
-	do_at(&stall_switch_leaving, &sc, at_leaving, 0);
+	do_at(stall_point("switch_union"), &sc, walk_and_defer, 0);
+	do_at(stall_point("switch_leaving"), &sc, at_leaving, 0);
 	EXPECT_EQ(space_switch_pair(sc.s, sc.to, flush_find("ipi")), 0);
 	mutant_set(switch_no_drain, 0);
 	scene_close(&sc, false);
-	stall_release(&stall_switch_union);
-	stall_release(&stall_switch_leaving);
-	stall_release(&stall_walk_level);
+	stall_release(stall_point("switch_union"));
+	stall_release(stall_point("switch_leaving"));
+	stall_release(stall_point("walk_level"));
 	EXPECT_EQ(sc.too_early, 0);
 	return sc.at_leaving;
 }
@@ -362,7 +354,7 @@ static void walk_leaf_and_unmap(struct stall_point *p, void *arg)
 {
 	struct scene *sc = arg;
 
-	start_walk(sc, &stall_walk_leaf, hold_table, 1);
+	start_walk(sc, stall_point("walk_leaf"), hold_table, 1);
 	unmap(sc);
 }
 
@@ -377,7 +369,7 @@ static void keeps_under(struct stall_point *phase, const char *from, const char 
 	scene_close(&sc, false);
 	EXPECT_EQ(phase->hits, 1);
 	stall_release(phase);
-	stall_release(&stall_walk_leaf);
+	stall_release(stall_point("walk_leaf"));
 	if (sc.too_early)
 		test_fail(__FILE__, __LINE__, "%s to %s, %s: freed under the walk", from, to, phase->name);
 }
@@ -397,8 +389,8 @@ TEST(switch, union_keeps_what_either_frees, NEEDS_CPUS2)
 	EXPECT(n > 2);
 	for (unsigned i = 0; i < n; i++) {
 		for (unsigned next = 1; next <= 2; next++) {
-			keeps_under(&stall_switch_union, safe[i], safe[(i + next) % n]);
-			keeps_under(&stall_switch_moved, safe[i], safe[(i + next) % n]);
+			keeps_under(stall_point("switch_union"), safe[i], safe[(i + next) % n]);
+			keeps_under(stall_point("switch_moved"), safe[i], safe[(i + next) % n]);
 		}
 	}
 	EXPECT_EQ(oracle_violations() - violations, 0);
@@ -418,7 +410,7 @@ static void walk_and_leave_it(struct stall_point *p, void *arg)
 {
 	struct scene *sc = arg;
 
-	start_walk(sc, &stall_walk_level, hold_until_left, 2);
+	start_walk(sc, stall_point("walk_level"), hold_until_left, 2);
 	unmap(sc);
 }
 
@@ -444,15 +436,15 @@ TEST(switch, violation_is_told_of_the_policy_that_freed, NEEDS_CPUS2)
 	EXPECT_EQ(space_switch_pair(sc.s, sc.from, lazy), 0);
 	oracle_expect_violations(true);
 	oracle_reset();
-	do_at(&stall_switch_union, &sc, walk_and_leave_it, 0);
-	do_at(&stall_switch_moved, &sc, end_it_now, 0);
+	do_at(stall_point("switch_union"), &sc, walk_and_leave_it, 0);
+	do_at(stall_point("switch_moved"), &sc, end_it_now, 0);
 	EXPECT_EQ(space_switch_pair(sc.s, sc.to, lazy), 0);
 	scene_close(&sc, false);
-	stall_release(&stall_switch_union);
-	stall_release(&stall_switch_moved);
-	stall_release(&stall_walk_level);
+	stall_release(stall_point("switch_union"));
+	stall_release(stall_point("switch_moved"));
+	stall_release(stall_point("walk_level"));
 	oracle_expect_violations(false);
-	EXPECT_EQ(stall_switch_moved.hits, 1);
+	EXPECT_EQ(stall_point("switch_moved")->hits, 1);
 	EXPECT_EQ(oracle_records(&v, 1), 1);
 	EXPECT(!strcmp(v.policy, "ipi"));
 }

@@ -78,7 +78,6 @@ TEST(switch, verdict_on_a_union_is_computed, 0)
 }
 
 #if CHECK
-STALL_DECLARE(switch_union);
 
 struct scene {
 	struct walk_job job;
@@ -100,17 +99,17 @@ static void walk_and_unmap(struct stall_point *p, void *arg)
 	struct scene *sc = arg;
 	struct thread *walker;
 
-	stall_walk_leaf.action = hold;
-	stall_walk_leaf.arg = sc;
-	stall_arm(&stall_walk_leaf, sc->job.s, BASE, BASE + PAGE_SIZE, 1);
+	stall_point("walk_leaf")->action = hold;
+	stall_point("walk_leaf")->arg = sc;
+	stall_arm(stall_point("walk_leaf"), sc->job.s, BASE, BASE + PAGE_SIZE, 1);
 	walker = mm_thread("walker", walk_once, &sc->job, mm_other_cpu(0));
 	REQUIRE(walker);
 	spin_until(load_acquire(&sc->there), "walker", -1);
 	EXPECT_EQ(space_unmap(sc->job.s, BASE, PAGE_SIZE), 0);
 	store_release(&sc->back, 1u);
 	mm_join(walker);
-	EXPECT_EQ(stall_walk_leaf.hits, 1);
-	stall_release(&stall_walk_leaf);
+	EXPECT_EQ(stall_point("walk_leaf")->hits, 1);
+	stall_release(stall_point("walk_leaf"));
 }
 
 static u64 unmap_in_union(const struct table_policy *from, const struct table_policy *to)
@@ -122,12 +121,12 @@ static u64 unmap_in_union(const struct table_policy *from, const struct table_po
 	if (!EXPECT(s))
 		return 0;
 	EXPECT_EQ(space_map(s, BASE, PAGE_SIZE, RW, 1, MAP_POPULATE), 0);
-	stall_switch_union.action = walk_and_unmap;
-	stall_switch_union.arg = &sc;
-	stall_arm(&stall_switch_union, s, 0, 0, 0);
+	stall_point("switch_union")->action = walk_and_unmap;
+	stall_point("switch_union")->arg = &sc;
+	stall_arm(stall_point("switch_union"), s, 0, 0, 0);
 	EXPECT_EQ(space_switch_pair(s, to, flush_find("ipi")), 0);
-	EXPECT_EQ(stall_switch_union.hits, 1);
-	stall_release(&stall_switch_union);
+	EXPECT_EQ(stall_point("switch_union")->hits, 1);
+	stall_release(stall_point("switch_union"));
 	EXPECT_EQ(sc.job.got, 0);
 	EXPECT(cpumask_empty(&s->walkers));
 	space_put(s);

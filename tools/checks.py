@@ -21,11 +21,11 @@ import machine
 import matrix
 import qemu
 import results
-import selftest
 import stuck
 import table
 import torture
 from comparison import BY_PAIR
+from selftests import selftest
 
 SOURCES = ("arch", "boot", "kernel", "lab", "mm", "tests", "tools")
 LOGS = "build/test/verdicts.log", "build/test/times.log"

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """Tests of budgets.py: figures with known answers, written to a file of its own."""
 import contextlib
@@ -14,7 +13,7 @@ import ktap
 import machine
 import matrix
 import results
-import selftest
+from selftests import selftest
 
 suite = selftest.Suite("budgets_tool")
 WALK, UNMAP, QUEUE = ("walk", "rcu"), ("unmap", "rcu"), ("call_rcu", "-")

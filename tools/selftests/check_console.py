@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """Tests of the console against a reader who takes nothing for a while, as on a busy host: of a short pause no character is
 lost, of a long one those that the console says, and all goes on behind it. Reported as KTAP. The serial lines stay in
@@ -19,8 +18,8 @@ import tty
 import machine
 import patience
 import qemu
-import selftest
 import stuck
+from selftests import selftest
 
 suite = selftest.Suite("console")
 PIPE = 4096

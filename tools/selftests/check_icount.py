@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """Tests of the deterministic machine (ACCEL=icount, docs/measuring.md): one seed makes one run, to the byte of the
 serial line, another seed another one; and a violation comes back at its instruction. Reported as KTAP. Of two boots that
@@ -14,7 +13,7 @@ import threading
 
 import machine
 import qemu
-import selftest
+from selftests import selftest
 
 FOLDER = "build/test/icount"
 # Walkers against unmappers under several policies, with random draws, grace periods and thefts; switches; races.

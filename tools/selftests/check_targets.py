@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """Tests of targets.py: figures with known answers."""
 import contextlib
@@ -14,9 +13,9 @@ import unittest.mock
 import host
 import machine
 import results
-import selftest
 import targets
-from check_stats import histogram
+from selftests import selftest
+from selftests.check_stats import histogram
 
 suite = selftest.Suite("targets")
 NORMAL = statistics.NormalDist()

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """Tests of results.py: what a boot measured, written and read again, from either kind of file."""
 import itertools
@@ -11,7 +10,7 @@ import tempfile
 import host
 import machine
 import results
-import selftest
+from selftests import selftest
 
 suite = selftest.Suite("results")
 BANNER = ("quiesce 0.1: build=release commit=abc1234-dirty mutant=none cpus=2 mem=511M firmware=bios hypervisor=tcg "

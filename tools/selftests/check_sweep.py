@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """Tests of sweep.py: what its file may say; and a real sweep of three boots, ended in the middle, that goes on from
 there."""
@@ -13,8 +12,8 @@ import time
 
 import qemu
 import results
-import selftest
 import sweep
+from selftests import selftest
 
 suite = selftest.Suite("sweep")
 NAME = "check-sweep"

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """Tests of tracecheck.py and trace.py: a right scene passes, and whatever is then broken in it is noticed and named. With
 the argument "log": what the configuration `trace` has recorded, after it."""
@@ -7,9 +6,9 @@ import json
 import sys
 
 import results
-import selftest
 import trace
 import tracecheck
+from selftests import selftest
 
 suite = selftest.Suite("trace-tools")
 TABLE = 0x1fa00001

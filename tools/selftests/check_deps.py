@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """Tests of make deps, with an apt and a sudo of our own: nothing is installed here. And of what is done with what could not
 be had: tests that are skipped, packages for ACCEL=nested."""
@@ -17,12 +16,12 @@ import machine
 import matrix
 import needs
 import nested
-import selftest
 import test as test_py
+from selftests import selftest
 
 suite = selftest.Suite("deps")
 patch = unittest.mock.patch.object
-SCRIPT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "deps.sh")
+SCRIPT = os.path.join(os.path.dirname(needs.TABLE), "deps.sh")
 REQUIRED, OPTIONAL = "nasm", "spin"  # packages, each with a line of its own in the table, and programs
 
 # What the script calls beside those that are stood in for.

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """Tests of what drives the other tests: whatever breaks in one part is that part's named failure, and the others go on;
 what hangs is ended, and what the host makes wait is not."""
@@ -15,7 +14,6 @@ import time
 import unittest.mock
 
 import bochs
-import check_test_all
 import chromium
 import fuzz
 import hosted
@@ -27,10 +25,11 @@ import mutants
 import patience
 import qemu
 import scale
-import selftest
 import test as test_py
 import torture
-from selftest import lacking, said_by
+from selftests import check_test_all
+from selftests import selftest
+from selftests.selftest import lacking, said_by
 
 SURVIVES, HANGS = selftest.Suite("survives"), selftest.Suite("hangs")
 patch = unittest.mock.patch.object

@@ -1,12 +1,11 @@
-#!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """Checks of README.md and docs/. Reported as KTAP."""
 import glob
 import pathlib
 import re
 import sys
+from selftests import selftest
 
-import selftest
 
 suite = selftest.Suite("docs")
 

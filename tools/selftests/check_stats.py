@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """Tests of stats.py and of hist.py beneath it, against distributions whose percentiles are known."""
 import math
@@ -7,8 +6,8 @@ import sys
 import numpy
 
 import hist
-import selftest
 import stats
+from selftests import selftest
 
 suite = selftest.Suite("stats")
 RESOLUTION = 1 / 64  # of a bucket

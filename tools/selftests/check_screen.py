@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """Tests of the screen, as KTAP: the machine is paused when it has switched itself off, and the text that is read from a
 picture of its screen compared with the serial line's. Pictures and logs stay in build/test/screen-*."""
@@ -15,7 +14,7 @@ import grubcases
 import machine
 import patience
 import qemu
-import selftest
+from selftests import selftest
 
 suite = selftest.Suite("screen")
 BUDGET = 240  # seconds of processor time of a boot

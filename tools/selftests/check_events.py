@@ -1,10 +1,9 @@
-#!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """Tests of events.py: lines that are right, and then one thing wrong with one of them."""
 import sys
 
 import events
-import selftest
+from selftests import selftest
 
 suite = selftest.Suite("events")
 THEFT = {"name": "unmap_stolen", "others": 1, "stolen_us": 10000, "n": 5, "marked": 5, "early": 0, "kept": 0, "max": 0,

@@ -7,9 +7,9 @@ import sys
 import tempfile
 import unittest.mock
 
-import selftest
 import test_all
-from selftest import lacking, said_by
+from selftests import selftest
+from selftests.selftest import lacking, said_by
 
 suite = selftest.Suite("test_all")
 patch = unittest.mock.patch.object

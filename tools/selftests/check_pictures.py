@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """Tests of what the report's pictures and sentences are made of, on small sets whose answers are known, and of how it
 takes a boot that fails. Reported as KTAP; check_report.py looks at the page that comes out."""
@@ -12,10 +11,10 @@ import hist
 import host
 import report
 import results
-import selftest
 from pictures import (bystander, cdf, changes, instructions, matrix_table, scaling, stolen, svg, timeline, walkcost,
                       words)
 from pictures.data import Data
+from selftests import selftest
 
 suite = selftest.Suite("pictures")
 patch = unittest.mock.patch.object

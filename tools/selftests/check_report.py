@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """Tests of the report's page in a browser, at the widths of a screen and of a phone, light and dark: what
 check_report.js finds, pixels of data in each panel, no request to anywhere. Reported as KTAP. The page is made of what
@@ -13,9 +12,9 @@ import chromium
 import hist
 import pictures
 import results
-import selftest
 from matplotlib import image
 from pictures import words
+from selftests import selftest
 
 CONFIGURATIONS = ("verdicts", "times", "instructions", "trace")
 LOGS = tuple(f"build/test/{name}.log" for name in CONFIGURATIONS)

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """Tests of a run that no program looks after: GRUB's menu, and the last lines that stay until a key is pressed. Reported as
 KTAP; the serial lines stay in build/test/end-*.log."""
@@ -14,8 +13,8 @@ import grubcases
 import machine
 import patience
 import qemu
-import selftest
 import stuck
+from selftests import selftest
 
 suite = selftest.Suite("end")
 BUDGET = 120

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """Tests of what make run ends with (run.py, comparison.py, summary.py, the marks of table.py), on made-up boots."""
 import contextlib
@@ -13,10 +12,10 @@ import host
 import machine
 import results
 import run
-import selftest
 import summary
 import table
 from comparison import BY_PAIR, Comparison
+from selftests import selftest
 
 suite = selftest.Suite("summary")
 FLUSHES = "lazy", "ipi", "pv", "nmi"

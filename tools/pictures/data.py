@@ -6,14 +6,7 @@ import copy
 import results
 import stats
 import table
-
-POLICIES = ("immediate", "ipi", "targeted", "rcu-sync", "rcu-page", "rcu", "hazard")
-BACKENDS = ("ipi", "lazy", "pv", "nmi", "hyperv")
-
-
-def in_order(names, known):
-    """Those that the page knows in its order, then any others."""
-    return [n for n in known if n in names] + sorted(n for n in names if n not in known)
+from pictures import style
 
 
 def counted(item):
@@ -47,8 +40,8 @@ class Data:
         self.cpus = self.main_cpus()
         pairs = [i for i in self.items + self.counted if table.has_policy(i)] + [dict(zip(("table_free", "tlb_flush"), pair))
                                                                   for pair in self.verdicts]
-        self.policies = in_order({i["table_free"] for i in pairs}, POLICIES)
-        self.backends = in_order({i["tlb_flush"] for i in pairs}, BACKENDS)
+        self.policies = style.in_order({i["table_free"] for i in pairs})
+        self.backends = style.in_order({i["tlb_flush"] for i in pairs}, style.BACKEND_LOOKS)
         # Alone in a space the back-ends do nothing, so one stands for all where a figure hangs on the policy.
         self.flush = "ipi" if "ipi" in self.backends else next(iter(self.backends), "ipi")
 

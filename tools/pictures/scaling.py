@@ -41,9 +41,7 @@ class Lines:
 
 
 def draw(narrow, benches, host):
-    names = [p for p in style.LOOKS if any(p in b.policies for b in benches)]
-    names += sorted({p for b in benches for p in b.policies} - set(names))
-    legend = [style.handle(n) for n in names]
+    legend = [style.handle(n) for n in style.in_order({p for b in benches for p in b.policies})]
     ideal = {"color": style.MUTED, "linewidth": 5, "alpha": 0.25}
     legend.append((style.lines.Line2D([], [], **ideal), "ideal"))
     if any(b.few for b in benches):

@@ -16,7 +16,7 @@ from pictures import words  # noqa: E402
 BLACK, ORANGE, SKY, GREEN, BLUE, RED, PINK = "#000000", "#e69f00", "#56b4e9", "#009e73", "#0072b2", "#d55e00", "#cc79a7"
 INK, MUTED, GRID, PAPER = "#101112", "#606162", "#d8d9da", "#fefefe"
 SOLID, DASHED, DOTTED, DASHDOT, LONG = "-", (0, (5, 2)), (0, (1.2, 1.6)), (0, (6, 2, 1.2, 2)), (0, (9, 2.5))
-# Colour, line, marker.
+# Colour, line, marker, in the order of the page. What is new gets one of SPARE and comes last.
 LOOKS = {
     "immediate": (BLACK, DOTTED, "x"), "ipi": (RED, SOLID, "o"), "targeted": (BLUE, DASHED, "s"),
     "rcu-sync": (SKY, DASHDOT, "^"), "rcu-page": (PINK, LONG, "v"), "rcu": (GREEN, SOLID, "D"),
@@ -26,6 +26,7 @@ BACKEND_LOOKS = {
     "ipi": (RED, SOLID, "o"), "lazy": (BLUE, DASHED, "s"), "pv": (GREEN, DASHDOT, "^"), "nmi": (ORANGE, LONG, "v"),
     "hyperv": (PINK, DOTTED, "D"),
 }
+given = {}  # {what is new: its look}
 SPARE = list(itertools.product((SKY, PINK, BLUE, ORANGE, BLACK), (DASHDOT, DOTTED, LONG), "*h<>"))
 WIDE, NARROW = 920, 358  # pixels; a screen shows the wide ones somewhat larger, paper smaller
 TEXT, SMALL = 13, 12
@@ -45,10 +46,23 @@ matplotlib.rcParams.update({
 })
 
 
-def look(name, looks=None):
-    """Keywords for plot(); a policy that is new here gets a look by its name, always the same."""
+def in_order(names, looks=None):
+    """Those that have a look, in its order, then any others."""
     known = LOOKS if looks is None else looks
-    color, line, marker = known.get(name) or SPARE[sum(name.encode()) % len(SPARE)]
+    return [n for n in known if n in names] + sorted(n for n in names if n not in known)
+
+
+def spare(name):
+    """By the name, so that it is mostly the same in all reports; the next one where another new name has that."""
+    start = sum(name.encode()) % len(SPARE)
+    free = [look for look in SPARE[start:] + SPARE[:start] if look not in given.values()]
+    return given.setdefault(name, given.get(name) or (free or SPARE[start:])[0])
+
+
+def look(name, looks=None):
+    """Keywords for plot()."""
+    known = LOOKS if looks is None else looks
+    color, line, marker = known.get(name) or spare(name)
     return {"color": color, "linestyle": line, "marker": marker}
 
 

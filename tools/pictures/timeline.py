@@ -73,8 +73,7 @@ def scenes(data):
     if not by_flush:
         return []
     flush, cpus = max(by_flush, key=lambda k: (len(by_flush[k]), k[1] == data.cpus, k[0] == "ipi", str(k)))
-    return [Scene(p, flush, found[p, flush, cpus]) for p in style.LOOKS if p in by_flush[flush, cpus]] + [
-        Scene(p, flush, found[p, flush, cpus]) for p in sorted(by_flush[flush, cpus] - set(style.LOOKS))]
+    return [Scene(p, flush, found[p, flush, cpus]) for p in style.in_order(by_flush[flush, cpus])]
 
 
 def looks_of(some):

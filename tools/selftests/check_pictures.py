@@ -11,7 +11,7 @@ import hist
 import host
 import report
 import results
-from pictures import (bystander, cdf, changes, instructions, matrix_table, scaling, stolen, svg, timeline, walkcost,
+from pictures import (bystander, cdf, changes, instructions, matrix_table, scaling, stolen, style, svg, timeline, walkcost,
                       words)
 from pictures.data import Data
 from selftests import selftest
@@ -138,6 +138,19 @@ def few_samples_are_marked():
     said = re.compile(r"fewer than 5 (samples|gaps)|\*$")
     marked = {n: [name for name, text in texts(n).items() if said.search(text)] for n in (4, 5)}
     return differ(four=(marked[4], list(texts(4))), five=(marked[5], []))
+
+
+@suite.test
+def what_is_new_looks_like_nothing_else():
+    """As many new policies and back-ends as there are looks, some with names of one sum."""
+    new = [f"{a}{b}" for a in "abcdefgh" for b in "abcdefg"][:len(style.SPARE)]
+    with unittest.mock.patch.dict(style.given, clear=True):
+        names = [*style.LOOKS, *new]
+        looks = [tuple(style.look(name).values()) for name in names]
+        again = [tuple(style.look(name).values()) for name in names]
+        more = style.look("one too many")
+    return differ(different=(len(set(looks)), len(names)), again=(again, looks), more=(bool(more), True),
+                  order=(style.in_order(["zz", "hazard", "aa", "ipi"]), ["ipi", "hazard", "aa", "zz"]))
 
 
 @suite.test

@@ -137,19 +137,23 @@ def read():
 # ---- Judging --------------------------------------------------------------------------------------------------------
 
 def judge(budgets, compiler, counted):
-    """(name, what is wrong, what is worth saying) of each path that is counted or has a line."""
+    """(name, what is wrong, what is worth saying, why skipped) of each path that is counted or has a line. Whoever adds a
+    policy edits no other file, so the paths of one that has no line at all are skipped."""
+    policies = {"-", *(policy for _, policy in budgets)}
     for key in sorted(counted.keys() | budgets.keys()):
         had, now = budgets.get(key, Line()).figures.get(compiler), counted.get(key)
-        wrong = said = ""
+        wrong = said = skip = ""
         if now is None:
             wrong = f"{FILE} has a line for it, but it is no path of this kernel: {ADVICE}"
+        elif had is None and key[1] not in policies:
+            said, skip = f"{now} instructions with {compiler}: {ADVICE} would write it down", f"{matrix.NO_BUDGETS_OF}{key[1]}"
         elif had is None:
             wrong = f"{now} instructions with {compiler}, and {FILE} does not say how many it may take: {ADVICE}"
         elif now > had:
             wrong = f"{now} instructions where {compiler} took {had}; if that is worth it: {ADVICE} REASON=\"why\""
         elif now < had:
             said = f"{now} instructions where {compiler} took {had}: {ADVICE} would lower the budget"
-        yield title(key), wrong, said
+        yield title(key), wrong, said, skip
 
 
 def print_ktap(verdicts):
@@ -174,7 +178,7 @@ def check():
         return print_ktap([("counted", str(error), "", "")])
     if compiler not in compilers:
         return print_ktap([("all", "", f"{ADVICE} would add a column to {FILE}", f"{matrix.NO_BUDGETS}{compiler}")])
-    return print_ktap([(*verdict, "") for verdict in judge(budgets, compiler, counted)])
+    return print_ktap(list(judge(budgets, compiler, counted)))
 
 
 # ---- Writing --------------------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import unittest.mock
 
+import axes
 import bochs
 import events
 import hist
@@ -69,23 +70,13 @@ def portable_code_names_no_register():
     return offending(portable(), r"\b(asm|__asm__|rdmsr|wrmsr|invlpg|mov\s+%cr\d)\b", allowed=("#define barrier()",))
 
 
-def registered(pattern, folder):
-    """{name as an identifier: the text of its file}: what registers itself there, in a file of its own."""
-    found = {}
-    for path in sources(f"mm/{folder}/*.c"):
-        with open(path, encoding="utf-8") as f:
-            text = f.read()
-        if match := re.search(pattern, text, re.M):
-            found[match[1]] = text
-    return found
-
-
 def policies():
-    return registered(r"^DEFINE_TABLE_POLICY\((\w+),", "policy")
+    """{name as an identifier: the text of its file}"""
+    return {p.identifier: p.text for p in axes.policies().values()}
 
 
 def backends():
-    return registered(r"^REGISTER\(backends, (\w+)_backend\)", "flush")
+    return {b.identifier: b.text for b in axes.backends().values()}
 
 
 @test
@@ -179,6 +170,22 @@ def a_suite_is_a_file_or_a_folder():
 def symbols(elf):
     text = subprocess.run(["nm", elf], check=True, capture_output=True, text=True).stdout
     return {line.split()[-1] for line in text.splitlines()}
+
+
+REGISTERED = re.compile(r"^__reg_(policies|backends)_(\w+)_(?:policy|backend)$")
+
+
+@test
+def both_axes_are_what_the_kernel_has_registered():
+    """Whoever lists them on the host reads the sources (tools/axes.py): it must miss none."""
+    wrong = []
+    for elf in ("build/quiesce.elf", "build/quiesce-check.elf"):
+        found = {match.groups() for s in symbols(elf) if (match := REGISTERED.match(s))}
+        read = {(axis, value.identifier) for axis, values in (("policies", axes.policies()), ("backends", axes.backends()))
+                for value in values.values()}
+        wrong += [f"{elf}: only {where} has {name} among its {axis}" for where, some in (("it", found - read), ("mm/", read - found))
+                  for axis, name in sorted(some)]
+    return wrong
 
 
 DETECTORS = re.compile(r"^(oracle|swmmu|swmmu_(?!violations)\w+|oracle_(enter|exit|publish|table_freed)|lockcheck_\w+|__start_stall_points)$")
@@ -413,9 +420,9 @@ def what_is_stuck_is_named():
     return wrong + ([] if len(mute) == 1 and "cannot be reached" in mute[0] else mute)
 
 
-def verdict(policy, claimed, found):
+def verdict(policy, claimed, found, flush="ipi"):
     counters = "violations walks fast slow remote frees_l1 frees_l2 frees_l3 frees_during_walk".split()
-    pair = {"table_free": policy, "tlb_flush": "ipi", "claimed": claimed, "found": found}
+    pair = {"table_free": policy, "tlb_flush": flush, "claimed": claimed, "found": found}
     return "VERDICT " + json.dumps(pair | dict.fromkeys(counters, 1))
 
 
@@ -454,6 +461,26 @@ def table_fails_what_contradicts_its_claim():
         (1, status_of_report(clean, control, timed=("immediate", "rcu", "ipi"))),
     )
     return [f"case {i}: {got}" for i, (want, got) in enumerate(cases) if want != got]
+
+
+@test
+def a_pair_that_is_not_judged_as_claimed_is_noticed():
+    """What matrix.py finds in the log of `verdicts`, on made-up logs of both axes without `hyperv`."""
+    policies, backends = axes.policies(), axes.backends()
+    lines, lacking = [], "# INFO: tlb_flush=hyperv is not to be had: no guest of Hyper-V"
+    for p in policies:
+        claims = {b: axes.is_safe(policies[p], backends[b]) for b in backends if b != "hyperv"}
+        lines += [verdict(p, "safe" if safe else "unsafe", "clean" if safe else "violated", b) for b, safe in claims.items()]
+        lines.append(f"# {p} {' '.join('clean' if safe else 'violated' for safe in claims.values())}")
+    cases = [(lines, "no verdict on "), (lines + [lacking], ""),
+             (lines + [lacking, lacking.replace("hyperv", "nmi")], "tlb_flush=nmi is not to be had"),
+             (lines + [lacking, verdict("rcu", "unsafe", "violated")], "rcu + ipi: unsafe, violated, not safe, clean"),
+             (lines + [lacking, verdict("rcu", "safe", "clean", "new")], "rcu + new: safe, clean, not a pair of the tree")]
+    for number, line in enumerate(lines):
+        what = "not in the short table: " if line.startswith("#") else "no verdict on "
+        cases.append((lines[:number] + lines[number + 1:] + [lacking], what))
+    found = [(what, "; ".join(matrix.verdict_errors(some))) for some, what in cases]
+    return [f"{what or 'nothing wrong'}: {text}" for what, text in found if bool(what) != bool(text) or what not in text]
 
 
 def log_lines():
@@ -540,7 +567,7 @@ def what_was_to_be_measured_was():
         if least is not None and not least <= b["tables_freed_per_1000"] <= (least and least + 1000):
             wrong.append(f"tables freed by 1,000 times {b['name']}: {b['tables_freed_per_1000']} ({b['table_free']} + "
                          f"{b['tlb_flush']}, {b['pages']} pages, {b['others']} others)")
-        if b["name"] == "unmap_kept" and b["tlb_flush"] in ("ipi", "nmi"):
+        if b["name"] == "unmap_kept" and b["tlb_flush"] in events.INTERRUPTING:
             # Each other CPU is interrupted, unless just then something else runs there. Rounded down, twice.
             told = b["ipi_flush_per_1000"] + b["lazy_skipped_per_1000"]
             if told < 1000 * b["others"] - 1:

@@ -7,7 +7,8 @@ A model declares its variants in its head:
     //! NAME EXPECTED DEFINE[=VALUE] …                      one variant, EXPECTED being: verified; equivalent (the same:
                                                             a step is taken out, and no harm done); found (an assertion
                                                             fails); hangs (nobody can go on)
-    //! pairs                                               each policy with each back-end; the verdict comes from mm/
+    //! pairs                                               each policy with each back-end that numbers.pml knows; the
+                                                            verdict comes from mm/, and what numbers.pml lacks is skipped
     //! slow GLOB …                                         not part of --quick
 The name is a define, too, where the model asks for it: it takes the step out that it names."""
 import argparse
@@ -22,17 +23,17 @@ import shutil
 import sys
 import time
 
+import axes
 import mishap
 import patience
+from matrix import NO_MODEL
 
 FOLDER = "tests/models"
 BUILD = "build/models"
 DEPTH = 200000
 MEGABYTES = 2000
 PAN_SECONDS = 300         # of processor time, as all budgets: the machine may be busy with other things
-POLICIES = {"immediate": "IMMEDIATE", "ipi": "POLICY_IPI", "rcu": "RCU", "rcu-sync": "RCU_SYNC",
-            "rcu-page": "RCU_PAGE", "targeted": "TARGETED", "hazard": "HAZARD"}
-BACKENDS = {"ipi": "IPI", "pv": "PV", "nmi": "NMI", "lazy": "LAZY", "hyperv": "HYPERV"}
+NUMBERS = f"{FOLDER}/numbers.pml"
 
 
 class ModelError(Exception):
@@ -43,15 +44,16 @@ class ModelError(Exception):
 class Variant:
     model: str
     name: str
-    expected: str         # verified, equivalent, found or hangs
+    expected: str         # verified, equivalent, found or hangs; or skipped
     defines: list
     slow: bool = False
-    found: str = ""       # verified, found or hangs; or what went wrong
+    found: str = ""       # verified, found, hangs or skipped; or what went wrong
     states: int = 0
     depth: int = 0
     seconds: float = 0.0
     trace: list = dataclasses.field(default_factory=list)
     broken: str = ""      # why there is nothing to search
+    skip: str = ""        # why nothing is to be searched
 
     def right(self):
         return self.found == ("verified" if self.expected == "equivalent" else self.expected)
@@ -65,32 +67,27 @@ class Variant:
 
 # ---- What there is to check -----------------------------------------------------------------------------------------
 
-def fields(pattern, struct):
-    """name: initialisers, of each policy or back-end that registers itself in mm/."""
-    found = {}
-    for path in sorted(glob.glob(pattern)):
-        with open(path, encoding="utf-8") as f:
-            for body in re.findall(struct, f.read(), re.S):
-                name = re.search(r'"([\w-]+)"', body)[1]
-                found[name] = dict(re.findall(r"\.(\w+) = (\w+)", body))
-    return found
-
-
-def is_safe(policy, backend):
-    """pair_verdict() of mm/policy/policy.c, from the same facts."""
-    return policy["waits"] == "WAIT_OWN" or (policy["walker"] == "WALKER_IRQS_OFF" and
-                                             policy.get("walkers_are_targets") == "true" and
-                                             backend["proves_irqs_off_walks_ended"] == "true")
+def modelled(axis):
+    """{name: define} of the policies (POLICY) or back-ends (BACKEND) that the models know."""
+    with open(NUMBERS, encoding="utf-8") as f:
+        lines = re.search(rf"^// The values of {axis}:.*\n((?:#define .*\n)+)", f.read(), re.M)
+    defines = re.findall(r"#define (\w+) ", lines[1]) if lines else []
+    return {define.removeprefix("POLICY_").lower().replace("_", "-"): define for define in defines}
 
 
 def pairs(model):
-    policies = fields("mm/policy/*.c", r"\nDEFINE_TABLE_POLICY\((.*?)\);")
-    backends = fields("mm/flush/*.c", r"struct flush_backend \w+ = \{(.*?)\};")
-    for what, have, modelled in (("policies", policies, POLICIES), ("back-ends", backends, BACKENDS)):
-        if set(have) != set(modelled):
-            raise ModelError(f"the {what} of mm/ and those of tools/models.py differ: {set(have) ^ set(modelled)}")
-    return [Variant(model, f"{p}+{b}", "verified" if is_safe(policies[p], backends[b]) else "found",
-                    [f"POLICY={POLICIES[p]}", f"BACKEND={BACKENDS[b]}"]) for p in POLICIES for b in BACKENDS]
+    """Each policy that is modelled with each such back-end; one without a model is a skip by name."""
+    policies, backends = axes.policies(), axes.backends()
+    some_policies, some_backends = modelled("POLICY"), modelled("BACKEND")
+    if gone := [*(set(some_policies) - set(policies)), *(set(some_backends) - set(backends))]:
+        raise ModelError(f"{NUMBERS} has values for what is not in mm/: {', '.join(sorted(gone))}")
+    found = [Variant(model, f"{p}+{b}", "verified" if axes.is_safe(policies[p], backends[b]) else "found",
+                     [f"POLICY={some_policies[p]}", f"BACKEND={some_backends[b]}"])
+             for p in some_policies for b in some_backends]
+    found += [Variant(model, f"{p}+*", "skipped", [], found="skipped", skip=f"policy {p} {NO_MODEL}")
+              for p in policies if p not in some_policies]
+    return found + [Variant(model, f"*+{b}", "skipped", [], found="skipped", skip=f"back-end {b} {NO_MODEL}")
+                    for b in backends if b not in some_backends]
 
 
 def variants_of(path):
@@ -197,6 +194,8 @@ def replay(v, source):
 
 
 def check(v):
+    if v.skip:
+        return v
     start = time.monotonic()
     try:
         if v.broken:
@@ -240,7 +239,8 @@ def print_ktap(results):
         if not v.right():
             print(f"# ERROR: expected: {v.expected}; found: {v.found}")
             print("\n".join(f"# {line}" for line in v.trace))
-        print(f"{'ok' if v.right() else 'not ok'} {number} models.{v.model}.{v.name}", flush=True)
+        skip = f" # SKIP {v.skip}" if v.skip else ""
+        print(f"{'ok' if v.right() else 'not ok'} {number} models.{v.model}.{v.name}{skip}", flush=True)
 
 
 class Results:
@@ -282,10 +282,14 @@ def main():
     results = Results(variants, options.jobs)
     (print_ktap if options.ktap else print_table)(results)
     wrong = [f"{v.model}.{v.name}" for v in variants if not v.right()]
-    print(f"{'# ' if options.ktap else chr(10)}{len(variants)} variants, {sum(v.states for v in variants)} states, "
+    searched = [v for v in variants if not v.skip]
+    print(f"{'# ' if options.ktap else chr(10)}{len(searched)} variants, {sum(v.states for v in variants)} states, "
           f"{time.monotonic() - start:.0f} s ({cpu_seconds():.0f} s of CPU time); {len(wrong)} not as expected "
           f"{' '.join(wrong)}".rstrip())
-    print(f"{len(variants) - len(wrong)} passed, {len(wrong)} failed")
+    for v in variants:
+        if v.skip and not options.ktap:
+            print(f"skipped: {v.skip}")
+    print(f"{len(searched) - len(wrong)} passed, {len(wrong)} failed")
     return 1 if wrong else 0
 
 

@@ -99,10 +99,12 @@ def judge_report(outcome, lines, status_ok, sentence):
 
 
 def judge_says(outcome, lines):
-    """What must be said; the banner too, whatever becomes of the run."""
+    """What must be said, and found of all that is said; the banner too, whatever becomes of the run."""
     for part in ("quiesce 0.",) + outcome.run.says:
         if not any(part in line for line in lines):
             outcome.fail(f"no line says \"{part}\"", [] if outcome.failed else lines[-10:])
+    for problem in outcome.run.finds(lines) if outcome.run.finds else ():
+        outcome.fail(problem)
 
 
 def judge_whole(outcome, result):

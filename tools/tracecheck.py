@@ -6,6 +6,7 @@ import collections
 # Spans of threads that sleep meanwhile: of their own, not of the CPU that happened to record them.
 OWN_ROW = ("grace_period", "expedited", "switch")
 LIFE = ("table_unlinked", "table_flushed", "table_quiesced", "table_freed")
+# What is claimed of these policies; any other is held to what all are held to.
 WAITS_FOR_RCU = ("rcu", "rcu-sync", "rcu-page")
 # For all walks (`ipi`: of those that run in the space, as the scenes' walkers do); hazard and targeted only for those that
 # have said where they are.

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT
-// The values of POLICY and BACKEND.
+// The values of BACKEND: the back-ends of mm/flush/ that have a model (tools/models.py reads it here)
 #define IPI 1
 #define PV 2
 #define NMI 3
 #define LAZY 4
 #define HYPERV 5
+// The values of POLICY: likewise of mm/policy/; POLICY_ stands before a name that is taken
 #define IMMEDIATE 1
 #define POLICY_IPI 2
 #define RCU 3

@@ -87,15 +87,27 @@ def what_shrinks_passes_and_is_said():
 
 @suite.test
 def a_path_without_a_line_and_a_line_without_a_path_fail():
-    more, less = COUNTED | {("walk", "new"): 1}, {WALK: 95, UNMAP: 1030}
+    more, less = COUNTED | {("protect", "rcu"): 1}, {WALK: 95, UNMAP: 1030}
     other_column = written(written(), "gcc-9", more)
-    cases = [(written(), more, "walk.new"), (written(), less, "call_rcu"), (other_column, more, "walk.new")]
+    cases = [(written(), more, "protect.rcu"), (written(), less, "call_rcu"), (other_column, more, "protect.rcu")]
     wrong = []
     for text, counted, name in cases:
         status, found = report(text, "gcc-12", counted)
         wrong += differs("status", status, 1) + differs("failed", [n for n, _ in found.failed], [f"budgets.{name}"])
         wrong += [] if "make budgets" in " ".join(found.failed[0][1]) else [f"no advice: {found.failed}"]
     return wrong
+
+
+@suite.test
+def a_policy_without_any_line_is_a_skip_with_its_name():
+    """But not where another compiler has figures of it."""
+    more, reason = COUNTED | {("walk", "new"): 1}, "no budgets for this policy: new"
+    status, found = report(written(), "gcc-12", more)
+    wrong = differs("report", (status, found.failed, found.skipped), (0, [], [("budgets.walk.new", reason)]))
+    status, found = report(written(written(), "gcc-9", more), "gcc-12", more)
+    wrong += differs("in another column", (status, [n for n, _ in found.failed]), (1, ["budgets.walk.new"]))
+    expected = matrix.skip_is_expected(matrix.Run("budgets", 1, command=("x",)), reason)
+    return wrong + ([] if expected else ["make test does not expect the skip"])
 
 
 @suite.test

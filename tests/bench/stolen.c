@@ -66,7 +66,7 @@ struct pair {
 	bool warm;
 };
 static struct bench_case *cases;	// one for each pair, whose slice fills all of those
-static struct pair *pairs;		// by its index
+static struct pair **pairs;		// by its index
 static u64 too_late;			// now_ns() from which on a pair that says little new is left out: a busy host
 
 // The policy's own step; and then, with the L2 entry read and the L1 table not, the theft.
@@ -269,15 +269,16 @@ static bool whole_curve(const struct bench_case *c) { return wanted(c, thefts[AR
 // The ticks before a theft are its warm-up. Ascending: should the one before still wait to be freed, it is the smaller part.
 static void slice_stolen(struct bench_case *c)
 {
+	struct pair *p = pairs[c - cases];
 	struct victim v = { .cpu = other_cpu(0) };
 	struct places at;
 	struct thread *t;
 
-	if (!pairs[c - cases].warm) {
-		pairs[c - cases].warm = true;
+	if (!p->warm) {
+		p->warm = true;
 		return;
 	}
-	if (now_ns() > too_late && !whole_curve(c) && !pairs[c - cases].of[0].first.hist->n)
+	if (now_ns() > too_late && !whole_curve(c) && !p->of[0].first.hist->n)
 		return;
 	v.space = bench_space(c);
 	map(v.space, WALKED);
@@ -287,7 +288,7 @@ static void slice_stolen(struct bench_case *c)
 		thread_sleep_ns(NSEC_PER_MSEC);
 	for (unsigned i = 0; i < ARRAY_SIZE(thefts); i++)
 		if (wanted(c, thefts[i].us))
-			thefts_of(&pairs[c - cases], i, &at, &v);
+			thefts_of(p, i, &at, &v);
 	WRITE_ONCE(v.stop, 1);
 	thread_join(t);
 	space_put(v.space);
@@ -308,11 +309,14 @@ static unsigned add_cases(unsigned max)
 	unsigned n = bench_add_pairs(cases, max, &base);
 
 	for (unsigned k = 0; k < n; k++) {
+		pairs[k] = kzalloc(sizeof(**pairs));
+		if (!pairs[k])
+			panic("no memory for a benchmark");
 		for (unsigned i = 0; i < ARRAY_SIZE(thefts); i++) {
-			init(&pairs[k].of[i].first, &cases[k], "unmap_stolen", "ns", thefts[i].us);
-			init(&pairs[k].of[i].longest, &cases[k], "unmap_longest", "ns", thefts[i].us);
-			init(&pairs[k].of[i].held, &cases[k], "pages_held", "pages", thefts[i].us);
-			bench_extra(&pairs[k].of[i].held, "pending_max", pending_max());
+			init(&pairs[k]->of[i].first, &cases[k], "unmap_stolen", "ns", thefts[i].us);
+			init(&pairs[k]->of[i].longest, &cases[k], "unmap_longest", "ns", thefts[i].us);
+			init(&pairs[k]->of[i].held, &cases[k], "pages_held", "pages", thefts[i].us);
+			bench_extra(&pairs[k]->of[i].held, "pending_max", pending_max());
 		}
 	}
 	return n;
@@ -332,7 +336,7 @@ static void end(struct bench_case *c, const struct facts *f, bool report)
 
 static void report(struct bench_case *c)
 {
-	struct pair *p = &pairs[c - cases];
+	struct pair *p = pairs[c - cases];
 	bool left_out = !whole_curve(c) && !p->of[0].first.hist->n;
 
 	if (left_out)
@@ -361,8 +365,10 @@ BENCHMARK(unmap_stolen, 12)
 		n = add_cases(max);
 		too_late = now_ns() + MAX(PATIENCE * budget_ns, LEAST_NS);
 		bench_interleave(cases, n, budget_ns, NULL);
-		for (unsigned i = 0; i < n; i++)
+		for (unsigned i = 0; i < n; i++) {
 			report(&cases[i]);
+			kfree(pairs[i]);
+		}
 	} else {
 		log_error("unmap_stolen: no memory for its cases");
 	}

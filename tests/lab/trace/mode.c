@@ -88,32 +88,33 @@ static void compare_clocks(void)
 
 static int trace_mode(void)
 {
-	u64 budget_ns = mode_seconds(SECONDS) * NSEC_PER_SEC;
+	u64 budget_ns = mode_seconds(SECONDS) * NSEC_PER_SEC / trace_scene_count();
 	unsigned played = 0, named = 0;
 	int status = EXIT_OK, err;
+	struct trace_scene sc;
 
 	thread_pin_here();
 	header_print();
 	compare_clocks();
-	for (const struct trace_scene *sc = trace_scenes; sc < trace_scenes + nr_trace_scenes; sc++) {
-		const char *missing = trace_scene_missing(sc);
+	for (unsigned i = 0; trace_scene_get(i, &sc); i++) {
+		const char *missing = trace_scene_missing(&sc);
 
-		if (!selected(sc))
+		if (!selected(&sc))
 			continue;
 		named++;
 		if (missing) {
-			log_info("scene %s, table_free=%s tlb_flush=%s is not played: %s", sc->name, sc->policy, sc->flush, missing);
+			log_info("scene %s, table_free=%s tlb_flush=%s is not played: %s", sc.name, sc.policy, sc.flush, missing);
 			continue;
 		}
-		err = play(sc, budget_ns / nr_trace_scenes);
+		err = play(&sc, budget_ns);
 		status = err ?: status;
 		played++;
 	}
 	if (named)
 		return played ? status : EXIT_INCONCLUSIVE;
 	log_error("trace=%s matches no scene; valid are names, and name.table_free.tlb_flush:", opt_trace);
-	for (const struct trace_scene *sc = trace_scenes; sc < trace_scenes + nr_trace_scenes; sc++)
-		log_error("  trace=%s.%s.%s", sc->name, sc->policy, sc->flush);
+	for (unsigned i = 0; trace_scene_get(i, &sc); i++)
+		log_error("  trace=%s.%s.%s", sc.name, sc.policy, sc.flush);
 	return EXIT_BAD_INPUT;
 }
 MODE(trace, trace_mode);

@@ -18,17 +18,7 @@
 #define SWITCH_TO "rcu-page"
 #define STOLEN_NS (3 * NSEC_PER_MSEC)
 
-const struct trace_scene trace_scenes[] = {
-	{ "unmap", "immediate", "ipi" },
-	{ "unmap", "ipi", "ipi" },
-	{ "unmap", "rcu", "ipi" },
-	{ "unmap", "rcu-sync", "ipi" },
-	{ "unmap", "rcu-page", "ipi" },
-	{ "unmap", "targeted", "ipi" },
-	{ "unmap", "hazard", "ipi" },
-	{ "unmap", "rcu", "pv" },
-	{ "unmap", "rcu", "nmi" },
-	{ "unmap", "rcu", "lazy" },
+static const struct trace_scene of_some[] = {
 	{ "unmap", "ipi", "lazy" },
 	{ "unmap", "targeted", "nmi" },
 	{ "unmap_robbed", "rcu", "ipi" },
@@ -40,7 +30,35 @@ const struct trace_scene trace_scenes[] = {
 	{ "expedited", "rcu", "ipi" },
 	{ "switch", "ipi", "ipi" },
 };
-const unsigned nr_trace_scenes = ARRAY_SIZE(trace_scenes);
+
+bool trace_scene_get(unsigned i, struct trace_scene *scene)
+{
+	*scene = (struct trace_scene){ "unmap", "rcu", "ipi" };
+	FOR_EACH_POLICY(p) {
+		scene->policy = (*p)->name;
+		if (!i--)
+			return true;
+	}
+	scene->policy = "rcu";
+	FOR_EACH_BACKEND(b) {
+		scene->flush = (*b)->name;
+		if (strcmp(scene->flush, "ipi") && !i--)
+			return true;
+	}
+	if (i < ARRAY_SIZE(of_some))
+		*scene = of_some[i];
+	return i < ARRAY_SIZE(of_some);
+}
+
+unsigned trace_scene_count(void)
+{
+	struct trace_scene scene;
+	unsigned n = 0;
+
+	while (trace_scene_get(n, &scene))
+		n++;
+	return n;
+}
 
 const char *trace_scene_missing(const struct trace_scene *sc)
 {

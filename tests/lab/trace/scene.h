@@ -9,8 +9,10 @@ struct trace_scene {
 	const char *name;
 	const char *policy, *flush;	// of the space
 };
-extern const struct trace_scene trace_scenes[];
-extern const unsigned nr_trace_scenes;
+// The i-th of all scenes: an unmap under each policy and with each back-end, then what only some pairs play. False: there
+// are not so many.
+bool trace_scene_get(unsigned i, struct trace_scene *scene);
+unsigned trace_scene_count(void);
 
 // What was recorded on all CPUs, in order of time.
 struct trace_log {

@@ -74,13 +74,21 @@ static unsigned add_axes(struct bench_case *cases, unsigned max, const struct be
 	}
 }
 
+unsigned bench_policies(void)
+{
+	unsigned n = 0;
+
+	FOR_EACH_POLICY(p)
+		n++;
+	return n;
+}
+
 unsigned bench_pairs(void)
 {
 	unsigned n = 0;
 
 	FOR_EACH_BACKEND(b)
-		FOR_EACH_POLICY(p)
-			n++;
+		n += bench_policies();
 	return n;
 }
 

@@ -67,6 +67,7 @@ void bench_reset(struct bench_case *c);		// as if nothing had been recorded
 // each a copy of `base`, which says the rest. Returns how many were added.
 unsigned bench_add_pairs(struct bench_case *cases, unsigned max, const struct bench_case *base);
 unsigned bench_add_policies(struct bench_case *cases, unsigned max, const struct bench_case *base);	// under the default flush
+unsigned bench_policies(void);			// room for these
 // Each policy under the default back-end, and each back-end under the default policy.
 unsigned bench_add_cross(struct bench_case *cases, unsigned max, const struct bench_case *base);
 unsigned bench_pairs(void);			// policies × back-ends: room for bench_add_pairs()

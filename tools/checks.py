@@ -90,8 +90,7 @@ def core_names_no_policy_and_no_backend():
     """Neither by its header, nor by its name, nor by a function that its file defines."""
     found = policies() | backends()
     text = "".join(found.values())
-    quoted = re.findall(r'^DEFINE_TABLE_POLICY\(\w+, "([\w-]+)"|\.name = "([\w-]+)"', text, re.M)
-    names = "|".join(set(found) | {name for pair in quoted for name in pair if name})
+    names = "|".join({*found, *axes.policies(), *axes.backends()})
     functions = "|".join(re.findall(r"^(?!static)\w[\w *]*?\b(\w+)\(.*\)(?: \{.*)?$", text, re.M))
     files = [f for f in sources("kernel/**/*.[ch]", "lab/**/*.[ch]", "mm/**/*.[ch]")
              if not f.startswith(("mm/policy/", "mm/flush/"))]

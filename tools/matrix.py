@@ -145,6 +145,7 @@ MATRIX = [
     Run("screen", 15, command=(sys.executable, "tools/selftests", "screen"), light=True),
     Run("trace-tools", 1, command=(sys.executable, "tools/selftests", "trace"), light=True),
     Run("docs", 1, command=(sys.executable, "tools/selftests", "docs"), light=True),
+    Run("onefile", 60, command=(sys.executable, "tools/selftests", "onefile"), budget=900, light=True),
     Run("checks", 1, command=(sys.executable, "tools/checks.py")),
     Run("host", 60, command=("make", "--no-print-directory", f"-j{os.cpu_count()}", "host-test"), budget=900),
     Run("hosted", 80, command=(sys.executable, "tools/hosted.py", "quick"), budget=900),

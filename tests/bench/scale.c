@@ -209,7 +209,7 @@ static bool report(struct bench_case *c)
 
 static void run(const struct bench_case *base, const struct bench_case *beside, u64 budget_ns)
 {
-	unsigned max = MOST_SIZES * bench_pairs(), n, left_out = 0;
+	unsigned max = MOST_SIZES * bench_policies(), n, left_out = 0;
 
 	cases = kzalloc(max * sizeof(*cases));
 	walks = kzalloc(max * sizeof(*walks));

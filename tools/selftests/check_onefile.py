@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: MIT
+"""One file really is one file: a copy of the tree gets a policy and a flush back-end, one file each (onefile/), and
+nothing else. It must build, keep the rules of the sources, and be judged, timed, traced and counted, and both must stand
+wherever all policies and back-ends do: verdicts, table, models (as skips by name), report with each of its pictures.
+Reported as KTAP. The objects come along, so that only what is new is compiled. No time is judged."""
+import functools
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+
+import machine
+import matrix
+import patience
+import pictures
+import results
+import test_all
+from comparison import BY_PAIR
+from selftests import selftest
+
+suite = selftest.Suite("onefile")
+NAME = "example"
+NEW = {"policy.c": f"mm/policy/{NAME}.c", "flush.c": f"mm/flush/{NAME}.c"}
+OBJECTS = ("check", "release", "version.c", "font.c")  # of build/
+FILES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "onefile")
+LOGS = "build/test/onefile"
+BUDGET = 600
+# What is measured of policies and pairs for the table, the pictures and the checks of bystanders and thefts. In one second
+# there is time for nothing but what each benchmark does at least, and that does not hang on the host.
+TIMED = "walk,loads4,unmap_page,unmap_512,protect_page,map_touch_unmap,pages_held,bystander,scale_shared,unmap_stolen"
+BOOTS = {
+    "verdicts": machine.Config(smp=2, cmdline="mode=compare seconds=1"),
+    "times": machine.Config(smp=2, build="release", cmdline=f"mode=bench bench={TIMED} seconds=1"),
+    "trace": machine.Config(smp=2, build="release", cmdline="mode=trace seconds=1"),
+    "counts": machine.Config(smp=1, build="release", accel="icount", cmdline="mode=bench bench=walk,unmap_page seconds=1"),
+    "suites": machine.Config(smp=2, cmdline="mode=test test=policy,switch,trace.order*"),
+}
+
+
+class Shared:
+    """The copy."""
+    folder = ""
+
+
+def copy(folder):
+    """This tree with two files more. Time stamps are kept, so that no object is older than its sources."""
+    shutil.copytree(".", folder, dirs_exist_ok=True, symlinks=True,
+                    ignore=lambda where, _: ("build", ".git") if where == "." else ("__pycache__",))
+    os.makedirs(f"{folder}/build/test")
+    for name in OBJECTS:
+        if os.path.isdir(f"build/{name}"):
+            shutil.copytree(f"build/{name}", f"{folder}/build/{name}")
+        elif os.path.exists(f"build/{name}"):
+            shutil.copy2(f"build/{name}", f"{folder}/build/{name}")
+    for source, path in NEW.items():
+        if os.path.exists(f"{folder}/{path}"):
+            raise ValueError(f"{path} is there already")
+        shutil.copy(f"{FILES}/{source}", f"{folder}/{path}")
+
+
+def run(*command, **env):
+    """In the copy: (status, lines). Nothing that make was told goes in."""
+    kept = {name: value for name, value in os.environ.items() if name not in test_all.OF_MAKE}
+    status, text, hung = patience.run(command, BUDGET, cwd=Shared.folder, env=kept | {"PYTHONDONTWRITEBYTECODE": "1"} | env)
+    return status, text.splitlines() + ([hung] if hung else [])
+
+
+def ran(*command, **env):
+    """The same, which must end well: what is wrong, the lines."""
+    status, lines = run(*command, **env)
+    return [f"{' '.join(command)}: status {status}", *lines[-15:]] if status else [], lines
+
+
+@functools.cache
+def boot(name):
+    """The path of its serial log."""
+    config, path = BOOTS[name], os.path.abspath(f"{LOGS}/{name}.log")
+    config.iso = f"{Shared.folder}/build/quiesce{'' if config.build == 'release' else '-check'}.iso"
+    with open(path, "w", encoding="utf-8", buffering=1) as log:
+        result = machine.run(config, on_line=lambda line: log.write(line + "\n"))
+    if not result.ok:
+        raise machine.Unavailable(f"the boot \"{name}\": {result.sentence} ({path}): {result.lines[-5:]}")
+    return path
+
+
+def lines_of(name):
+    with open(boot(name), encoding="utf-8") as f:
+        return f.read().splitlines()
+
+
+def items(name, kind):
+    return [item for each in results.load([boot(name)]) for item in getattr(each, kind)]
+
+
+def in_copy(program, *arguments):
+    """Some Python with the tools of the copy: what is wrong is what it prints."""
+    wrong, lines = ran(sys.executable, "-c", f"import sys; sys.path[0] = 'tools'; {program}", *arguments)
+    return wrong or lines
+
+
+@suite.test
+def it_builds():
+    wrong, lines = ran("make", "--no-print-directory", "-j2", "all")
+    compiled = {line.split()[-1] for line in lines if line.startswith("CC ")}
+    return wrong or [f"not compiled: {path}" for path in NEW.values() if path not in compiled]
+
+
+@suite.test
+def the_sources_keep_their_rules():
+    return ran(sys.executable, "tools/checks.py")[0]
+
+
+@suite.test
+def the_suites_of_policies_pass():
+    lines_of("suites")
+    return []
+
+
+@suite.test
+def every_pair_is_judged():
+    """As `verdicts` has it, by the copy's own list; and both are among them."""
+    judged = {(v["table_free"], v["tlb_flush"]) for v in items("verdicts", "verdicts")}
+    missing = [f"no verdict on {' + '.join(pair)}" for pair in ((NAME, NAME), (NAME, "ipi"), ("rcu", NAME)) if pair not in judged]
+    return missing + in_copy("import matrix; print(*matrix.verdict_errors(open(sys.argv[1]).read().splitlines()), sep='\\n', end='')",
+                             boot("verdicts"))
+
+
+@suite.test
+def every_pair_is_timed_and_counted():
+    """The tables are complete, and say so; there is a row and a column for each."""
+    with tempfile.TemporaryFile() as logs:
+        for name in ("verdicts", "times", "counts"):
+            with open(boot(name), "rb") as f:
+                shutil.copyfileobj(f, logs)
+        logs.seek(0)
+        done = subprocess.run([sys.executable, "tools/table.py"], cwd=Shared.folder, stdin=logs, capture_output=True,
+                              text=True, check=False)
+    said = done.stdout.splitlines()
+    rows = [line for line in said if re.match(rf"{NAME} ", line)]
+    columns = [line for line in said if re.search(rf"  {NAME}( |$)", line)]
+    wrong = [f"status {done.returncode}: {said[-3:]} {done.stderr}"] if done.returncode else []
+    tables = 1 + len(BY_PAIR)  # the verdicts, and what is timed of pairs
+    if min(len(rows), len(columns)) < tables:
+        wrong.append(f"{len(rows)} rows of the policy, {len(columns)} columns of the back-end, not {tables} at least")
+    return wrong + selftest.lacking(said, f"{NAME} + {NAME}", "Every claim was confirmed")
+
+
+@suite.test
+def bystanders_and_thefts_add_up():
+    return in_copy("import events, results; bench = [b for run in results.load(sys.argv[1:]) for b in run.bench]; "
+                   "print(*events.bystander_errors(bench), *events.stolen_errors(bench), sep='\\n', end='')", boot("times"))
+
+
+@suite.test
+def a_policy_and_a_back_end_without_a_model_are_skips():
+    """By name, which make test expects."""
+    wrong, lines = ran(sys.executable, "tools/models.py", "--quick", "--ktap", f"pair.*{NAME}*")
+    skips = [f"{what} {NAME} has no model in tests/models/" for what in ("policy", "back-end")]
+    wrong += selftest.lacking(lines, *(f"# SKIP {skip}" for skip in skips))
+    plain = ran(sys.executable, "tools/models.py", f"pair.*{NAME}*")[1]
+    wrong += selftest.lacking(plain, *(f"skipped: {skip}" for skip in skips))
+    run_of_models = next(r for r in matrix.MATRIX if r.name == "models")
+    return wrong + [f"make test does not expect: {skip}" for skip in skips if not matrix.skip_is_expected(run_of_models, skip)]
+
+
+@suite.test
+def its_trace_is_right():
+    """As `trace-log` judges it; and a scene of each is among those."""
+    shutil.copy(boot("trace"), f"{Shared.folder}/build/test/trace.log")
+    scenes = {(e.get("table_free"), e.get("tlb_flush")) for e in items("trace", "trace")}
+    missing = [f"no scene of {p} + {b}" for p, b in ((NAME, "ipi"), ("rcu", NAME)) if (p, b) not in scenes]
+    return missing + ran(sys.executable, "tools/selftests", "trace", "log")[0]
+
+
+@suite.test
+def the_report_shows_both():
+    """In the page, and in each picture of policies or of back-ends, wide and narrow."""
+    wrong, _ = ran(sys.executable, "tools/report.py", RESULTS=" ".join(map(boot, ("verdicts", "times", "trace", "counts"))))
+    folder = pathlib.Path(Shared.folder, "build/report")
+    drawn = {path.name: path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.svg"))}
+    if len(drawn) != 2 * (len(pictures.SECTIONS) - 1):  # the targets are a table
+        wrong.append(f"pictures: {', '.join(drawn)}")
+    wrong += [f"not in the picture {name}" for name, text in drawn.items() if not re.search(rf"\b{NAME}\b", text)]
+    heads = re.findall(rf"<th[^>]*>{NAME}</th>", (folder / "index.html").read_text(encoding="utf-8"))
+    return wrong + ([] if len(heads) > 1 else [f"{len(heads)} rows and columns of the name in the page"])
+
+
+def main():
+    os.makedirs(LOGS, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="quiesce-onefile-") as Shared.folder:
+        copy(Shared.folder)
+        return selftest.main(suite)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: MIT
+// tlb_flush=example: what check_onefile.py adds to a copy of the tree as mm/flush/example.c. One target after another gets
+// the shootdown IPI; each that answers has had interrupts on.
+#include "mm/flush/flush.h"
+
+static void flush_example(const struct flush *f, const struct cpumask *targets)
+{
+	struct cpumask one = { 0 };
+
+	flush_by_ipi(f, &one);		// this CPU, which is no target
+	for_each_cpu_in(cpu, targets) {
+		cpumask_set(&one, cpu);
+		flush_by_ipi(f, &one);
+		cpumask_clear(&one, cpu);
+	}
+}
+
+static const struct flush_backend example_backend = {
+	.name = "example",
+	.proves_irqs_off_walks_ended = true,
+	.flush = flush_example,
+};
+REGISTER(backends, example_backend);

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: MIT
+// table_free=example: what check_onefile.py adds to a copy of the tree as mm/policy/example.c. Walkers are RCU readers, for
+// preemption is off; each table waits for a grace period of its own, its callback's head being in its descriptor.
+#include "mm/table.h"
+#include "mm/walk_body.h"
+
+static const struct table_policy example_policy;
+
+static __always_inline void example_enter(struct walk_state *w) { }
+static __always_inline bool example_step(struct walk_state *w, int level, const pte_t *entry, pte_t value) { return true; }
+static __always_inline void example_exit(struct walk_state *w) { }
+
+static void example_quiesced(struct rcu_head *head)
+{
+	struct list one;
+
+	list_init(&one);
+	list_push_back(&one, &container_of(head, struct page, rcu)->link);
+	tables_free(&one, &example_policy);
+}
+
+static void example_free(struct space *space, struct list *tables)
+{
+	while (!list_empty(tables))
+		call_rcu(&list_entry(list_pop_front(tables), struct page, link)->rcu, example_quiesced);
+}
+
+static void example_wait(struct space *space) { synchronize_rcu(); }
+
+DEFINE_TABLE_POLICY(example, "example",
+	.lineage = "Linux's pte_free_defer(), 2023",
+	.walker = WALKER_PREEMPT_OFF,
+	.waits = WAIT_OWN,
+	.drain = rcu_barrier);

@@ -61,7 +61,7 @@ static void isolate(struct space *s, vaddr_t va, pte_t *e, struct page *table)
 	tlb_flush(s, va, va + level_size(2), level, true);
 	table_set_state(table, TABLE_UNLINKED, TABLE_FLUSHED);
 	if (!MUTANT(collapse_no_wait))	// the table is taken for quiesced when it is flushed
-		s->freer->wait(s);
+		policy_wait(s->freer, s);
 	table_set_state(table, TABLE_FLUSHED, TABLE_QUIESCED);
 	STALL(collapse_quiesced, s, va, 2);	// flushed and waited for; nothing copied
 }
@@ -161,7 +161,7 @@ static bool split_frames(struct space *s, struct page *head)
 	bool dirty, done = page_split(head);
 
 	if (!done)
-		s->freer->wait(s);
+		policy_wait(s->freer, s);
 	for (unsigned i = 0; i < TRIES && !done; i++) {
 		thread_yield();		// a walker drops it after it has left the read side
 		done = page_split(head);

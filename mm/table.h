@@ -34,6 +34,9 @@ static __always_inline void table_set_state(struct page *table, enum table_state
 	if (to == TABLE_UNLINKED)
 		count(tables_unlinked);
 }
+// FLUSHED -> QUIESCED -> FREE, when the policy says that nobody can be inside any more. The list ends empty. The oracle looks;
+// checking builds poison the pages and keep them in quarantine for a while.
+void tables_free(struct list *tables, const struct table_policy *policy);
 // UNLINKED -> FLUSHED: the flush is over, and they are the policy's. The list ends empty. May sleep, as the policy's `free`.
 static __always_inline void tables_flushed(struct list *tables, struct space *s, const struct table_policy *freer)
 {
@@ -42,9 +45,6 @@ static __always_inline void tables_flushed(struct list *tables, struct space *s,
 	if (!list_empty(tables))
 		freer->free(s, tables);
 }
-// FLUSHED -> QUIESCED -> FREE, when the policy says that nobody can be inside any more. The list ends empty. The oracle looks;
-// checking builds poison the pages and keep them in quarantine for a while.
-void tables_free(struct list *tables, const struct table_policy *policy);
 
 // Of collapse and split. QUIESCED: no walker and no hardware is inside, so the table may be written to.
 void table_put_back(struct page *table);	// QUIESCED -> LIVE: the same entries at the same place. No new birth

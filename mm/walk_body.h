@@ -117,7 +117,8 @@ static __always_inline void walk_check_targets(const struct table_policy *p, con
 static __always_inline void walk_begin(const struct table_policy *p, struct walk_state *w, vaddr_t va)
 {
 	trace(EV_WALK_BEGIN, va);
-	p->enter(w);
+	if (p->enter)
+		p->enter(w);
 	oracle_enter(w->space, va, (uintptr_t)__builtin_return_address(0));
 	walk_check_targets(p, w);
 	oracle_publish(PT_LEVELS, page_of(w->space->root_pa));
@@ -126,7 +127,8 @@ static __always_inline void walk_end(const struct table_policy *p, struct walk_s
 {
 	oracle_exit();
 	trace(EV_WALK_END, got);
-	p->exit(w);
+	if (p->exit)
+		p->exit(w);
 }
 
 struct walk_pos {
@@ -161,7 +163,7 @@ static __always_inline bool walk_descend(const struct table_policy *p, struct wa
 		if (p->distrusts && unlikely(!page_valid(pte_addr(value))))
 			return false;
 		oracle_leave(level - 1);	// of an earlier descent in this read side
-		if (unlikely(!p->step(w, level - 1, entry, value)))
+		if (p->step && unlikely(!p->step(w, level - 1, entry, value)))
 			return false;
 		oracle_publish(level - 1, page_of(pte_addr(value)));
 		table = phys_to_virt(pte_addr(value));
@@ -377,12 +379,11 @@ static __always_inline struct page *walk_body_one(const struct table_policy *p, 
 	} \
 	_Static_assert(1, "")
 
-// Ends a policy's file: `n` is the name as an identifier, `name_` as table_free= spells it; n_enter, _step, _exit, _free
-// and _wait are its operations; the rest are further fields.
+// Ends a policy's file: `n` is the name as an identifier, `name_` as table_free= spells it; the rest are the fields and
+// operations that it has.
 #define DEFINE_TABLE_POLICY(n, name_, ...) \
 	DECLARE_WALK(n); \
-	static const struct table_policy n##_policy = { .name = name_, .enter = n##_enter, .step = n##_step, .exit = n##_exit, \
-		.free = n##_free, .wait = n##_wait, .walk = n##_walk, \
+	static const struct table_policy n##_policy = { .name = name_, .walk = n##_walk, \
 		.walk_one = { n##_walk_read, n##_walk_write }, __VA_ARGS__ }; \
 	REGISTER(policies, n##_policy); \
 	DEFINE_WALK(n, n##_policy)

@@ -200,7 +200,7 @@ def walks(elf):
     """Instructions of each policy's compiled walks: of several pages, of one page to read and to write, and what these
     two go on with at a large leaf. (The union of two policies, for switches, goes through their tables.)"""
     text = subprocess.run(["objdump", "-d", "--no-show-raw-insn", elf], check=True, capture_output=True, text=True).stdout
-    blocks = re.findall(r"^[0-9a-f]+ <(\w+)_walk(?:_large|_read|_write)?>:\n((?:.+\n)+)", text, re.M)
+    blocks = re.findall(r"^[0-9a-f]+ <(\w+)_walk(?:_large|_read|_write)?(?:\.\w+)*>:\n((?:.+\n)+)", text, re.M)
     found = [(name, [line.split("\t", 1)[-1] for line in body.splitlines()]) for name, body in blocks
              if name in policies()]
     if sorted(name for name, _ in found) != sorted(4 * list(policies())):
@@ -223,7 +223,7 @@ def release_walks_call_nothing_but_the_last_put():
     Not executed unless it is patched in: branch_call, of the trace."""
     wrong = []
     for name, body in walks("build/quiesce.elf"):
-        inside = re.compile(rf"<{name}_walk(_large|_read|_write)?[+>]|<(page_put|walk_missed|walk_resched|branch_call|__stack_chk_fail)>")
+        inside = re.compile(rf"<{name}_walk(_large|_read|_write)?(\.\w+)*[+>]|<(page_put|walk_missed|walk_resched|branch_call|__stack_chk_fail)>")
         wrong += [f"{name}: {line}" for line in body if re.match(r"(call|j\w+)\s", line) and not inside.search(line)]
     return wrong
 

@@ -53,8 +53,6 @@ static __always_inline struct page **own_hazards(void)
 	return this_cpu_ptr(&hazards)->named[nesting];
 }
 
-static __always_inline void hazard_enter(struct walk_state *w) { }
-
 static __always_inline bool hazard_step(struct walk_state *w, int level, const pte_t *entry, pte_t value)
 {
 	// The entry was read; the table that it names is not yet published
@@ -222,4 +220,8 @@ DEFINE_TABLE_POLICY(hazard, "hazard",
 	.lineage = "hazard pointers, Michael 2004",
 	.walker = WALKER_PREEMPT_OFF,
 	.waits = WAIT_OWN,
+	.step = hazard_step,
+	.exit = hazard_exit,
+	.free = hazard_free,
+	.wait = hazard_wait,
 	.drain = hazard_drain);

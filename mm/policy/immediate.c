@@ -7,25 +7,21 @@
 
 static const struct table_policy immediate_policy;
 
-static __always_inline void immediate_enter(struct walk_state *w) { }
-
 // A frame that was freed under the walker may by now be anything: what it then reads must not crash the kernel.
 static __always_inline bool immediate_step(struct walk_state *w, int level, const pte_t *entry, pte_t value)
 {
 	return READ_ONCE(page_of(pte_addr(value))->kind) == PAGE_TABLE;
 }
 
-static __always_inline void immediate_exit(struct walk_state *w) { }
-
 static void immediate_free(struct space *space, struct list *tables)
 {
 	tables_free(tables, &immediate_policy);
 }
 
-static void immediate_wait(struct space *space) { }
-
 DEFINE_TABLE_POLICY(immediate, "immediate",
 	.lineage = "the unsafe control",
 	.walker = WALKER_PREEMPT_OFF,
 	.waits = WAIT_FLUSH,
-	.distrusts = true);
+	.distrusts = true,
+	.step = immediate_step,
+	.free = immediate_free);

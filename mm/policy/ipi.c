@@ -34,8 +34,6 @@ static __always_inline void ipi_enter(struct walk_state *w)
 	}
 }
 
-static __always_inline bool ipi_step(struct walk_state *w, int level, const pte_t *entry, pte_t value) { return true; }
-
 static __always_inline void ipi_exit(struct walk_state *w)
 {
 	if (unlikely(w->joined))
@@ -53,4 +51,8 @@ DEFINE_TABLE_POLICY(ipi, "ipi",
 	.lineage = "native x86 Linux until 2025",
 	.walker = WALKER_IRQS_OFF,
 	.waits = WAIT_FLUSH,
-	.walkers_are_targets = true);
+	.walkers_are_targets = true,
+	.enter = ipi_enter,
+	.exit = ipi_exit,
+	.free = ipi_free,
+	.wait = ipi_wait);

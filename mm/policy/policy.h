@@ -43,6 +43,7 @@ struct table_policy {
 	bool combines;			// the union walk: it needs walk_state.part
 	bool distrusts;			// unsafe: a walker may meet garbage, and so checks every frame number that it reads
 
+	// Operations that a policy does not need are NULL.
 	// The walker's side; always inlined into the policy's compiled walk. The walker's context is established around all
 	// three: preemption or interrupts are off, as `walker` says (a union's are the stronger of the two).
 	void (*enter)(struct walk_state *w);
@@ -52,10 +53,10 @@ struct table_policy {
 	void (*exit)(struct walk_state *w);
 
 	// The freer's side. `tables`: FLUSHED table pages (linked by page.link), consumed. Preemption on, may sleep,
-	// the space's mutex may be held; no spinlock is.
+	// the space's mutex may be held; no spinlock is. Never NULL.
 	void (*free)(struct space *space, struct list *tables);
 	// Return when no walker that began before the call can still be inside: for tables that are reused without
-	// being freed.
+	// being freed. NULL, with WAIT_FLUSH only: the flush was all there is.
 	void (*wait)(struct space *space);
 	// Return when all is FREE that was given to calls of `free` which have returned. NULL: it is when `free` returns.
 	// May sleep; a bounded time, whatever others free meanwhile.
@@ -66,6 +67,12 @@ struct table_policy {
 	unsigned (*walk)(struct space *space, vaddr_t va, unsigned n, bool write, struct page **pages);
 	walk_one_fn *walk_one[2];	// the same for one page, to read it and to write it
 };
+
+static __always_inline void policy_wait(const struct table_policy *p, struct space *s)
+{
+	if (p->wait)
+		p->wait(s);
+}
 
 // The union of two disciplines (policy/union.c): what a space's walkers follow while its policy changes. It frees
 // nothing and is no value of table_free=.

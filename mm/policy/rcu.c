@@ -12,11 +12,7 @@
 
 static const struct table_policy rcu_policy;
 
-static __always_inline void rcu_enter(struct walk_state *w) { }
-static __always_inline bool rcu_step(struct walk_state *w, int level, const pte_t *entry, pte_t value) { return true; }
-static __always_inline void rcu_exit(struct walk_state *w) { }
-
-static void rcu_free(struct space *space, struct list *tables)
+static void policy_rcu_free(struct space *space, struct list *tables)
 {
 	if (likely(table_batch_defer(tables, &rcu_policy)))
 		return;
@@ -26,10 +22,12 @@ static void rcu_free(struct space *space, struct list *tables)
 	tables_free(tables, &rcu_policy);
 }
 
-static void rcu_wait(struct space *space) { synchronize_rcu(); }
+static void policy_rcu_wait(struct space *space) { synchronize_rcu(); }
 
 DEFINE_TABLE_POLICY(rcu, "rcu",
 	.lineage = "HAVE_RCU_TABLE_FREE, Linux 2012",
 	.walker = WALKER_IRQS_OFF,
 	.waits = WAIT_OWN,
+	.free = policy_rcu_free,
+	.wait = policy_rcu_wait,
 	.drain = rcu_barrier);

@@ -8,10 +8,6 @@
 
 static const struct table_policy rcu_page_policy;
 
-static __always_inline void rcu_page_enter(struct walk_state *w) { }
-static __always_inline bool rcu_page_step(struct walk_state *w, int level, const pte_t *entry, pte_t value) { return true; }
-static __always_inline void rcu_page_exit(struct walk_state *w) { }
-
 static void page_quiesced(struct rcu_head *head)
 {
 	struct list one;
@@ -39,4 +35,6 @@ DEFINE_TABLE_POLICY(rcu_page, "rcu-page",
 	.lineage = "PT_RECLAIM, Linux 2024",
 	.walker = WALKER_PREEMPT_OFF,
 	.waits = WAIT_OWN,
+	.free = rcu_page_free,
+	.wait = rcu_page_wait,
 	.drain = rcu_barrier);

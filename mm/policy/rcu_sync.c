@@ -11,10 +11,6 @@
 
 static const struct table_policy rcu_sync_policy;
 
-static __always_inline void rcu_sync_enter(struct walk_state *w) { }
-static __always_inline bool rcu_sync_step(struct walk_state *w, int level, const pte_t *entry, pte_t value) { return true; }
-static __always_inline void rcu_sync_exit(struct walk_state *w) { }
-
 static void rcu_sync_free(struct space *space, struct list *tables)
 {
 	if (likely(table_batch_defer(tables, &rcu_sync_policy)))
@@ -31,4 +27,6 @@ DEFINE_TABLE_POLICY(rcu_sync, "rcu-sync",
 	.lineage = "Linux, February 2026",
 	.walker = WALKER_PREEMPT_OFF,
 	.waits = WAIT_OWN,
+	.free = rcu_sync_free,
+	.wait = rcu_sync_wait,
 	.drain = rcu_barrier);

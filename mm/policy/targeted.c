@@ -46,8 +46,6 @@ static __always_inline void targeted_enter(struct walk_state *w)
 	STALL(targeted_entered, w->space, 0, 0);	// interrupts off, slot published
 }
 
-static __always_inline bool targeted_step(struct walk_state *w, int level, const pte_t *entry, pte_t value) { return true; }
-
 static __always_inline void targeted_exit(struct walk_state *w)
 {
 	store_release(own_slot(), NULL);	// after the walk's reads
@@ -82,4 +80,8 @@ static void targeted_free(struct space *space, struct list *tables)
 DEFINE_TABLE_POLICY(targeted, "targeted",
 	.lineage = "targeted sync IPIs, proposed for Linux in 2026",
 	.walker = WALKER_IRQS_OFF,
-	.waits = WAIT_OWN);
+	.waits = WAIT_OWN,
+	.enter = targeted_enter,
+	.exit = targeted_exit,
+	.free = targeted_free,
+	.wait = targeted_wait);

@@ -17,7 +17,8 @@ static __always_inline void union_enter(struct walk_state *w)
 			STALL(union_half, w->space, 0, 0);	// of the record of the two policies one has been read
 		*part = (struct walk_state){ .space = w->space, .policy = READ_ONCE(w->space->turn[i]) };
 		walk_hold(part->policy, part);
-		part->policy->enter(part);
+		if (part->policy->enter)
+			part->policy->enter(part);
 	}
 }
 
@@ -27,7 +28,7 @@ static __always_inline bool union_step(struct walk_state *w, int level, const pt
 		struct walk_state *part = &w->part[i];
 
 		part->restart = false;
-		if (!part->policy->step(part, level, entry, value)) {
+		if (part->policy->step && !part->policy->step(part, level, entry, value)) {
 			w->restart = part->restart;
 			return false;
 		}
@@ -38,7 +39,8 @@ static __always_inline bool union_step(struct walk_state *w, int level, const pt
 static __always_inline void union_exit(struct walk_state *w)
 {
 	for (int i = 1; i >= 0; i--) {
-		w->part[i].policy->exit(&w->part[i]);
+		if (w->part[i].policy->exit)
+			w->part[i].policy->exit(&w->part[i]);
 		walk_let_go(w->part[i].policy, &w->part[i]);
 	}
 	if (CHECK)

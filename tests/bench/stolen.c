@@ -74,7 +74,7 @@ static const struct table_policy *robbed;
 
 static bool step_and_be_robbed(struct walk_state *w, int level, const pte_t *entry, pte_t value)
 {
-	bool goes_on = robbed->step(w, level, entry, value);
+	bool goes_on = !robbed->step || robbed->step(w, level, entry, value);
 
 	if (goes_on && level == 1)
 		thief_rob(cpu_id(), 0);

@@ -26,7 +26,8 @@ TEST(policy, complete, 0)
 	FOR_EACH_POLICY(it) {
 		const struct table_policy *p = *it;
 
-		EXPECT(p->name && p->lineage && p->enter && p->step && p->exit && p->free && p->wait && p->walk);
+		EXPECT(p->name && p->lineage && p->free && p->walk && p->walk_one[0] && p->walk_one[1]);
+		EXPECT(p->wait || p->waits == WAIT_FLUSH);
 		EXPECT(policy_find(p->name) == p);	// no two of a name
 	}
 	FOR_EACH_BACKEND(it) {

@@ -6,10 +6,6 @@
 
 static const struct table_policy example_policy;
 
-static __always_inline void example_enter(struct walk_state *w) { }
-static __always_inline bool example_step(struct walk_state *w, int level, const pte_t *entry, pte_t value) { return true; }
-static __always_inline void example_exit(struct walk_state *w) { }
-
 static void example_quiesced(struct rcu_head *head)
 {
 	struct list one;
@@ -31,4 +27,6 @@ DEFINE_TABLE_POLICY(example, "example",
 	.lineage = "Linux's pte_free_defer(), 2023",
 	.walker = WALKER_PREEMPT_OFF,
 	.waits = WAIT_OWN,
+	.free = example_free,
+	.wait = example_wait,
 	.drain = rcu_barrier);

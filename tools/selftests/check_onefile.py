@@ -101,6 +101,11 @@ def in_copy(program, *arguments):
     return wrong or lines
 
 
+def unexpected(configuration, *skips):
+    run_of = next(r for r in matrix.MATRIX if r.name == configuration)
+    return [f"make test does not expect: {skip}" for skip in skips if not matrix.skip_is_expected(run_of, skip)]
+
+
 @suite.test
 def it_builds():
     wrong, lines = ran("make", "--no-print-directory", "-j2", "all")
@@ -162,8 +167,14 @@ def a_policy_and_a_back_end_without_a_model_are_skips():
     wrong += selftest.lacking(lines, *(f"# SKIP {skip}" for skip in skips))
     plain = ran(sys.executable, "tools/models.py", f"pair.*{NAME}*")[1]
     wrong += selftest.lacking(plain, *(f"skipped: {skip}" for skip in skips))
-    run_of_models = next(r for r in matrix.MATRIX if r.name == "models")
-    return wrong + [f"make test does not expect: {skip}" for skip in skips if not matrix.skip_is_expected(run_of_models, skip)]
+    return wrong + unexpected("models", *skips)
+
+
+@suite.test
+def the_mutants_of_a_new_policy_are_skips():
+    wrong, lines = ran(sys.executable, "tools/mutants.py", "--ktap", f"{NAME}*")
+    skip = f"{matrix.NO_TESTS_OF}{NEW['policy.c']}"
+    return wrong + selftest.lacking(lines, f"mutants.{NAME}_no_grace_period # SKIP {skip}") + unexpected("mutants", skip)
 
 
 @suite.test

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // table_free=example: what check_onefile.py adds to a copy of the tree as mm/policy/example.c. Walkers are RCU readers, for
 // preemption is off; each table waits for a grace period of its own, its callback's head being in its descriptor.
+#include "lab/mutant.h"
 #include "mm/table.h"
 #include "mm/walk_body.h"
 
@@ -17,8 +18,14 @@ static void example_quiesced(struct rcu_head *head)
 
 static void example_free(struct space *space, struct list *tables)
 {
-	while (!list_empty(tables))
-		call_rcu(&list_entry(list_pop_front(tables), struct page, link)->rcu, example_quiesced);
+	while (!list_empty(tables)) {
+		struct page *table = list_entry(list_pop_front(tables), struct page, link);
+
+		if (MUTANT(example_no_grace_period))
+			example_quiesced(&table->rcu);
+		else
+			call_rcu(&table->rcu, example_quiesced);
+	}
 }
 
 static void example_wait(struct space *space) { synchronize_rcu(); }

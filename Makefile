@@ -31,7 +31,7 @@ LDFLAGS := -n -z noexecstack --no-warn-rwx-segments -T linker.ld
 c_files = $(sort $(shell find $(1) -name '*.c'))
 PORTABLE_C := $(call c_files,kernel mm lab)
 TESTS_C := $(filter-out tests/fuzz/% tests/host/%,$(call c_files,tests))
-SRC_C := $(wildcard boot/*.c arch/x86_64/*.c) $(PORTABLE_C) $(TESTS_C)
+SRC_C := $(wildcard arch/x86_64/*.c) $(PORTABLE_C) $(TESTS_C)
 SRC_ASM := $(wildcard boot/*.asm arch/x86_64/*.asm)
 objs = $(SRC_C:%.c=build/$(1)/%.o) $(SRC_ASM:%.asm=build/$(1)/%.asm.o) build/$(1)/version.o build/$(1)/font.o
 

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: MIT
-"""Checks of README.md and docs/. Reported as KTAP."""
+"""Checks of README.md and docs/, and of the paths that they and the comments of the sources name. Reported as KTAP."""
+import fnmatch
 import glob
+import os
 import pathlib
 import re
 import sys
-from selftests import selftest
 
+from selftests import selftest
 
 suite = selftest.Suite("docs")
 
@@ -22,6 +24,54 @@ def prose_is_at_most_120_columns_wide():
     for path, text in documents():
         prose = re.sub(r"(?ms)^```.*?^```", "", text)
         wrong += [f"{path}: {line}" for line in re.findall(r"(?m)^(?!    | *\|).{121,}", prose)]
+    return wrong
+
+
+# ---- Paths ----------------------------------------------------------------------------------------------------------
+
+# From the top of the tree, or just an end of one that says what it is of. Both may have stars.
+FROM_THE_TOP = re.compile(r"(?<![\w./<-])(?:arch|boot|docs|kernel|lab|linker|mm|tests|tools)/(?:[\w*.-]+/)*(?:[\w*-]+\.\w+|(?![\w*]))")
+END = re.compile(r"(?<![\w./<*-])(?:[\w*-]+/)*[\w*-]+\.(?:asm|c|h|md|mk|pml|py)(?![\w/*(-])")
+OTHERS = ("arch/x86/kernel/kvm.c", "arch/x86/kvm/x86.c", "include/asm-generic/tlb.h", "mm/pt_reclaim.c",  # Linux's
+          "target/i386/tcg/emit.c",  # QEMU's
+          "mm/policy/NAME.c", "mm/flush/NAME.c", "mm/policy/example.c", "mm/flush/example.c")  # to be written
+
+
+def ends_of_paths():
+    """Of every file and folder of the tree."""
+    found = set()
+    for where, folders, names in os.walk("."):
+        folders[:] = sorted(set(folders) - {"build", ".git", "__pycache__"})
+        for path in [*(f"{where}/{name}" for name in names), *(f"{where}/{name}/" for name in folders)]:
+            parts = path.removeprefix("./").rstrip("/").split("/")
+            found |= {"/".join(parts[n:]) + "/" * path.endswith("/") for n in range(len(parts))}
+    return found
+
+
+def dead(text, pattern, have):
+    for path in (re.sub(r"\.o$", ".c", path) for path in pattern.findall(text)):
+        if path not in OTHERS and path not in have and not ("*" in path and fnmatch.filter(have, path)):
+            yield path
+
+
+def comments(path):
+    marks = r";.*" if path.endswith(".asm") else r"//.*|/\*.*|^ \*.*|\t\* .*"
+    return "\n".join(re.findall(marks, pathlib.Path(path).read_text(encoding="utf-8"), re.M))
+
+
+@suite.test
+def no_path_is_dead():
+    """Documents and comments name files by their ends, too. Tools name them in strings; their own tests make some up."""
+    have, wrong = ends_of_paths(), []
+    sources = [path for path in glob.glob("**/*.*", recursive=True)
+               if path.endswith((".c", ".h", ".asm", ".pml")) and not path.startswith("build/")]
+    tools = [path for path in glob.glob("tools/**/*.*", recursive=True) if path.endswith((".py", ".sh", ".txt", ".sweep"))
+             and "/selftests/" not in path]
+    tools += ["Makefile", ".ci/run", *glob.glob("tests/**/*.mk", recursive=True), *glob.glob("tests/**/*.supp", recursive=True)]
+    for path, text in documents() + [(path, comments(path)) for path in sources]:
+        wrong += [f"{path}: {name}" for name in dead(text, END, have)]
+    for path, text in documents() + [(path, pathlib.Path(path).read_text(encoding="utf-8")) for path in tools]:
+        wrong += [f"{path}: {name}" for name in dead(text, FROM_THE_TOP, have)]
     return wrong
 
 

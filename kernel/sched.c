@@ -176,8 +176,8 @@ static void switch_away(enum reason why, unsigned to)
 	this_cpu_inc(context_switches);
 	this_cpu_write(current_thread, next);
 	rq->prev = prev;
-	space_switch(prev, next);
-	arch_switch(prev, next);
+	tlb_follow(next);
+	arch_thread_switch(prev, next);
 	finish_switch();
 }
 

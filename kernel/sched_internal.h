@@ -15,7 +15,7 @@ struct runq {
 
 	// This CPU's own, IRQs off:
 	struct thread *idle;
-	struct thread *prev;		// between arch_switch() and finish_switch()
+	struct thread *prev;		// between arch_thread_switch() and finish_switch()
 	struct list sleepers;		// soonest first
 	bool rotate;			// the tick ended curr's turn
 } __cacheline;

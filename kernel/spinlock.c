@@ -3,7 +3,7 @@
 // when it is free. There are two ways to wait, and both may stand at one lock at the same time:
 //
 //   queue  draw a ticket, wait until `serving` shows it: first come, first served. For a machine of our own.
-//   steal  wait until the lock is free, then draw the ticket that is served at once. For a CPU that may lose its
+//   barge  wait until the lock is free, then draw the ticket that is served at once. For a CPU that may lose its
 //          processor: a queue hands the lock to the next in line even if that one does not run, and with more CPUs than
 //          the host has cores every hand-over then costs a turn of the host's scheduler. Not fair, but whoever runs
 //          gets on.
@@ -18,7 +18,7 @@
 #include "kernel/time.h"
 #include "lab/lockcheck.h"
 
-bool spin_steal = true;
+bool spin_barge = true;
 
 static __always_inline bool try_once(struct spinlock *l)
 {
@@ -31,7 +31,7 @@ static __always_inline void acquire(struct spinlock *l, bool nested)
 {
 	preempt_disable();
 	lockcheck_before(l, nested);
-	if (READ_ONCE(spin_steal)) {
+	if (READ_ONCE(spin_barge)) {
 		spin_until(try_once(l), lock_name(l), lockcheck_owner(l));
 	} else {
 		u32 ticket = fetch_add(&l->next, 1);

@@ -41,8 +41,8 @@ struct spinlock {
 #endif
 #define spin_init(l, n, r) (*(l) = (struct spinlock)SPINLOCK_INIT(n, r))
 
-// Contended locks: steal (true) or queue (false)? See spinlock.c. Set at boot: queue where no hypervisor is.
-extern bool spin_steal;
+// Contended locks: barge (true) or queue (false)? See spinlock.c. Set at boot: queue where no hypervisor is.
+extern bool spin_barge;
 
 // Take and release. The caller's preemption is off while it is held. Not from NMI.
 void spin_lock(struct spinlock *l);

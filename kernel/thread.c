@@ -22,7 +22,7 @@ void sched_init(void)
 {
 	thread_cache = slab_create("thread", sizeof(struct thread), CACHE_LINE);
 	BUG_ON(!thread_cache);
-	spin_steal = strcmp(arch_hypervisor(), "none") != 0;	// a host may have fewer cores than we have CPUs
+	spin_barge = strcmp(arch_hypervisor(), "none") != 0;	// a host may have fewer cores than we have CPUs
 }
 
 static void thread_init(struct thread *t, const char *name, int (*fn)(void *), void *arg, enum thread_prio prio)

@@ -25,7 +25,7 @@
 // lower number and a later time. Readers sort by time, then number. The time is that of the CPU's own counter;
 // docs/tracing.md says how far those of two CPUs agree.
 //
-// Stopping: after arch_branch_switch() no CPU enters a hook. One that was inside either finds `recording` false, for it looks
+// Stopping: after arch_branch_turn() no CPU enters a hook. One that was inside either finds `recording` false, for it looks
 // with preemption off, or has looked before and is an RCU reader, so a grace period later it has left. Two of them, for the
 // hooks in rcu_exp_quiescent() and in a switch of threads after its report: that CPU has reported to the first one
 // just before, and is a reader still for the second. (Who was preempted between the branch and its look may look when
@@ -197,7 +197,7 @@ bool trace_start(void)
 		for_each_cpu(cpu)
 			empty(per_cpu_ptr(&ring, cpu));	// before any CPU takes the branch
 		WRITE_ONCE(recording, true);
-		arch_branch_switch(true);
+		arch_branch_turn(true);
 	}
 	mutex_unlock(&switching);
 	return ok;
@@ -207,7 +207,7 @@ void trace_stop(void)
 {
 	mutex_lock(&switching);
 	if (recording) {
-		arch_branch_switch(false);
+		arch_branch_turn(false);
 		WRITE_ONCE(recording, false);
 		synchronize_rcu();
 		synchronize_rcu();

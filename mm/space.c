@@ -162,7 +162,7 @@ static void set_current_space(struct space *s)
 	irqflags_t flags = irq_save();
 
 	current->space = s;
-	space_switch(current, current);
+	tlb_follow(current);
 	irq_restore(flags);
 }
 

@@ -23,7 +23,7 @@ struct space {
 	paddr_t root_pa;
 	const struct table_policy *policy;	// the selector: read with preemption off. Written by space_select()
 	walk_one_fn *walk_one[2];		// what is to be called under it; a hint, for it may be read at any time
-	const struct table_policy *turn[2];	// while it selects the union: of which two. Written by switch.c
+	const struct table_policy *union_of[2];	// while it selects the union: of which two. Written by switch.c
 	u64 moves;				// that have begun (move.c). Written under lock
 
 	// Written by unmappers, read by CPUs that load the space.
@@ -49,7 +49,7 @@ static inline void space_select(struct space *s, const struct table_policy *p)
 {
 	for (int write = 0; write < 2; write++)
 		WRITE_ONCE(s->walk_one[write], p->walk_one[write]);
-	store_release(&s->policy, p);	// pairs with walk_selected(); what it says of s->turn was stored before
+	store_release(&s->policy, p);	// pairs with walk_selected(); what it says of s->union_of was stored before
 }
 
 // A new empty space under the default policy and back-end; NULL: out of memory. The creator holds one user count.

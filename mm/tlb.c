@@ -67,7 +67,7 @@ static void tlb_unlazy(struct cpu_tlb *t)
 	}
 }
 
-void space_switch(struct thread *prev, struct thread *next)
+void tlb_follow(struct thread *next)
 {
 	struct cpu_tlb *t = this_cpu_ptr(&cpu_tlb);
 	struct space *s = next->space;
@@ -211,7 +211,7 @@ static __always_inline void flush_targets(struct flush *f, struct cpumask *targe
 		skips_lazy = true;
 	if (skips_lazy) {
 		for_each_cpu_in(cpu, targets) {
-			// Acquire: what a CPU that is lazy has touched comes before the freeing; pairs with space_switch().
+			// Acquire: what a CPU that is lazy has touched comes before the freeing; pairs with tlb_follow().
 			if (load_acquire(&per_cpu(cpu_tlb, cpu).lazy)) {
 				cpumask_clear(targets, cpu);
 				count(flush_lazy_skipped);

@@ -24,7 +24,7 @@ struct cpu_tlb {
 DECLARE_PER_CPU(struct cpu_tlb, cpu_tlb);
 
 // From schedule(), IRQs off: load next's space, or become lazy.
-void space_switch(struct thread *prev, struct thread *next);
+void tlb_follow(struct thread *next);
 // Flush [start, end) from every CPU that may use it. On return none will: those that hold the space lazily touch no
 // user address (the accessors refuse when the current thread has no space) and catch up before they do, unless
 // freed_tables: then they have flushed as well. Preemption on or off, IRQs on.

@@ -5,4 +5,4 @@
 
 u32 host_branch;
 
-void arch_branch_switch(bool on) { store_release(&host_branch, (u32)on); }
+void arch_branch_turn(bool on) { store_release(&host_branch, (u32)on); }

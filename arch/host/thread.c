@@ -27,7 +27,7 @@ __asm__(
 	".size host_switch, . - host_switch\n");
 #define SWITCH_REGISTERS 6
 
-struct thread *arch_switch(struct thread *prev, struct thread *next)
+struct thread *arch_thread_switch(struct thread *prev, struct thread *next)
 {
 	this_cpu_write(host_switched_from, prev);
 	sanitizer_leave(&prev->ctx, &next->ctx);
@@ -45,7 +45,7 @@ __attribute__((no_sanitize("thread"))) void host_switch_cpu(struct arch_context 
 
 void host_arrive_cpu(struct arch_context *at, struct arch_context *from) { sanitizer_arrive(at, from); }
 
-// A new thread's first switch-in does not return from arch_switch().
+// A new thread's first switch-in does not return from arch_thread_switch().
 static void first_entry(void)
 {
 	sanitizer_arrive(&current->ctx, &this_cpu_read(host_switched_from)->ctx);

@@ -79,7 +79,7 @@ static void meet(void)
 }
 NMI_HANDLER(meet);
 
-void arch_branch_switch(bool on)
+void arch_branch_turn(bool on)
 {
 	irqflags_t flags;
 	u64 turn;

@@ -27,7 +27,7 @@ enum { MSR_OS_ID = 0x40000000, MSR_HYPERCALL = 0x40000001, MSR_VP_INDEX = 0x4000
 #define BAD_CALL_CODE 0xffffull		// no hypercall
 
 extern const char hyperv_page[];
-static bool enabled, refused, has_ex, always_ex;
+static bool enabled, refused, has_extended, always_extended;
 static DEFINE_PER_CPU(u32, vp_index);
 // Twice what is needed, for a part that crosses no page: per-CPU data is aligned to 64 bytes only.
 static DEFINE_PER_CPU(u64, input_words[2 * HV_INPUT_WORDS]);
@@ -57,7 +57,7 @@ void arch_hyperv_init_cpu(void)
 	this_cpu_write(vp_index, (u32)rdmsr(MSR_VP_INDEX));
 	if (cpu_id())
 		return;		// the rest is the whole machine's
-	has_ex = cpuid(hypervisor_leaf(SIGNATURE) + LEAF_RECOMMENDED).eax & EX_PROCESSOR_MASKS;
+	has_extended = cpuid(hypervisor_leaf(SIGNATURE) + LEAF_RECOMMENDED).eax & EX_PROCESSOR_MASKS;
 	wrmsr(MSR_OS_ID, OS_ID);
 	page = image_to_phys(hyperv_page) | HYPERCALL_ENABLE;
 	wrmsr(MSR_HYPERCALL, page | (rdmsr(MSR_HYPERCALL) & HYPERCALL_RESERVED));
@@ -66,7 +66,7 @@ void arch_hyperv_init_cpu(void)
 	refused = !enabled;
 }
 
-void arch_hyperv_extend(bool always) { WRITE_ONCE(always_ex, always && has_ex); }
+void arch_hyperv_extend(bool always) { WRITE_ONCE(always_extended, always && has_extended); }
 
 static u64 hypercall(u64 control, const u64 *input)
 {
@@ -106,7 +106,7 @@ bool arch_hyperv_flush(paddr_t root, vaddr_t start, u64 pages, int level, const 
 	u64 *input = (u64 *)ALIGN_UP((uintptr_t)this_cpu_ptr(&input_words), sizeof(u64) * HV_INPUT_WORDS);
 	struct hv_vps vps;
 	u64 control;
-	bool ex, ok;
+	bool extended, ok;
 
 	ASSERT(this_cpu_read(preempt_count));	// the input is this CPU's, and no interrupt handler flushes
 	if (!enabled)
@@ -114,10 +114,10 @@ bool arch_hyperv_flush(paddr_t root, vaddr_t start, u64 pages, int level, const 
 	vps.banks = 0;
 	for_each_cpu_in(cpu, targets)
 		hv_vps_add(&vps, per_cpu(vp_index, cpu));
-	ex = READ_ONCE(always_ex) || vps.banks != 1;
-	if (ex && !has_ex)
+	extended = READ_ONCE(always_extended) || vps.banks != 1;
+	if (extended && !has_extended)
 		return false;
-	control = hv_flush_build(input, root, start, pages, level, &vps, ex);
+	control = hv_flush_build(input, root, start, pages, level, &vps, extended);
 	if (!control)
 		return false;
 	if (MUTANT(hyperv_refuses))	// in arch/: the call has a code that no hypervisor knows

@@ -6,11 +6,11 @@
 
 #define MOST_PAGES 4096u	// of one range
 
-static unsigned put_targets(u64 *input, const struct hv_vps *vps, bool ex)
+static unsigned put_targets(u64 *input, const struct hv_vps *vps, bool extended)
 {
 	unsigned n = 2;
 
-	if (!ex) {
+	if (!extended) {
 		input[n++] = vps->banks & 1 ? vps->bank[0] : 0;
 		return n;
 	}
@@ -37,15 +37,15 @@ static unsigned put_ranges(u64 *to, u64 start, u64 pages, int level)
 	return pages ? 0 : n;
 }
 
-u64 hv_flush_build(u64 *input, u64 root, u64 start, u64 pages, int level, const struct hv_vps *vps, bool ex)
+u64 hv_flush_build(u64 *input, u64 root, u64 start, u64 pages, int level, const struct hv_vps *vps, bool extended)
 {
-	u64 control = ex ? (pages ? HV_FLUSH_LIST_EX : HV_FLUSH_SPACE_EX) : pages ? HV_FLUSH_LIST : HV_FLUSH_SPACE;
+	u64 control = extended ? (pages ? HV_FLUSH_LIST_EX : HV_FLUSH_SPACE_EX) : pages ? HV_FLUSH_LIST : HV_FLUSH_SPACE;
 	unsigned n, ranges;
 
 	input[0] = root;
 	input[1] = pages ? 0 : HV_NON_GLOBAL_ONLY;	// user entries are never global
-	n = put_targets(input, vps, ex);
-	if (ex)
+	n = put_targets(input, vps, extended);
+	if (extended)
 		control |= (u64)__builtin_popcountll(vps->banks) << HV_VARHEAD_SHIFT;
 	if (!pages)
 		return control;

@@ -1,12 +1,12 @@
 ; SPDX-License-Identifier: MIT
 ; The context switch, and an idle CPU's halt. struct thread begins with the saved stack pointer (asserted in switch.c).
 
-global arch_switch, thread_start, idle_halt, idle_hlt
+global arch_thread_switch, thread_start, idle_halt, idle_hlt
 extern thread_entry
 
 section .text
-; struct thread *arch_switch(struct thread *prev, struct thread *next): returns prev, on next's stack.
-arch_switch:
+; struct thread *arch_thread_switch(struct thread *prev, struct thread *next): returns prev, on next's stack.
+arch_thread_switch:
 	push rbp
 	push rbx
 	push r12

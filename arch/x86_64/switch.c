@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What arch_switch() finds on the stack of a thread that never ran.
+// What arch_thread_switch() finds on the stack of a thread that never ran.
 #include "kernel/thread.h"
 
 _Static_assert(offsetof(struct thread, ctx.rsp) == 0, "switch.asm finds the stack pointer at the thread's address");
@@ -7,7 +7,7 @@ _Static_assert(offsetof(struct thread, ctx.rsp) == 0, "switch.asm finds the stac
 
 void thread_start(void);	// switch.asm
 
-struct first_frame {	// as arch_switch() pops it
+struct first_frame {	// as arch_thread_switch() pops it
 	u64 r15, r14, r13, r12, rbx, rbp, rip;
 	u64 pad[2];	// thread_start runs with rsp 16-aligned, as before a call
 };

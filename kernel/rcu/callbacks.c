@@ -288,12 +288,12 @@ static struct {
 	struct mutex mutex;	// one barrier at a time: the heads are per CPU
 	struct waitq wq;
 	u32 left;
-} bar;
+} barrier_wait;
 
 static void barrier_callback(struct rcu_head *head)
 {
-	if (fetch_sub(&bar.left, 1) == 1)
-		waitq_wake_all(&bar.wq);
+	if (fetch_sub(&barrier_wait.left, 1) == 1)
+		waitq_wake_all(&barrier_wait.wq);
 }
 
 // Behind all that is queued or being invoked on that CPU. The new head need not wait for a grace period of its own.
@@ -306,7 +306,7 @@ static void barrier_entrain(unsigned cpu)
 	if (l->count) {
 		int s = l->seg[RCU_NEXT].head ? RCU_NEXT : l->seg[RCU_WAIT].head ? RCU_WAIT : RCU_DONE;
 
-		fetch_add(&bar.left, 1);
+		fetch_add(&barrier_wait.left, 1);
 		want_no_tick(cpu);
 		rc->barrier_head.fn = scramble(&rc->barrier_head, barrier_callback);
 		fifo_push(&l->seg[s], &rc->barrier_head);
@@ -319,23 +319,23 @@ static void barrier_entrain(unsigned cpu)
 void rcu_barrier(void)
 {
 	ASSERT_MAY_SLEEP();
-	mutex_lock(&bar.mutex);
-	WRITE_ONCE(bar.left, 1);	// ours, so that it does not reach 0 before all CPUs have been visited
+	mutex_lock(&barrier_wait.mutex);
+	WRITE_ONCE(barrier_wait.left, 1);	// ours, so that it does not reach 0 before all CPUs have been visited
 	for_each_cpu(cpu) {
 		if (MUTANT(rcu_barrier_misses_a_cpu) && cpu == nr_cpus - 1)
 			break;
 		barrier_entrain(cpu);
 	}
 	rcu_request(READ_ONCE(rcu.requested), true);	// what call_rcu() left to the tick begins now
-	if (fetch_sub(&bar.left, 1) != 1)
-		wait_event(&bar.wq, load_acquire(&bar.left) == 0);
-	mutex_unlock(&bar.mutex);
+	if (fetch_sub(&barrier_wait.left, 1) != 1)
+		wait_event(&barrier_wait.wq, load_acquire(&barrier_wait.left) == 0);
+	mutex_unlock(&barrier_wait.mutex);
 }
 
 void rcu_callbacks_init(void)
 {
-	mutex_init(&bar.mutex, "rcu_barrier");
-	waitq_init(&bar.wq);
+	mutex_init(&barrier_wait.mutex, "rcu_barrier");
+	waitq_init(&barrier_wait.wq);
 	for_each_cpu(cpu) {
 		struct rcu_cpu *rc = &per_cpu(rcu_cpu, cpu);
 

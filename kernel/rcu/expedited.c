@@ -20,17 +20,17 @@
 #include "lab/trace.h"
 
 static struct {
-	struct waitq turn_wq;
+	struct waitq busy_wq;
 	u32 busy;	// a grace period is under way
 	u64 seq;	// as rcu.seq; written by whoever set `busy`
 	u32 left;	// flags set, plus one while they are being set
 	struct waitq left_wq;
-} ex;
+} expedited;
 
 static void drop_one(void)
 {
-	if (fetch_sub(&ex.left, 1) == 1)
-		waitq_wake_one(&ex.left_wq);
+	if (fetch_sub(&expedited.left, 1) == 1)
+		waitq_wake_one(&expedited.left_wq);
 }
 
 void rcu_exp_quiescent(struct rcu_cpu *rc)
@@ -57,8 +57,8 @@ static void exp_interrupt(void *arg)
 
 void rcu_exp_init(void)
 {
-	waitq_init(&ex.turn_wq);
-	waitq_init(&ex.left_wq);
+	waitq_init(&expedited.busy_wq);
+	waitq_init(&expedited.left_wq);
 	for_each_cpu(cpu) {
 		struct rcu_cpu *rc = &per_cpu(rcu_cpu, cpu);
 
@@ -75,7 +75,7 @@ static void ask_running_cpus(void)
 	for_each_cpu(cpu) {
 		if (cpu == cpu_id() || rcu_sample_idle(rcu_idle_sample(cpu)))
 			continue;
-		fetch_add(&ex.left, 1);
+		fetch_add(&expedited.left, 1);
 		xchg(&per_cpu(rcu_cpu, cpu).exp_need, 1);
 		cpumask_set(&asked, cpu);
 	}
@@ -88,23 +88,23 @@ static void exp_grace_period(void)
 	u64 now = rcu_watched_ns();
 
 	WRITE_ONCE(rcu.exp_started, now);
-	WRITE_ONCE(rcu.exp_stall_at, now + READ_ONCE(rcu.stall_ns));
+	WRITE_ONCE(rcu.exp_late_at, now + READ_ONCE(rcu.late_ns));
 	trace(EV_EXPEDITED_BEGIN, 0);
-	fetch_add(&ex.seq, 1);
-	WRITE_ONCE(ex.left, 1);
+	fetch_add(&expedited.seq, 1);
+	WRITE_ONCE(expedited.left, 1);
 	preempt_disable();
 	ask_running_cpus();
 	preempt_enable();
 	drop_one();
-	wait_event(&ex.left_wq, load_acquire(&ex.left) == 0);
+	wait_event(&expedited.left_wq, load_acquire(&expedited.left) == 0);
 	trace(EV_EXPEDITED_END, 0);
-	fetch_add(&ex.seq, 1);
-	WRITE_ONCE(rcu.exp_stall_at, UINT64_MAX);
+	fetch_add(&expedited.seq, 1);
+	WRITE_ONCE(rcu.exp_late_at, UINT64_MAX);
 }
 
 static bool covered(u64 wanted)
 {
-	return rcu_seq_completed(load_acquire(&ex.seq)) >= wanted;
+	return rcu_seq_completed(load_acquire(&expedited.seq)) >= wanted;
 }
 
 void synchronize_rcu_expedited(void)
@@ -114,14 +114,14 @@ void synchronize_rcu_expedited(void)
 	ASSERT_MAY_SLEEP();
 	count(rcu_waits);
 	smp_mb();	// 1.
-	u64 wanted = rcu_seq_next(READ_ONCE(ex.seq));
+	u64 wanted = rcu_seq_next(READ_ONCE(expedited.seq));
 
-	wait_event(&ex.turn_wq, covered(wanted) || (mine = cmpxchg(&ex.busy, 0, 1)));
+	wait_event(&expedited.busy_wq, covered(wanted) || (mine = cmpxchg(&expedited.busy, 0, 1)));
 	if (mine && !covered(wanted))	// still at most one short: whoever was busy has completed its own
 		exp_grace_period();
 	if (mine) {
-		store_release(&ex.busy, 0);
-		waitq_wake_all(&ex.turn_wq);
+		store_release(&expedited.busy, 0);
+		waitq_wake_all(&expedited.busy_wq);
 	}
 	smp_mb();	// the readers' accesses, then the caller's freeing
 }

@@ -23,15 +23,15 @@
 void rcu_wake_thread(void)
 {
 	preempt_disable();
-	smp_mb();	// what the thread waits for, then the bell: pairs with the exchange in answer_bell()
-	if (!READ_ONCE(rcu.bell) && !xchg(&rcu.bell, 1))
+	smp_mb();	// what the thread waits for, then the mark: pairs with the exchange in take_wakeup()
+	if (!READ_ONCE(rcu.wakeup_sent) && !xchg(&rcu.wakeup_sent, 1))
 		waitq_wake_one(&rcu.gp_wq);
 	preempt_enable();
 }
 
-static void answer_bell(void)
+static void take_wakeup(void)
 {
-	xchg(&rcu.bell, 0);
+	xchg(&rcu.wakeup_sent, 0);
 }
 
 static bool gp_requested(void)
@@ -88,7 +88,7 @@ static void gp_begin(void)
 	u64 now = rcu_watched_ns();
 
 	WRITE_ONCE(rcu.gp_started, now);
-	WRITE_ONCE(rcu.stall_at, now + READ_ONCE(rcu.stall_ns));
+	WRITE_ONCE(rcu.late_at, now + READ_ONCE(rcu.late_ns));
 	WRITE_ONCE(rcu.scan_due, 0);
 	trace(EV_GP_BEGIN, rcu_seq_completed(rcu.seq) + 1);
 	fetch_add(&rcu.seq, 1);
@@ -180,7 +180,7 @@ static void gp_end(void)
 	trace(EV_GP_END, rcu_seq_completed(rcu.seq) + 1);
 	fetch_add(&rcu.seq, 1);		// a full barrier: `requested` is read after it; pairs with rcu_request()
 	spin_unlock_irqrestore(&rcu.root->lock, flags);
-	WRITE_ONCE(rcu.stall_at, UINT64_MAX);
+	WRITE_ONCE(rcu.late_at, UINT64_MAX);
 	if (READ_ONCE(rcu.pressed) && !any_over_watermark())
 		WRITE_ONCE(rcu.pressed, 0);	// a list that outgrows it just now sets it again with its next callback
 	for (unsigned i = 0; i * RCU_FANOUT < nr_cpus; i++)
@@ -192,7 +192,7 @@ static void grace_period(void)
 {
 	gp_begin();
 	while (!gp_scan(rcu_seq_completed(rcu.seq) + 1)) {
-		wait_event(&rcu.gp_wq, (answer_bell(), !READ_ONCE(rcu.root->waiting) || READ_ONCE(rcu.scan_due) ||
+		wait_event(&rcu.gp_wq, (take_wakeup(), !READ_ONCE(rcu.root->waiting) || READ_ONCE(rcu.scan_due) ||
 						       READ_ONCE(rcu.threads_wanted)));
 		WRITE_ONCE(rcu.scan_due, 0);
 		rcu_callbacks_threads();
@@ -203,7 +203,7 @@ static void grace_period(void)
 static int gp_thread(void *arg)
 {
 	for (;;) {
-		wait_event(&rcu.gp_wq, (answer_bell(), gp_requested() || READ_ONCE(rcu.threads_wanted)));
+		wait_event(&rcu.gp_wq, (take_wakeup(), gp_requested() || READ_ONCE(rcu.threads_wanted)));
 		rcu_callbacks_threads();
 		if (gp_requested())
 			grace_period();

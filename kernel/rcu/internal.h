@@ -67,18 +67,18 @@ struct rcu_state {
 	u32 scan_due;			// look at the holdouts now
 	u32 pressed;			// some list is over the watermark: kick the holdouts
 	u64 pressure;
-	u64 stall_ns;
+	u64 late_ns;
 	u64 gp_started, exp_started;	// by rcu_watched_ns()
-	u64 stall_at, exp_stall_at;	// when to complain next, by the same; U64_MAX: nothing in progress
-	u64 stalls, backtraces;		// complaints, and CPUs that then said where they are
+	u64 late_at, exp_late_at;	// when to complain next, by the same; U64_MAX: nothing in progress
+	u64 late_reports, backtraces;	// complaints, and CPUs that then said where they are
 	u64 kicks;			// reschedule IPIs sent for pressure
-	u32 stall_cpu;			// the CPU named by the last complaint
+	u32 late_cpu;			// the CPU named by the last complaint
 	struct cpumask want_thread;	// CPUs whose callbacks need a thread
 	struct cpumask eager;		// CPUs whose callback thread is woken when a grace period ends
 	u32 threads_wanted;
 	struct waitq gp_wq;		// the grace-period thread
 	struct seen watched __cacheline;	// by each tick in a grace period
-	u32 bell __cacheline;		// it has been woken and has not looked yet
+	u32 wakeup_sent __cacheline;	// it has been woken and has not looked yet
 	struct thread *gp_thread __cacheline;
 	unsigned nr_nodes;
 	struct rcu_node *root;
@@ -119,4 +119,4 @@ void rcu_exp_quiescent(struct rcu_cpu *rc);	// this CPU is quiescent and exp_nee
 
 // rcu/late.c
 u64 rcu_watched_ns(void);			// a clock that stands still while nobody looks. Any context
-void rcu_stall_tick(void);			// [tick, IRQs off]
+void rcu_late_tick(void);			// [tick, IRQs off]

@@ -14,9 +14,9 @@
 #define STALL_DEPTH 16
 #define SEEN_TICKS 4	// count at most, from one look to the next
 
-void rcu_set_stall_ns(u64 ns)
+void rcu_set_late_ns(u64 ns)
 {
-	WRITE_ONCE(rcu.stall_ns, MIN(ns, UINT64_MAX / 2));	// it is added to a time
+	WRITE_ONCE(rcu.late_ns, MIN(ns, UINT64_MAX / 2));	// it is added to a time
 }
 
 u64 rcu_watched_ns(void)
@@ -24,9 +24,9 @@ u64 rcu_watched_ns(void)
 	return seen_look(&rcu.watched, SEEN_TICKS * tick_ns());
 }
 
-u64 rcu_stalls(void)
+u64 rcu_late_reports(void)
 {
-	return READ_ONCE(rcu.stalls);
+	return READ_ONCE(rcu.late_reports);
 }
 
 static void show_backtrace(void)
@@ -48,7 +48,7 @@ static void name_holdout(const char *what, unsigned cpu, u64 ms)
 
 	log_warn("rcu: CPU %u holds up %s for %llu ms", cpu, what, (unsigned long long)ms);
 	trace_print_last(cpu, 8);
-	WRITE_ONCE(rcu.stall_cpu, cpu);
+	WRITE_ONCE(rcu.late_cpu, cpu);
 	WRITE_ONCE(rc->want_backtrace, 1);
 	if (cpu == cpu_id())
 		show_backtrace();
@@ -72,7 +72,7 @@ static void complain(const char *what, u64 since, bool (*waits)(struct rcu_cpu *
 	}
 	if (!named)
 		log_warn("rcu: %s is late by itself: %llu ms, and no CPU holds it up", what, (unsigned long long)ms);
-	fetch_add(&rcu.stalls, 1);
+	fetch_add(&rcu.late_reports, 1);
 }
 
 // The deadline is U64_MAX while nothing is in progress. Once the grace period has ended the exchange fails.
@@ -84,13 +84,13 @@ static void check(u64 *at, u64 *started, const char *what, bool (*waits)(struct 
 		return;
 	u64 now = rcu_watched_ns();
 
-	if (now >= due && cmpxchg(at, due, now + READ_ONCE(rcu.stall_ns)))
+	if (now >= due && cmpxchg(at, due, now + READ_ONCE(rcu.late_ns)))
 		complain(what, READ_ONCE(*started), waits);
 }
 
-void rcu_stall_tick(void)
+void rcu_late_tick(void)
 {
 	show_backtrace();
-	check(&rcu.stall_at, &rcu.gp_started, "a grace period", normal_waits);
-	check(&rcu.exp_stall_at, &rcu.exp_started, "an expedited grace period", exp_waits);
+	check(&rcu.late_at, &rcu.gp_started, "a grace period", normal_waits);
+	check(&rcu.exp_late_at, &rcu.exp_started, "an expedited grace period", exp_waits);
 }

@@ -62,10 +62,10 @@
 
 struct rcu_state rcu = {
 	.pressure = 10000,
-	.stall_ns = 10 * NSEC_PER_SEC,
-	.stall_at = UINT64_MAX,
-	.exp_stall_at = UINT64_MAX,
-	.stall_cpu = NR_CPUS,
+	.late_ns = 10 * NSEC_PER_SEC,
+	.late_at = UINT64_MAX,
+	.exp_late_at = UINT64_MAX,
+	.late_cpu = NR_CPUS,
 };
 
 u64 rcu_snapshot(void)
@@ -163,7 +163,7 @@ void rcu_tick(bool quiescent)
 		WRITE_ONCE(rcu.scan_due, 1);
 		rcu_wake_thread();
 	}
-	rcu_stall_tick();
+	rcu_late_tick();
 }
 
 bool rcu_needs_tick(unsigned cpu)

@@ -26,8 +26,8 @@ u64 rcu_completed(void);		// sequence number of the last grace period that compl
 u64 rcu_pending_callbacks(void);	// on all CPUs, approximately
 void rcu_hurry(void);			// run a grace period now and kick its holdouts. Any context but NMI
 void rcu_set_pressure(u64 callbacks);	// above so many waiting callbacks on one CPU the holdouts are kicked
-void rcu_set_stall_ns(u64 ns);		// complain (with the backtrace of the holdout) after so long; default 10 s
-u64 rcu_stalls(void);			// complaints so far
+void rcu_set_late_ns(u64 ns);		// complain (with the backtrace of the holdout) after so long; default 10 s
+u64 rcu_late_reports(void);			// complaints so far
 
 // Hooks; the caller's context in brackets.
 void rcu_init(void);			// boot CPU, slab is up, threads can be created

@@ -18,7 +18,7 @@
 // would pass through an unsafe state is refused. One that leaves an unsafe pair is not: it ends what is worse.
 //
 // Why the lines of the table are true:
-//  (1) The record turn[] is stored first, the selector after it with release; walkers read the selector with acquire.
+//  (1) The record union_of[] is stored first, the selector after it with release; walkers read the selector with acquire.
 //      So who finds the union finds of which two it is. It copies them on entry and leaves what it has entered.
 //  (2) A walker reads the selector with preemption or interrupts off and leaves with it still off: it is an RCU reader from
 //      before it reads until it has left, whatever the policy, on a remote CPU, in an interrupt handler or in an NMI
@@ -28,7 +28,7 @@
 //  (3) A gather runs from begin to end under the space's lock, and reads freer and back-end there. The change takes the
 //      same lock: no gather sees one of the two old and the other new, and all that were opened under old have ended.
 //      `wait`, for tables that are reused, is called under the lock too.
-//  (4) What such gathers left behind: flushes that a lazy back-end has not settled (they end in the old policy's
+//  (4) What such gathers left behind: flushes that a deferring back-end has not settled (they end in the old policy's
 //      `free`, so they come first), and what the policy itself deferred. Strictly, a walker that begins after (5) cannot
 //      reach any of it, being unlinked before (3); but the drain spares every policy that argument: while one of its
 //      tables is not FREE, all walkers follow its discipline.
@@ -143,7 +143,7 @@ static int check_target(const struct policy_pair *new)
 
 // ---- The protocol ---------------------------------------------------------------------------------------------------
 
-// One at a time: turn[] and switch_link belong to the holder. Lives for ever, so its initialisation can wait for it.
+// One at a time: union_of[] and switch_link belong to the holder. Lives for ever, so its initialisation can wait for it.
 static struct mutex switching = MUTEX_INIT(switching, "switch");
 
 struct change {
@@ -174,8 +174,8 @@ static void wait_for_walkers(const struct change *c)
 static void walkers_to_union(struct change *c)
 {
 	for_each_changed(s, c) {
-		WRITE_ONCE(s->turn[0], s->policy);
-		WRITE_ONCE(s->turn[1], c->to.policy);
+		WRITE_ONCE(s->union_of[0], s->policy);
+		WRITE_ONCE(s->union_of[1], c->to.policy);
 		if (s->policy == c->to.policy)
 			continue;	// the back-end alone: no walker is concerned
 		c->walkers = true;
@@ -206,7 +206,7 @@ static void freers_to_new(struct change *c)
 static bool was_policy_of_some(const struct change *c, const struct table_policy *p)
 {
 	for_each_changed(s, c)
-		if (s->turn[0] == p && p != c->to.policy)
+		if (s->union_of[0] == p && p != c->to.policy)
 			return true;
 	return false;
 }

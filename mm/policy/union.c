@@ -15,7 +15,7 @@ static __always_inline void union_enter(struct walk_state *w)
 
 		if (i)
 			STALL(union_half, w->space, 0, 0);	// of the record of the two policies one has been read
-		*part = (struct walk_state){ .space = w->space, .policy = READ_ONCE(w->space->turn[i]) };
+		*part = (struct walk_state){ .space = w->space, .policy = READ_ONCE(w->space->union_of[i]) };
 		walk_hold(part->policy, part);
 		if (part->policy->enter)
 			part->policy->enter(part);

@@ -65,7 +65,7 @@ static bool one_tick_everywhere(void)
 TEST(pause, late_reader_is_reported_for_what_was_seen, NEEDS_CPUS2)
 {
 	struct thread *r, *s;
-	u64 stalls = rcu_stalls();
+	u64 stalls = rcu_late_reports();
 
 	NEEDS_STEPS;
 	move_to(0);
@@ -77,9 +77,9 @@ TEST(pause, late_reader_is_reported_for_what_was_seen, NEEDS_CPUS2)
 		steps_pause(PAUSE_NS);
 		EXPECT(one_tick_everywhere());
 	}
-	EXPECT_EQ(rcu_stalls(), stalls);
-	EXPECT(EVENTUALLY_WITHIN((steps_pause(10 * tick_ns()), rcu_stalls() > stalls), 10000));	// a slow host
-	EXPECT_EQ(READ_ONCE(rcu.stall_cpu), last_cpu());
+	EXPECT_EQ(rcu_late_reports(), stalls);
+	EXPECT(EVENTUALLY_WITHIN((steps_pause(10 * tick_ns()), rcu_late_reports() > stalls), 10000));	// a slow host
+	EXPECT_EQ(READ_ONCE(rcu.late_cpu), last_cpu());
 	EXPECT(!load_acquire(&reader.done));
 	end_reader(r);
 	thread_join(s);

@@ -43,7 +43,7 @@ static int spin_and_count(void *use_trylock)
 static int flip_waiting(void *arg)
 {
 	for (int i = 0; i < 20; i++) {
-		WRITE_ONCE(spin_steal, i & 1);
+		WRITE_ONCE(spin_barge, i & 1);
 		thread_yield();
 	}
 	return 0;
@@ -52,7 +52,7 @@ static int flip_waiting(void *arg)
 // Under both ways of waiting, and while they change.
 TEST(lock, exclusion, 0)
 {
-	bool steal = spin_steal;
+	bool steal = spin_barge;
 	struct thread *t = NULL;
 	struct cpumask few = { 0 };	// long queues are slow where the host has fewer cores
 
@@ -63,7 +63,7 @@ TEST(lock, exclusion, 0)
 		const struct cpumask *mask = way == 0 ? &cpus_online : &few;
 
 		left_half = right_half = 0;
-		WRITE_ONCE(spin_steal, way == 0);
+		WRITE_ONCE(spin_barge, way == 0);
 		if (way == 2)
 			t = thread_create("test", flip_waiting, NULL, CPU_ANY, PRIO_NORMAL);
 		threads_run_on(mask, spin_and_count, NULL);
@@ -72,7 +72,7 @@ TEST(lock, exclusion, 0)
 	}
 	if (EXPECT(t))
 		thread_join(t);
-	WRITE_ONCE(spin_steal, steal);
+	WRITE_ONCE(spin_barge, steal);
 }
 
 static u32 arrival[NR_CPUS], arrivals;
@@ -90,11 +90,11 @@ TEST(lock, fairness, NEEDS_CPUS4)
 {
 	struct thread *t[4];
 	unsigned n = 0, me = cpu_id();
-	bool steal = spin_steal;
+	bool steal = spin_barge;
 	u32 ticket;
 
 	arrivals = 0;
-	WRITE_ONCE(spin_steal, false);
+	WRITE_ONCE(spin_barge, false);
 	spin_lock(&shared_lock);	// the first ticket is ours
 	for (unsigned cpu = nr_cpus; cpu-- > 0 && n < 4; ) {
 		if (cpu == me)
@@ -109,7 +109,7 @@ TEST(lock, fairness, NEEDS_CPUS4)
 	EXPECT_EQ(arrivals, n);
 	for (unsigned i = 1; i < n; i++)
 		EXPECT(arrival[i] < arrival[i - 1]);
-	WRITE_ONCE(spin_steal, steal);
+	WRITE_ONCE(spin_barge, steal);
 }
 
 TEST(lock, trylock, 0)

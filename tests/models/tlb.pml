@@ -2,7 +2,7 @@
 // Who has the space loaded, and the shootdown: argument A of mm/tlb.h. CPU 0 loads the space, uses it, holds it lazily
 // and comes back; CPU 1 takes two things away, each a page or a table, and gives it back when the flush has returned.
 //
-// Models: tlb_join(), tlb_unlazy(), tlb_leave(), space_switch(), tlb_flush_here(), flush_begin(), flush_targets()
+// Models: tlb_join(), tlb_unlazy(), tlb_leave(), tlb_follow(), tlb_flush_here(), flush_begin(), flush_targets()
 // (mm/tlb.c), flush_by_ipi(). Asserts: user mode reaches no page that was given back, and no TLB or paging-structure
 // cache leads to a table that was, on a lazy CPU either.
 //

@@ -11,6 +11,6 @@ static __always_inline void arch_branch_call(u64 event, u64 arg);
 // All of them, on all CPUs. On return every CPU executes the new code. One caller at a time. Thread context, preemption
 // on; waits for a CPU that is robbed of its processor by the thief, and all others wait with it: no
 // theft may be under way that another CPU has to end.
-void arch_branch_switch(bool on);
+void arch_branch_turn(bool on);
 
 #include <impl/branch.h>

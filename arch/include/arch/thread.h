@@ -13,4 +13,4 @@ void arch_stack_free(void *stack);
 void arch_thread_init(struct thread *t);
 _Noreturn void thread_entry(void);	// kernel/sched.c
 // Save prev's state, continue next's; returns in next, with prev as value. IRQs off.
-struct thread *arch_switch(struct thread *prev, struct thread *next);
+struct thread *arch_thread_switch(struct thread *prev, struct thread *next);

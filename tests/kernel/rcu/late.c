@@ -18,19 +18,19 @@ TEST(rcu, stall_is_reported, NEEDS_CPUS2)
 {
 	move_to(0);
 	for (int i = 0; i < 3; i++) {
-		rcu_set_stall_ns(10 * tick_ns());
+		rcu_set_late_ns(10 * tick_ns());
 		synchronize_rcu();		// the next one begins with that limit
-		u64 stalls = rcu_stalls(), backtraces = READ_ONCE(rcu.backtraces);
+		u64 stalls = rcu_late_reports(), backtraces = READ_ONCE(rcu.backtraces);
 		struct thread *r = start_reader(i == 1 ? READ_IRQS_OFF : READ_PREEMPT_OFF, last_cpu(), 0);
 
-		WRITE_ONCE(rcu.stall_cpu, NR_CPUS);
+		WRITE_ONCE(rcu.late_cpu, NR_CPUS);
 		void (*how)(void) = i == 2 ? synchronize_rcu_expedited : synchronize_rcu;
 		struct thread *s = thread_create("sync", synchronize_once, how, 0, PRIO_NORMAL);
 
-		EXPECT(EVENTUALLY(rcu_stalls() > stalls && READ_ONCE(rcu.backtraces) > backtraces &&
-				  READ_ONCE(rcu.stall_cpu) == last_cpu()));
+		EXPECT(EVENTUALLY(rcu_late_reports() > stalls && READ_ONCE(rcu.backtraces) > backtraces &&
+				  READ_ONCE(rcu.late_cpu) == last_cpu()));
 		EXPECT(!load_acquire(&reader.done));
-		rcu_set_stall_ns(10 * NSEC_PER_SEC);
+		rcu_set_late_ns(10 * NSEC_PER_SEC);
 		end_reader(r);
 		thread_join(s);
 	}

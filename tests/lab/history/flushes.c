@@ -271,12 +271,12 @@ TEST(history, lazy_cpu_touches_no_user_memory, 0)
 	space_attach(s);
 	EXPECT_EQ(arch_user_read64_nofault(BASE, &v), 0);
 	current->space = NULL;			// as a kernel thread that the CPU turns to: the root stays
-	space_switch(current, current);
+	tlb_follow(current);
 	EXPECT(this_cpu_read(cpu_tlb.loaded) == s);
 	EXPECT_EQ(arch_user_read64_nofault(BASE, &v), -EFAULT);
 	EXPECT_EQ(arch_user_write64_nofault(BASE, 1), -EFAULT);
 	current->space = s;
-	space_switch(current, current);
+	tlb_follow(current);
 	preempt_enable();
 	space_detach();
 	space_put(s);

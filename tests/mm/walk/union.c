@@ -47,8 +47,8 @@ static struct space *space_in_union(const struct table_policy *p0, const struct 
 	if (!EXPECT(s))
 		return NULL;
 	EXPECT_EQ(space_map(s, BASE, level_size(leaf), RW, leaf, MAP_POPULATE), 0);
-	s->turn[0] = p0;
-	s->turn[1] = p1;
+	s->union_of[0] = p0;
+	s->union_of[1] = p1;
 	space_select(s, &policy_union);
 	return s;
 }

@@ -216,7 +216,7 @@ static void run_in(struct space *s)
 	irqflags_t flags = irq_save();
 
 	current->space = s;
-	space_switch(current, current);
+	tlb_follow(current);
 	irq_restore(flags);
 }
 

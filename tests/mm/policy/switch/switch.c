@@ -118,8 +118,8 @@ TEST(switch, walk_looks_whether_its_policy_is_still_the_spaces, 0)
 		EXPECT_EQ(space_map(s, BASE, PAGE_SIZE, RW, 1, MAP_POPULATE), 0);
 		frame = the_frame(s);
 		REQUIRE(frame);
-		s->turn[0] = *p0;		// nobody else walks, and nothing is freed meanwhile
-		s->turn[1] = *p1;
+		s->union_of[0] = *p0;		// nobody else walks, and nothing is freed meanwhile
+		s->union_of[1] = *p1;
 		space_select(s, *p1);
 		walks_under_its_policy_alone(s, (*p0)->walk_one, frame, *p0 == *p1);
 		walks_under_its_policy_alone(s, (*p1)->walk_one, frame, true);

@@ -3,8 +3,8 @@
 // Checking builds only; in release builds the condition is the constant false. `make MUTANT=name` builds a checking
 // kernel in which that one is on from the start and stays on, whatever a test says.
 //
-// A mutant is defined where it stands, and is the whole condition of a statement of its own: so nothing that decides in
-// production is mixed with it.
+// A mutant is defined where it stands, and begins the condition of a statement of its own, which does nothing where the
+// mutant is off: so nothing that decides in production is mixed with it.
 //
 //	if (MUTANT(flushes_nothing))			if (!MUTANT(frees_nothing))
 //		return;						page_put(p);

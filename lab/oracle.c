@@ -149,7 +149,7 @@ void oracle_publish(int level, struct page *table)
 	struct oracle_slot *slot = own_slot();
 	u8 state;
 
-	if (MUTANT(oracle_no_root) && level == PT_LEVELS)	// … nor in the root
+	if (MUTANT(oracle_no_root) && level == PT_LEVELS)	// nobody is seen in the root
 		return;
 	WRITE_ONCE(slot->path[level - 1], table);
 	smp_mb();	// published before the state is read: pairs with inspect() in mm/table.c
@@ -170,7 +170,7 @@ static void withdraw(struct oracle_slot *slot, int level)
 
 	if (!table)
 		return;
-	if (MUTANT(oracle_no_birth))	// … and find that its table has become another one
+	if (MUTANT(oracle_no_birth))	// a walker does not see that its table has become another one
 		slot->birth[level - 1] = READ_ONCE(table->birth);
 	if (READ_ONCE(table->birth) != slot->birth[level - 1])
 		report("walker", slot->policy, slot, cpu_id(), table);
@@ -198,7 +198,7 @@ static bool scan(struct page *table, const struct table_policy *policy, bool *wa
 		for (int i = 0; i < NR_SLOTS; i++) {
 			struct oracle_slot *slot = &per_cpu(oracle, cpu).slot[i];
 
-			if (MUTANT(oracle_one_context) && i)	// looks for walks of threads, not for those in interrupts and NMIs
+			if (MUTANT(oracle_one_context) && i)	// not for those in interrupts and NMIs
 				break;
 			if (!READ_ONCE(slot->active))
 				continue;

@@ -9,6 +9,7 @@
 #include "kernel/time.h"
 #include "lab/test.h"
 
+#if CHECK
 enum { STALL_OFF, STALL_ARMED, STALL_TAKEN, STALL_STATES };
 static u32 stall_state(u32 armed) { return armed % STALL_STATES; }
 
@@ -45,7 +46,6 @@ void stall_hit(struct stall_point *here, const void *space, u64 va, int level)
 	store_release(&p->armed, (u32)STALL_OFF);	// the last touch: stall_release() waits for it
 }
 
-#if CHECK
 static struct stall_point nowhere = { .name = "no such name", .cpu = -1 };
 
 static struct stall_point *leader(const char *name)

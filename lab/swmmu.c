@@ -192,8 +192,8 @@ static bool cache(struct swmmu *m, u64 word, vaddr_t start, bool pin, u64 seq)
 		fetch_or(&m->pinned, bit);
 	WRITE_ONCE(m->word[slot], word | SWMMU_PENDING);
 	barrier();
-	STALL(swmmu_pending, NULL, start, swmmu_level(word));	// … it is stored, and not yet confirmed
-	if (MUTANT(swmmu_no_reread))	// … and is cached all the same when a flush has come between
+	STALL(swmmu_pending, NULL, start, swmmu_level(word));	// the entry is stored, and not yet confirmed
+	if (MUTANT(swmmu_no_reread))	// it is cached though a flush has come between
 		seq = READ_ONCE(m->seq);
 	if (READ_ONCE(m->seq) != seq || !cmpxchg(&m->word[slot], word | SWMMU_PENDING, word)) {
 		drop(m, (unsigned)slot);

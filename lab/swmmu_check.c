@@ -43,11 +43,12 @@ static bool owes_it(const struct swmmu *m, unsigned cpu, u64 word)
 static bool excused(struct swmmu *m, unsigned cpu, unsigned slot, u64 word)
 {
 	bool vouched = word >> SWMMU_DEBT_SHIFT << SWMMU_DEBT_SHIFT != READ_ONCE(m->debt) << SWMMU_DEBT_SHIFT;
-	bool owed = !vouched && owes_it(m, cpu, word);
+	bool owed;
 
-	if (MUTANT(swmmu_counts_debt))	// … and what was vouched for
+	if (MUTANT(swmmu_counts_debt))	// what was vouched for is held against its CPU
 		vouched = false;
-	if (MUTANT(swmmu_counts_owed))	// … and what it is about to drop
+	owed = !vouched && owes_it(m, cpu, word);
+	if (MUTANT(swmmu_counts_owed))	// what it is about to drop is held against it
 		owed = false;
 	if (vouched)
 		return true;
@@ -79,9 +80,9 @@ static bool names(u64 word, const struct range *r)
 	paddr_t start = swmmu_frame(word), end = r->end;
 	u64 size = r->leaf ? level_size(swmmu_level(word)) : PAGE_SIZE;
 
-	if (MUTANT(swmmu_one_frame))	// … is what a large leaf maps
+	if (MUTANT(swmmu_one_frame))	// a large leaf is taken to map one frame
 		size = PAGE_SIZE;
-	if (MUTANT(swmmu_first_frame))	// … of a block is looked for, and no other
+	if (MUTANT(swmmu_first_frame))	// of a block only the first frame is looked for
 		end = r->start + PAGE_SIZE;
 	if (MUTANT(swmmu_counts_pending))	// what is not yet confirmed is held against its CPU
 		word &= ~(u64)SWMMU_PENDING;
@@ -142,7 +143,7 @@ bool swmmu_table_freed(const struct page *table, const struct table_policy *p)
 
 	bool found = scan(&r, p);
 
-	if (MUTANT(swmmu_no_root))	// … nor who has loaded the root
+	if (MUTANT(swmmu_no_root))	// nobody looks who has loaded the root
 		return found;
 	return found | (table->table_level == PT_LEVELS && root_is_loaded(pa, p));
 }

@@ -121,7 +121,7 @@ static void let_earlier_ones_end(void)
 static bool run_one(const struct test *t, unsigned k, unsigned n, const char *glob)
 {
 	char name[128];
-	u64 start = now_ns(), warnings_before = warn_count();
+	u64 start, warnings_before = warn_count();
 	u32 failed;
 
 	test_name(t, name, sizeof(name));
@@ -132,8 +132,9 @@ static bool run_one(const struct test *t, unsigned k, unsigned n, const char *gl
 		kprintf("ok %u %s # SKIP %s\n", k, name, skipped);
 		return true;
 	}
-	let_earlier_ones_end();
 	kprintf("# [%u/%u] %s\n", k, n, name);
+	let_earlier_ones_end();
+	start = now_ns();
 	t->fn();
 	check_left_behind(name, warnings_before);
 	failed = xchg(&failures, 0);

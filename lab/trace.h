@@ -20,7 +20,7 @@
 	X(NMI_BEGIN, "nmi", 'B')			/* received: the flush by NMI */ \
 	X(NMI_END, "nmi", 'E')				/* and acknowledged */ \
 	X(PV_FLAGGED, "pv_flagged", 'i')		/* the CPU that is away, and told to flush before it runs again */ \
-	X(SWEEP, "sweep", 'i')				/* of a back-end that defers: flushed, for all that was posted before */ \
+	X(SWEEP, "sweep", 'i')				/* flushed, for all that was deferred before */ \
 	X(WALK_BEGIN, "walk", 'B')			/* address */ \
 	X(WALK_END, "walk", 'E')			/* pages pinned */ \
 	X(TABLE_KEPT, "table_kept", 'i')		/* these five: trace_table() */ \

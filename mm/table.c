@@ -49,7 +49,7 @@ void table_reuse(struct page *table, const struct table_policy *policy)
 		return;
 	WRITE_ONCE(table->birth, table->birth + 1);
 	smp_mb();	// the new birth is visible before the slots are read: pairs with oracle_publish()
-	if (!MUTANT(reuse_unseen))	// … or becomes another one
+	if (!MUTANT(reuse_unseen))	// nobody looks who is in a table that becomes another one
 		oracle_table_reused(table, policy);
 }
 

@@ -164,7 +164,7 @@ void __hot tlb_flush_handler(void *flush)
 	struct flush f = *(const struct flush *)flush;
 	bool early = !f.freed_tables;
 
-	if (MUTANT(flush_answers_early))	// … though tables are freed
+	if (MUTANT(flush_answers_early))	// though tables are freed the flusher goes on
 		early = true;
 	if (!early) {
 		flush_own(&f);

@@ -30,24 +30,6 @@ pte_t *tree_find(struct space *s, vaddr_t va, int level, struct page **table)
 	return &t[pt_index(va, level)];
 }
 
-pte_t *tree_find_leaf(struct space *s, vaddr_t va, int *level)
-{
-	pte_t *t = s->root;
-
-	for (int l = PT_LEVELS; l >= 1; l--) {
-		pte_t *e = &t[pt_index(va, l)], v = pte_read(e);
-
-		if (!pte_present(v))
-			return NULL;
-		if (l < PT_LEVELS && pte_leaf(v, l)) {
-			*level = l;
-			return e;
-		}
-		t = phys_to_virt(pte_addr(v));
-	}
-	return NULL;
-}
-
 pte_t *__hot tree_make(struct space *s, vaddr_t va, int level, struct page **table)
 {
 	pte_t *t = s->root;
@@ -127,7 +109,7 @@ static __always_inline void detach(struct gather *g, pte_t *e, vaddr_t va, struc
 	pte_t old;
 
 	gather_reserve(g);
-	if (MUTANT(tree_lower_entry_left) && table->table_level < PT_LEVELS)	// it is left as it was when its own table goes, too
+	if (MUTANT(tree_lower_entry_left) && table->table_level < PT_LEVELS)	// it stays, though its own table goes, too
 		old = pte_read(e);
 	else
 		old = pte_xchg(e, 0);

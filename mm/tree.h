@@ -11,8 +11,6 @@ pte_t *tree_find(struct space *s, vaddr_t va, int level, struct page **table);
 // The same, creating missing tables; NULL: out of memory (tables made so far stay, empty: the caller prunes the range).
 // Where a collapsed leaf covers va, its entry.
 pte_t *tree_make(struct space *s, vaddr_t va, int level, struct page **table);
-// The leaf for va, whatever its level; NULL if not present.
-pte_t *tree_find_leaf(struct space *s, vaddr_t va, int *level);
 // Clear all leaves in [start, end) and detach the tables that this leaves empty.
 void tree_unmap(struct gather *g, vaddr_t start, vaddr_t end);
 void tree_zap(struct gather *g, vaddr_t start, vaddr_t end);	// only the leaves; tables stay, empty or not

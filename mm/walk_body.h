@@ -24,6 +24,7 @@ static inline int walk_plain(struct space *s, vaddr_t va, bool write, struct pag
 	struct page *head;
 	int level = PT_LEVELS + 1;
 	u64 moves;
+	bool same;
 
 	do {
 		parent = entry;
@@ -39,7 +40,9 @@ static inline int walk_plain(struct space *s, vaddr_t va, bool write, struct pag
 	if (!page_try_get(head))			// take …
 		return -ENOMEM;
 	moves = load_acquire(&s->moves);		// … and look again
-	if (pte_same(pte_read(entry), value) && pte_same(pte_read(parent), parent_value) && READ_ONCE(s->moves) == moves)
+	same = pte_same(pte_read(entry), value) && pte_same(pte_read(parent), parent_value) && page_head(*page) == head;
+	smp_rmb();
+	if (same && READ_ONCE(s->moves) == moves)
 		return 0;
 	page_put(head);
 	return -EAGAIN;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Which CPU is this? A CPU is a pthread; its thread-local word is the distance from the per-CPU template to its copy.
 //
-// Kernel threads migrate between pthreads in arch_thread_switch(), so a thread-local *address* that the compiler keeps across a
-// call would be another CPU's. The word is therefore always read in one instruction, relative to the thread pointer.
+// Kernel threads migrate between pthreads in arch_thread_switch(), so a thread-local *address* that the compiler keeps
+// across a call would be another CPU's. The word is therefore always read in one instruction, relative to the thread pointer.
 #pragma once
 #include "kernel/types.h"
 

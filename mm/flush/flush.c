@@ -18,7 +18,7 @@
 #include "kernel/time.h"
 #include "mm/tlb.h"
 
-DEFINE_PER_CPU(u32, flush_due);		// set by posters, cleared by its CPU
+DEFINE_PER_CPU(struct flush_due, flush_due);
 static const struct flush_backend *chosen;	// a new space's; NULL: the built-in default
 static bool named;
 static struct waitq deferred_ends = WAITQ_INIT(deferred_ends);
@@ -70,11 +70,11 @@ void flush_init(void)
 			(*b)->init();
 }
 
-void flush_ask_sweep(unsigned cpu) { xchg(&per_cpu(flush_due, cpu), 1); }	// A
+void flush_ask_sweep(unsigned cpu) { xchg(&per_cpu(flush_due, cpu).asked, 1); }	// A
 
 void flush_sweep_due(void)
 {
-	xchg(this_cpu_ptr(&flush_due), 0);	// A
+	xchg(&this_cpu_ptr(&flush_due)->asked, 0);	// A
 	FOR_EACH_BACKEND(b)
 		if ((*b)->sweep)
 			(*b)->sweep();

@@ -50,7 +50,8 @@ struct flush_backend {
 	// Preemption off, IRQs on. The own CPU is not in `targets`.
 	void (*flush)(const struct flush *f, const struct cpumask *targets);
 
-	// ---- One that defers; NULL in the others.
+	// ---- One that defers; NULL in the others. Each record is completed by itself, sooner or later: wait, settle and hurry
+	// only see to it that it is soon.
 	// Take over g->taken, flush the own CPU, have the targets sweep (flush_ask_sweep()), and go on by
 	// gathered_flushed() when all have. False: not this time. As `flush`; the space's lock is held.
 	bool (*defer)(struct gather *g, const struct flush *f, const struct cpumask *targets);
@@ -85,7 +86,8 @@ void flush_by_ipi(const struct flush *f, const struct cpumask *targets);	// tlb_
 // Ask that CPU to sweep: at its next tick, context switch or flush_sweep(). What was posted before is seen by its
 // sweep. Full barrier.
 void flush_ask_sweep(unsigned cpu);
-// A record of s is posted; it is done, and s not touched any more. Any context but NMI; no lock above RANK_RUNQ held.
+// A record of s is posted; it is done, and s not touched any more. The latter: any context but NMI, no spinlock of
+// RANK_MUTEX or above held.
 void flush_deferred_begin(struct space *s);
 void flush_deferred_end(struct space *s);
 
@@ -93,11 +95,14 @@ void flush_deferred_end(struct space *s);
 void flush_init(void);
 // The sweep, if one is due: this CPU's TLB holds nothing any more of what was posted before. IRQs off; where no walk
 // can be under way that keeps interrupts off: tick, context switch (and so idle exit), call.
-DECLARE_PER_CPU(u32, flush_due);
+struct flush_due {
+	u32 asked;		// set by posters, cleared by its CPU
+} __cacheline;
+DECLARE_PER_CPU(struct flush_due, flush_due);
 void flush_sweep_due(void);
 static __always_inline void flush_sweep(void)
 {
-	if (unlikely(READ_ONCE(*this_cpu_ptr(&flush_due))))
+	if (unlikely(READ_ONCE(this_cpu_ptr(&flush_due)->asked)))
 		flush_sweep_due();
 }
 // No CPU reaches by an address in [start, end) what was unmapped there before: needed before anything new appears there.

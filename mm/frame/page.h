@@ -77,7 +77,7 @@ struct page *page_alloc(unsigned order, enum page_kind kind, unsigned flags);
 #define PAGE_REFS_MAX (1u << 31)
 static __always_inline bool page_refuses(u32 refs)
 {
-	if (MUTANT(page_get_wraps) && refs)	// no limit: as many pins as the count has values, and it is 0 (CVE-2019-11487)
+	if (MUTANT(page_get_wraps) && refs)	// no limit: with as many pins as the count has values it is 0 (CVE-2019-11487)
 		return false;
 	if (MUTANT(page_get_resurrects) && !refs)	// 0 -> 1: a frame that is free, or somebody else's by now
 		return false;

@@ -7,6 +7,7 @@
 #pragma once
 #include "kernel/cpumask.h"
 #include "kernel/list.h"
+#include "kernel/panic.h"
 #include "kernel/preempt.h"
 #include "mm/frame/page.h"
 
@@ -70,6 +71,7 @@ struct table_policy {
 
 static __always_inline void policy_wait(const struct table_policy *p, struct space *s)
 {
+	ASSERT(p->wait || p->waits == WAIT_FLUSH);
 	if (p->wait)
 		p->wait(s);
 }
@@ -85,7 +87,7 @@ const char *policy_current_name(void);
 const struct table_policy *policy_find(const char *name);	// NULL: unknown
 bool policy_named(void);				// did the command line choose it?
 
-// Return when all is FREE that was unlinked before the call, whatever the policy and the back-end. May sleep.
+// Return when all is FREE that was given to any policy or back-end before the call. May sleep.
 void policies_drain(void);
 
 #define FOR_EACH_POLICY(it) FOR_EACH_REGISTERED(policies, const struct table_policy, it)

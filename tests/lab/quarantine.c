@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What the quarantine of checking builds promises (lab/quarantine.c): a freed table is poison, from its first word to its last, for as
-// long as it stays; who writes to it is found; and what was found in use is never given to anybody again.
+// What the quarantine of checking builds promises (lab/quarantine.c): a freed table is poison, from its first word to its last,
+// for as long as it stays; who writes to it is found; and what was found in use is never given to anybody again.
 #include "kernel/lib.h"
 #include "lab/oracle.h"
 #include "lab/quarantine.h"

@@ -20,9 +20,6 @@ static u64 settle(void)
 {
 	(void)EVENTUALLY(!threads_ending());	// what never comes back is missing below
 	policies_drain();
-	FOR_EACH_POLICY(p)
-		if ((*p)->drain && (*p)->drain != rcu_barrier)
-			(*p)->drain();
 	quarantine_drain();
 	slab_shrink();
 	page_drain();

@@ -16,7 +16,7 @@ static bool use_bits(struct space *s, vaddr_t va)
 	int level;
 
 	mutex_lock(&s->lock);
-	e = tree_find_leaf(s, va, &level);
+	e = leaf_at(s, va, &level);
 	mutex_unlock(&s->lock);
 	return e && pte_dirty(pte_read(e)) && pte_accessed(pte_read(e));
 }

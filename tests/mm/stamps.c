@@ -42,6 +42,24 @@ void under_each_pair(void (*scene)(const struct table_policy *p, const struct fl
 			scene(policy_find("rcu"), *b);
 }
 
+pte_t *leaf_at(struct space *s, vaddr_t va, int *level)
+{
+	pte_t *t = s->root;
+
+	for (int l = PT_LEVELS; l >= 1; l--) {
+		pte_t *e = &t[pt_index(va, l)], v = pte_read(e);
+
+		if (!pte_present(v))
+			return NULL;
+		if (l < PT_LEVELS && pte_leaf(v, l)) {
+			*level = l;
+			return e;
+		}
+		t = phys_to_virt(pte_addr(v));
+	}
+	return NULL;
+}
+
 struct page *frame_at(struct space *s, vaddr_t va)
 {
 	struct page *page = NULL;
@@ -49,7 +67,7 @@ struct page *frame_at(struct space *s, vaddr_t va)
 	int level;
 
 	mutex_lock(&s->lock);
-	e = tree_find_leaf(s, va, &level);
+	e = leaf_at(s, va, &level);
 	if (e)
 		page = page_of(pte_addr(pte_read(e)) + (va & (level_size(level) - 1)));
 	mutex_unlock(&s->lock);
@@ -62,7 +80,7 @@ int leaf_level(struct space *s, vaddr_t va)
 	pte_t *e;
 
 	mutex_lock(&s->lock);
-	e = tree_find_leaf(s, va, &level);
+	e = leaf_at(s, va, &level);
 	mutex_unlock(&s->lock);
 	return e ? level : 0;
 }

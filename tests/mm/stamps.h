@@ -11,6 +11,8 @@ unsigned stamped_pages(vaddr_t va, unsigned pages, u64 seed);	// how many hold t
 unsigned zero_pages(vaddr_t va, unsigned pages);
 // Run the scene under each policy with back-end ipi, and under each back-end that this machine has with policy rcu.
 void under_each_pair(void (*scene)(const struct table_policy *p, const struct flush_backend *b));
+// The leaf for va, whatever its level; NULL if not present. Under the space's lock.
+pte_t *leaf_at(struct space *s, vaddr_t va, int *level);
 // The frame at va without a pin that stays; NULL: none. The level of its leaf, 0: none.
 struct page *frame_at(struct space *s, vaddr_t va);
 int leaf_level(struct space *s, vaddr_t va);

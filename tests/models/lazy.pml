@@ -2,7 +2,8 @@
 // The sweep protocol of tlb_flush=lazy: CPU 1 posts two records, one after the other, and completes each when it may;
 // CPU 0 sweeps at ticks and switches, leaves the space and comes back.
 //
-// Models: post(), deferred_defer(), has_swept(), finish(), flush_sweep() (mm/flush/lazy.c), tlb_flush_all_here(),
+// Models: post(), deferred_defer(), has_swept(), finish(), deferred_sweep() (mm/flush/lazy.c), flush_sweep_due(),
+// flush_ask_sweep() (mm/flush/flush.c), tlb_flush_all_here(),
 // tlb_join(), tlb_leave() (mm/tlb.c). Asserts: CPU 0 uses no page that was given back. Each record is completed (else
 // it hangs).
 //

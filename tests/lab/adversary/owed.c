@@ -290,9 +290,10 @@ static void cache_again(struct stall_point *p, void *arg)
 static int flush_first(void *arg)
 {
 	struct scene *sc = arg;
-	const struct flush f = { .space = sc->s, .full = true };
+	struct flush f = { 0 };
 	struct cpumask target = { 0 };
 
+	flush_make(&f, sc->s, 0, USER_END, 1, false);
 	cpumask_set(&target, sc->cpu);
 	preempt_disable();
 	flush_find("nmi")->flush(&f, &target);

@@ -234,9 +234,10 @@ TEST(flush_nmi, after_the_root_is_loaded, NEEDS_CPUS2 | NEEDS_CHECK) { in_the_sw
 // flushed since it began.
 static int flush_the_others(void *space)
 {
-	const struct flush f = { .space = space, .full = true, .freed_tables = true };
+	struct flush f = { 0 };
 	u64 before[NR_CPUS];
 
+	flush_make(&f, space, 0, USER_END, 1, true);
 	for (unsigned i = 0; i < EACH; i++) {
 		struct cpumask targets;
 

@@ -40,7 +40,7 @@ def backends():
 
 
 def is_safe(policy, backend):
-    """pair_verdict() of mm/policy/policy.c, from the same facts."""
+    """pair_verdict() of mm/policy/verdict.c, from the same facts."""
     return policy.fields.get("waits") == "WAIT_OWN" or (
         policy.fields.get("walker") == "WALKER_IRQS_OFF" and policy.fields.get("walkers_are_targets") == "true" and
         backend.fields.get("proves_irqs_off_walks_ended") == "true")

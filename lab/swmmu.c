@@ -34,6 +34,7 @@
 #include "lab/mutant.h"
 #include "lab/stall.h"
 #include "lab/swmmu_internal.h"
+#include "lab/thief.h"
 #include "mm/flush/flush.h"
 #include "mm/space.h"
 #include <arch/machine.h>
@@ -411,6 +412,20 @@ void swmmu_speculate_rarely(void)
 }
 TICK_HANDLER(swmmu_speculate);
 NMI_HANDLER(swmmu_speculate);
+
+// A robbed CPU flushes everything before it goes on, if it is asked to.
+static void robbed(bool begins)
+{
+	struct swmmu *m = this_cpu_ptr(&swmmu);
+
+	if (begins) {
+		swmmu_speculate();	// so that there is something stale
+		m->owed_when_robbed = swmmu_owe(SWMMU_OWES_ALL);
+	} else {
+		swmmu_owe(m->owed_when_robbed);
+	}
+}
+THEFT_HANDLER(robbed);
 
 struct primed {
 	vaddr_t va;

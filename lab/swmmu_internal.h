@@ -29,6 +29,7 @@ struct swmmu {
 	const char *policy, *flush;	// of the space that was loaded last. Own CPU; scanners read
 
 	// Own CPU only, its NMIs included.
+	enum swmmu_owes owed_when_robbed;	// what it owed before the theft
 	u64 pinned;			// slots that a test has primed
 	u64 settled;			// the debt up to which this CPU has dropped what was vouched for
 	u64 seq;			// invalidations so far

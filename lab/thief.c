@@ -83,11 +83,18 @@ static void hypervisors_half(struct steal_record *r, u64 ns)
 	account(r, ns);
 }
 
+static void tell(bool begins)
+{
+	if (CHECK)
+		FOR_EACH_REGISTERED(theft_handlers, theft_handler_fn, handler)
+			(*handler)(begins);
+}
+
 static void be_robbed(struct theft *t, u64 start)
 {
 	struct steal_record *r = this_cpu_ptr(&steal_record);
-	SWMMU_OWING(SWMMU_OWES_ALL);
 
+	tell(true);
 	trace(EV_THEFT_BEGIN, 0);
 	// A release: who sees it may take it that every access before the theft has been made.
 	store_release(&r->preempted, (u8)STEAL_PREEMPTED);
@@ -95,6 +102,7 @@ static void be_robbed(struct theft *t, u64 start)
 	be_away(t);
 	hypervisors_half(r, now_ns() - start);
 	trace(EV_THEFT_END, 0);
+	tell(false);
 }
 
 static void thief_nmi(void)

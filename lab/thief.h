@@ -4,6 +4,15 @@
 #pragma once
 #include "kernel/types.h"
 
+// What a theft means to others: called on the robbed CPU, in the NMI, just before it is away and when it is back. Checking
+// builds only; registered where it is written.
+typedef void theft_handler_fn(bool begins);
+#if CHECK
+#define THEFT_HANDLER(fn) REGISTER(theft_handlers, fn)
+#else
+#define THEFT_HANDLER(fn) struct thief
+#endif
+
 bool thief_works(void);			// is the thief the owner of the steal-time records?
 // Freeze a CPU for so long (0: until thief_release()). For the own CPU the theft happens before the call returns, and so
 // exactly there; for another one soon. Not while that CPU is robbed already or about to be. Any context but NMI. A CPU

@@ -47,6 +47,7 @@ void test_fail(const char *file, int line, const char *fmt, ...)
 }
 
 void test_skip(const char *why) { WRITE_ONCE(skipped, why); }
+u32 test_take_back(void) { return xchg(&failures, 0); }
 bool test_failed(void) { return READ_ONCE(failures) != 0; }
 
 // The name's hash, mixed with the run's seed: a test sees the same numbers whichever others run.

@@ -31,6 +31,7 @@ enum {
 // Any thread. After its test's end the run fails all the same.
 void test_fail(const char *file, int line, const char *fmt, ...) __printf(3, 4);
 void test_skip(const char *why);
+u32 test_take_back(void);	// how much has failed in the running test so far: it is no failure any more. Of tests of failing
 bool test_failed(void);		// has the running test failed already?
 // Does not return from the test by itself.
 #define EXPECT_SAYING(c, text) ({ \

@@ -101,9 +101,58 @@ def core_names_no_policy_and_no_backend():
 @test
 def mutants_are_whole_statements():
     """Whatever decides in production stands in a statement without any: a mutant begins the condition of its own."""
-    allowed = re.compile(r"^\s+(?:\} )?(?:else )?if \((?:!?MUTANT\(\w+\)\)|MUTANT\(\w+\) && )")
+    allowed = re.compile(r"^\s+(?:\} )?(?:else )?if \((?:!?MUTANT\(\w+\)\)|MUTANT\(\w+\) && (?!.*\|\|))")
     files = [f for f in sources("arch/**/*.[ch]", "kernel/**/*.[ch]", "lab/**/*.[ch]", "mm/**/*.[ch]") if f != "lab/mutant.h"]
     return [line for line in offending(files, r"\bMUTANT\(") if not allowed.match(re.sub(r"^\S+?:\d+: ", "\t", line))]
+
+
+@test
+def tests_arm_what_there_is():
+    """A wrong name of a stall point or a mutant fails its test (harness.wrong_names_fail, which makes two up). Here it is
+    found before anything boots."""
+    wrong = []
+    for hook, uses in (("STALL", r'\bstall_point\("(\w+)"\)'), ("MUTANT", r"\bmutant_(?:set\(|turn\(\"|turn_or_fail\(\")(\w+)")):
+        there = set()
+        for path in sources(*(f"{d}/**/*.[ch]" for d in ("arch", "kernel", "lab", "mm"))):
+            with open(path, encoding="utf-8") as f:
+                there.update(re.findall(rf"\b{hook}\((\w+)", f.read()))
+        for path in sources("tests/**/*.[ch]"):
+            with open(path, encoding="utf-8") as f:
+                wrong += [f"{path}: {name}" for name in re.findall(uses, f.read())
+                          if name not in there | states_of_a_switch() | {"mutant"} and not name.startswith("no_such_")]
+    return wrong
+
+
+def states_of_a_switch():
+    """Stall points by REACHED(), which makes up their names."""
+    with open("mm/policy/switch.c", encoding="utf-8") as f:
+        return {f"switch_{name}" for name in re.findall(r"\bREACHED\(c, (\w+),", f.read())}
+
+
+@test
+def nothing_calls_upwards():
+    """The core and the frame allocator know nothing of spaces, back-ends and detectors: those register. main.c is the table
+    of contents, banner.c names the pair; the switch of threads loads the root."""
+    above = r'#include "(mm/(?!frame/)|lab/(swmmu|oracle|quarantine|thief))'
+    files = [f for f in sources("kernel/**/*.[ch]", "mm/frame/*.[ch]") if f not in ("kernel/main.c", "kernel/banner.c")]
+    return offending(files, above, allowed=('"mm/tlb.h"',))
+
+
+@test
+def both_architectures_keep_the_contract():
+    """Each function that it declares is defined by both, or by the core."""
+    names, wrong = set(), []
+    for path in sources("arch/include/arch/*.h"):
+        with open(path, encoding="utf-8") as f:
+            names.update(re.findall(r"^(?!typedef|#|//)\w[\w *]*?\b(\w+)\([^;{]*\);", f.read(), re.M))
+    for arch in ("x86_64", "host"):
+        text = ""
+        for path in sources(f"arch/{arch}/**/*.*", "kernel/**/*.c", "lab/*.c"):
+            with open(path, encoding="utf-8") as f:
+                text += f.read()
+        wrong += [f"{arch}: {name}" for name in sorted(names)
+                  if not re.search(rf"^(?!extern)\w[\w *]*?\b{name}\([^;{{]*\)[ \t]*(?://.*)?\s*\{{|^{name}:|^\w+\({name}\b", text, re.M)]
+    return wrong
 
 
 @test
@@ -156,14 +205,18 @@ def functions_are_declared_in_their_own_header():
 
 @test
 def a_suite_is_a_file_or_a_folder():
-    """Each TEST(suite, …) stands in a file suite.c or in a folder suite/."""
-    wrong = []
+    """Each TEST(suite, …) stands in a file suite.c or in a folder suite/, of which there is one."""
+    wrong, homes = [], {}
     for path in sources("tests/**/*.c"):
         with open(path, encoding="utf-8") as f:
-            tests = re.findall(r"^TEST\((\w+), *(\w+)", f.read(), re.M)
-        folder, name = path.split(os.sep)[-2:]
-        wrong += [f"{path}: {suite}.{test_name}" for suite, test_name in tests if suite not in (folder, name.removesuffix(".c"))]
-    return wrong
+            tests = re.findall(r"^TEST\( *(\w+), *(\w+)", f.read(), re.M)
+        folder, name = path.rsplit("/", 1)
+        for suite, test_name in tests:
+            home = path if suite == name.removesuffix(".c") and not folder.endswith(f"/{suite}") else folder
+            homes.setdefault(suite, set()).add(home)
+            if suite not in (folder.rpartition("/")[2], name.removesuffix(".c")):
+                wrong.append(f"{path}: {suite}.{test_name}")
+    return wrong + [f"{suite}: {', '.join(sorted(found))}" for suite, found in homes.items() if len(found) > 1]
 
 
 def symbols(elf):

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: MIT
-// What a test may rely on: nothing of the tests before it is under way. So these two, in this order.
+// What a test may rely on.
+#include "lab/mutant.h"
+#include "lab/stall.h"
 #include "lab/test.h"
 #include "mm/table.h"
 #include "tests/mm/help.h"
 
+// Nothing of the tests before it is under way. So these two, in this order.
 enum { SPACES = 16 };
 
 TEST(harness, leaves_tables_behind, 0)
@@ -17,3 +20,20 @@ TEST(harness, leaves_tables_behind, 0)
 }			// their tables wait for a grace period, which takes a tick at least
 
 TEST(harness, nothing_is_left_behind, 0) { EXPECT_EQ(tables_waiting(), 0); }
+
+#if CHECK
+// A test that arms what there is not would otherwise wait for ever, or prove nothing.
+TEST(harness, wrong_names_fail, 0)
+{
+	struct stall_point *none = stall_point("no_such_point");
+
+	EXPECT_EQ(test_take_back(), 1);
+	stall_arm(none, NULL, 0, 0, 0);
+	stall_wait_parked(none);	// returns
+	stall_release(none);
+	mutant_set(no_such_mutant, 1);
+	EXPECT_EQ(test_take_back(), 1);
+	EXPECT(!mutant_turn("no_such_mutant", true));
+	EXPECT(stall_point("walk_level") != none);
+}
+#endif

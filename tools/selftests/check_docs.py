@@ -75,5 +75,23 @@ def no_path_is_dead():
     return wrong
 
 
+def anchors(path):
+    """As GitHub makes them of headings."""
+    heads = re.findall(r"(?m)^#+ (.*)$", re.sub(r"(?ms)^```.*?^```", "", pathlib.Path(path).read_text(encoding="utf-8")))
+    return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
+
+
+@suite.test
+def no_link_is_dead():
+    wrong = []
+    for path, text in documents():
+        for link in re.findall(r"\]\(([^)\s]+)\)", re.sub(r"(?ms)^```.*?^```", "", text)):
+            target, _, anchor = link.partition("#")
+            there = os.path.normpath(os.path.join(os.path.dirname(path), target)) if target else path
+            if "://" not in link and not (os.path.exists(there) and (not anchor or anchor in anchors(there))):
+                wrong.append(f"{path}: {link}")
+    return wrong
+
+
 if __name__ == "__main__":
     sys.exit(selftest.main(suite))

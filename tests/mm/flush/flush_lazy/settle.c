@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 // tlb_flush=lazy: what cannot begin before a flush that waits has been done.
+#include "lab/stall.h"
 #include "lab/test.h"
+#include "mm/policy/switch.h"
 #include "tests/mm/flush/flush_lazy/reader.h"
 #include "tests/mm/help.h"
 
@@ -41,5 +43,41 @@ TEST(flush_lazy, moving_there_settles_first, NEEDS_CPUS2) { reader_needs_settlin
 TEST(flush_lazy, under_a_waiting_table_settles_first, NEEDS_CPUS2) { reader_needs_settling(map_neighbour, false); }
 
 TEST(flush_lazy, touched_under_a_waiting_table_settles_first, NEEDS_CPUS2) { reader_needs_settling(fault_beside, true); }
+// The space's back-end is another one by now, and what the old one has deferred still waits: a switch is on its way, and has
+// not drained.
+static struct thread *changer;
+
+static void join_changer(void)
+{
+	if (changer)
+		mm_join(changer);
+	changer = NULL;
+}
+
+static int change_to_ipi(void *space)
+{
+	return space_switch_pair(space, ((struct space *)space)->freer, flush_find("ipi"));
+}
+
+static void map_anew_under_another_back_end(const struct reader *r)
+{
+	struct stall_point *moved = stall_point("switch_moved");
+
+	join_changer();			// of the round before: it waits for that reader's sweep
+	stall_arm(moved, r->s, 0, 0, 0);
+	changer = mm_thread("changer", change_to_ipi, r->s, cpu_id());
+	if (changer)
+		stall_wait_parked(moved);
+	EXPECT(r->s->backend == flush_find("ipi"));
+	map_anew(r);
+	stall_release(moved);
+}
+
+TEST(flush_lazy, another_back_end_settles_first, NEEDS_CPUS2)
+{
+	reader_needs_settling(map_anew_under_another_back_end, false);
+	join_changer();
+}
+
 TEST(flush_lazy, discard_settles_what_it_does_not_find, NEEDS_CPUS2) { reader_needs_settling(discard_it, false); }
 #endif

@@ -54,6 +54,19 @@ TEST(flush_lazy, old_page_until_the_sweep, NEEDS_CPUS2)
 	mm_balance_end(&b);
 }
 
+// No switch comes to a CPU that keeps preemption off.
+TEST(flush_lazy, a_tick_sweeps, 0)
+{
+	u64 ticked;
+
+	preempt_disable();
+	flush_ask_sweep(cpu_id());
+	ticked = this_cpu_read(ticks);
+	spin_until(this_cpu_read(ticks) != ticked, "a tick", -1);
+	EXPECT(!READ_ONCE(this_cpu_ptr(&flush_due)->asked));
+	preempt_enable();
+}
+
 // A CPU that sweeps may only claim what was posted before its flush: it caches a page after that flush, the page is
 // unmapped, and the frame must wait for the next sweep.
 struct late {

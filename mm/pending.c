@@ -52,8 +52,8 @@ CMDLINE_KEY(pending_max, "64 … (pages that may wait to be freed; default: 1/16
 static void set_max(u64 max)
 {
 	fetch_add(&pool.left, (s64)(max - pool.max));
-	pool.max = max;
-	pool.local = (s64)MIN(max / (4 * nr_cpus), (u64)MOST_LOCAL);
+	WRITE_ONCE(pool.max, max);	// others put credits meanwhile
+	WRITE_ONCE(pool.local, (s64)MIN(max / (4 * nr_cpus), (u64)MOST_LOCAL));
 }
 
 void pending_init(void)
@@ -64,7 +64,7 @@ void pending_init(void)
 	set_max(opt_max ? opt_max : max);
 }
 
-u64 pending_max(void) { return pool.max; }
+u64 pending_max(void) { return READ_ONCE(pool.max); }
 
 static __always_inline void lay_down(s64 *to, s64 n)
 {
@@ -76,14 +76,14 @@ static __always_inline void lay_down(s64 *to, s64 n)
 // The own CPU has too few: the pool's, and some more to keep. Which CPU's they are does not matter, should we be moved.
 bool pending_try_pool(unsigned n)
 {
-	s64 *own = &this_cpu_ptr(&pending_credits)->n;
+	s64 *own = &this_cpu_ptr(&pending_credits)->n, keep = READ_ONCE(pool.local);
 
-	if (READ_ONCE(pool.left) < (s64)pool.max / 4) {		// over the watermark: nobody waits yet, but it is time
+	if (READ_ONCE(pool.left) < (s64)READ_ONCE(pool.max) / 4) {		// over the watermark: nobody waits yet, but it is time
 		count(pending_hurries);
 		rcu_hurry();
 	}
-	if (pool.local && pending_take_from(&pool.left, n + pool.local)) {
-		lay_down(own, pool.local);
+	if (keep && pending_take_from(&pool.left, n + keep)) {
+		lay_down(own, keep);
 		return true;
 	}
 	return pending_take_from(&pool.left, n);
@@ -105,7 +105,7 @@ static bool take_all_the_same(unsigned n)
 
 void pending_take(unsigned n)
 {
-	ASSERT(n <= pool.max);
+	ASSERT(n <= READ_ONCE(pool.max));
 	if (likely(pending_try(n)))
 		return;
 	if (MUTANT(pending_no_wait)) {	// above the bound: go on all the same
@@ -126,7 +126,7 @@ void __hot pending_put(unsigned n)
 {
 	s64 *own = &this_cpu_ptr(&pending_credits)->n;
 
-	lay_down(READ_ONCE(*own) + (s64)n <= pool.local ? own : &pool.left, n);
+	lay_down(READ_ONCE(*own) + (s64)n <= READ_ONCE(pool.local) ? own : &pool.left, n);
 }
 
 s64 pending_in_use(void)
@@ -135,7 +135,7 @@ s64 pending_in_use(void)
 
 	for_each_cpu(cpu)
 		free += READ_ONCE(per_cpu(pending_credits, cpu).n);
-	return (s64)pool.max - free;
+	return (s64)READ_ONCE(pool.max) - free;
 }
 
 u64 pending_set_max(u64 pages)

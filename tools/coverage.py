@@ -6,6 +6,7 @@ import collections
 import fnmatch
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -57,6 +58,24 @@ class File:
         return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in ranges)
 
 
+def breakages(path):
+    """Of a source: the lines of mutants' conditions, and those of the statements behind them, which are there to break the
+    code and not to be reached."""
+    conditions, found, until = set(), set(), None
+    with open(path, encoding="utf-8") as f:
+        lines = f.read().splitlines()
+    for number, line in enumerate(lines, 1):
+        if until is not None:
+            found.add(number)
+            if until == "" or line.startswith(until):
+                until = None
+        elif match := re.match(r"(\s+)(?:\} )?(?:else )?if \(MUTANT\(\w+\)", line):
+            until = match[1] + "}" if line.split("//")[0].rstrip().endswith("{") else ""
+        if re.match(r"\s+(?:\} )?(?:else )?if \(!?MUTANT\(\w+\)", line):
+            conditions.add(number)
+    return conditions, found
+
+
 def group_of(path):
     matching = (name for name, patterns in WANTED.items() if any(fnmatch.fnmatch(path, p) for p in patterns.split()))
     return next(matching, None)
@@ -75,8 +94,12 @@ def counts(build):
         for file in json.loads(text)["files"]:
             path = os.path.relpath(file["file"])
             if group_of(path):
+                conditions, left_out = breakages(path)
                 for line in file["lines"]:
-                    files[path].add(line)
+                    if line["line_number"] in conditions:
+                        line["branches"] = []
+                    if line["line_number"] not in left_out:
+                        files[path].add(line)
     return files
 
 

@@ -82,7 +82,7 @@ struct stall_point *stall_point(const char *name)
 static void mark_all(struct stall_point *p, struct stall_point *armed_as)
 {
 	for (; p; p = p->same)
-		store_release(&p->armed_as, armed_as);
+		store_release(&p->armed_as, armed_as);	// pairs with stall_hit()
 }
 
 void stall_arm(struct stall_point *p, const void *space, u64 va_lo, u64 va_hi, int level)

@@ -37,11 +37,11 @@ static inline int walk_plain(struct space *s, vaddr_t va, bool write, struct pag
 	} while (!pte_leaf(value, level));
 	head = page_of(pte_addr(value));
 	*page = head + ((va & (level_size(level) - 1)) >> PAGE_SHIFT);
-	if (!page_try_get(head))			// take …
+	if (!page_try_get(head))			// take … (LOCKed: pairs with the gather's clear, flush, put)
 		return -ENOMEM;
-	moves = load_acquire(&s->moves);		// … and look again
+	moves = load_acquire(&s->moves);		// … and look again; pairs with note_move()
 	same = pte_same(pte_read(entry), value) && pte_same(pte_read(parent), parent_value) && page_head(*page) == head;
-	smp_rmb();
+	smp_rmb();	// leaf and parent before the count; pairs with the exchange that brings a table back
 	if (same && READ_ONCE(s->moves) == moves)
 		return 0;
 	page_put(head);

@@ -1,10 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Checks that need no boot, as KTAP: the sources keep their rules, the release build carries no detector, and the tools
+"""Checks that need no boot, as KTAP: the sources keep their rules (rules.py), the release build carries no detector, and the tools
 that judge the other tests do fail what must fail. Run from the top of the tree, after make. With the argument "logs":
 what is said of the serial logs of the configurations `verdicts` and `times`, after these."""
 import contextlib
-import glob
 import io
 import json
 import os
@@ -22,201 +21,16 @@ import machine
 import matrix
 import qemu
 import results
+import rules
 import stuck
 import table
 import torture
 from comparison import BY_PAIR
 from selftests import selftest
 
-SOURCES = ("arch", "boot", "kernel", "lab", "mm", "tests", "tools")
 LOGS = "build/test/verdicts.log", "build/test/times.log"
-SUITE, LOG_SUITE = selftest.Suite("checks"), selftest.Suite("table")
-test, log_test = SUITE.test, LOG_SUITE.test
-
-
-def sources(*patterns):
-    return sorted(f for p in patterns for f in glob.glob(p, recursive=True) if "__pycache__" not in f)
-
-
-def offending(files, pattern, allowed=()):
-    """file:line of each match."""
-    found = []
-    for path in files:
-        with open(path, encoding="utf-8") as f:
-            for number, line in enumerate(f, 1):
-                if re.search(pattern, line) and not any(a in line for a in allowed):
-                    found.append(f"{path}:{number}: {line.strip()}")
-    return found
-
-
-@test
-def every_file_names_its_licence():
-    files = sources(*(f"{d}/**/*.*" for d in SOURCES)) + ["Makefile", "linker.ld", "grub.cfg", ".ci/run"]
-    wrong = []
-    for path in files:
-        with open(path, encoding="utf-8") as f:
-            if "SPDX-License-Identifier: MIT" not in f.readline() + f.readline():
-                wrong.append(path)
-    return wrong
-
-
-def portable():
-    files = sources("kernel/**/*.[ch]", "lab/**/*.[ch]", "mm/**/*.[ch]", "tests/**/*.[ch]")
-    return [f for f in files if not f.startswith("tests/arch/x86_64/")]
-
-
-@test
-def portable_code_names_no_register():
-    return offending(portable(), r"\b(asm|__asm__|rdmsr|wrmsr|invlpg|mov\s+%cr\d)\b", allowed=("#define barrier()",))
-
-
-def policies():
-    """{name as an identifier: the text of its file}"""
-    return {p.identifier: p.text for p in axes.policies().values()}
-
-
-def backends():
-    return {b.identifier: b.text for b in axes.backends().values()}
-
-
-@test
-def architecture_names_no_policy():
-    files, names = sources("arch/**/*.[ch]", "arch/**/*.asm", "boot/*"), "|".join(policies())
-    return offending(files, rf"\btable_policy\b|\b({names})_policy\b|\bpolicy_({names})\b")
-
-
-@test
-def core_names_no_policy_and_no_backend():
-    """Neither by its header, nor by its name, nor by a function that its file defines."""
-    found = policies() | backends()
-    text = "".join(found.values())
-    names = "|".join({*found, *axes.policies(), *axes.backends()})
-    functions = "|".join(re.findall(r"^(?!static)\w[\w *]*?\b(\w+)\(.*\)(?: \{.*)?$", text, re.M))
-    files = [f for f in sources("kernel/**/*.[ch]", "lab/**/*.[ch]", "mm/**/*.[ch]")
-             if not f.startswith(("mm/policy/", "mm/flush/"))]
-    return offending(files, rf'"mm/(policy|flush)/(?:{names})\.h"|(?:_find|strcmp)\(.*"(?:{names})"|'
-                            rf"\b(?:{names})_(?:policy|backend)\b|\b(?:{functions})\b")
-
-
-@test
-def mutants_are_whole_statements():
-    """Whatever decides in production stands in a statement without any: a mutant begins the condition of its own."""
-    allowed = re.compile(r"^\s+(?:\} )?(?:else )?if \((?:!?MUTANT\(\w+\)\)|MUTANT\(\w+\) && (?!.*\|\|))")
-    files = [f for f in sources("arch/**/*.[ch]", "kernel/**/*.[ch]", "lab/**/*.[ch]", "mm/**/*.[ch]") if f != "lab/mutant.h"]
-    return [line for line in offending(files, r"\bMUTANT\(") if not allowed.match(re.sub(r"^\S+?:\d+: ", "\t", line))]
-
-
-@test
-def tests_arm_what_there_is():
-    """A wrong name of a stall point or a mutant fails its test (harness.wrong_names_fail, which makes two up). Here it is
-    found before anything boots."""
-    wrong = []
-    for hook, uses in (("STALL", r'\bstall_point\("(\w+)"\)'), ("MUTANT", r"\bmutant_(?:set\(|turn\(\"|turn_or_fail\(\")(\w+)")):
-        there = set()
-        for path in sources(*(f"{d}/**/*.[ch]" for d in ("arch", "kernel", "lab", "mm"))):
-            with open(path, encoding="utf-8") as f:
-                there.update(re.findall(rf"\b{hook}\((\w+)", f.read()))
-        for path in sources("tests/**/*.[ch]"):
-            with open(path, encoding="utf-8") as f:
-                wrong += [f"{path}: {name}" for name in re.findall(uses, f.read())
-                          if name not in there | states_of_a_switch() | {"mutant"} and not name.startswith("no_such_")]
-    return wrong
-
-
-def states_of_a_switch():
-    """Stall points by REACHED(), which makes up their names."""
-    with open("mm/policy/switch.c", encoding="utf-8") as f:
-        return {f"switch_{name}" for name in re.findall(r"\bREACHED\(c, (\w+),", f.read())}
-
-
-@test
-def nothing_calls_upwards():
-    """The core and the frame allocator know nothing of spaces, back-ends and detectors: those register. main.c is the table
-    of contents, banner.c names the pair; the switch of threads loads the root."""
-    above = r'#include "(mm/(?!frame/)|lab/(swmmu|oracle|quarantine|thief))'
-    files = [f for f in sources("kernel/**/*.[ch]", "mm/frame/*.[ch]") if f not in ("kernel/main.c", "kernel/banner.c")]
-    return offending(files, above, allowed=('"mm/tlb.h"',))
-
-
-@test
-def both_architectures_keep_the_contract():
-    """Each function that it declares is defined by both, or by the core."""
-    names, wrong = set(), []
-    for path in sources("arch/include/arch/*.h"):
-        with open(path, encoding="utf-8") as f:
-            names.update(re.findall(r"^(?!typedef|#|//)\w[\w *]*?\b(\w+)\([^;{]*\);", f.read(), re.M))
-    for arch in ("x86_64", "host"):
-        text = ""
-        for path in sources(f"arch/{arch}/**/*.*", "kernel/**/*.c", "lab/*.c"):
-            with open(path, encoding="utf-8") as f:
-                text += f.read()
-        wrong += [f"{arch}: {name}" for name in sorted(names)
-                  if not re.search(rf"^(?!extern)\w[\w *]*?\b{name}\([^;{{]*\)[ \t]*(?://.*)?\s*\{{|^{name}:|^\w+\({name}\b", text, re.M)]
-    return wrong
-
-
-@test
-def only_inval_invalidates():
-    """What goes past mm/inval.h the adversary (lab/swmmu.c) does not see."""
-    return offending([f for f in portable() if f != "mm/inval.h"], r"\barch_(flush_\w+|load_root)\b")
-
-
-@test
-def bits_of_entries_stay_in_arch():
-    """Everybody else goes by the pte_* of arch/include/arch/pte.h."""
-    return offending([f for f in portable() if not f.startswith("tests/arch/")], r"\bPTE_[A-Z]")
-
-
-# Beside foo.h and foo_internal.h, which are also foo_bar.c's, and the contract in arch/include/arch/: the headers of
-# folders that are one module, and of files that are a part of what another file's header offers.
-MODULES = {"arch/host/": ["host.h"], "kernel/rcu/": ["rcu.h", "internal.h"], "mm/flush/": ["flush.h"]}
-PARTS = {"mm/space.h": ["mm/discard.c", "mm/huge.c", "mm/move.c"], "mm/frame/slab.h": ["mm/frame/kmalloc.c"],
-         "mm/frame/page.h": ["mm/frame/boot.c", "mm/frame/stock.c"]}
-FUNCTION = r"^(?!static|typedef|return|#|\s|//)\w[\w *]*?\b(\w+)\([^;{}]*\)(?: __printf\([^)]*\))?"
-
-
-def functions(path, end):
-    with open(path, encoding="utf-8") as f:
-        return re.findall(FUNCTION + end, f.read(), re.M)
-
-
-def is_home(header, path):
-    """May a function of that .c file be declared in that header?"""
-    (folder, name), (of, stem) = os.path.split(header[:-2].removesuffix("_internal")), os.path.split(path[:-2])
-    family = name == stem or stem.startswith(name + "_")
-    module = any(path.startswith(m) and header in [m + h for h in headers] for m, headers in MODULES.items())
-    return folder == of and family or module or folder == "arch/include/arch" or path in PARTS.get(header, [])
-
-
-@test
-def functions_are_declared_in_their_own_header():
-    """And once; and no .c file declares a function of another one."""
-    declared, wrong = {}, []
-    for path in sources(*(f"{d}/**/*.[ch]" for d in SOURCES)):
-        for name in functions(path, ";"):
-            declared.setdefault(name, []).append(path)
-    for path in sources(*(f"{d}/**/*.c" for d in ("arch", "kernel", "lab", "mm"))):
-        for name in functions(path, r"\s*\{"):
-            elsewhere = [f for f in declared.get(name, []) if f != path]
-            if len(elsewhere) > 1 or not all(f.endswith(".h") and is_home(f, path) for f in elsewhere):
-                wrong.append(f"{name}() of {path} is declared in {' and '.join(elsewhere)}")
-    return wrong
-
-
-@test
-def a_suite_is_a_file_or_a_folder():
-    """Each TEST(suite, …) stands in a file suite.c or in a folder suite/, of which there is one."""
-    wrong, homes = [], {}
-    for path in sources("tests/**/*.c"):
-        with open(path, encoding="utf-8") as f:
-            tests = re.findall(r"^TEST\( *(\w+), *(\w+)", f.read(), re.M)
-        folder, name = path.rsplit("/", 1)
-        for suite, test_name in tests:
-            home = path if suite == name.removesuffix(".c") and not folder.endswith(f"/{suite}") else folder
-            homes.setdefault(suite, set()).add(home)
-            if suite not in (folder.rpartition("/")[2], name.removesuffix(".c")):
-                wrong.append(f"{path}: {suite}.{test_name}")
-    return wrong + [f"{suite}: {', '.join(sorted(found))}" for suite, found in homes.items() if len(found) > 1]
+LOG_SUITE = selftest.Suite("table")
+test, log_test = rules.suite.test, LOG_SUITE.test
 
 
 def symbols(elf):
@@ -255,9 +69,9 @@ def walks(elf):
     text = subprocess.run(["objdump", "-d", "--no-show-raw-insn", elf], check=True, capture_output=True, text=True).stdout
     blocks = re.findall(r"^[0-9a-f]+ <(\w+)_walk(?:_large|_read|_write)?(?:\.\w+)*>:\n((?:.+\n)+)", text, re.M)
     found = [(name, [line.split("\t", 1)[-1] for line in body.splitlines()]) for name, body in blocks
-             if name in policies()]
-    if sorted(name for name, _ in found) != sorted(4 * list(policies())):
-        raise ValueError(f"walks of {[name for name, _ in found]} found, policies are {list(policies())}")
+             if name in rules.policies()]
+    if sorted(name for name, _ in found) != sorted(4 * list(rules.policies())):
+        raise ValueError(f"walks of {[name for name, _ in found]} found, policies are {list(rules.policies())}")
     return found
 
 
@@ -286,7 +100,7 @@ def release_walks_lock_nothing_but_the_count():
     """One LOCKed access to memory that others use: the page's count. (On the stack it is a barrier.) Beside it only
     what the policy's own file says by name: calls of functions called *_atomic, as to join the mask of remote walkers.
     The compiler may place one of those twice, on two ways out."""
-    texts, wrong = policies(), []
+    texts, wrong = rules.policies(), []
     for name, body in walks("build/quiesce.elf"):
         shared = [line for line in body if line.startswith("lock") and "(%rsp)" not in line]
         others = {line.split()[1] for line in shared if "cmpxchg" not in line}
@@ -659,4 +473,4 @@ def disagreeing_distributions_are_noticed():
 
 
 if __name__ == "__main__":
-    sys.exit(selftest.main(LOG_SUITE if sys.argv[1:] == ["logs"] else SUITE))
+    sys.exit(selftest.main(LOG_SUITE if sys.argv[1:] == ["logs"] else rules.suite))

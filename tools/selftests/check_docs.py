@@ -14,7 +14,7 @@ suite = selftest.Suite("docs")
 
 def documents():
     """path, text of each."""
-    return [(path, pathlib.Path(path).read_text(encoding="utf-8")) for path in ["README.md", *sorted(glob.glob("docs/*.md"))]]
+    return [(path, pathlib.Path(path).read_text(encoding="utf-8")) for path in [*sorted(glob.glob("*.md")), *sorted(glob.glob("docs/**/*.md", recursive=True))]]
 
 
 @suite.test

@@ -7,6 +7,7 @@ import pathlib
 import re
 import sys
 
+import diagrams
 from selftests import selftest
 
 suite = selftest.Suite("docs")
@@ -91,6 +92,29 @@ def no_link_is_dead():
             if "://" not in link and not (os.path.exists(there) and (not anchor or anchor in anchors(there))):
                 wrong.append(f"{path}: {link}")
     return wrong
+
+
+# ---- Pictures -------------------------------------------------------------------------------------------------------
+
+@suite.test
+def diagrams_are_what_their_scripts_draw():
+    """python3 tools/diagrams draws them anew."""
+    wrong = []
+    for name, text in diagrams.files().items():
+        path = pathlib.Path("docs/img", name)
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            wrong.append(f"{path} is not what tools/diagrams/ draws; to draw it: python3 tools/diagrams")
+    return wrong
+
+
+@suite.test
+def pictures_have_both_forms_and_a_place():
+    """Each picture of docs/img/ is in a document, with its dark form."""
+    shown = {os.path.normpath(os.path.join(os.path.dirname(path), link)) for path, text in documents()
+             for link in re.findall(r"(?:src|srcset)=\"([^\"]+)\"|!\[[^]]*\]\(([^)]+)\)", text) for link in link if link}
+    there = set(glob.glob("docs/img/*.svg"))
+    return ([f"{path} is in no document" for path in sorted(there - shown)]
+            + [f"{path} does not exist" for path in sorted(shown - there) if "://" not in path])
 
 
 if __name__ == "__main__":

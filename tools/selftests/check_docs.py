@@ -8,6 +8,7 @@ import re
 import sys
 
 import diagrams
+import sample
 from selftests import selftest
 
 suite = selftest.Suite("docs")
@@ -92,6 +93,14 @@ def no_link_is_dead():
             if "://" not in link and not (os.path.exists(there) and (not anchor or anchor in anchors(there))):
                 wrong.append(f"{path}: {link}")
     return wrong
+
+
+# ---- Figures --------------------------------------------------------------------------------------------------------
+
+@suite.test
+def readme_shows_what_was_measured():
+    """make run && python3 tools/sample.py build/run/*.log measures it anew."""
+    return [] if sample.shown() == sample.expected() else [f"README.md's table is not that of {sample.DATA}"]
 
 
 # ---- Pictures -------------------------------------------------------------------------------------------------------

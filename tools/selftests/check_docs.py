@@ -29,6 +29,15 @@ def prose_is_at_most_120_columns_wide():
     return wrong
 
 
+@suite.test
+def every_document_is_listed_once():
+    """In docs/README.md, in the lists under "By subject"; its other sections may name a document as often as they like."""
+    text = pathlib.Path("docs/README.md").read_text(encoding="utf-8").partition("\n## By subject\n")[2]
+    listed = [os.path.normpath(f"docs/{link}") for link in re.findall(r"(?m)^- \[[^]]*\]\(([^)\s#]+)\)", text)]
+    documents_of_docs = [path for path, _ in documents() if path.startswith("docs/") and path != "docs/README.md"]
+    return [f"{path}: {listed.count(path)} times" for path in documents_of_docs if listed.count(path) != 1]
+
+
 # ---- Paths ----------------------------------------------------------------------------------------------------------
 
 # From the top of the tree, or just an end of one that says what it is of. Both may have stars.

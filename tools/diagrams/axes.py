@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""The two axes, and the verdict on each pair (mm/policy/verdict.c)."""
+"""The two axes, and the verdict on each pair, computed as mm/policy/verdict.c does."""
+import axes
 from diagrams.drawing import Drawing
 
 NAMES, LEFT, TOP, WIDTH, HEIGHT, GAP = 166, 262, 112, 112, 34, 6
@@ -44,19 +45,16 @@ def policies(d):
         d.text(NAMES, row(n) + HEIGHT / 2, name, size=13, bold=True, mono=True)
 
 
-def is_safe(policy, n):
-    return POLICIES.index(policy) > 1 or (policy == "ipi" and n < PROVING)
-
-
 def drawing():
     d = Drawing("axes", 860, row(len(POLICIES)) + 8, "A table: seven table-free policies by five flush back-ends. immediate is "
                 "unsafe with each of them; ipi is safe with ipi and lazy, and unsafe with pv (the bug of 2012), nmi (which stands "
                 "for INVLPGB) and hyperv; rcu, rcu-sync, rcu-page, targeted and hazard are safe with each.")
     back_ends(d)
     policies(d)
+    waiting, flushing = axes.policies(), axes.backends()
     for y, policy in enumerate(POLICIES):
         for x, backend in enumerate(BACKENDS):
-            safe = is_safe(policy, x)
+            safe = axes.is_safe(waiting[policy], flushing[backend])
             d.box(column(x), row(y), WIDTH, HEIGHT, NOTES.get((policy, backend), "safe" if safe else "unsafe"),
                   "green" if safe else "red", size=11 if (policy, backend) in NOTES else 12)
     return d

@@ -7,6 +7,7 @@ import pathlib
 import re
 import sys
 
+import axes
 import diagrams
 import sample
 from selftests import selftest
@@ -110,6 +111,30 @@ def no_link_is_dead():
 def readme_shows_what_was_measured():
     """make run && python3 tools/sample.py build/run/*.log measures it anew."""
     return [] if sample.shown() == sample.expected() else [f"README.md's table is not that of {sample.DATA}"]
+
+
+def rows(text, first):
+    """The cells of the README's table whose first column is headed so, by the name in that column."""
+    table = re.search(rf"(?ms)^\| {first}.*?\n\n", text)[0]
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()[2:] if line]
+    return {row[0].strip("` "): row for row in cells}
+
+
+@suite.test
+def readme_says_what_is_safe():
+    """Of each policy and back-end that its tables name; one that somebody has added may be missing there."""
+    text = pathlib.Path("README.md").read_text(encoding="utf-8")
+    policies, backends, wrong = axes.policies(), axes.backends(), []
+    for name, row in rows(text, "back-end").items():
+        proves = backends[name].fields.get("proves_irqs_off_walks_ended") == "true"
+        if row[2].startswith("yes") != proves:
+            wrong.append(f"{name}: {row[2]}")
+    for name, row in rows(text, "policy").items():
+        safe = [b for b in backends if axes.is_safe(policies[name], backends[b])]
+        said = list(backends) if row[-1] == "all" else [] if row[-1] == "none" else re.findall(r"`(\S+)`", row[-1])
+        if sorted(said) != sorted(safe):
+            wrong.append(f"{name} is safe with {', '.join(safe) or 'none'}, not {row[-1]}")
+    return wrong
 
 
 # ---- Pictures -------------------------------------------------------------------------------------------------------

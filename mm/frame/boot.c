@@ -33,7 +33,7 @@ static void collect(paddr_t start, paddr_t end)
 {
 	struct range *last = nr_ranges ? &ranges[nr_ranges - 1] : NULL;
 
-	start = ALIGN_UP(MAX(start, PAGE_SIZE), PAGE_SIZE);	// frame 0 is never used: 0 stands for "none" here and there
+	start = ALIGN_UP(MAX(start, PAGE_SIZE), PAGE_SIZE);	// frame 0 is never used: 0 means "none" in places
 	end = ALIGN_DOWN(end, PAGE_SIZE);
 	if (last && start < last->end)
 		start = last->end;
@@ -49,8 +49,8 @@ static void collect(paddr_t start, paddr_t end)
 	}
 }
 
-// The lowest block that fits; whole frames. What alignment skips stays a range of its own. (It is too small for any other call
-// of the same alignment, so that no range is split twice.)
+// Take the lowest block that fits; whole frames. What alignment skips becomes a range of its own. (It is too small for
+// any other call of the same alignment, so that no range is split twice.)
 static void *carve(u64 bytes, u64 align)
 {
 	for (struct range *r = ranges; r < ranges + nr_ranges; r++) {
@@ -99,7 +99,7 @@ static u64 ram_in(u64 section)
 	return sum;
 }
 
-// No range has such a section in its middle: that would hold a page for its own descriptors.
+// Such a section never lies in the middle of a range: a whole section of RAM could hold its own descriptors.
 static void leave_out(u64 section)
 {
 	for (struct range *r = ranges; r < ranges + nr_ranges; r++) {
@@ -117,7 +117,7 @@ static void leave_out(u64 section)
 	}
 }
 
-// The array's addresses, and a bit for each of its sections.
+// Reserve the array's addresses, and a bit for each of its sections.
 static bool reserve_map(u64 sections)
 {
 	u64 bytes = ALIGN_UP(ALIGN_UP(sections, 64) / 8, PAGE_SIZE);
@@ -130,8 +130,8 @@ static bool reserve_map(u64 sections)
 	return true;
 }
 
-// In ascending order. A broken memory map may name a little memory at an absurd address, or much of it in crumbs: a section
-// that has less RAM than its descriptors take is not worth them.
+// Called in ascending order. A broken memory map may name a little memory at an absurd address, or much of it in small
+// pieces: a section with less RAM than its descriptors take is left out.
 static void back_section(u64 section)
 {
 	u64 ram = ram_in(section);
@@ -155,7 +155,7 @@ static void place_map(void)
 
 	while (last = (ram_end() - 1) / SECTION_SIZE, !reserve_map(last + 1))
 		leave_out(last);
-	// carve() may push the ranges up by one: then this one comes again, its sections done.
+	// carve() may insert a range below this one: then this one comes again, with its sections done.
 	for (unsigned i = 0; i < nr_ranges; i++) {
 		next = MAX(next, ranges[i].start / SECTION_SIZE);
 		while (next * SECTION_SIZE < ranges[i].end)
@@ -166,7 +166,8 @@ static void place_map(void)
 			 (unsigned long long)poor_bytes >> 10, (unsigned long long)poor.start, (unsigned long long)poor.end);
 }
 
-// Those of the frames that have a descriptor. Nobody else runs: the only place where counts are plainly stored.
+// Fill in the descriptors of the frames that have one. Nobody else runs: this is the only place where counts are
+// plainly stored.
 static void describe(u64 first, u64 end, enum page_kind kind)
 {
 	struct page p = { .refs = kind == PAGE_RESERVED, .kind = kind, .order = kind == PAGE_FREE ? ORDER_INSIDE : 0 };
@@ -199,7 +200,7 @@ void page_init(void)
 
 	arch_for_each_ram(collect);
 	if (lost_ranges)
-		log_warn("memory: in pieces: %u ranges beyond the first %d are left out", lost_ranges, MAX_RANGES);
+		log_warn("memory: too many ranges: %u beyond the first %d are left out", lost_ranges, MAX_RANGES);
 	place_map();
 	for (unsigned i = 0; i < nr_ranges; i++) {
 		u64 first = ranges[i].start >> PAGE_SHIFT, end = ranges[i].end >> PAGE_SHIFT;

@@ -115,7 +115,7 @@ void buddy_free(struct page *head, unsigned order)
 	spin_unlock_irqrestore(&lock, flags);
 }
 
-#define FREE_AT_ONCE 32	// so many under the lock, where interrupts are off
+#define FREE_AT_ONCE 32	// at most so many under the lock, with interrupts off
 
 void buddy_free_ring(struct page *const *ring, u32 mask, u32 at, u32 n)
 {
@@ -131,7 +131,8 @@ void buddy_free_ring(struct page *const *ring, u32 mask, u32 at, u32 n)
 u64 buddy_free_count(void) { return READ_ONCE(free_frames); }
 u64 buddy_free_blocks(unsigned order) { return READ_ONCE(area[order].nr); }
 
-// Each block: marked, counted 0, aligned, well linked, and without a free buddy (the two would have been merged).
+// Each block must be marked, counted 0, aligned, well linked, and without a free buddy (the two would have been
+// merged).
 static bool block_ok(struct page *p, unsigned order)
 {
 	return p->kind == PAGE_FREE && p->order == order && !READ_ONCE(p->refs) &&

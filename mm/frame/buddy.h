@@ -2,7 +2,7 @@
 // What lies below page_alloc(): the buddy allocator; in front of it stand the per-CPU stocks (frame/stock.h). For this
 // folder only.
 //
-// A frame that changes hands here has count 0: it belongs to whoever took it from a list; page_try_get() leaves it
+// A frame that changes hands here has count 0: it belongs to whoever took it from a list, and page_try_get() leaves it
 // alone.
 #pragma once
 #include "mm/frame/page.h"

@@ -59,5 +59,5 @@ void kfree(void *p)
 	else if (head->kind == PAGE_KERNEL && p == page_to_virt(head))
 		page_put(head);
 	else
-		alloc_error("kfree of what kmalloc did not give", p);
+		alloc_error("kfree of a pointer that is not kmalloc's", p);
 }

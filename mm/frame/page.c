@@ -7,9 +7,9 @@
 //
 // Whoever takes a frame from a list owns it alone: page_try_get() never turns 0 into 1, so a walker that arrives with a
 // stale address changes nothing in it. A walker that took its reference while the frame was in use may keep it across
-// the owner's last put; then its own put frees. The one put that sees 1 frees, whoever it is, hence nothing is freed
-// twice. The count is never plainly stored, for a store could overwrite a walker's transient reference. n is at most
-// PAGE_REFS_MAX: page_try_get() compares and counts in one step, so that no number of CPUs takes it further.
+// the owner's last put; then its own put frees. The one put that sees 1 frees, whoever it is, so nothing is freed
+// twice. The count is never plainly stored, because a store could overwrite a walker's transient reference. n is at
+// most PAGE_REFS_MAX: page_try_get() compares and counts in one step, so that no number of CPUs takes it further.
 #include "kernel/lib.h"
 #include "kernel/panic.h"
 #include "lab/inject.h"
@@ -37,9 +37,9 @@ bool page_is_zero(const struct page *p)
 	return true;
 }
 
-// The frame's next life begins. What firmware and boot loader left behind goes with the first one: an emulator is slow at
-// every write to a page in which it has once run code, until all of that code is overwritten. (Not of the largest blocks,
-// which would take long.)
+// The frame is allocated anew. The first time, what firmware and boot loader left in it is cleared, too: an emulator is
+// slow at every write to a page in which it has once run code, until all of that code is overwritten. (Not in the
+// largest blocks, which would take long.)
 static __always_inline void begin_life(struct page *p, unsigned order, bool zero)
 {
 	u32 birth = p->birth;
@@ -56,8 +56,8 @@ static __always_inline void begin_life(struct page *p, unsigned order, bool zero
 	WRITE_ONCE(p->birth, birth + 1);
 }
 
-// The block is ours alone (count 0): make a head and its tails. A walker may look at any field meanwhile, and the only
-// thing that it can do with what it sees is a page_try_get() that fails, or a second look at page_head() that differs.
+// The block is ours alone (count 0): make a head and its tails. A walker may look at any field meanwhile, but what it
+// sees only leads it to a page_try_get() that fails, or to a second look at page_head() that differs.
 static __always_inline void prepare(struct page *head, unsigned order, enum page_kind kind, bool zero)
 {
 	struct page *end = head + (1ull << order);
@@ -124,7 +124,7 @@ static __always_inline void tell_freed(const struct page *head)
 			(*handler)(head);
 }
 
-// The count has dropped to 0: nobody else has a way to this block. True: it is a single frame, and the caller's to keep.
+// The count has dropped to 0: nobody else has a way to this block. True: it is a single frame, which the caller keeps.
 static __always_inline bool release(struct page *head)
 {
 	unsigned order = READ_ONCE(head->order);
@@ -143,7 +143,7 @@ static __always_inline bool release(struct page *head)
 	return false;
 }
 
-// Drop one reference. True: that was the last, and the frame is a single one, which is the caller's now.
+// Drop one reference. True: it was the last, and the frame is a single one, which is the caller's now.
 static __always_inline bool drop(struct page *head)
 {
 	u32 old = fetch_sub(&head->refs, 1);

@@ -3,8 +3,8 @@
 //
 // Reference counts: a frame is allocated with count 1 and freed by the put that drops the count to 0. A lockless walker
 // may take a transient reference on a frame that has been reused as anything (page_try_get, never 0 -> 1), so every
-// kind of frame tolerates extra references and counts are never plainly stored. Whoever may pin a page may do so again and
-// again: page_try_get() refuses long before the count could wrap, and there is no other way to a further reference.
+// kind of frame tolerates extra references and counts are never plainly stored. A page may be pinned any number of
+// times, so page_try_get() refuses long before the count could wrap; there is no other way to a further reference.
 #pragma once
 #include "kernel/list.h"
 #include "kernel/rcu/rcu.h"
@@ -30,7 +30,7 @@ struct page {
 	u32 head_off;		// PAGE_TAIL: distance to the head, in frames
 	u64 private;		// the owner's
 	struct list link;	// the owner's; free lists while free
-	bool zeroed;		// a free frame: all its bytes are 0, so that who wants zeroes need not write them
+	bool zeroed;		// a free frame: all its bytes are 0, so PG_ZERO need not write them
 	union {
 		struct rcu_head rcu;	// the owner's
 		struct {		// PAGE_SLAB, under the cache's lock
@@ -41,8 +41,8 @@ struct page {
 } __aligned(64);
 _Static_assert(sizeof(struct page) == 64, "one cache line per frame");
 
-// The descriptors stand in one virtual array, indexed by frame number. It reaches to the end of RAM, and has memory behind
-// it only by section: 128 MiB of physical space whose descriptors fill one page of 2 MiB.
+// The descriptors stand in one virtual array, indexed by frame number. It reaches to the end of RAM and is backed by
+// memory section by section: a section is 128 MiB of physical space, whose descriptors fill one page of 2 MiB.
 #define SECTION_ORDER 15
 #define SECTION_SIZE (PAGE_SIZE << SECTION_ORDER)
 _Static_assert(sizeof(struct page) << SECTION_ORDER == 2 << 20, "a section's descriptors fill one page of level 2");
@@ -54,8 +54,8 @@ static __always_inline struct page *page_of(paddr_t pa) { return &page_map[pa >>
 static __always_inline paddr_t page_to_phys(const struct page *p) { return (u64)(p - page_map) << PAGE_SHIFT; }
 static __always_inline void *page_to_virt(const struct page *p) { return phys_to_virt(page_to_phys(p)); }
 static __always_inline struct page *virt_to_page(const void *v) { return page_of(virt_to_phys(v)); }
-// Has the frame at pa a descriptor? An address that may be anything is asked so before its page_of() is touched. (A frame that
-// has one need not be RAM: then it is PAGE_RESERVED.) Any context.
+// Has the frame at pa a descriptor? To be asked of an address that may be anything, before its page_of() is touched. (A
+// frame that has one need not be RAM: then it is PAGE_RESERVED.) Any context.
 static __always_inline bool page_valid(paddr_t pa)
 {
 	u64 section = pa >> (PAGE_SHIFT + SECTION_ORDER);
@@ -69,11 +69,12 @@ static __always_inline struct page *page_head(struct page *p) { return load_acqu
 
 enum { PG_ZERO = 1, PG_NOFAIL_INJECT = 2 /* not subject to injected failures */ };
 // 2^order frames, count 1 on the head, tails marked; NULL: none left, or an injected failure. Any context but NMI; IRQs
-// either way. Only a preemptible caller gets at what the lists of other CPUs hold, when all else is used up (it waits
-// for them).
+// either way. When all else is used up, a preemptible caller also gets what the lists of other CPUs hold (it waits for
+// those CPUs).
 struct page *page_alloc(unsigned order, enum page_kind kind, unsigned flags);
-// False: the count was 0 (a free frame, or a tail), or PAGE_REFS_MAX (whoever holds another reference knows that it was
-// this). Any context. Nothing keeps the frame's contents alive here, nor need it: descriptors are never freed.
+// False: the count was 0 (a free frame, or a tail), or PAGE_REFS_MAX (a caller that holds another reference knows that
+// it was this). Any context. Nothing keeps the frame's contents alive here, and nothing need: descriptors are never
+// freed.
 #define PAGE_REFS_MAX (1u << 31)
 static __always_inline bool page_refuses(u32 refs)
 {
@@ -105,8 +106,8 @@ bool page_is_zero(const struct page *p);	// looks at every byte
 // hold references). Freezes the count meanwhile.
 bool page_split(struct page *head);
 
-// Called when a used block has lost its last reference, and before it can be used again: its kind and order are what
-// they were. Registered where it is written; checking builds only. Any context but NMI.
+// Called when a used block has lost its last reference, before it can be used again: its kind and order are unchanged.
+// A handler registers where it is written; checking builds only. Any context but NMI.
 typedef void frame_freed_fn(const struct page *head);
 #if CHECK
 #define FRAME_FREED(fn) REGISTER(frame_freed_handlers, fn)

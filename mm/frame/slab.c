@@ -5,8 +5,8 @@
 //	slab_alloc/slab_free  <->  this CPU's list  <- batches, c->lock ->  slabs with a free object (c->partial)  <->  page_alloc
 //	                           interrupts on                            full slabs are on no list
 //
-// A CPU's list belongs to it, under the discipline of mm/frame/stock.c: preemption off, and `busy` set meanwhile. An
-// interrupt that finds `busy` goes to the slabs.
+// A CPU's list belongs to that CPU, under the discipline of mm/frame/stock.h: preemption off, and `busy` set meanwhile.
+// An interrupt that finds `busy` goes to the slabs.
 //
 // An object's slab is found through its frame's descriptor: the head of its block is PAGE_SLAB, .private names the
 // cache.
@@ -23,7 +23,7 @@
 #define SLAB_MAX_SIZE ((PAGE_SIZE << SLAB_MAX_ORDER) / 2)
 
 struct slab_cache {
-	struct spinlock lock;	// what follows `partial`, and each slab's free list
+	struct spinlock lock;	// `partial` and what follows it, and each slab's free list
 	const char *name;
 	u32 size, stride;	// of an object; from one to the next
 	u32 limit;		// of a CPU's list; half of it goes back at once
@@ -120,7 +120,7 @@ static bool grow(struct slab_cache *c)
 	return true;
 }
 
-// Lock held: an object out of a slab. NULL: no slab has any.
+// Lock held: take an object out of a slab. NULL: no slab has any.
 static void *take_one(struct slab_cache *c)
 {
 	struct page *slab;
@@ -139,7 +139,7 @@ static void *take_one(struct slab_cache *c)
 	return obj;
 }
 
-// Lock held: an object back into its slab; slabs that are no longer wanted go to `spare`.
+// Lock held: put an object back into its slab; slabs that are no longer wanted go to `spare`.
 static void give_one(struct slab_cache *c, void *obj, struct list *spare)
 {
 	struct page *slab = page_head(virt_to_page(obj));
@@ -152,7 +152,7 @@ static void give_one(struct slab_cache *c, void *obj, struct list *spare)
 	if (--slab->slab.in_use)
 		return;
 	list_remove(&slab->link);
-	if (c->empty) {			// one is kept at hand
+	if (c->empty) {			// one empty slab is kept
 		list_push_back(spare, &slab->link);
 	} else {
 		list_push_back(&c->partial, &slab->link);
@@ -274,7 +274,7 @@ void *__hot slab_alloc(struct slab_cache *c)
 	ASSERT(!in_nmi());
 	if (inject_should_fail())
 		return NULL;
-	do {	// others may be quicker and empty the new slab
+	do {	// another CPU may empty the new slab first
 		obj = take_object(c);
 	} while (!obj && grow(c));
 	if (obj && !slab_check_alloc(obj, c->size))

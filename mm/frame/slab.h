@@ -4,7 +4,7 @@
 #include "kernel/types.h"
 
 struct slab_cache;
-// A cache for good (there is no way to destroy one); `name` is kept. NULL: too many caches, or a size that does not fit.
+// Create a cache (there is no way to destroy one); `name` is kept. NULL: too many caches, or a size that does not fit.
 struct slab_cache *slab_create(const char *name, size_t size, size_t align);
 void *slab_alloc(struct slab_cache *c);		// not zeroed; NULL: out of memory or injected failure
 void slab_free(struct slab_cache *c, void *obj);

@@ -96,7 +96,7 @@ static u32 visit_all(void (*fn)(struct page_pcp *pcp, u32 *result))
 	return READ_ONCE(v.result);
 }
 
-#define DRAIN_AT_ONCE 128	// interrupts are off meanwhile
+#define DRAIN_AT_ONCE 128	// with interrupts off
 
 static void drain(struct page_pcp *pcp, u32 *left)
 {
@@ -107,7 +107,7 @@ static void drain(struct page_pcp *pcp, u32 *left)
 void page_drain(void)
 {
 	pcp_drain_this_cpu();	// also when nobody is marked as online yet
-	// So often that a full stock is empty, though not one that is filled meanwhile.
+	// Often enough to empty a full stock; one that is filled meanwhile may stay so.
 	for (unsigned i = 0; i <= PCP_HIGH / DRAIN_AT_ONCE && visit_all(drain); i++)
 		;
 }

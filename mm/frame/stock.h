@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: MIT
 // Per-CPU stocks of single frames: the fast path of page_alloc() and page_put() takes no lock, and leaves interrupts
-// alone. A stock is a ring of pointers, so that a frame that comes and goes has nothing written but its own descriptor.
+// alone. A stock is a ring of pointers, so that taking or putting a frame writes to no other frame's descriptor.
 //
 //	          bottom          bottom + count
 //	             v                  v
 //	 . . . . . . c c c w w w w w w  . . . .		coldest … warmest: frames come and go at the right end
 //
-// Who may touch it: its own CPU, with preemption off, having closed it before. An interrupt that comes in the middle of that
-// finds it closed and goes to the buddy allocator instead; one that comes before or after leaves everything as a call does.
-// So the ring needs no atomic operation and no barrier but the compiler's. Others empty it by a cross-CPU call, which is
-// such an interrupt and may have to be repeated, and merely glance at its count. For this folder only.
+// Who may touch it: its own CPU, with preemption off, after it has closed it (`open` = 0). An interrupt that comes
+// while it is closed goes to the buddy allocator instead; one that comes before or after that finds the stock open and
+// leaves it open. So the ring needs no atomic operation and no barrier but the compiler's. Other CPUs empty it by a
+// cross-CPU call, which is such an interrupt and may have to be repeated; otherwise they only read its count. For this
+// folder only.
 #pragma once
 #include "kernel/preempt.h"
 #include "mm/frame/buddy.h"
@@ -18,13 +19,13 @@
 #define PCP_HIGH 4000		// more than this, less on small machines: a batch goes back to the buddy allocator
 
 struct page_pcp {
-	u32 open;		// 0: somebody is at it, or it does not exist yet
+	u32 open;		// 0: in use, or it does not exist yet
 	u32 bottom, count;
 	u32 mask;		// the ring's size - 1: positions are taken modulo a power of two
 	u32 high, batch;
 	struct page **ring;
 } __cacheline;
-_Static_assert(sizeof(struct page_pcp) == CACHE_LINE, "what other CPUs write has no part in its line");
+_Static_assert(sizeof(struct page_pcp) == CACHE_LINE, "nothing that other CPUs write shares its line");
 DECLARE_PER_CPU(struct page_pcp, page_pcp);
 
 void pcp_flush(struct page_pcp *pcp, u32 n);	// put the n coldest frames back
@@ -38,7 +39,7 @@ static __always_inline struct page **pcp_slot(struct page_pcp *pcp, u32 i)
 	return &pcp->ring[(pcp->bottom + i) & pcp->mask];
 }
 
-// NULL: leave it alone; the rest takes that for an answer.
+// NULL: the stock is in use; pcp_keep() and pcp_leave() accept NULL.
 static __always_inline struct page_pcp *pcp_enter(void)
 {
 	struct page_pcp *pcp;

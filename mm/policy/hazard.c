@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
-// table_free=hazard: hazard pointers (Michael 2004). A walker names each table of its path before it reads it; the freer
-// keeps what is named.
+// table_free=hazard: hazard pointers (Michael 2004). A walker names each table of its path before it reads it; the
+// freeing side keeps what is named.
 //
-//	walker, per level                         freer
-//	-----------------                         -----
+//	walker, per level                         freeing side
+//	-----------------                         ------------
 //	value = *entry                            *entry = 0; flush
 //	slot[level] = the table that it names     full barrier
 //	full barrier                    <-A->     read all slots
@@ -11,11 +11,11 @@
 //	read the table, …
 //	slot[…] = NULL (release)
 //
-// A: store buffering, forbidden by the two full barriers: either the freer finds the table named, or the walker finds
-// the entry changed. The entry that is read again lies in a table that the walker has named and validated before, or in
-// the root, which the space's count holds; but that table may be detached by now. Hence the rule of mm/gather.h: inside
-// a detached subtree, too, each entry that names a table is cleared before the table is given away. Were a lower entry
-// left, a walker in the detached upper table would validate it and walk into a freed one.
+// A: store buffering, forbidden by the two full barriers: either the freeing side finds the table named, or the walker
+// finds the entry changed. The entry that is read again lies in a table that the walker has named and validated before,
+// or in the root, which the space's count holds; but that table may be detached by now. Hence the rule of mm/gather.h:
+// inside a detached subtree, too, each entry that names a table is cleared before that table is passed to the policy.
+// If a lower entry were left, a walker in the detached upper table would validate it and walk into a freed one.
 //
 // Progress. A retired table is looked at again by every later `free`, and at the latest by an RCU callback: walkers keep
 // preemption off, so those that could have read the entry before it was cleared have left after a grace period.
@@ -39,7 +39,7 @@ static struct {
 	bool any;		// the list is not empty. Written under the lock, read without
 	bool armed;		// the callback is on its way
 	struct rcu_head rcu;
-	u64 waiting;		// tables given to `free` and not yet FREE
+	u64 waiting;		// tables passed to `free` and not yet FREE
 } retired = { .lock = SPINLOCK_INIT("hazard retired", RANK_SLAB), .tables = LIST_INIT(retired.tables) };
 
 static const struct table_policy hazard_policy;
@@ -57,7 +57,8 @@ static __always_inline bool hazard_step(struct walk_state *w, int level, const p
 {
 	// The entry was read; the table that it names is not yet published
 	STALL(hazard_read, w->space, 0, level + 1);
-	// Release: what the slot named before (a restart, the next of a range) has been read.
+	// Release: the table that the slot named before (in a restart, or for an earlier page of a range) has been
+	// read.
 	store_release(&own_hazards()[level - 1], page_of(pte_addr(value)));
 	smp_mb();	// A: named before the entry is read again; pairs with sort_out()
 	if (MUTANT(hazard_no_reread))	// published, and not read again
@@ -89,7 +90,7 @@ static bool is_named(const struct page *table)
 
 static void hazard_retry(struct rcu_head *head);
 
-// Move what nobody names from one list to another.
+// Move the tables that nobody names from one list to another.
 static void sort_out(struct list *from, struct list *unnamed)
 {
 	smp_mb();	// A: the entries are cleared before the slots are read; pairs with hazard_step()
@@ -124,7 +125,7 @@ static void retire(struct list *named)
 	irqflags_t flags = spin_lock_irqsave(&retired.lock);
 	bool arm = !retired.armed;
 
-	if (MUTANT(hazard_no_retry))	// what is retired waits for a later free
+	if (MUTANT(hazard_no_retry))	// no callback: retired tables wait for a later `free`
 		arm = false;
 	list_splice(&retired.tables, named);
 	WRITE_ONCE(retired.any, true);
@@ -134,9 +135,9 @@ static void retire(struct list *named)
 		call_rcu(&retired.rcu, hazard_retry);
 }
 
-// Look again at all that is retired; there are no more than slots that named them since the last look. The lock is held
-// from the look to the verdict, and preemption is off until what was found free is FREE: hazard_drain() relies on both.
-// True: something is still named.
+// Scan the slots again for every retired table (there are at most as many as slots that named one at the last scan).
+// The lock is held from the scan to the verdict, and preemption is off until what was found free is FREE:
+// hazard_drain() relies on both. True: something is still named.
 static bool scan_retired(void)
 {
 	struct list unnamed;
@@ -201,8 +202,9 @@ static void hazard_free(struct space *space, struct list *tables)
 	free_unnamed(&unnamed);
 }
 
-// Two grace periods, whatever others give meanwhile: after the first nobody names what was retired before, so each of
-// those tables is found free by this look, or was by another CPU's; after the second that CPU is done with it, too.
+// Two grace periods are enough, whatever others retire meanwhile. After the first nobody names what was retired before
+// it, so this scan finds each of those tables free, or another CPU's scan has. After the second that CPU has freed
+// them, too.
 static void hazard_drain(void)
 {
 	if (!load_acquire(&retired.waiting))	// pairs with free_unnamed()
@@ -213,7 +215,7 @@ static void hazard_drain(void)
 	synchronize_rcu();
 }
 
-// A slot names a table, not a space: who is inside is not to be read from the slots. But every walker is an RCU reader.
+// A slot names a table, not a space: the slots do not tell who is inside a space. But every walker is an RCU reader.
 static void hazard_wait(struct space *space) { synchronize_rcu(); }
 
 DEFINE_TABLE_POLICY(hazard, "hazard",

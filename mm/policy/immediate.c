@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// table_free=immediate: the unsafe control. The walker does nothing but keep preemption off; the freer flushes and
-// frees at once. A walker that has read the old parent entry answers the flush in the middle of its walk and then reads
-// a freed table. It exists to prove that the detectors detect.
+// table_free=immediate: the unsafe control. The walker does nothing but keep preemption off; the freeing side flushes
+// and frees at once. A walker that has read the old parent entry answers the flush in the middle of its walk and then
+// reads a freed table. This policy exists to prove that the detectors detect.
 #include "mm/table.h"
 #include "mm/walk_body.h"
 

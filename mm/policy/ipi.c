@@ -5,10 +5,10 @@
 // The flush targets the CPUs that have the space loaded. A walker of a space that is not loaded on its CPU would not be
 // among them, so it first joins the space's walker mask:
 //
-//	walker: set own bit, full barrier, read the root's entries
-//	freer:  clear the entry, full barrier, read the mask (tlb_flush)
+//	walker:        set own bit, full barrier, read the root's entries
+//	freeing side:  clear the entry, full barrier, read the mask (tlb_flush)
 //
-// Either the freer sees the bit and waits for this CPU, or the walker sees the cleared entry.
+// Either the freeing side sees the bit and waits for this CPU, or the walker sees the cleared entry.
 #include "kernel/xcall.h"
 #include "lab/mutant.h"
 #include "mm/table.h"
@@ -26,8 +26,8 @@ static __always_inline void ipi_enter(struct walk_state *w)
 		return;
 	if (MUTANT(ipi_no_join))	// a remote walker is in no mask
 		return;
-	// Interrupts are off and no walk runs in an NMI today; should one nest all the same, the outer walk leaves the
-	// mask, not it.
+	// Interrupts are off, and no walk runs in an NMI today. If one did nest inside another walk, only the outer
+	// walk would join the mask, and only that one would leave it.
 	if (!cpumask_test(&w->space->walkers, cpu)) {
 		cpumask_set_atomic(&w->space->walkers, cpu);	// LOCKed, so a full barrier: pairs with tlb_flush()
 		w->joined = true;

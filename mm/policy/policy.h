@@ -2,8 +2,8 @@
 // The first axis (DESIGN 1): how a detached table page waits for lockless walkers (struct table_policy). (The second,
 // how stale translations leave the other CPUs, is in mm/flush/flush.h.) A policy registers itself where it is written.
 //
-// Safe or unsafe is computed. A policy says how its walkers run, whether a flush goes to them, and what it waits for before
-// it frees; a back-end says what its completion proves of the CPUs that it goes to. See pair_verdict().
+// Safe or unsafe is computed. A policy says how its walkers run, whether a flush goes to them, and what it waits for
+// before it frees; a back-end says what its completion proves about the CPUs that it goes to. See pair_verdict().
 #pragma once
 #include "kernel/cpumask.h"
 #include "kernel/list.h"
@@ -13,7 +13,7 @@
 
 struct space;
 
-// What a walker leaves to its exit; lives on the walker's stack.
+// The state of one walk, from enter to exit; on the walker's stack.
 struct walk_state {
 	struct space *space;
 	irqflags_t flags;	// of a walk that may begin with interrupts off
@@ -29,7 +29,7 @@ enum free_wait {
 	WAIT_OWN,		// the policy waits by its own means, whatever the flush proves
 };
 
-// The walk of one page: the page, or NULL. Preemption on. It looks by itself whether the space still has its policy, so the
+// The walk of one page: returns the page, or NULL. Preemption on. It checks that the space still has its policy, so the
 // caller may have chosen it by a selector that has changed since.
 typedef struct page *walk_one_fn(struct space *space, vaddr_t va);
 
@@ -38,11 +38,11 @@ struct table_policy {
 	const char *lineage;			// where the idea comes from, for people
 	enum walker_context walker;
 	enum free_wait waits;
-	// From the end of `enter` to `exit` the walker's CPU is among those that a flush of freed tables goes to: it has the
-	// space loaded, or it has joined space.walkers. Checking builds look (oracle_check_target).
+	// From the end of `enter` to `exit` the walker's CPU is a target of every flush of freed tables: it has the
+	// space loaded, or it has joined space.walkers. Checking builds check it (oracle_check_target).
 	bool walkers_are_targets;
 	bool combines;			// the union walk: it needs walk_state.part
-	bool distrusts;			// unsafe: a walker may meet garbage, and so checks every frame number that it reads
+	bool distrusts;			// unsafe: a walker may read garbage, so it checks every frame number
 
 	// Operations that a policy does not need are NULL.
 	// The walker's side; always inlined into the policy's compiled walk. The walker's context is established around all
@@ -53,14 +53,14 @@ struct table_policy {
 	bool (*step)(struct walk_state *w, int level, const pte_t *entry, pte_t value);
 	void (*exit)(struct walk_state *w);
 
-	// The freer's side. `tables`: FLUSHED table pages (linked by page.link), consumed. Preemption on, may sleep,
+	// The freeing side. `tables`: FLUSHED table pages (linked by page.link), consumed. Preemption on, may sleep,
 	// the space's mutex may be held; no spinlock is. Never NULL.
 	void (*free)(struct space *space, struct list *tables);
 	// Return when no walker that began before the call can still be inside: for tables that are reused without
-	// being freed. NULL, with WAIT_FLUSH only: the flush was all there is.
+	// being freed. NULL, only with WAIT_FLUSH: the flush was the wait.
 	void (*wait)(struct space *space);
-	// Return when all is FREE that was given to calls of `free` which have returned. NULL: it is when `free` returns.
-	// May sleep; a bounded time, whatever others free meanwhile.
+	// Return when every table is FREE that was passed to a `free` which has returned. NULL: tables are FREE when
+	// `free` returns. May sleep; takes a bounded time, whatever others free meanwhile.
 	void (*drain)(void);
 
 	// Filled in by DEFINE_TABLE_POLICY: the walk, compiled for this policy. Pins up to n pages, stores them,
@@ -87,7 +87,7 @@ const char *policy_current_name(void);
 const struct table_policy *policy_find(const char *name);	// NULL: unknown
 bool policy_named(void);				// did the command line choose it?
 
-// Return when all is FREE that was given to any policy or back-end before the call. May sleep.
+// Return when everything is FREE that any policy or back-end was given before the call. May sleep.
 void policies_drain(void);
 
 #define FOR_EACH_POLICY(it) FOR_EACH_REGISTERED(policies, const struct table_policy, it)

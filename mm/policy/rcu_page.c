@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // table_free=rcu-page: every table page carries its own callback head, in its descriptor, so that deferring needs no
-// memory and there is no fallback (PT_RECLAIM). One callback per table instead of one per batch is the price. The walker
-// is an RCU reader by keeping preemption off.
+// memory and there is no fallback (PT_RECLAIM). The price is one callback per table instead of one per batch. The
+// walker is an RCU reader by keeping preemption off.
 #include "lab/mutant.h"
 #include "mm/table.h"
 #include "mm/walk_body.h"

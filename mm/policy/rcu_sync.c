@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// table_free=rcu-sync: as rcu, but where no batch can be allocated the freer waits for a grace period instead of
-// interrupting every CPU (Linux, February 2026). A sync IPI waits for regions with interrupts off only; a grace period
-// waits for those with preemption off, too. So the walker may keep interrupts on (Linux keeps them off all the same).
+// table_free=rcu-sync: as rcu, but where no batch can be allocated the freeing side waits for a grace period instead of
+// interrupting every CPU (Linux, February 2026). A sync IPI waits only for regions with interrupts off; a grace period
+// also waits for those with preemption off. So the walker may keep interrupts on (Linux keeps them off all the same).
 // The wait sleeps, so no spinlock may be held: struct table_policy demands that of every `free`.
 #include "lab/counter.h"
 #include "lab/mutant.h"

@@ -15,36 +15,36 @@
 // all that both policies ask of a walker (policy/union.c), its context is the stronger of the two, and the flush goes to
 // it if it goes to the walkers of one of them; so what holds for either policy's own walker holds for it.
 // switch_state_verdict() computes this for each state from the same facts as pair_verdict(). A switch from a safe pair that
-// would pass through an unsafe state is refused. One that leaves an unsafe pair is not: it ends what is worse.
+// would pass through an unsafe state is refused. A switch away from an unsafe pair is not: it ends something worse.
 //
 // Why the lines of the table are true:
 //  (1) The record union_of[] is stored first, the selector after it with release; walkers read the selector with acquire.
-//      So who finds the union finds of which two it is. It copies them on entry and leaves what it has entered.
+//      So a walker that finds the union finds its two policies. It copies them on entry and leaves what it has entered.
 //  (2) A walker reads the selector with preemption or interrupts off and leaves with it still off: it is an RCU reader from
 //      before it reads until it has left, whatever the policy, on a remote CPU, in an interrupt handler or in an NMI
 //      (rcu.c: handlers are readers; from idle they leave the idle state first). So after a grace period nobody follows
-//      `old` alone. A CPU that is robbed in the middle of a walk delays this step, and nothing else: until then the
-//      freer is the old one, for which that walker is right.
+//      `old` alone. A CPU that is preempted in the middle of a walk delays this step, and nothing else: until then
+//      tables are freed under the old policy, whose discipline that walker follows.
 //  (3) A gather runs from begin to end under the space's lock, and reads freer and back-end there. The change takes the
 //      same lock: no gather sees one of the two old and the other new, and all that were opened under old have ended.
 //      `wait`, for tables that are reused, is called under the lock too.
-//  (4) What such gathers left behind: flushes that a deferring back-end has not settled (they end in the old policy's
-//      `free`, so they come first), and what the policy itself deferred. Strictly, a walker that begins after (5) cannot
-//      reach any of it, being unlinked before (3); but the drain spares every policy that argument: while one of its
-//      tables is not FREE, all walkers follow its discipline.
+//  (4) What such gathers left behind: flushes that a deferring back-end has not completed (they end in the old policy's
+//      `free`, so they are drained first), and what the policy itself deferred. Strictly, a walker that begins after (5)
+//      cannot reach any of it, because it was unlinked before (3). With the drain no policy needs that argument: while
+//      one of its tables is not FREE, all walkers follow its discipline.
 //  (5) Nobody frees under old any more, so nobody needs its discipline.
 //  (6) The record may be overwritten only when no walker is left between its reading of the selector and that of the
-//      record: else it might combine halves of two records, and miss the policy that frees.
+//      record: otherwise that walker might combine halves of two records, and miss the policy that frees.
 //
-// What depends on a walker's own marks: the `ipi` policy's bit in the space's walker mask, a slot of `targeted` or
-// `hazard`, are set by the part's enter or step, before the union reads what they protect, exactly as without a union;
-// marks of two policies are different words. hazard's restart is the union's restart: both parts make their steps anew.
-// A policy that distrusts what it reads has the union do so.
+// A walker's own marks (the `ipi` policy's bit in the space's walker mask, a slot of `targeted` or `hazard`) are set by
+// the part's enter or step, before the union reads what they protect, exactly as without a union; the marks of two
+// policies are different words. hazard's restart is the union's restart: both parts make their steps anew. The union
+// distrusts what it reads, because one of its parts may.
 //
-// Spaces. One being created takes the default pair and its place in the list of all in one step (space.c): either the
-// switch of all finds it, or it has begun with the new default. One whose last user has gone is left alone: it has no
-// walker, and its destroyer goes on under the old pair, which it reads under its lock and which stays as it was. A
-// switch holds a count of each space that it changes.
+// Spaces. A space that is being created takes the default pair and its place in the list of all spaces in one step
+// (space.c): either policy_switch_all() finds it, or it has begun with the new default. A space whose last user has gone
+// is left alone: it has no walker, and space_destroy() goes on under the old pair, which it reads under the space's lock
+// and which stays as it was. A switch holds a count of each space that it changes.
 #include "mm/policy/switch.h"
 #include "kernel/errno.h"
 #include "kernel/lib.h"
@@ -71,15 +71,16 @@ static const struct policy_pair *first_pair(u8 set, const struct policy_pair *ol
 	return set & 1 ? old : new;
 }
 
-// A CPU that finds itself in space.cpus with interrupts on may be taken out before they go off: a flush makes a lazy CPU
-// leave the space (tlb.c). So in a union a part's promise counts only if the part itself keeps interrupts off.
+// A CPU that finds itself in space.cpus with interrupts on may be removed from it before they are off: a flush makes a
+// lazy CPU leave the space (tlb.c). So in a union a part's promise counts only if the part itself keeps interrupts off.
 static bool stays_target(const struct table_policy *part)
 {
 	return part->walkers_are_targets && part->walker == WALKER_IRQS_OFF;
 }
 
-// Is a walker of that one kind safe from that one free? It must follow the freer's discipline, in a context at least as
-// strong as its own, and then the pair decides. What either part of a union does for its walkers is done for them all.
+// Is a walker of that one kind safe while tables are freed under the pair `f`? It must follow the discipline of f's
+// policy, in a context at least as strong as that of the policy's own walkers; then the pair decides. What either part
+// of a union does for its walkers is done for all walkers of the union.
 static struct verdict walk_verdict(u8 walks, const struct policy_pair *f, const struct policy_pair *old,
 				   const struct policy_pair *new)
 {
@@ -143,7 +144,7 @@ static int check_target(const struct policy_pair *new)
 
 // ---- The protocol ---------------------------------------------------------------------------------------------------
 
-// One at a time: union_of[] and switch_link belong to the holder. Lives for ever, so its initialisation can wait for it.
+// One switch at a time: union_of[] and switch_link belong to the holder.
 static struct mutex switching = MUTEX_INIT(switching, "switch");
 
 struct change {
@@ -153,7 +154,7 @@ struct change {
 	bool walkers;			// some space's policy changes, not only its back-end
 };
 
-// State `n` of switch_states[]: to the trace, and a stall point of its name.
+// Record state `n` of switch_states[] in the trace; its stall point bears its name.
 #define REACHED(c, name, n) do { \
 	trace(EV_SWITCH_STATE, (n)); \
 	STALL(switch_##name, (c)->only, 0, 0); \
@@ -163,7 +164,7 @@ struct change {
 	list_for_each(_it, &(c)->spaces) \
 		for (struct space *s = list_entry(_it, struct space, switch_link), *_once = s; _once; _once = NULL)
 
-// Whoever has read a selector before this is out of the walk that it chose.
+// On return every walker that read a selector before the call has ended its walk.
 static void wait_for_walkers(const struct change *c)
 {
 	if (c->walkers)
@@ -177,7 +178,7 @@ static void walkers_to_union(struct change *c)
 		WRITE_ONCE(s->union_of[0], s->policy);
 		WRITE_ONCE(s->union_of[1], c->to.policy);
 		if (s->policy == c->to.policy)
-			continue;	// the back-end alone: no walker is concerned
+			continue;	// only the back-end changes: no walker is concerned
 		c->walkers = true;
 		if (MUTANT(switch_no_union))	// walkers go from old to new at once
 			space_select(s, c->to.policy);
@@ -185,9 +186,9 @@ static void walkers_to_union(struct change *c)
 			space_select(s, &policy_union);
 	}
 	REACHED(c, joining, 0);		// the selector says union; old walkers may be left
-	if (!MUTANT(switch_no_wait))	// no grace period between the walkers' change and the freer's
+	if (!MUTANT(switch_no_wait))	// no grace period between the change of the walkers and that of the freeing side
 		wait_for_walkers(c);
-	REACHED(c, union, 1);		// every walker follows the union; the freer is the old one
+	REACHED(c, union, 1);		// every walker follows the union; tables are freed under the old pair
 }
 
 // (3)
@@ -199,10 +200,10 @@ static void freers_to_new(struct change *c)
 		WRITE_ONCE(s->backend, c->to.backend);
 		mutex_unlock(&s->lock);
 	}
-	REACHED(c, moved, 2);		// the freer is the new one; old frees may be under way
+	REACHED(c, moved, 2);		// tables are freed under the new pair; frees under the old one may be under way
 }
 
-// … and is it no more? What stays under the same policy need not be waited for.
+// Was p the policy of some space, and is it no longer? A space that keeps its policy need not be waited for.
 static bool was_policy_of_some(const struct change *c, const struct table_policy *p)
 {
 	for_each_changed(s, c)

@@ -1,18 +1,19 @@
 // SPDX-License-Identifier: MIT
-// table_free=targeted: a walker says which space it walks, and the freer interrupts just the CPUs that walk this one
-// (proposed for Linux in 2026: targeted sync IPIs).
+// table_free=targeted: a walker says which space it walks, and the freeing side interrupts just the CPUs that walk
+// this one (proposed for Linux in 2026: targeted sync IPIs).
 //
-//	walker                                    freer
-//	------                                    -----
+//	walker                                    freeing side
+//	------                                    ------------
 //	interrupts off                            clear the entries; flush
 //	slot[nesting] = space                     full barrier
 //	full barrier                    <-A->     read all slots
 //	read the root's entry, …                  sync IPI to the CPUs found
 //	slot[nesting] = NULL (release)
 //
-// A: store buffering, forbidden by the two full barriers: either the freer finds the walker's slot, or the walker finds
-// the cleared entry. A CPU that is found answers the sync IPI with interrupts on, so its walk, and every walk nested in
-// it, has ended. One slot per nesting level: a walk in an NMI must not take the slot of the walk that it has interrupted.
+// A: store buffering, forbidden by the two full barriers: either the freeing side finds the walker's slot, or the
+// walker finds the cleared entry. A CPU that is found answers the sync IPI with interrupts on, so its walk, and every
+// walk nested in it, has ended. One slot per nesting level: a walk in an NMI must not take the slot of the walk that it
+// has interrupted.
 #include "kernel/cpumask.h"
 #include "kernel/panic.h"
 #include "kernel/xcall.h"
@@ -61,7 +62,8 @@ static void find_walkers(const struct space *space, struct cpumask *found)
 				cpumask_set(found, cpu);
 }
 
-// The own CPU may be among them no more: we run, with interrupts on.
+// This thread may have moved to one of the CPUs found. sync_ipi() leaves that one out: its walk has ended, because we
+// run there with interrupts on.
 static void targeted_wait(struct space *space)
 {
 	struct cpumask walkers;

@@ -4,8 +4,9 @@
 // so that what the second found of the interrupt flag is restored inside the first. Each has a state of its own, as if
 // it were alone.
 //
-// Which two is read once, at the entry: a walker leaves what it has entered. The calls go through the policies' tables:
-// so a new policy is part of every union without being named here, and only walks during a switch pay for it.
+// Which two policies these are is read once, on entry: so a walker leaves what it has entered. The calls go through the
+// policies' tables: so a new policy is part of every union without being named here, and only walks during a switch pay
+// for it.
 #include "mm/walk_body.h"
 
 static __always_inline void union_enter(struct walk_state *w)
@@ -14,7 +15,7 @@ static __always_inline void union_enter(struct walk_state *w)
 		struct walk_state *part = &w->part[i];
 
 		if (i)
-			STALL(union_half, w->space, 0, 0);	// of the record of the two policies one has been read
+			STALL(union_half, w->space, 0, 0);	// one of the record's two policies has been read
 		*part = (struct walk_state){ .space = w->space, .policy = READ_ONCE(w->space->union_of[i]) };
 		walk_hold(part->policy, part);
 		if (part->policy->enter)
@@ -49,7 +50,8 @@ static __always_inline void union_exit(struct walk_state *w)
 
 DECLARE_WALK(union);
 
-// The context is the stronger one of the two, at least this. Either of the two may be one that distrusts what it reads.
+// A walker's context is the stronger of the two parts', at least this one. The union distrusts what it reads, because
+// either part may.
 const struct table_policy policy_union = {
 	.name = "union",
 	.lineage = "both disciplines during a switch",

@@ -9,8 +9,8 @@ static bool opt_allow_unsafe;
 
 // A table may be freed when no walker that could have read the old parent entry is still walking. A policy that waits
 // by its own means sees to that itself. One that relies on the flush alone needs a flush whose completion no walker can
-// outlive: walkers keep interrupts off, the flush goes to each CPU that walks, though it runs in another space, and the
-// back-end's completion proves that each such region on a CPU that it goes to has ended.
+// outlive: walkers keep interrupts off; the flush goes to each CPU that walks, even one that runs in another space; and
+// the back-end's completion proves that, on each CPU that it goes to, every region with interrupts off has ended.
 struct verdict pair_verdict(const struct table_policy *p, const struct flush_backend *b)
 {
 	if (p->waits == WAIT_OWN)
@@ -38,7 +38,7 @@ static const char *set_allow_unsafe(const char *value)
 }
 CMDLINE_KEY(allow_unsafe, "0|1", set_allow_unsafe);
 
-// Only here are all keys known: what a back-end needs may be given after it.
+// Checked when all keys are known: the key for what a back-end needs may come after tlb_flush=.
 static bool backend_usable(const struct flush_backend *b)
 {
 	const char *missing = flush_missing(b);
@@ -54,7 +54,7 @@ static bool pair_allowed(const struct table_policy *p, const struct flush_backen
 
 	if (v.safe || opt_allow_unsafe)
 		return true;
-	log_error("table_free=%s with tlb_flush=%s is refused: unsafe, since %s. allow_unsafe=1 runs it all the same.",
+	log_error("table_free=%s with tlb_flush=%s is refused: unsafe, since %s. allow_unsafe=1 runs it anyway.",
 		  p->name, b->name, v.reason);
 	return false;
 }
@@ -73,7 +73,7 @@ static bool usable_and_safe(const struct table_policy *p, const struct flush_bac
 	return !flush_missing(b) && pair_verdict(p, b).safe;
 }
 
-// Append "policy (its back-ends)" or "policy (all)"; nothing where none is safe. How many are.
+// Append "policy (its back-ends)" or "policy (all)"; nothing if none is safe. Returns how many are.
 static unsigned append_safe(char *buf, const struct table_policy *p)
 {
 	unsigned safe = 0, usable = 0, k = 0;

@@ -8,8 +8,8 @@
 //	posts (its back-end's own order)            due[c] set? xchg(due[c], 0)     (full barrier)
 //	xchg(due[c], 1)    (full barrier) <-A->     each back-end's sweep()
 //
-// A: the mark is found: then the sweep sees what was posted before it was set. It is not found: it stays, for the next
-// sweep. So one mark serves all back-ends.
+// A: if the CPU finds the mark, its sweep sees what was posted before the mark was set. If it does not, the mark stays
+// for the next sweep. So one mark serves all back-ends.
 #include "mm/flush/flush.h"
 #include "kernel/cmdline.h"
 #include "kernel/lib.h"
@@ -83,7 +83,8 @@ void flush_sweep_due(void)
 static void sweep_at_tick(void) { flush_sweep(); }
 TICK_HANDLER(sweep_at_tick);
 
-// A back-end that changes meanwhile costs a call at the worst. (The space is loaded, and so not yet gone.)
+// If the space changes its back-end meanwhile, at worst one call is made in vain. (The space is loaded, so it has not
+// been freed.)
 static void about_to_idle(void)
 {
 	const struct space *s = this_cpu_read(cpu_tlb.loaded);
@@ -95,7 +96,7 @@ static void about_to_idle(void)
 }
 IDLE_HANDLER(about_to_idle);
 
-// Each back-end: what was deferred may be one's that the space has no more.
+// Ask each back-end: a flush may have been deferred by one that the space no longer has.
 void flush_settle_deferred(struct space *s, vaddr_t start, vaddr_t end)
 {
 	FOR_EACH_BACKEND(b)
@@ -114,13 +115,13 @@ void flush_deferred_begin(struct space *s) { fetch_add(&s->deferred, 1); }
 
 void flush_deferred_end(struct space *s)
 {
-	fetch_sub(&s->deferred, 1);	// flush_wait() may return: the space is not touched any more
+	fetch_sub(&s->deferred, 1);	// flush_wait() may return now: the space is not touched from here on
 	waitq_wake_all(&deferred_ends);
 }
 
 void flush_wait(struct space *s)
 {
-	// Pairs with flush_deferred_end(): who frees the space comes after its last touch.
+	// Pairs with flush_deferred_end(): the space is freed after its last touch there.
 	if (!load_acquire(&s->deferred))
 		return;
 	FOR_EACH_BACKEND(b)

@@ -4,17 +4,17 @@
 // the targets get the shootdown IPI.
 //
 // Ordering: the change of the entries and the reading of the masks come before the hypercall (tlb.h), which is a full
-// barrier; when it returns, each target's TLB has been flushed, or is before its next instruction if it is not running.
-// A CPU that is in the middle of tlb_join() has, before it loads the root, cached nothing of the space, and after that it
-// is flushed.
+// barrier; when it returns, each target's TLB has been flushed, or will be before the target's next instruction if it
+// is not running. A CPU in the middle of tlb_join() has cached nothing of the space before it loads the root, and after
+// that the flush covers it.
 //
-// Generations: a target's cpu_tlb.gen stays behind, for the target itself runs nothing. As with `pv` (flush/pv.c) that
-// errs to the safe side: a later flush finds gen + 1 != f->gen and flushes all, a return from lazy use flushes once more.
-// A lazy CPU keeps the root, though tables are freed; it cannot reach an unlinked table from it, and tlb_evict() sends an
-// IPI before the root goes.
+// Generations: a target's cpu_tlb.gen stays behind, because the target itself runs nothing. As with `pv` (flush/pv.c)
+// that errs to the safe side: a later flush finds gen + 1 != f->gen and flushes all, a return from lazy use flushes
+// once more. A lazy CPU keeps the root, though tables are freed; it cannot reach an unlinked table from it, and
+// tlb_evict() sends an IPI before the root is freed.
 //
-// Which form: the list only where no table is freed. It is promised to drop the translations of its addresses; that it
-// also drops what a processor has cached of the entries above them is said of the whole space only.
+// Which form: the list only where no table is freed. Its specification promises that the translations of the listed
+// addresses are dropped. That cached upper entries are dropped too is promised only by the form for the whole space.
 //
 // What completion does not prove: that a walk with interrupts off has ended. The hypervisor does not ask the interrupt
 // flag.
@@ -42,7 +42,7 @@ static void flush_hyperv(const struct flush *f, const struct cpumask *targets)
 	done = hypervisor_flushes(f, targets);
 	for_each_cpu_in(cpu, targets)
 		if (CHECK && done)
-			swmmu_vouch(cpu);	// nobody here has seen it
+			swmmu_vouch(cpu);	// the hypervisor's flush cannot be seen from here
 	if (!done) {
 		count(flush_hv_fallbacks);
 		xcall_mask(targets, tlb_flush_handler, (void *)f);

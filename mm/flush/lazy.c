@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
-// tlb_flush=lazy: no interrupt at all (LATR, Kumar et al., ASPLOS 2018). An unmap posts a record: which pages and tables
-// it has taken, and which CPUs may still use them. Each of these sweeps (flushes all that is not global) at its next tick
-// or context switch, which includes the end of its idling. When all have swept, the record goes on: its tables are
-// FLUSHED and given to the policy, its frames are put. Until then another CPU may still reach the old page, and never a
-// reused one. That is good enough for unmap and exit; all else is flushed at once, as by tlb_flush=ipi.
+// tlb_flush=lazy: no interrupt at all (LATR, Kumar et al., ASPLOS 2018). An unmap posts a record: which pages and
+// tables it has taken, and which CPUs may still use them. Each of these CPUs sweeps (flushes all that is not global) at
+// its next tick or context switch, which includes its leaving idle. When all have swept, the record is completed: its
+// tables are FLUSHED and passed to the policy, its frames are put. Until then another CPU may still reach the old page,
+// but never a reused one. That is good enough for unmap and exit; everything else is flushed at once, as by
+// tlb_flush=ipi.
 //
 //	poster                                      CPU c of the record's mask, IRQs off
 //	------                                      ------------------------------------
@@ -12,21 +13,21 @@
 //	record.gen = ++posted             <-A->     flush
 //	xchg(due[c], 1)    (full barrier)           swept[c] = g                    (release)
 //
-// A: the mark is found: then `posted` and the entries are seen as the poster left them, so the flush covers the record
-// and g says so. It is not found: it stays, for the next sweep. A record is complete when each of its CPUs has
-// swept >= record.gen, or is neither among those that have the space loaded nor among its walkers any more: to leave a
-// space flushes everything, and happens only where a sweep might. (One that has come back meanwhile is waited for in
-// vain, until it sweeps.)
+// A: if c finds the mark, it sees `posted` and the entries as the poster left them, so the flush covers the record and
+// g says so. If it does not, the mark stays for the next sweep. A record is complete when each of its CPUs has swept >=
+// record.gen, or neither has the space loaded nor walks it any more: a CPU that leaves a space flushes everything, and
+// leaves only where a sweep might happen, too. (One that has come back meanwhile is waited for needlessly, until it
+// sweeps.)
 //
 // Tick and switch need interrupts on, so a sweep proves that every walk with interrupts off that began before it has
-// ended. A walk with interrupts on is swept over.
+// ended. It proves nothing about a walk with interrupts on, which a sweep may interrupt.
 //
-// Holdouts: a CPU that idles without tick, or keeps interrupts off for long, is called after a while. (One that stops its
-// tick leaves such a space first: about_to_idle().) Whoever is about to map something at the same address, or where a
-// table that still waits has covered it, cannot wait: deferred_settle().
+// Holdouts: a CPU that idles without tick, or keeps interrupts off for long, gets a call after a while. (One that stops
+// its tick leaves such a space first: about_to_idle().) An operation that maps something at the same address, or where
+// a table that still waits has covered it, cannot wait for sweeps: it calls deferred_settle().
 //
-// Generations: a sweep is a full flush, so tlb.gen follows. A CPU that holds the space lazily is asked only when tables
-// go, as ever, and then leaves.
+// Generations: a sweep is a full flush, so it updates tlb.gen. A CPU that holds the space lazily is a target only when
+// tables are freed, as under every back-end, and then leaves the space.
 #include "mm/flush/lazy.h"
 #include "kernel/panic.h"
 #include "kernel/spinlock.h"
@@ -43,7 +44,7 @@
 #include "mm/table.h"
 #include "mm/tlb.h"
 
-#define PATIENCE_TICKS 10	// so long a CPU may take to sweep by itself
+#define PATIENCE_TICKS 10	// a CPU that takes longer to sweep gets a call
 
 struct deferred_record {
 	struct list link;
@@ -53,7 +54,7 @@ struct deferred_record {
 	u64 gen;
 	u64 since;				// ns
 	vaddr_t start, end;			// of the pages, and of all that the tables covered
-	struct deferred_record *next_complete;	// of those that one caller finishes
+	struct deferred_record *next_complete;	// list of the records that one caller finishes
 	struct gathered taken;
 };
 
@@ -66,7 +67,7 @@ static DEFINE_PER_CPU(struct deferred_cpu, deferred_cpu);
 static struct {
 	struct spinlock lock;
 	struct list records;	// that wait for sweeps, oldest first
-	struct list finishing;	// that no longer do; under the lock like the others
+	struct list finishing;	// whose CPUs have all swept; under the lock, too
 	u64 posted;		// generation of the last one; read without the lock
 	u64 nr;			// records that are not done; read without the lock
 	u64 held;		// their pages
@@ -81,16 +82,16 @@ u64 deferred_held(void) { return READ_ONCE(deferred.held); }
 
 static void deferred_sweep(void)
 {
-	u64 posted = load_acquire(&deferred.posted);	// also of a record whose mark is yet to come; pairs with post()
+	u64 posted = load_acquire(&deferred.posted);	// also covers records without a mark yet; pairs with post()
 
 	count(lazy_sweeps);
 	tlb_flush_all_here();
-	STALL(lazy_flushed, NULL, 0, 0);	// a sweep has flushed and not said so
-	if (MUTANT(lazy_late_generation))	// a sweep takes credit for what was posted after its flush
+	STALL(lazy_flushed, NULL, 0, 0);	// a sweep has flushed, and `swept` does not say so yet
+	if (MUTANT(lazy_late_generation))	// a sweep claims what was posted after its flush
 		posted = READ_ONCE(deferred.posted);
 	trace(EV_SWEEP, posted);
 	store_release(&this_cpu_ptr(&deferred_cpu)->swept, posted);
-	STALL(lazy_swept, NULL, 0, 0);	// it has, and its CPU has not gone on: neither tick nor switch comes
+	STALL(lazy_swept, NULL, 0, 0);	// now it does, and this CPU is held here: neither tick nor switch comes
 }
 
 static void wake_thread(void)
@@ -106,7 +107,7 @@ static void sweep_call(void *unused) { flush_sweep(); }
 
 static bool has_swept(const struct deferred_record *r, unsigned cpu)
 {
-	// A bit that is clear: its last use comes before what is freed. Pairs with the clearing.
+	// If the CPU's bits are clear, its last use comes before the freeing. Pairs with the clearing.
 	return load_acquire(&per_cpu(deferred_cpu, cpu).swept) >= r->gen ||
 	       (!cpumask_test_acquire(&r->space->cpus, cpu) && !cpumask_test_acquire(&r->space->walkers, cpu));
 }
@@ -121,7 +122,7 @@ static bool is_complete(struct deferred_record *r)
 	return cpumask_empty(&r->waiting);
 }
 
-// Move what is complete to `finishing`. Returns the caller's share, linked by next_complete.
+// Move complete records to `finishing`. Returns those that the caller is to finish, linked by next_complete.
 static struct deferred_record *take_complete(void)
 {
 	irqflags_t flags = spin_lock_irqsave(&deferred.lock);
@@ -148,13 +149,13 @@ static void finish(struct deferred_record *r)
 	struct space *s = r->space;
 	irqflags_t flags;
 
-	STALL(lazy_finishing, s, r->start, 0);	// all have swept; nothing has been given away
+	STALL(lazy_finishing, s, r->start, 0);	// all have swept; nothing has been released
 	gathered_flushed(&r->taken, s, r->freer);
 	pending_put(frames);
 	fetch_sub(&deferred.held, pages);
 	flags = spin_lock_irqsave(&deferred.lock);
 	list_remove(&r->link);
-	kfree(r);			// inside: when no record is found, none is held either
+	kfree(r);			// under the lock: when a drain finds no record, none is allocated either
 	spin_unlock_irqrestore(&deferred.lock, flags);
 	fetch_sub(&deferred.nr, 1);
 	flush_deferred_end(s);
@@ -170,7 +171,7 @@ static void finish_complete(void)
 	}
 }
 
-// Call those that keep records older than `age` waiting; whether they come is seen later.
+// Call the CPUs that records older than `age` wait for. Does not wait for them to answer.
 static void call_holdouts(u64 age)
 {
 	struct cpumask holdouts = { 0 };
@@ -234,7 +235,7 @@ static bool waiting_since(u64 gen)
 	return any;
 }
 
-// Others may go on posting: only what is there now is waited for.
+// Others may go on posting; this waits only for what is there now.
 static void deferred_drain(void)
 {
 	u64 gen = READ_ONCE(deferred.posted);
@@ -280,7 +281,7 @@ static bool post(struct gather *g, const struct cpumask *targets)
 	if (!pending_try(g->taken.nr_frames))
 		return false;		// too much waits already
 	r = kmalloc(sizeof(*r));
-	if (!r) {			// memory to free memory: it goes without
+	if (!r) {			// no memory for the record: flush at once instead
 		pending_put(g->taken.nr_frames);
 		return false;
 	}
@@ -305,7 +306,7 @@ static bool deferred_defer(struct gather *g, const struct flush *f, const struct
 
 	if (cpumask_empty(targets))
 		return false;
-	// Here at once: when the record is posted it may be completed.
+	// Flush here first: as soon as the record is posted, it may be completed.
 	flags = irq_save();
 	tlb_flush_here(f);
 	irq_restore(flags);
@@ -314,7 +315,7 @@ static bool deferred_defer(struct gather *g, const struct flush *f, const struct
 		return false;
 	}
 	count(lazy_deferred);
-	STALL(lazy_posted, f->space, f->start, f->level);	// nobody has been told to sweep
+	STALL(lazy_posted, f->space, f->start, f->level);	// posted; no CPU has been told to sweep
 	for_each_cpu_in(cpu, targets)
 		flush_ask_sweep(cpu);	// A
 	return true;

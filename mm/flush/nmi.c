@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
-// tlb_flush=nmi: the shootdown comes as an NMI and so reaches a CPU with interrupts off. The stand-in, testable on any
-// machine, for all that flushes without asking the interrupt flag (AMD INVLPGB, Intel RAR, hypercalls): its completion
-// says nothing of a walk with interrupts off.
+// tlb_flush=nmi: the shootdown comes as an NMI and so reaches a CPU with interrupts off. It stands, and can be tested
+// everywhere, for all that flushes without asking the interrupt flag (AMD INVLPGB, Intel RAR, hypercalls): its
+// completion says nothing about a walk with interrupts off.
 //
-// NMIs coalesce: several sent before the target takes the first are one. So a target has two counters, requests and
-// how many of them are served, and its handler serves all that it finds:
+// NMIs coalesce: several that are sent before the target takes the first are one. So a target has two counters, of
+// requests and of requests served, and its handler serves all that it finds:
 //
 //	requester                                  target's NMI handler
 //	---------                                  --------------------
@@ -42,7 +42,7 @@
 struct nmi_flush {
 	u64 requested;		// by any CPU
 	u64 served __cacheline;	// by the own CPU, in its NMI handler
-	u64 ticket[NR_CPUS];	// what this CPU waits for, by target; preemption off
+	u64 ticket[NR_CPUS];	// what this CPU waits for, by target; with preemption off
 };
 static DEFINE_PER_CPU(struct nmi_flush, nmi_flush);
 
@@ -58,7 +58,7 @@ static void serve(void)
 	count(flush_full);
 	if (!MUTANT(nmi_no_flush))
 		inval_user();
-	STALL(nmi_flushed, NULL, 0, 0);	// what was read as requested has been flushed, and is not yet served
+	STALL(nmi_flushed, NULL, 0, 0);	// flushed for all that was read as requested; not yet marked as served
 	if (MUTANT(nmi_late_ticket))	// a request that came after the flush is taken as served
 		requested = load_acquire(&n->requested);
 	trace(EV_NMI_END, 0);

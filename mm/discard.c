@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
-// Discard: the pages go, the regions stay. Two phases, with the lock dropped between, so that faults on other CPUs need
-// not wait for both:
+// Discard: free the pages, keep the regions. Two phases, with the lock dropped between, so that faults on other CPUs
+// need not wait for both:
 //
 //	1. clear the leaves, flush, put the frames            (tables stay linked, some of them empty)
 //	   -- other CPUs may fault pages in, unmap, move --
-//	2. look again: detach the tables that are linked here and empty now, flush, give them to the policy
+//	2. look again: detach the tables that are linked here and empty now, flush, pass them to the policy
 //
 // Phase 2 takes nothing over from phase 1: a table that was empty then may have been refilled, or be somewhere else.
 #include "mm/space.h"
@@ -29,7 +29,7 @@ static int drop_leaves(struct space *s, vaddr_t start, vaddr_t end)
 	gather_begin(&g, s);
 	tree_zap(&g, start, end);
 	gather_end(&g);
-	flush_settle(s, start, end);	// what others have unmapped there, and we did not find
+	flush_settle(s, start, end);	// what others have unmapped there, and this discard did not find
 	return 0;
 }
 

@@ -35,7 +35,7 @@ struct page **gather_more_room(struct gather *g, unsigned *n)
 	struct leaf_batch *b = g->taken.batches;
 
 	if ((!b || b->nr == ARRAY_SIZE(b->leaves)) && !add_batch(&g->taken)) {
-		g->may_defer = false;	// no memory to collect in: finish what there is, and hold nothing up
+		g->may_defer = false;	// no memory to collect more: flush at once what there is, defer nothing
 		gather_flush(g);
 		return gather_room(g, n);
 	}
@@ -52,7 +52,7 @@ void __hot gather_credit(struct gather *g)
 	}
 	if (pending_try(1))
 		return;
-	g->may_defer = false;	// what we have collected ourselves may be what we are to wait for
+	g->may_defer = false;	// the credits that this thread would wait for may be its own gather's
 	gather_flush(g);
 	pending_take(1);
 }
@@ -60,8 +60,8 @@ void __hot gather_credit(struct gather *g)
 void gather_moved(struct gather *g, vaddr_t va, int level)
 {
 	gather_range(g, va, va + level_size(2) - PAGE_SIZE, level);	// to the last leaf under the entry
-	// The entry above must go as well, and from lazy CPUs too; and walkers of space.walkers are waited for, on which
-	// walk_outlives_moves() relies.
+	// The flush then drops the entry above as well, also on lazy CPUs, and goes to the walkers in space.walkers, on
+	// which walk_outlives_moves() relies.
 	g->freed_tables = true;
 }
 
@@ -97,7 +97,7 @@ static __always_inline bool flush_or_defer(struct gather *g)
 {
 	if (MUTANT(gather_no_flush))	// nothing is ever flushed
 		return false;
-	if (MUTANT(no_flush_without_leaf) && !g->taken.nr_frames)	// tables go, and no leaf was there (Linux, 2018)
+	if (MUTANT(no_flush_without_leaf) && !g->taken.nr_frames)	// tables, but no leaf present (Linux, 2018)
 		return false;
 	return tlb_flush_gathered(g);
 }
@@ -107,10 +107,10 @@ void __hot gather_flush(struct gather *g)
 	if (!g->flush)
 		return;
 	STALL(gather_unlinked, g->space, g->start, g->level);	// everything is unlinked, nothing flushed
-	if (MUTANT(gather_flush_last))	// given away, and flushed only then
+	if (MUTANT(gather_flush_last))	// released first, flushed only then
 		gathered_flushed(&g->taken, g->space, g->space->freer);
 	if (!flush_or_defer(g)) {
-		STALL(gather_flushed, g->space, g->start, g->level);	// neither tables nor frames given away
+		STALL(gather_flushed, g->space, g->start, g->level);	// flushed, and nothing released yet
 		flushed(&g->taken, g->space, g->space->freer);
 	}
 	gather_reset(g);

@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: MIT
-// The gather: collects the leaves and tables that an operation unlinks, and puts them through the rest of the life of a
-// page (DESIGN 2) in the only right order: unlink -> flush -> quiesce (the policy) -> free.
+// The gather: collects the leaves and tables that an operation unlinks, and takes them through the rest of the life of
+// a page (DESIGN 2) in the only right order: unlink -> flush -> quiesce (the policy) -> free.
 //
 //   gather_begin();  { xchg entry with 0;  gather_leaf() / gather_table(); }*  gather_end();
 //
-// Also inside a subtree that goes as a whole each entry that names a table is cleared before that table is given away
-// (table_free=hazard: a walker in the detached upper table re-reads the entry).
+// When a whole subtree is detached, each entry inside it that names a table is cleared, too, before that table is
+// passed to the policy: under table_free=hazard a walker in the detached upper table re-reads the entry.
 //
-// The caller holds the space's lock from begin to end: no other operation can find an entry cleared and not yet
-// flushed, but for what a back-end has deferred (may_defer): who must not, calls flush_settle().
+// The caller holds the space's lock from begin to end, so no other operation can find an entry that is cleared but not
+// yet flushed. The exception is what a back-end has deferred (may_defer): an operation that must not find such an entry
+// calls flush_settle() first.
 #pragma once
 #include "kernel/panic.h"
 #include "mm/pending.h"
@@ -37,16 +38,16 @@ struct gather {
 	struct space *space;
 	vaddr_t start, end;	// hull of what must be flushed
 	u8 level;		// smallest leaf level in it
-	u8 covers;		// what was unlinked covered at most whole entries of this level around the hull
+	u8 covers;		// what was unlinked lies in the hull, rounded out to whole entries of this level
 	bool flush, freed_tables;
 	u8 credits;		// taken for tables that are yet to be unlinked (mm/pending.h)
 	bool may_defer;		// unmap and exit: other CPUs may reach the old pages for a while (flush_backend.defer)
 	struct gathered taken;
 };
 
-void gather_flush(struct gather *g);	// flush and give away what was collected so far
+void gather_flush(struct gather *g);	// flush what was collected so far, then release it
 void gathered_move(struct gathered *to, struct gathered *from);	// `from` ends empty
-// The rest of their lives, after the flush: tables to the policy, frames put. May sleep; the space's lock held or not.
+// Release, after the flush: tables go to the policy, frames are put. May sleep; with or without the space's lock held.
 void gathered_flushed(struct gathered *t, struct space *s, const struct table_policy *freer);
 
 static __always_inline void gathered_reset(struct gathered *t)
@@ -100,8 +101,8 @@ static __always_inline void gather_range(struct gather *g, vaddr_t first, vaddr_
 // A leaf lost a permission: flush, nothing to free.
 static __always_inline void gather_changed(struct gather *g, vaddr_t va, int level) { gather_range(g, va, va, level); }
 
-// Places for the heads of the leaves that are cleared next, at least one: `*n` of them. May flush and give away what was
-// collected so far.
+// Room for the heads of the next *n leaves to be cleared; *n is at least 1. May flush and release what was collected so
+// far.
 struct page **gather_more_room(struct gather *g, unsigned *n);
 static __always_inline struct page **gather_room(struct gather *g, unsigned *n)
 {
@@ -113,8 +114,8 @@ static __always_inline struct page **gather_room(struct gather *g, unsigned *n)
 	return t->inline_leaves + t->nr_inline;
 }
 
-// n > 0 leaves of that level were cleared, the first of them at `first`, the last at `last`; their heads, whose references
-// now are the gather's, stand in the room.
+// n > 0 leaves of that level were cleared, the first at `first`, the last at `last`. The caller has stored their heads
+// in the room; their references belong to the gather from here on.
 static __always_inline void gather_leaves(struct gather *g, unsigned n, vaddr_t first, vaddr_t last, int level)
 {
 	struct gathered *t = &g->taken;
@@ -127,9 +128,9 @@ static __always_inline void gather_leaves(struct gather *g, unsigned n, vaddr_t 
 		t->batches->nr += n;
 }
 
-// Before an entry that names a table is exchanged: the table may be among those that wait to be freed. May sleep; may flush
-// and give away what was collected so far. Credits are taken for all the tables that one page may have, so that it costs the
-// pool's lines two writes, not six.
+// Called before an entry that names a table is cleared: takes the table's credit (mm/pending.h). May sleep; may flush
+// and release what was collected so far. It takes the credits of all the tables that one page may have in one step, so
+// that unmapping a page writes to the credits' cache lines twice, not six times.
 #define CREDITS_AT_ONCE (PT_LEVELS - 1)
 void gather_credit(struct gather *g);
 static __always_inline void gather_reserve(struct gather *g)
@@ -150,10 +151,11 @@ static __always_inline void gather_table(struct gather *g, struct page *table, v
 	if (MUTANT(discard_no_recheck))
 		emptied = false;
 	table_set_state(table, TABLE_LIVE, TABLE_UNLINKED);
-	if (MUTANT(gather_forgets_level) && table->table_level == 2)	// it is unlinked and never given away
+	if (MUTANT(gather_forgets_level) && table->table_level == 2)	// unlinked, but never passed to the policy
 		return;
 	table->private = TABLE_CREDITED | (emptied ? TABLE_EMPTIED : 0);
-	// The paging-structure caches may hold the entry even if no leaf was ever present: any address under it will do.
+	// The paging-structure caches may hold the entry even if no leaf was ever present; flushing any address under
+	// it drops it.
 	if (va < g->start || va >= g->end || g->level > 1)
 		gather_range(g, va, va, 1);
 	if (table->table_level >= g->covers)
@@ -163,6 +165,6 @@ static __always_inline void gather_table(struct gather *g, struct page *table, v
 	g->taken.nr_tables++;
 }
 
-// A table of level 1 (or a large leaf, level 2) has gone from va and lives on elsewhere: its leaves and the entry itself
-// must leave the TLBs, nothing is to be freed.
+// A table of level 1 (or a large leaf, level 2) was moved from va to another address: its leaves and the entry itself
+// must leave the TLBs, and nothing is freed.
 void gather_moved(struct gather *g, vaddr_t va, int level);

@@ -9,9 +9,10 @@
 //	L2 entry: large leaf                             L2 entry: table
 //	the table is kept, as the leaf's deposit
 //
-// The deposit makes a split possible without memory (Linux deposits one with every huge page for the same reason). It is
-// a table that is reused without being freed, and so has gone through UNLINKED, FLUSHED and QUIESCED before its meaning
-// changes: walkers that entered it as the old table have left it. It hangs on the frame, so that it follows a move.
+// The deposit makes a split possible without memory (Linux deposits a table with every huge page for the same reason).
+// It is a table that is reused without being freed, so it goes through UNLINKED, FLUSHED and QUIESCED before its
+// meaning changes: walkers that entered it as the old table have left it. The large page's frame holds it, so that it
+// follows a move.
 //
 // Pins. A walker takes its reference (LOCKed), then reads the parent entry again. We clear the parent entry (LOCKed), then
 // read the counts. Either we see the reference, or the walker sees the cleared entry and gives it back.
@@ -51,7 +52,7 @@ void huge_free_deposit(struct space *s, struct page *head)
 // LIVE -> QUIESCED: neither hardware nor walkers read the table any more when this returns.
 static void isolate(struct space *s, vaddr_t va, pte_t *e, struct page *table)
 {
-	int level = 1;		// of the leaves that go
+	int level = 1;		// of the leaves to flush
 
 	pte_xchg(e, 0);		// full barrier, before the reading of the CPU masks in tlb_flush()
 	table_set_state(table, TABLE_LIVE, TABLE_UNLINKED);
@@ -60,7 +61,7 @@ static void isolate(struct space *s, vaddr_t va, pte_t *e, struct page *table)
 		level = 2;
 	tlb_flush(s, va, va + level_size(2), level, true);
 	table_set_state(table, TABLE_UNLINKED, TABLE_FLUSHED);
-	if (!MUTANT(collapse_no_wait))	// the table is taken for quiesced when it is flushed
+	if (!MUTANT(collapse_no_wait))	// a flushed table is taken to be quiesced
 		policy_wait(s->freer, s);
 	table_set_state(table, TABLE_FLUSHED, TABLE_QUIESCED);
 	STALL(collapse_quiesced, s, va, 2);	// flushed and waited for; nothing copied
@@ -69,7 +70,7 @@ static void isolate(struct space *s, vaddr_t va, pte_t *e, struct page *table)
 static bool referenced(const pte_t *leaves)
 {
 	for (unsigned i = 0; i < PT_ENTRIES; i++)
-		if (load_acquire(&page_of(pte_addr(pte_read(&leaves[i])))->refs) != 1)	// what pins wrote comes before
+		if (load_acquire(&page_of(pte_addr(pte_read(&leaves[i])))->refs) != 1)	// acquire: sees what pins wrote
 			return true;
 	return false;
 }
@@ -155,7 +156,7 @@ int space_collapse(struct space *s, vaddr_t va)
 	return err;
 }
 
-// The leaf is cleared and flushed: who still holds a reference is a walker on its way out, or a pin.
+// The leaf is cleared and flushed: a reference that is left is a walker's on its way out, or a pin.
 static bool split_frames(struct space *s, struct page *head)
 {
 	bool dirty, done = page_split(head);

@@ -2,15 +2,15 @@
 // Move of a mapping at table granularity: each entry of level 2, which names a table of small pages or is a large leaf,
 // leaves its old place and appears at the new one.
 //
-// Order. An entry is cleared at the old place, then written at the new one; when all have moved, the old range is flushed,
-// upper entries too; only then is the lock dropped. For a while other CPUs may reach a page by both addresses: that is
-// harmless, for it is mapped, and its only owner is this space. After the lock is dropped it is not: somebody may unmap the
-// new address, whose flush does not cover the old one, and the page is reused while the old translation still leads
-// there (CVE-2018-18281).
+// Order. An entry is cleared at the old place, then written at the new one; when all have moved, the old range is
+// flushed, upper entries too; only then is the lock dropped. Until then other CPUs may reach a page by both addresses,
+// which is harmless: the page is mapped, and this space is its only owner. After the lock is dropped it would not be
+// harmless: another CPU may unmap the new address, its flush does not cover the old address, and the page is reused
+// while the old translation still leads to it (CVE-2018-18281).
 //
-// Walkers are not waited for. What one that is in a moved table finds there may never have been at the address that it came
-// by: another page, or another permission. It looks at the old entry again after its pin and finds it cleared; or, when
-// the table has come back by another move, finds that the count of moves has grown (walk_body.h, (c)).
+// Walkers are not waited for. A walker inside a moved table may find there what was never mapped at the address that it
+// looks up: another page, or another permission. It reads the old entry again after its pin and finds it cleared; or,
+// when another move has brought the table back, it finds that the count of moves has grown (walk_body.h, (c)).
 #include "mm/space.h"
 #include "kernel/errno.h"
 #include "kernel/panic.h"
@@ -21,8 +21,9 @@
 #include "mm/region.h"
 #include "mm/tree.h"
 
-// Does the entry of level 2 lead to a page? A discard that has dropped the lock leaves an empty table for its second
-// phase, which would not find it at the new place: it stays, and goes when the old range is pruned.
+// Does the entry of level 2 lead to a page? A discard that has dropped the lock between its phases leaves empty tables
+// for the second one, which would not find them at the new place: they stay, and are freed when the old range is
+// pruned.
 static bool worth_moving(pte_t v)
 {
 	return pte_present(v) && (pte_leaf(v, 2) || page_of(pte_addr(v))->private);
@@ -50,7 +51,7 @@ static void prune(struct space *s, vaddr_t start, vaddr_t end)
 	gather_end(&g);
 }
 
-// Whatever the move will need, before it begins.
+// Make all the tables that the move will need, before it begins.
 static int make_upper_tables(struct space *s, vaddr_t from, vaddr_t to, u64 len)
 {
 	struct page *table;
@@ -62,7 +63,7 @@ static int make_upper_tables(struct space *s, vaddr_t from, vaddr_t to, u64 len)
 			prune(s, to, to + len);
 			return -ENOMEM;
 		}
-		BUG_ON(pte_present(pte_read(e)));	// no region, hence neither leaves nor tables of them
+		BUG_ON(pte_present(pte_read(e)));	// no region there, hence neither leaves nor tables for them
 	}
 	return 0;
 }
@@ -82,8 +83,8 @@ static void move_entries(struct gather *g, vaddr_t from, vaddr_t to, u64 len)
 	}
 }
 
-// Before the first entry is cleared, whose exchange is a full barrier; and after all that was written under the lock before,
-// leaves too: who sees the count sees them. Both pair with walk_take().
+// Count the move before its first entry is cleared, whose exchange is a full barrier, and after everything that was
+// written under the lock before, leaves too: a walker that sees the count sees all that. Both pair with walk_take().
 static void note_move(struct space *s, vaddr_t va)
 {
 	store_release(&s->moves, s->moves + 1);
@@ -123,7 +124,7 @@ int space_move(struct space *s, vaddr_t old_va, vaddr_t new_va, u64 len)
 		mutex_unlock(&s->lock);
 		return err;
 	}
-	flush_settle(s, new_va, new_va + len);	// what was unmapped there must be out of reach first
+	flush_settle(s, new_va, new_va + len);	// what was unmapped there must be unreachable first
 	gather_begin(&g, s);
 	note_move(s, old_va);
 	move_entries(&g, old_va, new_va, len);

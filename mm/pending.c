@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: MIT
-// Memory pressure: a pool of pending_max credits. Each CPU keeps a few, so that an unmapper usually writes to a line of
-// its own only; who finds the pool empty takes them from the other CPUs before it waits. So the bound is exact, at any
-// number of CPUs: the credits that are out are at least as many as the pages that wait.
+// Memory pressure: a pool of pending_max credits. Each CPU keeps a few, so that an unmapper usually writes only to a
+// cache line of its own CPU. A CPU that finds the pool empty takes the credits of the other CPUs before it waits. So
+// the bound is exact, at any number of CPUs: at least as many credits are out as pages wait.
 //
-// Waiting. Credits come back from whoever frees: RCU callbacks and those who complete deferred flushes. None of them
-// takes a space's mutex, so an unmapper may wait with its space locked. No wake-up is lost:
+// Waiting. Credits are returned by whatever frees: RCU callbacks, and threads that complete deferred flushes. None of
+// them takes a space's mutex, so an unmapper may wait with its space locked. No wake-up is lost:
 //
 //	waiter: waiting++ (full barrier), then looks at all credits
 //	put:    credits += n (full barrier), then looks at `waiting`
 //
-// Who moves credits from one place to another has them in hand for a moment, where no waiter finds them: to lay them down
-// is a put.
+// A CPU that moves credits from one place to another holds them for a moment where no waiter finds them. So it stores
+// them as a put does: it adds them, then looks at `waiting` (lay_down()).
 #include "mm/pending.h"
 #include "kernel/cmdline.h"
 #include "kernel/cpumask.h"
@@ -43,7 +43,7 @@ static const char *set_pending_max(const char *value)
 	u64 v;
 
 	if (!parse_u64(value, &v) || v < PENDING_LEAST || v > UINT32_MAX)
-		return "not a number of pages from 64 on";
+		return "not a number of pages, at least 64";
 	opt_max = v;
 	return NULL;
 }
@@ -73,12 +73,13 @@ static __always_inline void lay_down(s64 *to, s64 n)
 		waitq_wake_all(&pool.wq);
 }
 
-// The own CPU has too few: the pool's, and some more to keep. Which CPU's they are does not matter, should we be moved.
+// This CPU has too few: take them from the pool, and some more for the CPU to keep. If the thread migrates meanwhile,
+// the spare ones go to its former CPU, which does no harm.
 bool pending_try_pool(unsigned n)
 {
 	s64 *own = &this_cpu_ptr(&pending_credits)->n, keep = READ_ONCE(pool.local);
 
-	if (READ_ONCE(pool.left) < (s64)READ_ONCE(pool.max) / 4) {		// over the watermark: nobody waits yet, but it is time
+	if (READ_ONCE(pool.left) < (s64)READ_ONCE(pool.max) / 4) {		// over the watermark: nobody waits yet, but hurry
 		count(pending_hurries);
 		rcu_hurry();
 	}
@@ -97,7 +98,7 @@ static bool take_all_the_same(unsigned n)
 		if (!READ_ONCE(*its))
 			continue;
 		in_hand = xchg(its, 0);
-		STALL(pending_in_hand, NULL, 0, 0);	// a CPU's credits are taken from it and not yet in the pool
+		STALL(pending_in_hand, NULL, 0, 0);	// a CPU's credits are taken from it, and not in the pool yet
 		lay_down(&pool.left, in_hand);
 	}
 	return pending_take_from(&pool.left, n);
@@ -108,7 +109,7 @@ void pending_take(unsigned n)
 	ASSERT(n <= READ_ONCE(pool.max));
 	if (likely(pending_try(n)))
 		return;
-	if (MUTANT(pending_no_wait)) {	// above the bound: go on all the same
+	if (MUTANT(pending_no_wait)) {	// no credits: go on, above the bound
 		fetch_sub(&pool.left, n);
 		return;
 	}

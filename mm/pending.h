@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
-// Memory pressure: how many pages may be unlinked and not yet free at a time (pending_max=). One credit a page: for a table
-// it is taken before the unlinking, for a frame before its flush is deferred (without credit it is flushed at once); it is
-// put back when the page is FREE. As long as there are credits nobody waits for anything. (Beyond the bound: the records of
-// deferred flushes themselves, and the quarantine of checking builds, lab/quarantine.c.)
+// Memory pressure: how many pages may be unlinked and not yet free at a time (pending_max=). Each page takes one
+// credit: a table before it is unlinked, a frame before its flush is deferred (without a credit the flush is done at
+// once). The credit is returned when the page is FREE. While there are credits nobody waits for anything. (Not counted:
+// the records of deferred flushes themselves, and the quarantine of checking builds, lab/quarantine.c.)
 #pragma once
 #include <arch/percpu.h>
 
@@ -29,8 +29,8 @@ static __always_inline bool pending_try(unsigned n)
 {
 	return likely(pending_take_from(&this_cpu_ptr(&pending_credits)->n, n)) || pending_try_pool(n);
 }
-// Take n (at most pending_max()) credits; without enough of them, hurry those who hold them up and sleep until they come.
-// May sleep; a mutex may be held that no one needs in order to free.
+// Take n (at most pending_max()) credits. If there are too few, hurry what will return some, and sleep until it has.
+// May sleep; the caller may hold a mutex that nobody needs in order to free.
 void pending_take(unsigned n);
 void pending_put(unsigned n);		// as pending_try()
 s64 pending_in_use(void);		// credits that are out; a snapshot

@@ -126,13 +126,13 @@ void space_get(struct space *s)
 }
 
 // No user is left: no thread runs here and no walker walks. Lazy CPUs may still hold the root; when they have left,
-// their TLBs hold nothing of it, and the root itself can go the way of every table.
+// their TLBs hold nothing of it, and the root itself is freed as every table is.
 static void space_destroy(struct space *s)
 {
 	struct page *root = page_of(s->root_pa);
 	struct gather g;
 
-	STALL(space_ending, s, 0, 0);	// no user is left, and whoever goes through all spaces finds it still
+	STALL(space_ending, s, 0, 0);	// no user is left; the list of all spaces still has it
 	unlist_space(s);
 	mutex_lock(&s->lock);
 	gather_begin(&g, s);
@@ -156,7 +156,8 @@ void space_put(struct space *s)
 		space_destroy(s);
 }
 
-// Change what the current thread runs in; the CPU's state follows, as if it had been switched to anew.
+// Change the space that the current thread runs in; the CPU's state follows, as if the thread had just been switched
+// to.
 static void set_current_space(struct space *s)
 {
 	irqflags_t flags = irq_save();
@@ -187,7 +188,7 @@ bool space_range_ok(vaddr_t va, u64 len, u64 unit)
 	return len && !((va | len) & (unit - 1)) && va < USER_END && len <= USER_END - va;
 }
 
-// Back the page at va by a zeroed frame. Lock held; nothing that was there before is in anybody's reach (flush_settle).
+// Back the page at va by a zeroed frame. Lock held; no CPU can reach what was mapped there before (flush_settle).
 static __always_inline int populate_one(struct space *s, const struct region *r, vaddr_t va)
 {
 	struct page *table, *frame;
@@ -196,7 +197,7 @@ static __always_inline int populate_one(struct space *s, const struct region *r,
 	e = tree_make(s, va, r->level, &table);
 	if (!e)
 		return -ENOMEM;
-	if (pte_present(pte_read(e)))	// it, or a collapsed page
+	if (pte_present(pte_read(e)))	// this page, or a collapsed one around it
 		return 0;
 	frame = page_alloc((unsigned)(r->level - 1) * PT_BITS, PAGE_ANON, PG_ZERO);
 	if (!frame)
@@ -237,7 +238,7 @@ int __hot space_map(struct space *s, vaddr_t va, u64 len, unsigned prot, int lev
 	if (level < 1 || level > MMU_NR_PAGE_SIZES || !arch_has_page_size(level) || !space_range_ok(va, len, level_size(level)))
 		return -EINVAL;
 	mutex_lock(&s->lock);
-	flush_settle(s, va, va + len);	// also if nothing is populated: nobody's touch may find the old page
+	flush_settle(s, va, va + len);	// even if nothing is populated: no access may find the old page
 	err = region_add(s, va, va + len, prot, level);
 	if (!err && (flags & MAP_POPULATE)) {
 		err = populate(s, region_find(s, va));
@@ -252,7 +253,7 @@ int __hot space_map(struct space *s, vaddr_t va, u64 len, unsigned prot, int lev
 	return err;
 }
 
-// Boundaries of regions and of pages at start and end.
+// Make boundaries of regions and of pages at start and end.
 static int space_cut(struct space *s, vaddr_t start, vaddr_t end)
 {
 	int err = region_split_at(s, start, end);
@@ -265,7 +266,7 @@ static int space_cut(struct space *s, vaddr_t start, vaddr_t end)
 	return err;
 }
 
-// Every page lies in one region, a collapsed one, too: where no region is cut, no page is.
+// Every page, also a collapsed one, lies in one region: where no region is cut, no page is.
 static __always_inline int remove_regions(struct space *s, vaddr_t start, vaddr_t end)
 {
 	int err;
@@ -290,7 +291,7 @@ static __always_inline int unmap(struct space *s, vaddr_t va, u64 len, bool sync
 	if (!err) {
 		unmap_locked(s, va, va + len, !sync);
 		if (sync)
-			flush_settle(s, va, va + len);	// what others have unmapped there, and we did not find
+			flush_settle(s, va, va + len);	// what others have unmapped there, and this unmap did not find
 	}
 	mutex_unlock(&s->lock);
 	trace(EV_UNMAP_END, 0);
@@ -345,10 +346,10 @@ int __hot space_fault(struct space *s, vaddr_t va, bool write)
 		err = -EFAULT;
 	} else {
 		va = ALIGN_DOWN(va, level_size(r->level));
-		// A table of a neighbour's that waits may have covered it.
+		// A neighbour's table that still waits for its flush may have covered this address.
 		flush_settle(s, va, va + level_size(r->level));
 		err = populate_one(s, r, va);
-		if (err)		// tables that were made on the way and stay empty
+		if (err)		// frees tables that were made on the way and stay empty
 			unmap_locked(s, va, va + level_size(r->level), false);
 		else
 			count(faults);

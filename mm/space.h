@@ -2,9 +2,9 @@
 // Address spaces: the user half of a page-table tree, the regions that say what may be there, and the CPUs that have it
 // loaded.
 //
-// Keep-alive: a space lives while its user count is not 0. Threads that run in it hold one count each, and so must
-// whoever walks or changes it from outside. CPUs that hold it lazily (kernel threads run there, CR3 was left alone)
-// hold none: the last space_put() moves them away before the root is freed.
+// Keep-alive: a space lives while its user count is not 0. Each thread that runs in it holds a count, and so must
+// anybody who walks or changes it from outside. CPUs in lazy TLB mode (they run a kernel thread and have left CR3
+// alone) hold none: the last space_put() makes them leave before the root is freed.
 #pragma once
 #include "kernel/cpumask.h"
 #include "kernel/mutex.h"
@@ -22,13 +22,13 @@ struct space {
 	pte_t *root;
 	paddr_t root_pa;
 	const struct table_policy *policy;	// the selector: read with preemption off. Written by space_select()
-	walk_one_fn *walk_one[2];		// what is to be called under it; a hint, for it may be read at any time
-	const struct table_policy *union_of[2];	// while it selects the union: of which two. Written by switch.c
-	u64 moves;				// that have begun (move.c). Written under lock
+	walk_one_fn *walk_one[2];		// the walks to call under it; a hint only: it may be read at any time
+	const struct table_policy *union_of[2];	// the union's two parts, while it is selected. By switch.c
+	u64 moves;				// moves begun so far (move.c). Written under lock
 
 	// Written by unmappers, read by CPUs that load the space.
 	u64 gen __cacheline;		// counts flushes; see tlb.h
-	const struct table_policy *freer;	// whose `free` unmappers use: `policy`, but during a switch. Under lock
+	const struct table_policy *freer;	// unmappers call its `free`; `policy`, except in a switch. Under lock
 	const struct flush_backend *backend;	// under lock
 	// Written by switches.
 	struct cpumask cpus __cacheline;	// CPUs that have the root loaded, lazily or not
@@ -37,7 +37,7 @@ struct space {
 
 	struct mutex lock __cacheline;	// regions, and every change of the tree
 	struct list regions;
-	u64 users;		// never refused, so it must not wrap
+	u64 users;		// a get never fails, so this must not wrap
 	u64 deferred;			// records of deferred flushes (flush/flush.h). Read without the lock
 	u64 mapped;			// 4 KiB units mapped by leaves; under lock
 	struct list all_link;		// all spaces: under space.c's list lock
@@ -49,7 +49,7 @@ static inline void space_select(struct space *s, const struct table_policy *p)
 {
 	for (int write = 0; write < 2; write++)
 		WRITE_ONCE(s->walk_one[write], p->walk_one[write]);
-	store_release(&s->policy, p);	// pairs with walk_selected(); what it says of s->union_of was stored before
+	store_release(&s->policy, p);	// pairs with walk_selected(); s->union_of was stored before
 }
 
 // A new empty space under the default policy and back-end; NULL: out of memory. The creator holds one user count.
@@ -58,28 +58,28 @@ struct space *space_create(void);
 struct space *space_create_with(const struct table_policy *p, const struct flush_backend *b);
 void space_get(struct space *s);
 void space_put(struct space *s);	// the last one unmaps and frees everything. May sleep
-// For switches: from here on new spaces start with that pair; and a count of every space that there is and that still
-// has a user, linked into *taken by switch_link.
-void space_set_default(const struct table_policy *p, const struct flush_backend *b);	// the first half alone
+// For switches: from here on new spaces start with that pair. space_take_all() also takes a count of every space that
+// still has a user, and links it into *taken by switch_link.
+void space_set_default(const struct table_policy *p, const struct flush_backend *b);	// the default alone
 void space_take_all(struct list *taken, const struct table_policy *p, const struct flush_backend *b);
 
-// The calling thread from now on runs in s (takes a count) or in no space (drops it; the CPU holds s lazily). May
+// From now on the calling thread runs in s (takes a count) or in no space (drops it; the CPU holds s lazily). May
 // sleep.
 void space_attach(struct space *s);
 void space_detach(void);
 
 enum { MAP_POPULATE = 1 };
-// All: addresses and lengths in bytes, multiples of the page size concerned; may sleep; the caller holds a count.
-// -EINVAL: misaligned, empty, or outside the user half; or a boundary would cut a large page.
+// For all of these: addresses and lengths in bytes, multiples of the page size concerned; may sleep; the caller holds a
+// count. -EINVAL: misaligned, empty, or outside the user half; or a boundary would cut a large page.
 // Map [va, va+len) with leaves of `level`. -EEXIST: overlaps a region. -ENOMEM: nothing was changed.
 int space_map(struct space *s, vaddr_t va, u64 len, unsigned prot, int level, unsigned flags);
-// Unmap whatever is there; holes are fine. On return no access can reach the frames and all emptied tables have passed
-// through UNLINKED and FLUSHED and were given to the policy; but under a back-end that defers (tlb_flush=lazy) the tables
-// are only UNLINKED, and other CPUs may for a while reach the old frames, which are not reused before. -ENOMEM: a region had to be split; -EBUSY: a boundary would
-// cut a collapsed page that cannot be split (see space_split); nothing was changed.
+// Unmap whatever is there; holes are fine. On return no access can reach the frames, and all emptied tables are FLUSHED
+// and passed to the policy. Under a back-end that defers (tlb_flush=lazy) the tables may be only UNLINKED on return, and
+// other CPUs may reach the old frames for a while, during which these are not reused. -ENOMEM: a region had to be split;
+// -EBUSY: a boundary would cut a collapsed page that cannot be split (see space_split); nothing was changed.
 int space_unmap(struct space *s, vaddr_t va, u64 len);
-// The same, and no access can reach what was there, whatever the back-end and whoever has unmapped it: for callers that
-// give the frames or the addresses to somebody at once.
+// The same, but on return no access can reach what was there, whatever the back-end and whoever unmapped it: for callers
+// that hand on the frames or the addresses at once.
 int space_unmap_sync(struct space *s, vaddr_t va, u64 len);
 // Change permissions of what is mapped or may be. -ENOENT: a hole. -ENOMEM, -EBUSY: as above.
 int space_protect(struct space *s, vaddr_t va, u64 len, unsigned prot);
@@ -87,7 +87,7 @@ int space_protect(struct space *s, vaddr_t va, u64 len, unsigned prot);
 int space_fault(struct space *s, vaddr_t va, bool write);
 int space_fault_current(vaddr_t va, bool write);	// of the space that the current thread runs in; -EFAULT if none
 // Drop the pages of the range (MADV_DONTNEED); the regions stay, so that the next touch finds zeroes; holes are fine. On
-// return no access can reach the old frames; tables that nothing has refilled meanwhile are given to the policy.
+// return no access can reach the old frames; tables that nothing has refilled meanwhile are passed to the policy.
 // -EBUSY: as above.
 int space_discard(struct space *s, vaddr_t va, u64 len);
 // Move a mapping (mremap), old range and new being multiples of 2 MiB and disjoint: what was reached at old_va + x is
@@ -95,8 +95,9 @@ int space_discard(struct space *s, vaddr_t va, u64 len);
 // -EEXIST: a region in the new one; -EINVAL: also a 1 GiB page in the range; -ENOMEM: nothing was changed.
 int space_move(struct space *s, vaddr_t old_va, vaddr_t new_va, u64 len);
 // The 512 pages of the aligned 2 MiB at va, all present in one region of small pages, become one large page with the same
-// contents. The region stays one of small pages: who later cuts the large page splits it. -ENOENT: not all are present in
-// one region; -EINVAL: a region of large pages; -EEXIST: collapsed already; -EBUSY: one of them is pinned; -ENOMEM.
+// contents. The region stays one of small pages: an operation that later cuts the large page splits it. -ENOENT: not all
+// are present in one region; -EINVAL: a region of large pages; -EEXIST: collapsed already; -EBUSY: one of them is
+// pinned; -ENOMEM.
 int space_collapse(struct space *s, vaddr_t va);
 // The other way, for the collapsed page around va; takes no memory. -ENOENT: none there; -EINVAL: its region is one of
 // 2 MiB pages; -EBUSY: it is pinned.

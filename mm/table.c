@@ -35,7 +35,7 @@ void table_deposit(struct page *table, const struct table_policy *policy)
 	count(tables_kept);
 	if (!CHECK)
 		return;
-	if (MUTANT(deposit_unseen))	// nobody looks who is in a table that is kept
+	if (MUTANT(deposit_unseen))	// a table that is kept is not checked for walkers
 		return;
 	smp_mb();	// QUIESCED is visible before the slots are read: pairs with oracle_publish()
 	oracle_table_reused(table, policy);
@@ -49,7 +49,7 @@ void table_reuse(struct page *table, const struct table_policy *policy)
 		return;
 	WRITE_ONCE(table->birth, table->birth + 1);
 	smp_mb();	// the new birth is visible before the slots are read: pairs with oracle_publish()
-	if (!MUTANT(reuse_unseen))	// nobody looks who is in a table that becomes another one
+	if (!MUTANT(reuse_unseen))	// a table that is reused is not checked for walkers
 		oracle_table_reused(table, policy);
 }
 
@@ -57,11 +57,11 @@ u64 tables_waiting(void)
 {
 	u64 freed = 0, unlinked = 0;
 
-	for_each_cpu(cpu)	// freed first: one that is both unlinked and freed in between must not go negative
+	for_each_cpu(cpu)	// freed first: a table unlinked and freed between the loops must not make this negative
 		freed += READ_ONCE(per_cpu(counters, cpu).tables_freed) + READ_ONCE(per_cpu(counters, cpu).tables_kept);
 	for_each_cpu(cpu)
 		unlinked += READ_ONCE(per_cpu(counters, cpu).tables_unlinked);
-	return unlinked > freed ? unlinked - freed : 0;	// a deposit's end is counted twice, not at once
+	return unlinked > freed ? unlinked - freed : 0;	// freeing a deposit changes two counters, one after the other
 }
 
 static __always_inline void count_free(int level)
@@ -77,12 +77,12 @@ static __always_inline void count_free(int level)
 		count(frees_l4);
 }
 
-// FREE it is: does anybody still read it?
+// The table is FREE now: does anybody still read it?
 static void inspect(struct page *table, const struct table_policy *policy)
 {
 	bool hit = table->private & TABLE_EMPTIED && !page_is_zero(table);
 
-	if (MUTANT(emptied_is_believed))	// a table that is said to hold no entry is not looked at
+	if (MUTANT(emptied_is_believed))	// a table flagged as emptied is not checked
 		hit = false;
 	if (hit)
 		quarantine_spoilt(table, "a table that was said to hold no entry holds one");
@@ -92,7 +92,8 @@ static void inspect(struct page *table, const struct table_policy *policy)
 	quarantine_take(table, hit);
 }
 
-// QUIESCED -> FREE, all but the putting. Its frame remembers that it holds zeroes: the next table need not be zeroed.
+// QUIESCED -> FREE, except for putting the frame. The frame remembers that it holds zeroes, so that the next table in
+// it need not be zeroed.
 static __always_inline void table_die(struct page *table, const struct table_policy *policy)
 {
 	table_set_state(table, TABLE_QUIESCED, TABLE_FREE);
@@ -112,7 +113,7 @@ void table_free_deposit(struct page *table, const struct table_policy *policy)
 		page_put(table);
 }
 
-// FLUSHED -> FREE, all but the putting. Returns its credit.
+// FLUSHED -> FREE, except for putting the frame. Returns the credit that the table held: 0 or 1.
 static __always_inline unsigned quiesced_dies(struct page *table, const struct table_policy *policy)
 {
 	unsigned credit = table->private & TABLE_CREDITED;
@@ -137,5 +138,5 @@ void __hot tables_free(struct list *tables, const struct table_policy *policy)
 	else
 		page_put_list(tables);
 	if (credits)
-		pending_put(credits);	// last: who gets the credit may unlink another page at once
+		pending_put(credits);	// last: a CPU that gets the credit may unlink another page at once
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The life of a table page (DESIGN 2). One way in to its policy, one way out:
+// The life of a table page (DESIGN 2), with one way to its policy and one way out:
 //
 //	table_alloc    gather_table    tables_flushed             tables_free
 //	    |               |               |                    |           |
@@ -19,9 +19,10 @@
 #include "lab/trace.h"
 #include "mm/space.h"
 
-// page.private of a table that was unlinked to be freed: it holds a credit (mm/pending.h); it holds no entry, and so is all
-// zero (a root has the kernel's half). All zero rests on the processor's way with A and D: it sets them by an atomic operation
-// that finds the entry present (SDM vol. 3, 4.8), so never in one that has been cleared. Xeon Phi x200, by erratum, may.
+// Flags in page.private of a table that was unlinked to be freed. TABLE_CREDITED: it holds a credit (mm/pending.h).
+// TABLE_EMPTIED: it holds no entry, so it is all zero (never set for a root, which has the kernel's half). All zero
+// relies on how the processor sets A and D: by an atomic operation that finds the entry present (SDM vol. 3, 4.8), so
+// never in a cleared entry. The Xeon Phi x200 may, by an erratum.
 enum { TABLE_CREDITED = 1 << 0, TABLE_EMPTIED = 1 << 1 };
 
 // A zeroed LIVE table, or NULL.
@@ -34,10 +35,11 @@ static __always_inline void table_set_state(struct page *table, enum table_state
 	if (to == TABLE_UNLINKED)
 		count(tables_unlinked);
 }
-// FLUSHED -> QUIESCED -> FREE, when the policy says that nobody can be inside any more. The list ends empty. The oracle looks;
-// checking builds poison the pages and keep them in quarantine for a while.
+// FLUSHED -> QUIESCED -> FREE; the policy calls it when no walker can be inside any more. The list ends empty. In
+// checking builds the oracle looks for walkers, and the pages are poisoned and kept in quarantine for a while.
 void tables_free(struct list *tables, const struct table_policy *policy);
-// UNLINKED -> FLUSHED: the flush is over, and they are the policy's. The list ends empty. May sleep, as the policy's `free`.
+// UNLINKED -> FLUSHED: the flush is over; passes the tables to the policy. The list ends empty. May sleep, as the
+// policy's `free` may.
 static __always_inline void tables_flushed(struct list *tables, struct space *s, const struct table_policy *freer)
 {
 	list_for_each(it, tables)
@@ -46,12 +48,13 @@ static __always_inline void tables_flushed(struct list *tables, struct space *s,
 		freer->free(s, tables);
 }
 
-// Of collapse and split. QUIESCED: no walker and no hardware is inside, so the table may be written to.
+// For collapse and split. QUIESCED: no walker and no hardware is inside, so the table may be written to.
 void table_put_back(struct page *table);	// QUIESCED -> LIVE: the same entries at the same place. No new birth
-// Kept for later, QUIESCED all the while. It waits for nobody: its next step is table_reuse() or table_free_deposit().
-// The oracle and the adversary look, as at FREE.
+// Keep the table for later. It stays QUIESCED and has nothing left to wait for: next comes table_reuse() or
+// table_free_deposit(). The oracle and the adversary check it, as at FREE.
 void table_deposit(struct page *table, const struct table_policy *policy);
-// QUIESCED -> LIVE, as if allocated anew: its entries are about to get another meaning. The oracle looks, as at FREE.
+// QUIESCED -> LIVE, as if allocated anew: its entries are about to get another meaning. The oracle checks it, as at
+// FREE.
 void table_reuse(struct page *table, const struct table_policy *policy);
 void table_free_deposit(struct page *table, const struct table_policy *policy);	// QUIESCED -> FREE
 u64 tables_waiting(void);		// unlinked and not yet FREE, all CPUs

@@ -31,11 +31,11 @@ static void tlb_join(struct cpu_tlb *t, struct space *s)
 	struct space *old = t->loaded;
 	SWMMU_OWING(SWMMU_OWES_LEAVES);
 
-	// Not lazy before the bit is set: an unmapper that sees the bit and a `lazy` left over from the old space would
-	// skip us.
+	// Clear `lazy` before the bit is set: an unmapper that sees the bit together with a `lazy` left over from the
+	// old space would skip this CPU.
 	WRITE_ONCE(t->lazy, 0);
-	if (!MUTANT(tlb_bit_last))	// generation read and root loaded, and only then the bit in the mask
-		cpumask_set_atomic(&s->cpus, cpu_id());	// full barrier: pairs with fetch_add(gen) in tlb_flush (A)
+	if (!MUTANT(tlb_bit_last))	// the bit is set only after the generation was read and the root loaded
+		cpumask_set_atomic(&s->cpus, cpu_id());	// full barrier: pairs with fetch_add(gen) in flush_begin() (A)
 	STALL(tlb_joined, s, 0, 0);	// bit set in space->cpus, generation not yet read
 	t->gen = READ_ONCE(s->gen);
 	inval_load_root(s->root_pa);
@@ -56,9 +56,9 @@ static void tlb_unlazy(struct cpu_tlb *t)
 
 	STALL(tlb_unlazying, t->loaded, 0, 0);	// back from lazy use, and unmappers do not know it yet
 	WRITE_ONCE(t->lazy, 0);
-	smp_mb();	// pairs with fetch_add(gen) in tlb_flush: it sees lazy == 0, or we see its generation
+	smp_mb();	// pairs with fetch_add(gen) in flush_begin(): it sees lazy == 0, or we see its generation
 	gen = READ_ONCE(t->loaded->gen);
-	if (MUTANT(tlb_no_catch_up))	// back from lazy use without what was missed
+	if (MUTANT(tlb_no_catch_up))	// no catching up after lazy use
 		gen = t->gen;
 	if (gen != t->gen) {
 		count(flush_full);
@@ -75,8 +75,8 @@ void tlb_follow(struct thread *next)
 	flush_sweep();
 	if (!s) {
 		if (t->loaded && !t->lazy)
-			// Release: its accesses to user memory come before; pairs with flush_targets(). No full barrier is
-			// needed: being seen as not lazy only costs an IPI.
+			// Release: this CPU's accesses to user memory come before; pairs with flush_targets(). No full
+			// barrier is needed: being seen as not lazy only costs an IPI.
 			store_release(&t->lazy, 1u);
 	} else if (t->loaded != s) {
 		tlb_join(t, s);
@@ -92,7 +92,7 @@ static __always_inline void flush_range_here(const struct flush *f)
 	u64 step = level_size(f->level);
 	bool above = f->freed_tables;
 
-	if (MUTANT(flush_leaf_only))	// what stands above the leaves stays, though tables are freed (arm64, 2018)
+	if (MUTANT(flush_leaf_only))	// upper entries stay cached, though tables are freed (arm64, 2018)
 		above = false;
 	for (vaddr_t va = f->start; va < f->end; va += step)
 		inval_page(va, above);
@@ -104,11 +104,11 @@ static __always_inline void flush_own(const struct flush *f)
 	u64 gen;
 
 	if (t->loaded != f->space)
-		return;			// left it meanwhile: that flushed everything
+		return;			// left the space meanwhile, which flushed everything
 	if (t->lazy) {
 		if (f->freed_tables)
 			tlb_leave(t);	// the CPU may walk speculatively through tables that are about to be freed
-		return;			// else tlb_unlazy() will catch up
+		return;			// otherwise tlb_unlazy() will catch up
 	}
 	if (t->gen >= f->gen && !f->freed_tables) {
 		count(flush_stale_skipped);
@@ -121,7 +121,7 @@ static __always_inline void flush_own(const struct flush *f)
 		swmmu_speculate_rarely();
 		return;
 	}
-	gen = READ_ONCE(f->space->gen);	// before the flush: what comes later may not be covered
+	gen = READ_ONCE(f->space->gen);	// before the flush, which may not cover later changes
 	count(flush_full);
 	inval_user();
 	t->gen = gen;
@@ -140,7 +140,7 @@ void tlb_flush_all_here(void)
 		tlb_leave(t);
 		return;
 	}
-	gen = READ_ONCE(t->loaded->gen);	// before the flush: what comes later may not be covered
+	gen = READ_ONCE(t->loaded->gen);	// before the flush, which may not cover later changes
 	count(flush_local);
 	count(flush_full);
 	inval_user();
@@ -155,16 +155,16 @@ void tlb_leave_lazy(void)
 		tlb_leave(t);
 }
 
-// Answered before the flush where no table is freed: the flusher goes on, and may free the pages, for this CPU touches no
-// user memory before it has flushed, neither here nor in an NMI. The space cannot go: if this CPU has it loaded, tlb_evict()
-// must call here first; else nothing of it is touched. When tables are freed, the answer must wait: the CPU may walk
-// through them by itself at any time.
+// Where no table is freed, the handler answers before it flushes. The CPU that flushes goes on and may free the pages,
+// because this CPU touches no user memory before it has flushed, neither here nor in an NMI. The space cannot be freed
+// meanwhile: if this CPU has it loaded, tlb_evict() must call here first; otherwise nothing of it is touched. Where
+// tables are freed, the answer comes after the flush: this CPU may walk them speculatively at any time.
 void __hot tlb_flush_handler(void *flush)
 {
 	struct flush f = *(const struct flush *)flush;
 	bool early = !f.freed_tables;
 
-	if (MUTANT(flush_answers_early))	// though tables are freed the flusher goes on
+	if (MUTANT(flush_answers_early))	// answered before the flush, though tables are freed
 		early = true;
 	if (!early) {
 		flush_own(&f);
@@ -172,11 +172,11 @@ void __hot tlb_flush_handler(void *flush)
 	}
 	SWMMU_OWING(SWMMU_OWES_LEAVES);
 	xcall_answer();
-	STALL(flush_answered, f.space, f.start, f.level);	// the flusher goes on, nothing is flushed here
+	STALL(flush_answered, f.space, f.start, f.level);	// answered, but nothing is flushed here yet
 	flush_own(&f);
 }
 
-// Nobody but this CPU is in the masks that count: most often so, and told in one look. Acquire: as in flush_targets().
+// Is this CPU alone in the masks that matter? It usually is, and one look tells. Acquire: as in flush_targets().
 static __always_inline bool nobody_else(const struct space *s, unsigned self, bool walkers)
 {
 	u64 others = 0;
@@ -189,9 +189,9 @@ static __always_inline bool nobody_else(const struct space *s, unsigned self, bo
 	return !others;
 }
 
-// Who must hear of it: all that have the space loaded, but the lazy ones only when tables are freed (a lazy CPU touches
-// no user address, and catches up before it does; but it walks speculatively). When tables are freed, also the walkers
-// that rely on being asked.
+// The CPUs that must flush: all that have the space loaded, the lazy ones among them only when tables are freed (a lazy
+// CPU touches no user address, and catches up before it does; but it may walk speculatively). When tables are freed,
+// also the walkers that rely on being a target.
 static __always_inline void flush_targets(struct flush *f, struct cpumask *targets)
 {
 	struct space *s = f->space;
@@ -203,15 +203,15 @@ static __always_inline void flush_targets(struct flush *f, struct cpumask *targe
 	if (likely(f->alone))
 		return;
 	cpumask_zero(targets);
-	// Acquire. A bit that is set: its CPU has cleared `lazy` before; pairs with tlb_join(). One that is clear: what its CPU
-	// read of the space while it had it loaded has been read; pairs with tlb_leave() and tlb_join().
+	// Acquire. If a bit is set, its CPU has cleared `lazy` before; pairs with tlb_join(). If it is clear, its CPU's
+	// reads of the space, made while it had it loaded, are done; pairs with tlb_leave() and tlb_join().
 	cpumask_or_acquire(targets, &s->cpus);
 	cpumask_clear(targets, self);
 	if (MUTANT(flush_skips_lazy))	// lazy CPUs are left out, though tables are freed (Linux, 2018)
 		skips_lazy = true;
 	if (skips_lazy) {
 		for_each_cpu_in(cpu, targets) {
-			// Acquire: what a CPU that is lazy has touched comes before the freeing; pairs with tlb_follow().
+			// Acquire: what a lazy CPU has touched comes before the freeing; pairs with tlb_follow().
 			if (load_acquire(&per_cpu(cpu_tlb, cpu).lazy)) {
 				cpumask_clear(targets, cpu);
 				count(flush_lazy_skipped);
@@ -220,12 +220,12 @@ static __always_inline void flush_targets(struct flush *f, struct cpumask *targe
 	}
 	f->loaded = loaded = cpumask_weight(targets);
 	if (f->freed_tables) {
-		// A bit that is clear: that walk's reads are done. Pairs with the policy's exit.
+		// If a bit is clear, that walk's reads are done. Pairs with the policy's exit.
 		cpumask_or_acquire(targets, &s->walkers);
 		cpumask_clear(targets, self);
 		f->walkers = cpumask_weight(targets) - loaded;
 	}
-	STALL(flush_masks_read, s, f->start, f->level);	// who must hear of it is known, and nobody has been told
+	STALL(flush_masks_read, s, f->start, f->level);	// the targets are known, and none has been told
 }
 
 static __always_inline void flush_here(const struct flush *f)
@@ -303,7 +303,8 @@ void tlb_evict(struct space *s)
 {
 	struct cpumask cpus = { 0 };
 
-	// A CPU that has left by itself: its last use of the root, and of s, comes before they are freed. Pairs with tlb_leave().
+	// Acquire: a CPU that has left by itself made its last use of the root, and of s, before they are freed. Pairs
+	// with tlb_leave().
 	cpumask_or_acquire(&cpus, &s->cpus);
 	if (!cpumask_empty(&cpus))
 		xcall_mask(&cpus, evict_here, s);

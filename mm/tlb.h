@@ -25,11 +25,12 @@ DECLARE_PER_CPU(struct cpu_tlb, cpu_tlb);
 
 // From schedule(), IRQs off: load next's space, or become lazy.
 void tlb_follow(struct thread *next);
-// Flush [start, end) from every CPU that may use it. On return none will: those that hold the space lazily touch no
-// user address (the accessors refuse when the current thread has no space) and catch up before they do, unless
-// freed_tables: then they have flushed as well. Preemption on or off, IRQs on.
+// Flush [start, end) on every CPU that may have it cached. On return no CPU uses an old translation: one that holds the
+// space lazily touches no user address (the accessors refuse when the current thread has no space) and catches up
+// before it does; with freed_tables it has flushed as well. Preemption on or off, IRQs on.
 void tlb_flush(struct space *s, vaddr_t start, vaddr_t end, int level, bool freed_tables);
-// The same for what a gather has collected; true: the back-end has taken it over and will go on with it when it is flushed.
+// The same for what a gather has collected. True: the back-end has taken it over and will release it once it is
+// flushed.
 struct gather;
 bool tlb_flush_gathered(struct gather *g);
 void tlb_flush_all_here(void);		// all of the loaded space; a CPU that holds it lazily leaves it. IRQs off

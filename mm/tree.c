@@ -58,13 +58,13 @@ pte_t *__hot tree_make(struct space *s, vaddr_t va, int level, struct page **tab
 }
 
 // ---- Unmapping ------------------------------------------------------------------------------------------------------
-// One body for all levels, compiled once for each: unmap_below(…, 4, …) has those of 3, 2 and 1 inside, without a call.
+// One body for all levels, compiled once for each: unmap_below(…, 4, …) has levels 3, 2 and 1 inlined.
 
-enum { LEAVES = 1, TABLES = 2 };	// what is to go
+enum { LEAVES = 1, TABLES = 2 };	// what to remove
 typedef void unmap_fn(struct gather *g, pte_t *t, vaddr_t start, vaddr_t end, unsigned what);
 
-// Clear the leaves of `level` in the entries from e on, which map [va, end); stop at a table. Returns how many are gone.
-// Each exchange is a full barrier, before the reading of the CPU masks in tlb_flush().
+// Clear the leaves of `level` in the entries from e on, which map [va, end) and none of which names a table. Returns
+// how many were cleared. Each exchange is a full barrier, before the CPU masks are read in tlb_flush().
 static __always_inline unsigned clear_leaves(struct gather *g, pte_t *e, int level, vaddr_t va, vaddr_t end)
 {
 	vaddr_t first = 0, last = 0;
@@ -109,7 +109,7 @@ static __always_inline void detach(struct gather *g, pte_t *e, vaddr_t va, struc
 	pte_t old;
 
 	gather_reserve(g);
-	if (MUTANT(tree_lower_entry_left) && table->table_level < PT_LEVELS)	// it stays, though its own table goes, too
+	if (MUTANT(tree_lower_entry_left) && table->table_level < PT_LEVELS)	// the entry is left standing
 		old = pte_read(e);
 	else
 		old = pte_xchg(e, 0);
@@ -144,7 +144,7 @@ static __always_inline void unmap_below(struct gather *g, pte_t *t, int level, u
 			if ((what & TABLES) && may_go(table_of(child), what))
 				detach(g, e, va, table_of(t));
 		} else if (what & LEAVES) {
-			ASSERT(next - va == size);	// whoever cuts a collapsed leaf splits it first
+			ASSERT(next - va == size);	// an operation that cuts a collapsed leaf splits it first
 			count_off(g, table_of(t), clear_leaves(g, e, level, va, next), level);
 		}
 	}
@@ -160,8 +160,8 @@ static __always_inline void unmap_3(struct gather *g, pte_t *t, vaddr_t start, v
 	unmap_below(g, t, 3, unmap_2, start, end, what);
 }
 
-// A range that lies under one entry of level 2, as most do: one way down, and up again as far as tables are left empty.
-// False: a large leaf, or nothing, is in the way; nothing has changed.
+// A range that lies under one entry of level 2, as most do: go down once, then up again as long as the tables are
+// empty. False: a large leaf is in the way, or a table is missing; nothing has changed.
 static __always_inline bool unmap_one_way(struct gather *g, vaddr_t start, vaddr_t end, unsigned what)
 {
 	pte_t *entry[PT_LEVELS + 1], *t = g->space->root;
@@ -211,7 +211,7 @@ void tree_prune(struct gather *g, vaddr_t start, vaddr_t end)
 	unmap_all(g, start, end, TABLES);
 }
 
-// Hardware may set A and D at any time: exchange until nothing came between.
+// Hardware may set A and D at any time: repeat until nothing has changed in between.
 static void protect_leaf(struct gather *g, pte_t *e, int level, vaddr_t va, unsigned prot)
 {
 	pte_t old, new;

@@ -8,8 +8,8 @@ struct gather;
 
 // The entry of `level` for va, or NULL if a table on the way is missing or a large leaf covers it.
 pte_t *tree_find(struct space *s, vaddr_t va, int level, struct page **table);
-// The same, creating missing tables; NULL: out of memory (tables made so far stay, empty: the caller prunes the range).
-// Where a collapsed leaf covers va, its entry.
+// The same, creating missing tables. NULL: out of memory (tables made so far stay, empty: the caller prunes the range).
+// If a collapsed leaf covers va, returns that leaf's entry.
 pte_t *tree_make(struct space *s, vaddr_t va, int level, struct page **table);
 // Clear all leaves in [start, end) and detach the tables that this leaves empty.
 void tree_unmap(struct gather *g, vaddr_t start, vaddr_t end);

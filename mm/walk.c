@@ -40,7 +40,7 @@ int walk_slow(struct space *s, vaddr_t va, bool write, struct page **page)
 		mutex_lock(&s->lock);
 		err = walk_plain(s, va, write, page);
 		mutex_unlock(&s->lock);
-		ASSERT(err != -EAGAIN);		// nobody else has changed anything
+		ASSERT(err != -EAGAIN);		// under the lock nothing changes
 		if (err != -EFAULT)
 			return err;
 		err = space_fault(s, va, write);

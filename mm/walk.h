@@ -7,10 +7,11 @@
 #pragma once
 #include "mm/space.h"
 
-int walk_slow(struct space *s, vaddr_t va, bool write, struct page **page);	// what is left to do without the fast path
-// Pin the 4 KiB page at va (of a large page: the part that va names). 0; -EFAULT: not mapped, not permitted; -ENOMEM: also
-// if the page, or all of the large page together, has as many references as there may be (PAGE_REFS_MAX in page.h).
-// May sleep (the slow path takes the space's lock and may fault the page in).
+// What walk_pin() does when the fast path has failed: it walks under the lock, and may fault the page in.
+int walk_slow(struct space *s, vaddr_t va, bool write, struct page **page);
+// Pin the 4 KiB page at va (of a large page: the part that va names). Returns 0; -EFAULT: not mapped, or not permitted;
+// -ENOMEM: out of memory, or the page (of a large page, all of it together) has PAGE_REFS_MAX references already
+// (page.h). May sleep (the slow path takes the space's lock and may fault the page in).
 static __always_inline int walk_pin(struct space *s, vaddr_t va, bool write, struct page **page)
 {
 	struct page *pinned = READ_ONCE(s->walk_one[write])(s, va);
@@ -20,16 +21,17 @@ static __always_inline int walk_pin(struct space *s, vaddr_t va, bool write, str
 	*page = pinned;
 	return 0;
 }
-// n pages from va on; returns how many were pinned, from the first on without gap (possibly 0): up to the first for which
-// walk_pin() would fail.
+// Pin n pages from va on, up to the first for which walk_pin() would fail. Returns how many were pinned (possibly 0).
 unsigned walk_pin_range(struct space *s, vaddr_t va, unsigned n, bool write, struct page **pages);
-// Fast path alone, all n in one read side: how many were pinned (0 … n). Any context, NMI excepted (a put may free).
+// The fast path alone, all n pages in one read side. Returns how many were pinned (0 … n). Any context but NMI (a put
+// may free).
 unsigned walk_pin_fast(struct space *s, vaddr_t va, unsigned n, bool write, struct page **pages);
 // End a pin; dirty: the holder wrote to the page. Any context but NMI.
 void page_unpin(struct page *page, bool dirty);
 
 #define WALK_CHUNK 64	// most pages inside one read side of walk_pin_range: bounds the time with interrupts off
 
-// What is rare in a walk of one page, out of its way (walk_body.h calls them last, so that it needs no stack itself).
-struct page *walk_missed(struct page *drop);		// gives back what was taken in vain; NULL
-struct page *walk_resched(struct page *page);		// preempt_resched(); the page
+// The rare parts of a walk of one page, out of line (walk_body.h calls them last, so that the walk itself needs no
+// stack).
+struct page *walk_missed(struct page *drop);		// puts a page that was taken in vain; returns NULL
+struct page *walk_resched(struct page *page);		// preempt_resched(); returns the page

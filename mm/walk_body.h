@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The walk: first as one would write it down, then as it is compiled for each policy.
+// The walk: first in its plain form, then as it is compiled for each policy.
 //
 //	root (L4) --e4--> L3 table --e3--> L2 table --e2--> L1 table --e1--> frame
 #pragma once
@@ -15,9 +15,9 @@
 #include "mm/tlb.h"
 #include "mm/walk.h"
 
-// Pin the 4 KiB page at va: 0; -EFAULT: not mapped, or not permitted; -ENOMEM: it has as many references as there may be;
-// -EAGAIN: somebody has changed the way to it. The caller keeps the tables alive; if by the space's lock, nobody changes
-// anything.
+// Pin the 4 KiB page at va: 0; -EFAULT: not mapped, or not permitted; -ENOMEM: it has PAGE_REFS_MAX references;
+// -EAGAIN: an entry on the way to it has changed. The caller keeps the tables alive; if it does so by holding the
+// space's lock, no entry changes.
 static inline int walk_plain(struct space *s, vaddr_t va, bool write, struct page **page)
 {
 	pte_t *table = s->root, *entry = NULL, *parent, value = 0, parent_value;
@@ -48,13 +48,13 @@ static inline int walk_plain(struct space *s, vaddr_t va, bool write, struct pag
 	return -EAGAIN;
 }
 
-// The compiled walks do the same: tests/mm/walk/plain.c compares each of them with the plain one. They differ from it so:
-//  - The policy keeps the tables alive: its enter, step and exit stand around the descent and before each table. They are
-//    constants of a compiled walk and get inlined, so that a walk makes no indirect call (DEFINE_TABLE_POLICY).
-//  - The levels are unrolled. In the walk of one page the way to a leaf of level 1 takes no jump, calls nothing and needs no
-//    stack; a large leaf is rare there, and is walked to once more by a function of its own.
-//  - A range is one read side. Its next leaf stands beside the last one until the table ends: no new descent.
-//  - Nothing is put inside the read side, for a put may free: what was taken in vain is given back after it.
+// The compiled walks do the same: tests/mm/walk/plain.c compares each of them with the plain one. The differences:
+//  - The policy keeps the tables alive: its enter and exit stand around the descent, its step before each table. They
+//    are constants of a compiled walk and get inlined, so that a walk makes no indirect call (DEFINE_TABLE_POLICY).
+//  - The levels are unrolled. In the walk of one page the way to a leaf of level 1 takes no jump, calls nothing and
+//    needs no stack; a large leaf is rare there, and a function of its own walks to it again from the root.
+//  - A range is one read side. The next leaf is the next entry until the table ends, without a new descent.
+//  - No reference is put inside the read side, because a put may free: one that was taken in vain is put after it.
 //  - They distrust what they read where the policy may free a table under them (`immediate`).
 //  - Stall points stand where a walk may lose a race, and the oracle is told of every table.
 //
@@ -67,20 +67,21 @@ static inline int walk_plain(struct space *s, vaddr_t va, bool write, struct pag
 // (c) Re-check, after the reference is taken: the leaf, then its parent, between two looks at the count of moves. The
 //     unmapper clears the leaf (or for a collapse the parent), flushes, and only then drops its reference: a walker that
 //     sees the old values after its LOCKed try_get took it while the mapping's own reference still stood.
-//     And was the table at its place when the leaf was read again? Only a move takes a table away that stays in use without
-//     a wait for its walkers, and only another move brings it back. Each counts before its first entry is cleared, under
-//     the lock that whoever changes a leaf takes, too. The parent stands as it stood, and the count as at the first look.
-//     So either the table has never left since the walker came by. Or the last move that brought it back had counted
-//     before the first look: then the leaf was read under that move's lock or later, and is as it was when the table was
-//     back. No other move can have changed it since and be unseen: the leaf comes first, and who has read (acquire) what
-//     was written elsewhere after a third move had cleared the parent finds it cleared.
+//     But was the table in its place when the leaf was read again? Only a move takes a table away that stays in use
+//     without a wait for its walkers, and only another move brings it back. Each move increments the count before it
+//     clears its first entry, under the lock that every change of a leaf takes, too. The walker has found the parent
+//     unchanged, and the same count at both looks. Either the table has never left since the walker came by. Or the
+//     last move that brought it back had counted before the first look: then the leaf was read while that move held
+//     the lock, or later, and is as it was when the table was back. No further move can have taken the table away, let
+//     the leaf change elsewhere, and remain unseen: the leaf is read before the parent, and a walker that reads
+//     (acquire) what was written elsewhere, after that move had cleared the parent, finds the parent cleared.
 
 // ---- What the compiled walks share ----------------------------------------------------------------------------------
 
-#define WALK_RESTARTS 8		// after so many that its policy asked for a walk takes the slow path
+#define WALK_RESTARTS 8		// so many restarts by its policy, and a walk takes the slow path
 
-// Read with preemption or interrupts off, so that a switch of policies can wait for its readers. Acquire: who finds the
-// union finds of which two (switch.c).
+// Read with preemption or interrupts off, so that a switch of policies can wait for its readers. Acquire: a walker that
+// finds the union finds which two policies it combines (switch.c).
 static __always_inline const struct table_policy *walk_selected(struct space *s) { return load_acquire(&s->policy); }
 
 static __always_inline void walk_count(struct space *s, unsigned n)
@@ -92,7 +93,7 @@ static __always_inline void walk_count(struct space *s, unsigned n)
 		count_add(walks_remote, n);
 }
 
-// The walker's context, inside one where preemption is off.
+// Enter and leave the walker's context. Preemption is off already.
 static __always_inline void walk_hold(const struct table_policy *p, struct walk_state *w)
 {
 	if (p->walker == WALKER_IRQS_OFF)
@@ -104,7 +105,7 @@ static __always_inline void walk_let_go(const struct table_policy *p, struct wal
 		irq_restore(w->flags);
 }
 
-// The policy, or each part of a union, has made this CPU what it says that a walker's is.
+// Check what the policy, or each part of a union, says of its walkers: this CPU is a target of flushes.
 static __always_inline void walk_check_targets(const struct table_policy *p, const struct walk_state *w)
 {
 	if (!CHECK)
@@ -174,7 +175,7 @@ static __always_inline bool walk_descend(const struct table_policy *p, struct wa
 	return false;
 }
 
-// The same, from the root again while the policy asks for it.
+// The same, restarted from the root as often as the policy asks for it.
 static __always_inline bool walk_find(const struct table_policy *p, struct walk_state *w, vaddr_t va, bool write,
 				      struct walk_pos *pos)
 {
@@ -188,8 +189,8 @@ static __always_inline bool walk_find(const struct table_policy *p, struct walk_
 }
 
 // May a table leave, change and come back while a walk is under way? Not where a flush of freed tables waits for all
-// walkers of its space (with a back-end that proves so much; the pair is unsafe otherwise): a move's is one, is never
-// deferred, and is over before the lock is dropped.
+// walkers of its space (if the back-end proves that much; the pair is unsafe otherwise): a move does such a flush,
+// never defers it, and ends it before it drops the lock.
 static __always_inline bool walk_outlives_moves(const struct table_policy *p)
 {
 	return p->waits != WAIT_FLUSH || !p->walkers_are_targets;
@@ -202,10 +203,10 @@ static __always_inline u64 walk_moves(const struct table_policy *p, const struct
 	return walk_outlives_moves(p) ? load_acquire(&s->moves) : 0;
 }
 
-// Take the 4 KiB frame at va out of the leaf in `pos`. The count is the head's, which the leaf itself names:
-// leaves at level 1 map single frames. From the try-get on the block is neither reused nor split (page_split() needs
-// the only reference); that it was not split just before shows in its tails. False: *page is NULL, or what was taken in vain;
-// putting it may free, which the read side is no place for.
+// Take a reference to the 4 KiB frame at va, by the leaf in `pos`. The head counts it, and the leaf itself names the
+// head: leaves at level 1 map single frames. From the try-get on the block is neither reused nor split (page_split()
+// needs the only reference); if it was split just before, its tails show it. False: *page is NULL, or a page to which a
+// reference was taken in vain; the caller puts it after the read side, because a put may free.
 static __always_inline bool walk_take(const struct table_policy *p, struct space *s, const struct walk_pos *pos, int level,
 				      vaddr_t va, struct page **page)
 {
@@ -274,7 +275,7 @@ static __always_inline unsigned walk_body(const struct table_policy *p, struct s
 			}
 			pages[got++] = page;
 			va += PAGE_SIZE;
-			// Of a range: a page was taken, its next one's leaf not yet read
+			// In a range: a page was taken, the leaf of the next one not yet read
 			STALL(walk_on, s, va, pos.level);
 			if (got == n || (!walk_next(&pos, va, write) && !walk_find(p, &w, va, write, &pos)))
 				break;
@@ -310,8 +311,8 @@ static __always_inline struct page *walk_leave(const struct table_policy *p, str
 	return unlikely(drop) ? walk_missed(drop) : page;
 }
 
-// The rest of a walk that has come upon a large leaf: once more from the root, so that the other one needs no registers
-// for what it has seen on the way.
+// The rest of a walk of one page that has met a large leaf, in the same read side. It walks once more from the root, so
+// that walk_body_one() need not keep its position in registers for it.
 typedef struct page *walk_large_fn(struct space *s, vaddr_t va, bool write, bool joined, struct walk_state *part);
 static __always_inline struct page *walk_body_large(const struct table_policy *p, struct space *s, vaddr_t va, bool write,
 						    bool joined, struct walk_state *part)
@@ -324,9 +325,10 @@ static __always_inline struct page *walk_body_large(const struct table_policy *p
 	return walk_leave(p, &w, taken ? page : NULL, taken ? NULL : page);
 }
 
-// Of one page, with preemption and interrupts on: one of the two goes off, as the policy asks; that makes the walk an RCU
-// reader, so that the selector may be read. Interrupts need not be looked at first, and while they are off nobody can ask
-// for this CPU. The way to a leaf at level 1 takes no jump and calls nothing.
+// The walk of one page. It begins with preemption and interrupts on and turns one of the two off, as the policy asks;
+// that makes it an RCU reader, so that the selector may be read. The interrupt flag need not be saved, nor need_resched
+// looked at afterwards: nothing sets it while interrupts are off. The way to a leaf at level 1 takes no jump and calls
+// nothing.
 static __always_inline struct page *walk_body_one(const struct table_policy *p, walk_large_fn *large, struct space *s,
 						  vaddr_t va, bool write)
 {
@@ -357,8 +359,8 @@ static __always_inline struct page *walk_body_one(const struct table_policy *p, 
 }
 
 // ---- Compiled for a policy ------------------------------------------------------------------------------------------
-// The walk, compiled for one policy. Those of one page are aligned so that they do not straddle pages, which an emulator
-// pays for at every jump between them.
+// The walk, compiled for one policy. The functions for one page are aligned so that none straddles a page boundary: an
+// emulator pays for every jump from one page to the next.
 #define DECLARE_WALK(n) \
 	static unsigned n##_walk(struct space *, vaddr_t, unsigned, bool, struct page **); \
 	static walk_large_fn n##_walk_large; \

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The scene in which a walk is held in a gap between two of its steps while its tables are taken away.
+// A scene: a walk is held in a gap between two of its steps while its tables are unmapped.
 #pragma once
 #include "tests/mm/walk/hold.h"
 
@@ -16,10 +16,11 @@ struct gap {
 	u32 there, returned;
 	u64 awaited;
 };
-// One page and its tables go while a walk of another CPU, which runs in no space, is held. How often the oracle spoke.
+// A walker on another CPU, which runs in no space, is held while one page and its tables are unmapped. Returns how many
+// violations the oracle reported.
 u64 gap_play(struct gap *gap, void (*hold)(struct stall_point *, void *));
-// The walker, held: until the unmapper waits for it, as its policy may have it do, or is back. If it is back, the oracle
-// will say whether that was too early.
+// What holds the walker: until the unmapper waits for it, if its policy does that, or has returned. If it has returned
+// too early, the oracle reports it.
 void gap_until_awaited(struct stall_point *p, void *gap);
 void gap_until_back(struct stall_point *p, void *gap);		// the same for a mutant, which does not wait
 #endif

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What hazard pointers keep: a table that a walker has named, and no other; and only until the walker has left.
+// What hazard pointers keep: only the table that a walker has named, and only until the walker has left.
 #include "kernel/rcu/rcu.h"
 #include "lab/mutant.h"
 #include "lab/test.h"
@@ -11,7 +11,7 @@
 
 struct hazard_watch {
 	struct gap gap;
-	enum table_state upper, lower;	// when the unmapper was back
+	enum table_state upper, lower;	// when the unmapper had returned
 };
 
 static void note_states(struct stall_point *p, void *arg)
@@ -41,7 +41,7 @@ static void pass_a_grace_period(struct gap *gap)
 	retired_state = mm_state(gap->table[1]);
 }
 
-// What a walker had named is freed after it has left, though nobody frees anything any more.
+// A table that a walker had named is freed after the walker has left, even if nobody frees anything after that.
 TEST(walk, hazard_retired_is_freed_by_itself, NEEDS_CPUS2)
 {
 	struct gap gap = { .policy = "hazard", .point = stall_point("hazard_read"), .level = 2, .after = pass_a_grace_period };

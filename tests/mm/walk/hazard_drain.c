@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// The two grace periods of hazard_drain() (mm/policy/hazard.c): when it returns, all is FREE that was retired before.
-// The first is for those who still name a table, the second for another CPU that has just found one free.
+// The two grace periods of hazard_drain() (mm/policy/hazard.c): when it returns, everything is FREE that was retired
+// before. The first is for walkers that still name a table, the second for another CPU that has just found a table
+// free.
 #include "kernel/rcu/rcu.h"
 #include "kernel/time.h"
 #include "lab/mutant.h"
@@ -27,7 +28,7 @@ static bool begin_a_walk(struct scene *sc)
 {
 	*sc = (struct scene){ .job = { .s = space_create_with(policy_find("hazard"), flush_find("ipi")), .va = BASE } };
 	completion_init(&sc->look);
-	rcu_barrier();			// an earlier test's look is over, and by the mutant none comes any more
+	rcu_barrier();			// no scan of an earlier test is left; with the mutant no new one comes by itself
 	if (!EXPECT(sc->job.s) || !EXPECT_EQ(space_map(sc->job.s, BASE, PAGE_SIZE, RW, 1, MAP_POPULATE), 0))
 		return false;
 	sc->table = mm_table(sc->job.s, BASE, 1);
@@ -70,7 +71,7 @@ TEST(walk, hazard_drain_waits_for_who_names, NEEDS_CPUS2)
 	struct thread *drainer;
 	struct scene sc;
 
-	mutant_set(hazard_no_retry, 1);		// by itself nothing is freed meanwhile
+	mutant_set(hazard_no_retry, 1);		// nothing is freed meanwhile except by the drain
 	if (retire_under_a_walk(&sc)) {
 		drainer = mm_thread("drainer", drain, &sc, cpu_id());
 		EXPECT(EVENTUALLY(READ_ONCE(sc.drained) || (drainer && READ_ONCE(drainer->state) == THREAD_SLEEPING)));
@@ -91,7 +92,8 @@ static void let_another_find_it(struct stall_point *p, void *arg)
 	wait_for_completion(&sc->look);
 }
 
-// Until the drain waits, and then for long enough to be overtaken; or until it is back.
+// Hold the finder until the drain waits, and then long enough for the drain to overtake it; or until the drain has
+// returned.
 static void hold_what_is_found(struct stall_point *p, void *arg)
 {
 	struct scene *sc = arg;
@@ -104,7 +106,7 @@ static void hold_what_is_found(struct stall_point *p, void *arg)
 			break;
 }
 
-// Whoever frees under hazard looks through what is retired.
+// Every `free` under hazard scans what is retired.
 static int free_another(void *unused)
 {
 	struct space *s = space_create_with(policy_find("hazard"), flush_find("ipi"));
@@ -148,7 +150,7 @@ TEST(walk, hazard_drain_waits_for_who_has_found, NEEDS_CPUS2)
 	mutant_set(hazard_no_retry, 0);
 }
 
-// While another CPU has emptied the list and looks no more, a table is retired: the list is not empty then, whatever
+// Retire a table while another CPU has emptied the list and has finished its scan: the list is not empty then, whatever
 // that CPU has found.
 static void retire_behind_another_look(struct scene *first, struct scene *second)
 {

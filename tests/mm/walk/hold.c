@@ -49,7 +49,7 @@ u64 walk_awaited(void)
 	return n;
 }
 
-// Until the unmapper has decided whom to wait for: for this CPU, or else it soon returns, too early.
+// Hold the walk until the unmapper has decided what to wait for: for this CPU; otherwise it soon returns, too early.
 void hold_up_the_unmap(struct stall_point *p, void *arg)
 {
 	struct held_walk *h = arg;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Walks that are held at the leaf, before and after the pin, while the page is taken away. The walker is remote:
-// nobody's flush waits for it, whatever the policy.
+// Walks that are held at the leaf, before and after the pin, while the page is unmapped. The walker is remote: no flush
+// waits for it, whatever the policy.
 #include "kernel/time.h"
 #include "lab/mutant.h"
 #include "lab/test.h"
@@ -22,7 +22,7 @@ struct leaf_case {
 	struct counters before;
 };
 
-// A page with a neighbour that keeps the tables, and a walker held on its way to it.
+// A page, a neighbour so that the tables stay, and a walker that is held on its way to the page.
 static bool leaf_begin(struct leaf_case *c, const struct table_policy *p, struct stall_point *point, bool write, bool one)
 {
 	struct space *s = space_create_with(p, flush_find("ipi"));
@@ -42,7 +42,7 @@ static bool leaf_begin(struct leaf_case *c, const struct table_policy *p, struct
 	return true;
 }
 
-// Let it go; how many pages it got, and how often it found at its second look that something had changed.
+// Let the walk end, and check how many pages it got and how often its second look found a change.
 static void leaf_end(struct leaf_case *c, unsigned got, u64 restarts)
 {
 	struct counters after;
@@ -57,8 +57,8 @@ static void leaf_end(struct leaf_case *c, unsigned got, u64 restarts)
 	space_put(c->job.s);
 }
 
-// What an unsafe policy's walker may read where a table was: a large leaf of which the first page or the next one has no
-// descriptor. A page is looked at if both that one and the leaf's first have one.
+// What an unsafe policy's walker may read where a table was: a large leaf of which the first page or the next one has
+// no descriptor. The walk may touch a page only if both that page and the leaf's first one have a descriptor.
 static void garbage_leaf(const struct table_policy *p, paddr_t pa, bool one)
 {
 	struct space *s = space_create_with(p, flush_find("ipi"));
@@ -110,7 +110,7 @@ TEST(walk, garbage_leaf_across_the_edge_of_memory, 0)
 	EXPECT(n > 0);
 }
 
-// Allocate until this very frame comes: it is the warmest of this CPU.
+// Allocate until this very frame comes: it is the warmest of this CPU's stock.
 static bool take_frame(struct page *wanted)
 {
 	struct list others;
@@ -124,8 +124,8 @@ static bool take_frame(struct page *wanted)
 	return p == wanted;
 }
 
-// Somebody else's by now: the reference that the walker gets for a moment does not matter, and it does not return the
-// frame, unless it fails to look again.
+// The frame has another owner by now: the reference that the walker gets for a moment does not matter, and the walk
+// does not return the frame, unless it fails to look again.
 static void frame_reused(const struct table_policy *p, bool looks_again)
 {
 	struct leaf_case c;
@@ -179,7 +179,7 @@ static void protected_when_pinned(const struct table_policy *p)
 	leaf_end(&c, 0, 1);
 }
 
-// What the processor writes into an entry by itself is no change.
+// What the processor itself writes into an entry (A, D) is no change.
 static void accessed_when_pinned(const struct table_policy *p)
 {
 	struct leaf_case c;
@@ -198,7 +198,7 @@ static void accessed_when_pinned(const struct table_policy *p)
 	leaf_end(&c, 1, 0);
 }
 
-// The leaf stands where it stood, but its table is no longer led to as it was.
+// The leaf is unchanged, but the entry that leads to its table has changed.
 static void parent_changed_when_pinned(const struct table_policy *p, bool looks_again)
 {
 	struct leaf_case c;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// A table that moves away and back again while a walker is inside it, which thus finds leaf and parent as they were, and
-// between them what never was at its address: a page that was mapped elsewhere only, or a permission that it had elsewhere
-// only. What tells is the count of moves.
+// A table moves away and back again while a walker is inside it. The walker finds leaf and parent as they were, and yet
+// may take what was never at its address: a page that was mapped only elsewhere, or a permission that the page had only
+// elsewhere. Only the count of moves tells.
 #include "kernel/panic.h"
 #include "lab/mutant.h"
 #include "lab/test.h"
@@ -14,18 +14,18 @@
 
 #if CHECK
 
-#define HERE (BASE + PAGE_SIZE)			// what is walked to; the page before it is mapped throughout
+#define HERE (BASE + PAGE_SIZE)			// the walk's address; the page before it is mapped throughout
 #define THERE (FAR + PAGE_SIZE)
 
 enum form { PAGE_OF_ELSEWHERE, PERMISSION_OF_ELSEWHERE };
-enum way { BY_PIN, BY_FAST, BY_RANGE, WAYS };	// the walk of one page; of n pages; a page that follows another
+enum way { BY_PIN, BY_FAST, BY_RANGE, WAYS };	// the walk of one page; of n pages; the second page of a range
 
 struct scene {
 	struct space *s;
 	enum form form;
 	enum way way;
 	bool awaited;			// the flush of a move waits for the walker
-	struct page *page;		// that stands in the leaf while the table is elsewhere
+	struct page *page;		// in the leaf while the table is elsewhere
 	u32 go, inside, moved, pinned, look, looked, back, ended;
 	unsigned got;
 	struct page *pages[2];
@@ -47,7 +47,7 @@ static int walk_here(void *arg)
 	return 0;
 }
 
-// A walker that the move waits for must go on.
+// Hold the walker until the table has moved. If the move waits for it, it must go on.
 static void until_moved(struct stall_point *p, void *arg)
 {
 	struct scene *c = arg;
@@ -73,7 +73,7 @@ static void until_back(struct stall_point *p, void *arg)
 	spin_until(load_acquire(&c->back), "the way back", -1);
 }
 
-// The count is raised, nothing has moved: only now does the walk begin. (Called by the mover, which has the lock.)
+// The move is counted, nothing has moved: only now does the walk begin. (Called by the mover, which has the lock.)
 static void let_the_walk_begin(struct stall_point *p, void *arg)
 {
 	struct scene *c = arg;
@@ -95,7 +95,8 @@ static void arm(struct stall_point *p, struct scene *c, void (*action)(struct st
 
 static struct stall_point *entry_of(const struct scene *c) { return c->way == BY_RANGE ? stall_point("walk_on") : stall_point("walk_level"); }
 
-// A third move has counted, and moves the table when the walker has had its first look at leaf or parent, whichever it is.
+// A third move has been counted. It moves the table once the walker has read the leaf or the parent, whichever it reads
+// first.
 static void let_the_walk_look(struct stall_point *p, void *arg)
 {
 	struct scene *c = arg;
@@ -104,8 +105,8 @@ static void let_the_walk_look(struct stall_point *p, void *arg)
 	spin_until(load_acquire(&c->looked) || load_acquire(&c->ended), "walker", -1);
 }
 
-// A table with a page at BASE, and at HERE none or one that is read-only. Neighbours keep the tables above at both places:
-// a move frees none, for which policies would wait.
+// A table with a page at BASE, and at HERE none or one that is read-only. Neighbours keep the upper tables at both
+// places, so that a move frees none and no policy waits.
 static bool set_up(struct scene *c, const struct table_policy *p, enum form form, enum way way)
 {
 	*c = (struct scene){ .s = space_create_with(p, flush_find("ipi")), .form = form, .way = way,
@@ -125,7 +126,7 @@ static bool set_up(struct scene *c, const struct table_policy *p, enum form form
 	return true;
 }
 
-// The leaf becomes one that a walk for HERE may not have. We hold the page, so that it comes to nobody else.
+// Make the leaf one that a walk for HERE must not take. We hold a reference to the page, so that it is not reused.
 static void change_there(struct scene *c)
 {
 	if (c->form == PERMISSION_OF_ELSEWHERE)
@@ -156,7 +157,7 @@ static bool pinned_what_never_was_here(const struct scene *c)
 	return c->got == (c->way == BY_RANGE ? 2 : 1) && c->pages[c->got - 1] == c->page;
 }
 
-// Away before the walker reads the leaf, and back before it looks at the parent.
+// Move away before the walker reads the leaf, and back before it reads the parent again.
 static void go_and_come_back(struct scene *c)
 {
 	struct thread *walker = mm_thread("walker", walk_here, c, mm_other_cpu(0));
@@ -174,7 +175,7 @@ static void go_and_come_back(struct scene *c)
 	mm_join(walker);
 }
 
-// True: it took what never was at HERE.
+// True: the walk took what never was at HERE.
 static bool there_and_back(const struct table_policy *p, enum form form, enum way way)
 {
 	struct scene c;
@@ -210,7 +211,7 @@ TEST(walk, page_of_another_address, NEEDS_CPUS2 | NEEDS_CHECK)
 	under_each_safe_policy(PAGE_OF_ELSEWHERE);
 }
 
-// It is at its address throughout, and may be written at the other one only.
+// The page is at its address throughout, but may be written only at the other one.
 TEST(walk, permission_of_another_address, NEEDS_CPUS2 | NEEDS_CHECK)
 {
 	under_each_safe_policy(PERMISSION_OF_ELSEWHERE);
@@ -241,8 +242,8 @@ static void during_a_switch(const struct table_policy *old, const struct table_p
 	tear_down(&c);
 }
 
-// The union asks for itself whether a move may come and go: it waits for nothing and promises nothing, and its two
-// policies may be such that no flush waits for its walkers.
+// A union has an answer of its own to whether a move may come and go during a walk: it waits for nothing and promises
+// nothing, and with its two policies it may be that no flush waits for its walkers.
 TEST(walk, moved_during_a_switch, NEEDS_CPUS2 | NEEDS_CHECK)
 {
 	FOR_EACH_POLICY(new) {
@@ -257,9 +258,9 @@ TEST(walk, moved_during_a_switch, NEEDS_CPUS2 | NEEDS_CHECK)
 	}
 }
 
-// Three moves. The first two are over when the walker, which has its reference, looks again; the third has counted, and takes
-// the table away between its looks at leaf and parent. At its place the leaf never permitted what is asked for. Who looked at
-// the parent first would see it there, and the leaf as it is elsewhere.
+// Three moves. When the walker, which has its reference, looks again, two are over. The third has been counted and
+// takes the table away between the walker's looks at leaf and parent. At HERE the leaf never permitted this access. A
+// walker that looked at the parent first would find it unchanged, and then the leaf as it is elsewhere.
 static void away_between_two_looks(const struct table_policy *p, enum way way)
 {
 	struct thread *walker;
@@ -300,8 +301,8 @@ TEST(walk, move_between_its_looks, NEEDS_CPUS2 | NEEDS_CHECK)
 			away_between_two_looks(*p, way);
 }
 
-// A walk that begins when the move has been counted, and the old entry still stands: to this walk the count does not grow,
-// and the parent tells.
+// A walk that begins after the move was counted and while the old entry still stands: to this walk the count does not
+// grow, but it finds the parent changed.
 static void begun_before_the_walk(const struct table_policy *p, enum form form, enum way way)
 {
 	struct thread *walker;

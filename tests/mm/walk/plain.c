@@ -8,9 +8,9 @@
 #include "tests/mm/help.h"
 #include "tests/mm/stamps.h"
 
-// What stands in the 2 MiB units from BASE on.
+// What is mapped in the 2 MiB units from BASE on.
 enum { SMALL, LARGE, LARGE_READ_ONLY, LARGE_NONE, COLLAPSED, SPLIT, MOVED_SMALL, MOVED_LARGE, NOTHING, UNITS };
-// … and in the first pages of unit SMALL, which has some more at its end.
+// … and in the first pages of the unit SMALL, which has some more at its end.
 enum { FIRST, ABSENT = 3, READ_ONLY, NONE, LAST, SMALL_PAGES };
 static const struct {
 	bool read, write;	// of its first page
@@ -79,13 +79,13 @@ static void expect_same(struct space *s, const char *form, vaddr_t va, bool writ
 	struct page *wanted = plain(s, va, write);
 
 	if (found != wanted)
-		test_fail(__FILE__, __LINE__, "table_free=%s, %s, %s, at %lx: %lx, and plainly %lx", s->policy->name, form,
+		test_fail(__FILE__, __LINE__, "table_free=%s, %s, %s, at %lx: %lx, plain walk: %lx", s->policy->name, form,
 			  write ? "write" : "read", va, found ? page_to_phys(found) : 0, wanted ? page_to_phys(wanted) : 0);
 	if (found)
 		page_unpin(found, false);
 }
 
-// Behind the last page that was found the plain walk finds none.
+// Where the range ended, the plain walk finds no page.
 static void compare_range(struct space *s, vaddr_t va, unsigned n, bool write)
 {
 	struct page *pages[LONGEST];
@@ -130,7 +130,7 @@ static void compare_each(struct space *s, unsigned units)
 	space_select(s, s->freer);
 }
 
-// Without a permission in the entry of `level` above the first pages; and without that entry.
+// With one permission less in the entry of `level` above the first pages; and without that entry.
 static void compare_without(struct space *s, int level, pte_t (*less)(pte_t))
 {
 	pte_t *e, old;

@@ -5,7 +5,7 @@
 #include "mm/walk.h"
 #include "tests/mm/help.h"
 
-// Over the edges of tables of all levels, from 4 KiB to 2 MiB pages and back, and up to a hole.
+// Across the edges of tables of all levels, from 4 KiB to 2 MiB pages and back, and up to a hole.
 TEST(walk, ranges, 0)
 {
 	enum { N = 8 };
@@ -36,8 +36,8 @@ TEST(walk, ranges, 0)
 	space_put(s);
 }
 
-// The frame that the next table is made of, with a frame of ours behind it: the first half of a block that is put last
-// is the first that its CPU hands out again.
+// Returns a frame of ours right behind the frame that the next table will get: the first half of a split block was put
+// just now, so its CPU hands it out next.
 static struct page *frame_behind_the_next_table(void)
 {
 	struct page *block = page_alloc(1, PAGE_ANON, PG_ZERO);
@@ -49,7 +49,7 @@ static struct page *frame_behind_the_next_table(void)
 	return block + 1;
 }
 
-// What lies behind a table in memory is none of its entries, though here it looks like one: an entry for a decoy.
+// A walk must not read beyond the end of a table, even if what lies there looks like an entry: here, one for a decoy.
 TEST(walk, range_ends_with_the_table, 0)
 {
 	enum { TABLES = 16 };
@@ -65,7 +65,7 @@ TEST(walk, range_ends_with_the_table, 0)
 		behind = frame_behind_the_next_table();
 		REQUIRE(behind);
 		EXPECT_EQ(space_map(s, edge - PAGE_SIZE, PAGE_SIZE, RW, 1, MAP_POPULATE), 0);
-		baited += mm_table(s, edge - PAGE_SIZE, 1) + 1 == behind;	// unless something came between
+		baited += mm_table(s, edge - PAGE_SIZE, 1) + 1 == behind;	// unless another allocation came between
 		pte_write(page_to_virt(behind), pte_make_leaf(page_to_phys(decoy), 1, RW));
 		EXPECT_EQ(walk_pin_fast(s, edge, 1, true, &one), 1);
 		EXPECT_EQ(walk_pin_fast(s, edge - PAGE_SIZE, 2, true, pages), 2);
@@ -103,7 +103,7 @@ TEST(walk, range_of_mixed_sizes, 0)
 	space_put(s);
 }
 
-// As if all references but `left` had been taken, by pins; and as if they were given back.
+// As if pins had taken all references but `left`; and as if these were returned.
 static void take_all_but(struct page *head, u32 left) { fetch_add(&head->refs, PAGE_REFS_MAX - 1 - left); }
 static void give_all_but(struct page *head, u32 left) { fetch_sub(&head->refs, PAGE_REFS_MAX - 1 - left); }
 
@@ -113,7 +113,7 @@ static void unpin(struct page **pages, unsigned n)
 		page_unpin(pages[--n], false);
 }
 
-// Of small pages, the third can take no more; of a large one, its head can take three.
+// Of the small pages, the third can take no more references; the large page's head can take three.
 static void pins_end(struct space *s, bool write)
 {
 	vaddr_t large = BASE + level_size(2);
@@ -143,13 +143,13 @@ static void pins_end(struct space *s, bool write)
 	EXPECT_EQ(walk_slow(s, large + 7 * PAGE_SIZE, write, pages + 3), -ENOMEM);
 	EXPECT_EQ(READ_ONCE(head->refs), PAGE_REFS_MAX);
 	page_unpin(pages[2], false);
-	EXPECT_EQ(walk_pin(s, large + 7 * PAGE_SIZE, write, pages + 2), 0);	// one has come back
+	EXPECT_EQ(walk_pin(s, large + 7 * PAGE_SIZE, write, pages + 2), 0);	// one reference was returned
 	unpin(pages, 3);
 	give_all_but(head, 3);
 	EXPECT_EQ(READ_ONCE(head->refs), 1);
 }
 
-// Whoever pins a page again and again is refused before the page's count is 0 and its frame another's.
+// A caller that pins a page again and again is refused before the page's count reaches 0 and its frame is freed.
 TEST(walk, pins_end_before_they_wrap, 0)
 {
 	FOR_EACH_POLICY(p) {
@@ -186,7 +186,7 @@ TEST(walk, range_faults_in, 0)
 	space_put(s);
 }
 
-// Of two pages `most` are pinned, from the first on, by either way.
+// Of two pages the first `most` are pinned, by either way.
 static void pins_of_two(struct space *s, vaddr_t va, bool write, unsigned most)
 {
 	struct page *pages[2], *head;
@@ -204,7 +204,7 @@ static void pins_of_two(struct space *s, vaddr_t va, bool write, unsigned most)
 	}
 }
 
-// Each page of a range is asked for its own permission: a walk for writing ends before a page that may only be read. From
+// A range checks the permission of each of its pages: a walk for writing ends before a page that may only be read. From
 // page to page by the next entry of a table, and from large page to large page.
 static void ends_where_it_may_not_write(const struct table_policy *p, int level)
 {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Walks that are held between an entry that names a table and that table, while the table is taken away. How long it
-// then outlives its unmap hangs on the policy; when that is not long enough, the oracle must say so.
+// Walks that are held between an entry that names a table and that table, while the table is unlinked. How long the
+// table outlives its unmap depends on the policy; when that is not long enough, the oracle must report it.
 #include "kernel/lib.h"
 #include "kernel/time.h"
 #include "kernel/xcall.h"
@@ -12,7 +12,7 @@
 #include "tests/mm/walk/hold.h"
 
 #if CHECK
-// Under a safe policy no table goes under a held walk, at whatever level, and the oracle has nothing to say.
+// Under a safe policy no table, at whatever level, is freed under a held walk, and the oracle reports nothing.
 static void safe_levels(const char *policy, bool local, void (*action)(struct stall_point *, void *))
 {
 	u64 violations = oracle_violations();
@@ -68,7 +68,7 @@ static void convicted(unsigned times, bool local, int level, bool keep_upper)
 	EXPECT_EQ(found, times);
 }
 
-// Each single time. (Tables above, which a walker is in as well, are lost for good when they are hit: few times only.)
+// Each single time. (Upper tables, which a walker is in as well, are lost for good when they are hit: few times only.)
 TEST(walk, immediate_is_convicted_100_of_100, NEEDS_CPUS2 | NEEDS_CHECK) { convicted(100, true, 2, true); }
 TEST(walk, immediate_is_convicted_at_each_level, NEEDS_CPUS2 | NEEDS_CHECK)
 {
@@ -99,7 +99,7 @@ TEST(walk, violation_record, NEEDS_CPUS2 | NEEDS_CHECK)
 	EXPECT(v->depth > 0 && v->walker_pc);
 }
 
-// The walker is inside the upper tables: it is the freer who sees it there.
+// The walker is inside the upper tables: the freeing side sees it there.
 TEST(walk, violation_seen_by_the_freer, NEEDS_CPUS2 | NEEDS_CHECK)
 {
 	struct violation v[4];
@@ -116,8 +116,8 @@ TEST(walk, violation_seen_by_the_freer, NEEDS_CPUS2 | NEEDS_CHECK)
 	EXPECT_EQ(by_freer, 2);
 }
 
-// A walker is between the entry and the naming of its table to the oracle, and the table goes, and so many others after
-// it that the quarantine lets go of it. It must not have become another one when the walker names it.
+// A walker has read the entry and not yet published its table to the oracle. Meanwhile the table is freed, and so many
+// others after it that the quarantine would release it. It must not have been reused when the walker publishes it.
 static void quarantined(bool kept)
 {
 	enum { ROUNDS = 30 };	// of three tables each: more than the quarantine holds
@@ -192,7 +192,7 @@ static void wait_for_interrupt(struct stall_point *p, void *arg)
 	spin_until(load_acquire(&n->outer.returned), "the unmap", -1);
 }
 
-// The inner walk pins its page, and what the outer one has published is still seen: an unmap is convicted by the freer.
+// The inner walk pins its page, and what the outer one has published is still seen: the freeing side reports the unmap.
 TEST(walk, interrupted_by_a_walk, NEEDS_CPUS2 | NEEDS_CHECK)
 {
 	struct nested n = { .s = space_create() };
@@ -215,7 +215,7 @@ TEST(walk, interrupted_by_a_walk, NEEDS_CPUS2 | NEEDS_CHECK)
 	oracle_reset();
 	oracle_expect_violations(true);
 	EXPECT_EQ(space_unmap(s, BASE, PAGE_SIZE), 0);
-	EXPECT_EQ(oracle_records(v, ARRAY_SIZE(v)), 2);		// levels 3 and 2, by the freer; level 1 is not read yet
+	EXPECT_EQ(oracle_records(v, ARRAY_SIZE(v)), 2);		// levels 3 and 2; level 1 is not read yet
 	store_release(&n.outer.returned, 1u);
 	mm_join(walker);
 	oracle_expect_violations(false);

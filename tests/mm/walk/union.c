@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The context of a walk under the union of two policies: each of the two enters, steps and leaves in the context that it
-// asks for, and the walk leaves the one that it has found.
+// The context of a walk under the union of two policies: each of the two enters, steps and leaves in the context that
+// it asks for, and the walk restores the context in which it began.
 #include "kernel/lib.h"
 #include "lab/test.h"
 #include "mm/table.h"
@@ -39,7 +39,7 @@ static const struct table_policy watching_policy = {
 	.exit = watching_exit,
 };
 
-// A space whose walkers follow the union of the two; nobody else walks, and nothing is freed meanwhile.
+// A space whose walkers follow the union of the two. Nobody else walks, and nothing is freed meanwhile.
 static struct space *space_in_union(const struct table_policy *p0, const struct table_policy *p1, int leaf)
 {
 	struct space *s = space_create_with(policy_find("rcu"), flush_find("ipi"));
@@ -74,7 +74,7 @@ static void walk(struct space *s, enum way way)
 	else
 		walk_pin_fast(s, BASE, 1, false, &page);
 	kept = irqs_enabled() == !off;
-	irq_enable();		// whatever was left
+	irq_enable();		// whatever state the walk left
 	EXPECT(kept && preemptible());
 	if (EXPECT(page))
 		page_unpin(page, false);
@@ -90,15 +90,15 @@ static void watch_beside(const struct table_policy *other, bool first, int leaf)
 	for (enum way way = 0; way < WAYS; way++)
 		walk(s, way);
 	EXPECT_EQ(watched.entered, WAYS);
-	// Once more where a walk comes upon a large leaf.
+	// More steps where a walk meets a large leaf: it walks again.
 	EXPECT(watched.stepped >= (u32)WAYS * (u32)(PT_LEVELS - leaf));
 	EXPECT_EQ(watched.left, WAYS);
 	EXPECT_EQ(watched.irqs_on, 0);
 	end(s);
 }
 
-// With interrupts on an `ipi` walker might find its space loaded, and be made to leave it before they are off: then no
-// flush would go to it any more.
+// With interrupts on, an `ipi` walker might find its space loaded, and its CPU be made to leave the space before
+// interrupts are off: then no flush would go to it any more.
 TEST(walk, part_of_a_union_has_its_context, 0)
 {
 	FOR_EACH_POLICY(p)
@@ -122,7 +122,7 @@ static void walk_looked_at(struct space *s, enum way way, bool off)
 	stall_release(stall_point("walk_leaf"));
 }
 
-// Also where both keep interrupts off, and the second has found them so.
+// Also where both parts keep interrupts off, and the second one finds them off.
 TEST(walk, union_leaves_its_context_as_it_was, 0)
 {
 	FOR_EACH_POLICY(p0) FOR_EACH_POLICY(p1) {

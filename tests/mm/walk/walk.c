@@ -25,7 +25,7 @@ static bool pins(struct space *s, vaddr_t va, bool write)
 	return true;
 }
 
-// The page that the walk finds is the one that user accesses reach, to the word.
+// The walk finds the page that user accesses reach, to the word.
 static void content_at(struct space *s, vaddr_t va)
 {
 	vaddr_t word = va & ~7ull;
@@ -116,7 +116,7 @@ TEST(walk, permissions, 0)
 	space_put(s);
 }
 
-// Take a permission from the entry of `level` on the way to va, look, and give it back.
+// Take a permission from the entry of `level` on the way to va, walk, and restore it.
 static void without(struct space *s, vaddr_t va, int level, pte_t (*less)(pte_t))
 {
 	pte_t *e, old;
@@ -147,7 +147,7 @@ TEST(walk, permissions_are_anded, 0)
 	space_put(s);
 }
 
-// A walker that may be reading anything must not follow an entry out of RAM, let alone touch a descriptor for it.
+// A walker that may read garbage must not follow an entry out of RAM, let alone touch a descriptor for it.
 static void expect_not_followed(struct space *s, int level, paddr_t bad)
 {
 	pte_t *e, old;
@@ -211,7 +211,7 @@ TEST(walk, faults_in_by_the_slow_path, 0)
 	space_put(s);
 }
 
-// Pinned, then unmapped, then even the space is gone: the frame and what is in it stay until the pin ends.
+// The page is pinned, then unmapped, then even its space is freed: the frame and its contents stay until the pin ends.
 static void survives(int level)
 {
 	struct mm_balance b;
@@ -226,7 +226,7 @@ static void survives(int level)
 	word_of(page)[3] = 0x1234;
 	EXPECT_EQ(space_unmap(s, BASE, level_size(level)), 0);
 	space_put(s);
-	for (int i = 0; i < 32; i++) {		// what would take the frame if it were free
+	for (int i = 0; i < 32; i++) {		// these would take the frame if it were free
 		struct page *p = page_alloc((unsigned)(level - 1) * PT_BITS, PAGE_KERNEL, 0);
 
 		if (!p)
@@ -251,7 +251,7 @@ struct cost {
 	bool allocated;
 };
 
-// Interrupts are off around it, so that what is counted is the walk's own.
+// Interrupts are off around the walk, so that only the walk itself is counted.
 static void measure(struct space *s, unsigned n, struct page **pages, struct cost *c)
 {
 	irqflags_t flags = irq_save();

@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: MIT
-// What each operation owes on its return, under every back-end, one that defers flushes included: the CPU that ran it and one
-// that runs in the same space have no translation any more that the operation has taken back. An unmap alone may leave the
-// other CPU's for later (tlb_flush=lazy); its own CPU is flushed at once, as ever.
+// What each operation must have done on its return, under every back-end, also one that defers flushes: neither the CPU
+// that ran it nor one that runs in the same space has any translation that the operation has taken away. Only an unmap may
+// leave the other CPU's for later (tlb_flush=lazy); this CPU is always flushed at once.
 //
-// The other CPU keeps interrupts off from when it has cached the pages until somebody asks it for a flush, or the operation
-// is back: so no tick sweeps in time what nobody has flushed. Each CPU judges for itself, by the adversary's TLB, which holds
-// what was primed, and by user accesses, which use the TLB that the machine has.
+// The other CPU caches the pages and then keeps interrupts off until somebody asks it for a flush, or the operation has
+// returned: so no tick sweeps in time what nobody has flushed. Each CPU judges for itself, by the adversary's TLB, which
+// holds what was primed, and by user accesses, which use the real TLB.
 //
-// In both modes of the adversary: in the weaker one an invalidation drops table pointers only where it is told that tables go.
+// In both modes of the adversary: in the weaker one an invalidation drops table pointers only if it says that tables are
+// freed.
 //
-// Everything once more with a back-end that does not flush: then the same looks must find what is stale.
+// Everything once more with a back-end that does not flush: then the same checks must find what is stale.
 #include "kernel/time.h"
 #include "lab/oracle.h"
 #include "lab/stall.h"
@@ -25,10 +26,10 @@ struct operation {
 	const char *name;
 	int (*run)(struct space *s, vaddr_t va, u64 len);
 	int level;			// of the leaves
-	unsigned pages;			// … from the first to the last that are concerned
-	bool collapsed;			// small pages at first, which have become a large one
-	bool reads, writes;		// what may be done there afterwards
-	bool table_goes;		// the one whose entry named the small pages: kept, or somewhere else
+	unsigned pages;			// … from the first to the last that are affected
+	bool collapsed;			// small pages at first, then collapsed into a large one
+	bool reads, writes;		// what is permitted there afterwards
+	bool table_goes;		// the table of the small pages is unlinked: kept, or moved
 	bool may_defer;
 };
 
@@ -37,7 +38,7 @@ struct scene {
 	struct space *s;
 	bool neighbour;			// a page that keeps the upper tables
 	u32 there, returned;
-	unsigned stale;			// of the other CPU
+	unsigned stale;			// on the other CPU
 };
 
 static int move(struct space *s, vaddr_t va, u64 len) { return space_move(s, va, FAR, ALIGN_UP(len, HUGE_SIZE)); }
@@ -88,7 +89,7 @@ static void cache_all(const struct operation *o)
 	}
 }
 
-// How many of the pages does this CPU still reach as it did?
+// How many of the pages can this CPU still access as before?
 static unsigned stale_here(const struct operation *o)
 {
 	unsigned n = 0;
@@ -104,7 +105,7 @@ static unsigned stale_here(const struct operation *o)
 	return n;
 }
 
-// How often somebody has begun to wait for other CPUs.
+// How often some CPU has begun to wait for others.
 static u64 asked(void)
 {
 	struct counters c;
@@ -157,10 +158,10 @@ static u64 deferred(void)
 	return c.lazy_deferred;
 }
 
-// How many pages were stale here, when the operation had returned; and there.
+// Returns how many pages were stale on this CPU when the operation had returned; *there: on the other one.
 static unsigned play(const struct operation *o, const struct flush_backend *b, bool neighbour, unsigned *there)
 {
-	// ipi waits for nobody who only keeps preemption off, as the resident does.
+	// The policy is ipi: it does not wait for a CPU that only keeps preemption off, as the resident does.
 	struct scene sc = { .o = o, .neighbour = neighbour, .s = space_create_with(policy_find("ipi"), b) };
 	unsigned here = 0;
 	struct thread *t;
@@ -178,7 +179,7 @@ static unsigned play(const struct operation *o, const struct flush_backend *b, b
 	if (!o->may_defer)
 		EXPECT_EQ(deferred() - before, 0);
 	if (b == &mm_flush_none)
-		WRITE_ONCE(sc.s->gen, gen);	// nobody may learn of it otherwise
+		WRITE_ONCE(sc.s->gen, gen);	// nor may a CPU learn of the flush by the generation
 	store_release(&sc.returned, 1u);
 	mm_join(t);
 	space_detach();
@@ -187,7 +188,8 @@ static unsigned play(const struct operation *o, const struct flush_backend *b, b
 	return here;
 }
 
-#define ROUNDS 8	// a processor may drop an entry at any time, and the operation may have lost its CPU for a while
+// a processor may drop an entry at any time, and the operation may be preempted for a while
+#define ROUNDS 8
 static void finds_what_is_stale(const struct operation *o)
 {
 	unsigned here = 0, there = 0, n;
@@ -199,7 +201,7 @@ static void finds_what_is_stale(const struct operation *o)
 	}
 	oracle_expect_violations(false);
 	if (!here || !there)
-		test_fail(__FILE__, __LINE__, "%s without a flush: stale on the own CPU %u, on the other %u", o->name, here, there);
+		test_fail(__FILE__, __LINE__, "%s without a flush: stale on this CPU %u, on the other %u", o->name, here, there);
 }
 
 static void nothing_is_stale(const struct operation *o, const struct flush_backend *b, bool neighbour)
@@ -207,12 +209,12 @@ static void nothing_is_stale(const struct operation *o, const struct flush_backe
 	unsigned there, here = play(o, b, neighbour, &there);
 
 	if (here || (there && !(o->may_defer && b->defer)))
-		test_fail(__FILE__, __LINE__, "%s, tlb_flush=%s: stale on the own CPU %u, on the other %u", o->name, b->name, here, there);
+		test_fail(__FILE__, __LINE__, "%s, tlb_flush=%s: stale on this CPU %u, on the other %u", o->name, b->name, here, there);
 }
 
 static void all_operations(void (*scene)(const struct operation *o))
 {
-	swmmu_quiet(true);		// what is cached is what is primed
+	swmmu_quiet(true);		// only what is primed is cached
 	for (unsigned i = 0; i < ARRAY_SIZE(operations) && !test_failed(); i++)
 		scene(&operations[i]);
 	swmmu_quiet(false);

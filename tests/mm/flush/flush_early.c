@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Early answers to a shootdown (mm/tlb.c): a CPU that answers before it has flushed lets the flusher go on, and free the
-// pages. Allowed for leaves: the CPU touches no user memory before it has flushed. Not when tables are freed: it may walk
-// through them by itself at any time.
+// Early answers to a shootdown (mm/tlb.c): a CPU that answers before it has flushed lets the flushing CPU go on, and
+// free the pages. Allowed for leaves: the CPU touches no user memory before it has flushed. Not allowed when tables are
+// freed: the CPU may walk them speculatively at any time.
 #include "kernel/time.h"
 #include "lab/mutant.h"
 #include "lab/oracle.h"
@@ -18,7 +18,7 @@ struct scene {
 	u32 unmapped, lingered;
 };
 
-// The answer is given, the flush is yet to come: the unmap returns all the same.
+// The answer is given, the flush is yet to come: the unmap returns nevertheless.
 static void linger(struct stall_point *p, void *arg)
 {
 	struct scene *sc = arg;
@@ -27,7 +27,7 @@ static void linger(struct stall_point *p, void *arg)
 	WRITE_ONCE(sc->lingered, 1u);
 }
 
-// Unmap one of `pages` pages, which another CPU has cached down to the leaf. Violations.
+// Unmap one of `pages` pages, which another CPU has cached down to the leaf. Returns the number of violations.
 static u64 play(struct scene *sc, u64 pages)
 {
 	unsigned other = mm_other_cpu(0);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// tlb_flush=nmi: it reaches a CPU with interrupts off, hence in the middle of a walk and of a switch of address space.
+// tlb_flush=nmi: an NMI reaches a CPU with interrupts off, hence in the middle of a walk and of a switch of address
+// spaces.
 #include "kernel/lib.h"
 #include "kernel/time.h"
 #include "kernel/xcall.h"
@@ -17,10 +18,10 @@ struct scene {
 	struct walk_job job;
 	u32 there;		// the walker is held
 	u32 returned;		// the unmap has returned
-	bool outlived;		// the walker, while held, saw it return
+	bool outlived;		// the held walker saw the unmap return
 };
 
-// Until the unmapper is back, or waits by other means than the flush.
+// Hold the walker until the unmapper has returned, or waits by other means than the flush.
 static void hold(struct stall_point *p, void *arg)
 {
 	struct scene *sc = arg;
@@ -31,7 +32,7 @@ static void hold(struct stall_point *p, void *arg)
 	sc->outlived = READ_ONCE(sc->returned);
 }
 
-// A walk that has read the entry of the L1 table and not the table, on another CPU, and an unmap that frees it.
+// A walk on another CPU has read the entry of the L1 table and not the table itself; an unmap frees that table.
 static void unmap_under_a_walk(const struct table_policy *policy, bool local, struct scene *sc)
 {
 	struct space *s = space_create_with(policy, flush_find("nmi"));
@@ -61,7 +62,7 @@ static void unmap_under_a_walk(const struct table_policy *policy, bool local, st
 	space_put(s);
 }
 
-// The flush is answered in the middle of the walk, interrupts off or not, and proves nothing: each time.
+// The flush is answered in the middle of the walk, with interrupts off or on, and proves nothing: every time.
 TEST(flush_nmi, ipi_is_convicted_20_of_20, NEEDS_CPUS2 | NEEDS_CHECK)
 {
 	unsigned found = 0, outlived = 0;
@@ -101,7 +102,7 @@ TEST(flush_nmi, safe_policies_are_clean, NEEDS_CPUS2 | NEEDS_CHECK)
 	mm_balance_end(&b);
 }
 
-// A request counts as served when the flush for it is done, and no earlier.
+// A request counts as served only after its flush is done.
 struct served {
 	u32 returned;
 	unsigned too_early;
@@ -140,7 +141,7 @@ TEST(flush_nmi, served_when_it_has_flushed, NEEDS_CPUS2)
 	space_put(r.s);
 }
 
-// A CPU in the middle of its switch from one space to another, interrupts off.
+// A CPU in the middle of its switch from one space to another, with interrupts off.
 struct change {
 	struct space *from, *to;
 	vaddr_t va;
@@ -159,7 +160,7 @@ static void wait_in_the_switch(struct stall_point *p, void *arg)
 {
 	struct change *c = arg;
 
-	readable(c->va);	// whichever of the two is loaded now: the CPU caches it
+	readable(c->va);	// whichever of the two roots is loaded now, the CPU caches the page
 	store_release(&c->there, 1u);
 	spin_until(load_acquire(&c->returned), "the unmaps", -1);
 	c->stale += readable(c->va);
@@ -181,7 +182,7 @@ static int switch_over(void *arg)
 	return 0;
 }
 
-// Both spaces lose the page while the CPU is held there: both unmaps return, and nothing stale is left.
+// Both spaces unmap the page while the CPU is held there: both unmaps return, and nothing stale is left.
 static unsigned unmap_in_a_switch(struct stall_point *point, unsigned round)
 {
 	const struct table_policy *rcu = policy_find("rcu");
@@ -215,8 +216,8 @@ static void in_the_switch(struct stall_point *point)
 	for (unsigned i = 0; i < 4; i++)
 		stale += unmap_in_a_switch(point, i);
 	EXPECT_EQ(stale, 0);
-	oracle_expect_violations(true);	// the adversary's, at the frames
-	mutant_set(nmi_no_flush, 1);	// a processor may drop an entry by itself: once is not enough
+	oracle_expect_violations(true);	// the adversary reports the frames
+	mutant_set(nmi_no_flush, 1);	// a processor may drop an entry by itself: one round is not enough
 	for (unsigned i = 0; i < 40 && !stale; i++)
 		stale = unmap_in_a_switch(point, i);
 	mutant_set(nmi_no_flush, 0);
@@ -230,8 +231,8 @@ TEST(flush_nmi, after_the_root_is_loaded, NEEDS_CPUS2 | NEEDS_CHECK) { in_the_sw
 
 #define EACH 40
 
-// All flush all at once. Several requests may share an NMI; none is lost: the flush returns, and each of its targets has
-// flushed since it began.
+// All CPUs flush all CPUs at once. Several requests may share an NMI, but none is lost: each flush returns, and each of
+// its targets has flushed since it began.
 static int flush_the_others(void *space)
 {
 	struct flush f = { 0 };

@@ -242,7 +242,7 @@ static void during_a_switch(const struct table_policy *old, const struct table_p
 	tear_down(&c);
 }
 
-// A union has an answer of its own to whether a move may come and go during a walk: it waits for nothing and promises
+// Whether a move may come and go during a walk must be asked of the union itself: it waits for nothing and promises
 // nothing, and with its two policies it may be that no flush waits for its walkers.
 TEST(walk, moved_during_a_switch, NEEDS_CPUS2 | NEEDS_CHECK)
 {

@@ -9,7 +9,7 @@
 
 #if CHECK
 
-// How often somebody has begun to wait for other CPUs' flushes.
+// How often some CPU has begun to wait for the flushes of others.
 static u64 counted_waits(void)
 {
 	struct counters c;
@@ -33,7 +33,7 @@ static int read_with_interrupts_off(void *arg)
 	r->held_again = !arch_user_read64_nofault(r->va, &r->held_value);
 	sweeps = mm_counted_here(lazy_sweeps);
 	irq_restore(flags);
-	spin_until(READ_ONCE(r->no_sweep) || mm_counted_here(lazy_sweeps) != sweeps, "the own sweep", -1);
+	spin_until(READ_ONCE(r->no_sweep) || mm_counted_here(lazy_sweeps) != sweeps, "its own sweep", -1);
 	r->after_reads = !arch_user_read64_nofault(r->va, &v) && v == OLD;
 	space_detach();
 	return 0;
@@ -57,7 +57,7 @@ struct thread *reader_begin(struct reader *r, const char *policy, unsigned round
 	return t;
 }
 
-// Unmap, then something that must not leave the old page in reach. Was it, when that had returned?
+// Unmap, then call `what`, which must not leave the old page reachable. Could it be reached when `what` had returned?
 static bool reachable_after(void (*what)(const struct reader *), bool beside, unsigned round)
 {
 	struct thread *t;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// tlb_flush=lazy: where a record that waits makes others settle, and until when it holds its space.
+// tlb_flush=lazy: at which addresses a waiting record makes others settle, and for how long it holds its space.
 #include "kernel/time.h"
 #include "lab/stall.h"
 #include "lab/test.h"
@@ -10,7 +10,7 @@
 
 #if CHECK
 
-// A thread of another CPU runs in the space and keeps interrupts off, so that its CPU does not sweep.
+// A thread on another CPU runs in the space and keeps interrupts off, so that its CPU does not sweep.
 struct resident {
 	struct space *s;
 	struct thread *thread;
@@ -34,7 +34,7 @@ static int reside(void *arg)
 	space_attach(r->s);
 	flags = irq_save();
 	store_release(&r->there, 1u);
-	spin_until(load_acquire(&r->go) || settled() != before, "the test", -1);	// who settles waits for us
+	spin_until(load_acquire(&r->go) || settled() != before, "the test", -1);	// settling waits for this CPU
 	irq_restore(flags);
 	space_detach();
 	return 0;
@@ -60,8 +60,8 @@ static void end(struct resident *r)
 	space_put(r->s);
 }
 
-// The topmost table that goes is of level `top`: another page keeps those above. All that this table covered settles,
-// and not what lies beside.
+// The topmost unlinked table is of level `top`: another page keeps the tables above. Mapping anything that this table
+// covered settles, mapping beside it does not.
 static void settles_where_it_covered(int top, bool high)
 {
 	u64 covered = level_size(top + 1), before = settled();
@@ -100,14 +100,14 @@ static void look(struct stall_point *p, void *arg)
 	l->deferred = READ_ONCE(l->s->deferred);
 }
 
-// As long as a table of it is on its way: the policy's `free` is given the space, and flush_wait() looks at nothing
-// else.
+// A space is held as long as one of its tables is not FREE: the policy's `free` is passed the space, and flush_wait()
+// looks at nothing else.
 TEST(flush_lazy, space_is_held_until_its_tables_are_free, NEEDS_CPUS2)
 {
 	struct resident r;
 	struct look l;
 
-	if (!begin(&r, "ipi", BASE))		// whose `free` frees
+	if (!begin(&r, "ipi", BASE))		// its `free` frees at once
 		return;
 	l = (struct look){ .s = r.s };
 	EXPECT_EQ(space_unmap(r.s, BASE, PAGE_SIZE), 0);
@@ -116,7 +116,7 @@ TEST(flush_lazy, space_is_held_until_its_tables_are_free, NEEDS_CPUS2)
 	stall_point("table_freeing")->arg = &l;
 	stall_arm(stall_point("table_freeing"), NULL, 0, 0, PT_LEVELS - 1);
 	store_release(&r.go, 1u);
-	flush_find("lazy")->drain();		// whoever finishes it
+	flush_find("lazy")->drain();		// whichever thread finishes the record
 	flush_wait(r.s);
 	EXPECT_EQ(stall_point("table_freeing")->hits, 1);
 	stall_release(stall_point("table_freeing"));
@@ -147,8 +147,8 @@ static int put_the_last(void *arg)
 	return 0;
 }
 
-// All have swept and left, and another has yet to go on with it: until then the space stays, though its last user has
-// gone.
+// All CPUs have swept and left, and another thread has yet to finish the record: until then the space stays, though its
+// last user has gone.
 TEST(flush_lazy, exit_waits_for_who_finishes, NEEDS_CPUS2)
 {
 	struct thread *last;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// tlb_flush=lazy: a flush that is not put off, for want of memory or of credit. The unmap waits for the reader.
+// tlb_flush=lazy: a flush that is not deferred, for lack of memory or of credits. The unmap waits for the reader.
 #include "lab/inject.h"
 #include "lab/test.h"
 #include "mm/flush/lazy.h"
@@ -8,7 +8,7 @@
 #include "tests/mm/help.h"
 
 #if CHECK
-// Without memory for the record the flush is not put off: the unmap waits for the reader.
+// Without memory for the record the flush is not deferred: the unmap waits for the reader.
 TEST(flush_lazy, no_memory_for_the_record, NEEDS_CPUS2)
 {
 	struct counters before, after;
@@ -37,7 +37,7 @@ TEST(flush_lazy, no_memory_for_the_record, NEEDS_CPUS2)
 	mm_balance_end(&b);
 }
 
-// Nor when as much waits as may: here the tables stay, so the frame alone would need credit.
+// Nor is it deferred when no credits are left: here the tables stay, so only the frame needs a credit.
 TEST(flush_lazy, no_credit_for_the_frames, NEEDS_CPUS2)
 {
 	struct counters before, after;

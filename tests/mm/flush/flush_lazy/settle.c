@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// tlb_flush=lazy: what cannot begin before a flush that waits has been done.
+// tlb_flush=lazy: operations that must not begin before a waiting flush is done.
 #include "lab/stall.h"
 #include "lab/test.h"
 #include "mm/policy/switch.h"
@@ -26,7 +26,7 @@ static void fault_beside(const struct reader *r) { EXPECT_EQ(space_fault(r->s, r
 
 static void move_there(const struct reader *r)
 {
-	vaddr_t far = BASE - level_size(4);	// under tables of its own, which nothing waits for
+	vaddr_t far = BASE - level_size(4);	// under other tables, for which nothing waits
 
 	EXPECT_EQ(space_map(r->s, far, level_size(2), RW, 1, 0), 0);
 	EXPECT_EQ(space_move(r->s, far, ALIGN_DOWN(r->va, level_size(2)), level_size(2)), 0);
@@ -34,17 +34,17 @@ static void move_there(const struct reader *r)
 
 static void discard_it(const struct reader *r) { EXPECT_EQ(space_discard(r->s, r->va, PAGE_SIZE), 0); }
 
-// Something new at the same address: the old page would be seen through the new mapping.
+// Something new at the same address: without settling, the old page would be seen through the new mapping.
 TEST(flush_lazy, same_address_settles_first, NEEDS_CPUS2) { reader_needs_settling(map_anew, false); }
-// Also if it is only reserved: the first touch must fault and find zeroes.
+// Also if the address is only reserved: the first access must fault and find zeroes.
 TEST(flush_lazy, reserving_settles_first, NEEDS_CPUS2) { reader_needs_settling(map_only, false); }
 TEST(flush_lazy, moving_there_settles_first, NEEDS_CPUS2) { reader_needs_settling(move_there, false); }
-// Another page under the table that waits: a CPU that still has the old table cached would not find it.
+// Another page under a waiting table: a CPU that still has the old table cached would not find it.
 TEST(flush_lazy, under_a_waiting_table_settles_first, NEEDS_CPUS2) { reader_needs_settling(map_neighbour, false); }
 
 TEST(flush_lazy, touched_under_a_waiting_table_settles_first, NEEDS_CPUS2) { reader_needs_settling(fault_beside, true); }
-// The space's back-end is another one by now, and what the old one has deferred still waits: a switch is on its way, and has
-// not drained.
+// The space has another back-end by now, and what the old one has deferred still waits: a switch is under way, and has
+// not drained yet.
 static struct thread *changer;
 
 static void join_changer(void)
@@ -63,7 +63,7 @@ static void map_anew_under_another_back_end(const struct reader *r)
 {
 	struct stall_point *moved = stall_point("switch_moved");
 
-	join_changer();			// of the round before: it waits for that reader's sweep
+	join_changer();			// of the previous round: it waits for that round's reader to sweep
 	stall_arm(moved, r->s, 0, 0, 0);
 	changer = mm_thread("changer", change_to_ipi, r->s, cpu_id());
 	if (changer)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// tlb_flush=lazy: what other CPUs may see until they sweep. A CPU that is held with interrupts off neither ticks nor
-// switches: it has not swept before it is let go.
+// tlb_flush=lazy: what other CPUs may see until they sweep. A CPU that is held with interrupts off has neither ticks
+// nor switches: it does not sweep before it is released.
 #include "kernel/time.h"
 #include "lab/mutant.h"
 #include "lab/oracle.h"
@@ -12,8 +12,8 @@
 
 #if CHECK
 
-// The old page for as long as the CPU has not swept, and never another's: the frame and the tables are held. And nobody
-// was interrupted for it.
+// Until the CPU sweeps it sees the old page, and never a reused one: the frame and the tables are held. And no CPU was
+// interrupted for it.
 static bool old_page_seen(unsigned round)
 {
 	struct counters before, after;
@@ -54,7 +54,7 @@ TEST(flush_lazy, old_page_until_the_sweep, NEEDS_CPUS2)
 	mm_balance_end(&b);
 }
 
-// No switch comes to a CPU that keeps preemption off.
+// A CPU that keeps preemption off has no switches.
 TEST(flush_lazy, a_tick_sweeps, 0)
 {
 	u64 ticked;
@@ -67,8 +67,8 @@ TEST(flush_lazy, a_tick_sweeps, 0)
 	preempt_enable();
 }
 
-// A CPU that sweeps may only claim what was posted before its flush: it caches a page after that flush, the page is
-// unmapped, and the frame must wait for the next sweep.
+// A sweep may only claim what was posted before its flush. Here the CPU caches a page after that flush and the page is
+// unmapped: its frame must wait for the next sweep.
 struct late {
 	struct space *s;
 	vaddr_t va;		// two pages
@@ -138,7 +138,7 @@ static bool freed_under_a_reader(unsigned round, bool intact)
 	store_release(&l.second, 1u);
 	spin_until(load_acquire(&l.swept), "the sweep", -1);
 	d = mm_thread("drainer", deferred_drainer, NULL, cpu_id());
-	// It sleeps only after it has called the CPU in vain and has completed what was complete.
+	// The drainer sleeps only after it has called the CPU in vain and has completed what was complete.
 	if (d)
 		EXPECT(intact ? EVENTUALLY(deferred_drained_or_asleep(d)) : EVENTUALLY(!deferred_held()));
 	freed = !deferred_held();
@@ -156,7 +156,7 @@ TEST(flush_lazy, claims_what_came_before_the_flush, NEEDS_CPUS2)
 
 	for (unsigned i = 0; i < 2; i++)
 		EXPECT(!freed_under_a_reader(i, true));
-	oracle_expect_violations(true);	// the adversary's, at the frame
+	oracle_expect_violations(true);	// the adversary reports the frame
 	mutant_set(lazy_late_generation, 1);
 	for (unsigned i = 0; i < READER_ROUNDS && !freed && !test_failed(); i++)
 		freed = freed_under_a_reader(i, false);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// tlb_flush=lazy: who waits for whom: a drain for who does not sweep and for who finishes, the end of a space for
-// nobody.
+// tlb_flush=lazy: who waits for whom. A drain waits for CPUs that do not sweep and for threads that finish records; the
+// end of a space delays nobody.
 #include "kernel/time.h"
 #include "lab/stall.h"
 #include "lab/test.h"
@@ -19,7 +19,7 @@ static u64 counted_calls(void)
 	return c.lazy_calls;
 }
 
-// A CPU that does not come by itself is called, and what waits for it goes on.
+// A CPU that does not sweep by itself is called, and the record that waits for it is completed.
 TEST(flush_lazy, holdout_is_called, NEEDS_CPUS2)
 {
 	u64 calls = counted_calls();
@@ -38,7 +38,7 @@ TEST(flush_lazy, holdout_is_called, NEEDS_CPUS2)
 	space_put(r.s);
 }
 
-// Somebody is about to give away what a record holds.
+// A thread is about to finish a record.
 struct finishing {
 	struct completion go;
 	u32 there, drained, put;
@@ -49,7 +49,8 @@ static void finish_slowly(struct stall_point *p, void *arg)
 	struct finishing *f = arg;
 
 	store_release(&f->there, 1u);
-	wait_for_completion(&f->go);	// asleep: it may be a thread of high priority, on the test's own CPU
+	// it sleeps, because it may be a thread of high priority on the test's own CPU
+	wait_for_completion(&f->go);
 }
 
 static struct space *leaving;
@@ -68,8 +69,8 @@ static int put_and_say(void *arg)
 	return 0;
 }
 
-// When it has been said by a drain that nothing waits any more nothing does, whoever is at it. Nor does a space go before what
-// still names it.
+// When a drain returns, nothing waits any more, whichever thread finishes it. And no space is freed before the records
+// that name it.
 TEST(flush_lazy, what_another_finishes_is_waited_for, NEEDS_CPUS2)
 {
 	struct finishing f = { .there = 0 };
@@ -108,7 +109,7 @@ TEST(flush_lazy, what_another_finishes_is_waited_for, NEEDS_CPUS2)
 	mm_balance_end(&b);
 }
 
-// What waits when the space goes holds nobody up, and nothing is lost.
+// What waits when the space is freed delays nobody, and nothing is lost.
 TEST(flush_lazy, exit_with_flushes_waiting, NEEDS_CPUS2)
 {
 	struct mm_balance b;
@@ -121,7 +122,7 @@ TEST(flush_lazy, exit_with_flushes_waiting, NEEDS_CPUS2)
 		REQUIRE(t);
 		EXPECT_EQ(space_unmap(r.s, r.va, PAGE_SIZE), 0);
 		store_release(&r.go, 1u);
-		space_put(r.s);		// the reader's is the last count, or this is
+		space_put(r.s);		// this is the last count, or the reader's is
 		mm_join(t);
 	}
 	mm_balance_end(&b);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// tlb_flush=lazy and walks of other CPUs: those with interrupts off are waited for, since their CPUs do not sweep.
+// tlb_flush=lazy and walks on other CPUs: walks with interrupts off are waited for, because their CPUs do not sweep.
 #include "kernel/time.h"
 #include "lab/mutant.h"
 #include "lab/oracle.h"
@@ -16,8 +16,8 @@
 
 static const struct flush_backend *lazy_flush(void) { return flush_find("lazy"); }
 
-// A walk of another CPU, whose thread runs in the space, held before it reads a table.
-enum until { UNMAPPED, SWEPT, FREED };		// when the walker goes on; a sweep needs its interrupts on
+// A walk on another CPU, whose thread runs in the space, held before it reads a table.
+enum until { UNMAPPED, SWEPT, FREED };		// when the walker goes on; for a sweep its interrupts must be on
 struct lazy_walk {
 	struct walk_job job;
 	struct page *table;
@@ -33,7 +33,7 @@ static void hold_walker(struct stall_point *p, void *arg)
 	store_release(&w->there, 1u);
 	spin_until(load_acquire(&w->returned), "the unmapper", -1);
 	if (w->until >= SWEPT)
-		spin_until(mm_counted_here(lazy_sweeps) != sweeps, "the own sweep", -1);
+		spin_until(mm_counted_here(lazy_sweeps) != sweeps, "its own sweep", -1);
 	if (w->until >= FREED)
 		spin_until(mm_state(w->table) == TABLE_FREE, "the table", -1);
 }
@@ -64,7 +64,7 @@ static u64 unmap_under_walk(const struct table_policy *policy, enum until until)
 		lazy_flush()->drain();
 	store_release(&w.returned, 1u);
 	if (until == FREED)
-		lazy_flush()->drain();		// the thread that completes may have its place on the walker's CPU
+		lazy_flush()->drain();		// the thread that completes may run on the walker's CPU
 	mm_join(walker);
 	stall_release(stall_point("walk_level"));
 	EXPECT_EQ(w.job.got, 0);
@@ -88,7 +88,7 @@ TEST(flush_lazy, table_held_for_an_interrupts_off_walk, NEEDS_CPUS2)
 	oracle_expect_violations(false);
 }
 
-// Held until the test has drained in vain.
+// Hold the walk until the test has drained in vain.
 static void hold_until_drained(struct stall_point *p, void *arg)
 {
 	struct lazy_walk *w = arg;
@@ -97,8 +97,8 @@ static void hold_until_drained(struct stall_point *p, void *arg)
 	spin_until(load_acquire(&w->returned), "the drain", -1);
 }
 
-// A walker that relies on the flush and whose CPU has another root loaded is in the walkers' mask alone, and has swept no more
-// than the others: what is complete but for it waits. The CPU is called in vain until it has left.
+// A walker that relies on the flush and whose CPU has another root loaded is only in the walkers' mask. Its CPU, too,
+// has not swept: a record for which only this CPU is missing waits. The CPU is called in vain until the walk has left.
 TEST(flush_lazy, table_held_for_a_remote_walk, NEEDS_CPUS2)
 {
 	struct lazy_walk w = { .job = { .s = space_create_with(policy_find("ipi"), lazy_flush()), .va = BASE } };
@@ -117,7 +117,7 @@ TEST(flush_lazy, table_held_for_a_remote_walk, NEEDS_CPUS2)
 	EXPECT(cpumask_empty(&s->cpus) && cpumask_test(&s->walkers, mm_other_cpu(0)));
 	EXPECT_EQ(space_unmap(s, BASE, PAGE_SIZE), 0);		// it does not wait
 	drainer = mm_thread("drainer", deferred_drainer, NULL, cpu_id());
-	// It sleeps only after it has called the CPU and has completed what was complete.
+	// The drainer sleeps only after it has called the CPU and has completed what was complete.
 	if (drainer)
 		EXPECT(EVENTUALLY(deferred_drained_or_asleep(drainer)));
 	EXPECT_EQ(mm_state(w.table), TABLE_UNLINKED);
@@ -130,7 +130,7 @@ TEST(flush_lazy, table_held_for_a_remote_walk, NEEDS_CPUS2)
 	space_put(s);
 }
 
-// With interrupts on it is swept over.
+// A walk with interrupts on is not waited for: the CPU sweeps in the middle of it.
 TEST(flush_lazy, immediate_is_swept_over, NEEDS_CPUS2)
 {
 	oracle_expect_violations(true);
@@ -152,10 +152,10 @@ TEST(flush_lazy, safe_policies_are_clean, NEEDS_CPUS2)
 struct lazy_holder {
 	struct space *s;
 	u32 there, go;
-	bool stayed, left;		// had the root until it swept; had it no more then
+	bool stayed, left;		// had the root until it swept; no longer had it then
 };
 
-// Never idle: a CPU that idles leaves before it is asked.
+// Never idle, because a CPU that idles leaves before it is a target.
 static int hold_lazily(void *arg)
 {
 	struct lazy_holder *h = arg;
@@ -172,14 +172,14 @@ static int hold_lazily(void *arg)
 	store_release(&h->there, 1u);
 	spin_until(load_acquire(&h->go), "the unmap", -1);
 	irq_restore(flags);
-	spin_until(mm_counted_here(lazy_sweeps) != sweeps, "the own sweep", -1);
+	spin_until(mm_counted_here(lazy_sweeps) != sweeps, "its own sweep", -1);
 	h->left = !tlb_space_loaded_here(h->s);
 	preempt_enable();
 	return 0;
 }
 
-// A CPU that holds the space lazily is asked where tables go: it walks by itself. Its sweep leaves the space, and only that drops
-// what it has cached.
+// A CPU that holds the space lazily is a target where tables are freed, because it walks speculatively. Its sweep
+// leaves the space, and only that drops what it has cached.
 TEST(flush_lazy, lazy_holder_leaves_when_it_sweeps, NEEDS_CPUS2)
 {
 	struct lazy_holder h = { .s = space_create_with(policy_find("rcu"), lazy_flush()) };

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT
-// The orders of mm/tlb.c, each wherever it is relied on, by a CPU that is held in the gap:
+// The orders of mm/tlb.c, each tested in every place that relies on it, by a CPU that is held in the gap:
 //
-//  * A CPU stays in a space's mask until it has loaded another root. Held just before the load, with all that it has cached:
-//    who takes tables away must still wait for it.
-//  * A CPU reads the space's generation before it flushes everything, not after. Held just after the flush, it caches a page
-//    anew, and the page goes: the flush for that must not be taken for one that is done.
-//  * A flush makes its generation before it looks who is lazy. A CPU that comes back from lazy use just after the look is not
-//    told, and must find that it is behind.
-//  * What comes for a space that has been left meanwhile, a flush or an eviction, is nothing to the next one.
+//  * A CPU stays in a space's mask until it has loaded another root. Held just before the load, it still has everything
+//    cached: a CPU that unlinks tables must still wait for it.
+//  * A CPU reads the space's generation before it flushes everything, not after. Held just after the flush, it caches a
+//    page anew, and the page is unmapped: the CPU must not take the flush for that unmap as already done.
+//  * A flush increments the generation before it looks which CPUs are lazy. A CPU that comes back from lazy use just
+//    after the look is not told, and must find that it is behind.
+//  * A flush or an eviction that arrives after its space has been left does not affect the next space.
 #include "kernel/time.h"
 #include "kernel/xcall.h"
 #include "lab/oracle.h"
@@ -26,10 +26,10 @@
 struct scene {
 	struct space *s, *other;
 	unsigned cpu;			// which is held
-	vaddr_t page;			// that goes meanwhile, and with it, in the first half, all tables
-	u32 there, go;			// the resident is ready, and may go on
-	u32 held, returned;		// it is held; the unmap is back
-	u32 back;			// the resident is itself again
+	vaddr_t page;			// the page that is unmapped meanwhile; in the first half, with all its tables
+	u32 there, go;			// the resident is ready; it may go on
+	u32 held, returned;		// it is held; the unmap has returned
+	u32 back;			// the resident runs in its space again
 	u64 violations;			// before
 	bool left;			// the page was still cached when the CPU went on
 };
@@ -38,7 +38,7 @@ static bool begin(struct scene *sc, const char *flush, u64 pages)
 {
 	*sc = (struct scene){ .s = space_create_with(policy_find("ipi"), flush_find(flush)), .other = space_create(),
 		.cpu = mm_other_cpu(0), .page = BASE + (pages - 1) * PAGE_SIZE, .violations = swmmu_violations() };
-	swmmu_quiet(true);		// what is cached is what is primed
+	swmmu_quiet(true);		// only what is primed is cached
 	return EXPECT(sc->s && sc->other) && EXPECT_EQ(space_map(sc->s, BASE, pages * PAGE_SIZE, RW, 1, MAP_POPULATE), 0);
 }
 
@@ -65,7 +65,7 @@ static void end(struct scene *sc, struct thread *resident, struct stall_point *p
 	swmmu_quiet(false);
 }
 
-// Interrupts are off. Until the unmapper waits for this CPU, or is back.
+// Interrupts are off. Hold this CPU until the unmapper waits for it, or has returned.
 static void cache_and_hold(struct stall_point *p, void *arg)
 {
 	struct scene *sc = arg;
@@ -149,11 +149,11 @@ TEST(flush_order, in_the_mask_until_the_kernels_root_is_loaded, NEEDS_CPUS2)
 // ---- The generation, and the flush --------------------------------------------------------------------------------------
 
 #define MANY (TLB_RANGE_MAX + 4)	// a full flush
-#define PAGES (MANY + 2)		// … and one that keeps the tables, and the one that goes last
+#define PAGES (MANY + 2)		// … and one page that keeps the tables, and the one that is unmapped last
 
 static void note_what_is_left(struct scene *sc) { sc->left = swmmu_has_leaf(cpu_id(), sc->page); }
 
-// With interrupts on, so that it answers and sweeps; no other thread, so that the CPU does not become lazy.
+// With interrupts on, so that its CPU answers and sweeps; no other thread runs, so the CPU does not become lazy.
 static int reside(void *arg)
 {
 	struct scene *sc = arg;
@@ -175,7 +175,7 @@ static void held_after_a_flush_by(const char *flush)
 
 	REQUIRE(t);
 	arm(&sc, stall_point("inval_user_done"));
-	EXPECT_EQ(space_unmap(sc.s, BASE, MANY * PAGE_SIZE), 0);	// no table goes: answered before the flush
+	EXPECT_EQ(space_unmap(sc.s, BASE, MANY * PAGE_SIZE), 0);	// no table is freed: answered before the flush
 	unmap_under_it(&sc);
 	end(&sc, t, stall_point("inval_user_done"));
 }
@@ -189,7 +189,7 @@ static int drain(void *unused)
 	return 0;
 }
 
-// A sweep takes its mark off before it flushes: one that is set after the flush stays for the next sweep.
+// A sweep clears its mark before it flushes: a mark that is set after the flush stays for the next sweep.
 TEST(flush_order, mark_before_the_flush_in_a_sweep, NEEDS_CPUS2)
 {
 	struct thread *t, *drainer;
@@ -206,7 +206,7 @@ TEST(flush_order, mark_before_the_flush_in_a_sweep, NEEDS_CPUS2)
 	store_release(&sc.returned, 1u);
 	drainer = mm_thread("drainer", drain, NULL, cpu_id());
 	EXPECT(EVENTUALLY(!deferred_held()));
-	end(&sc, t, stall_point("inval_user_done"));	// the resident leaves, and nothing is waited for any more
+	end(&sc, t, stall_point("inval_user_done"));	// the resident leaves, so nothing waits any more
 	mm_join(drainer);
 }
 
@@ -220,7 +220,8 @@ static void run_in(struct space *s)
 	irq_restore(flags);
 }
 
-// As a kernel thread for a while: the CPU is not told, and catches up when the thread is itself again.
+// Runs as a kernel thread for a while: its CPU is not told of flushes, and catches up when the thread runs in its space
+// again.
 static int lazy_for_a_while(void *arg)
 {
 	struct scene *sc = arg;
@@ -253,7 +254,7 @@ TEST(flush_order, generation_before_the_flush_in_catching_up, NEEDS_CPUS2)
 	end(&sc, t, stall_point("inval_user_done"));
 }
 
-// On the unmapper's CPU, which has seen that the other one is lazy.
+// Runs on the unmapper's CPU, which has seen that the other CPU is lazy.
 static void let_it_come_back(struct stall_point *p, void *arg)
 {
 	struct scene *sc = arg;
@@ -280,7 +281,7 @@ static int join_it(void *arg)
 {
 	struct scene *sc = arg;
 
-	space_attach(sc->s);		// held in there
+	space_attach(sc->s);		// held inside
 	preempt_disable();
 	spin_until(load_acquire(&sc->returned), "the unmap", -1);
 	note_what_is_left(sc);
@@ -302,10 +303,10 @@ TEST(flush_order, generation_before_the_root_is_loaded, NEEDS_CPUS2)
 	end(&sc, t, stall_point("tlb_loaded"));
 }
 
-// ---- Too late for the space that it is about ----------------------------------------------------------------------------
+// ---- A flush or an eviction after its space has been left ---------------------------------------------------------------
 
-// The flush is asked for, and interrupts are off: the CPU goes to the other space before it hears of it. What it caches there
-// goes by that space's generations, which are behind.
+// The flush is requested while interrupts are off: the CPU goes to the other space before it takes the IPI. What it
+// caches there is covered by that space's generations, which are behind.
 static int go_over_with_a_flush_under_way(void *arg)
 {
 	struct scene *sc = arg;
@@ -319,7 +320,7 @@ static int go_over_with_a_flush_under_way(void *arg)
 	store_release(&sc->there, 1u);
 	spin_until(walk_awaited() != awaited, "the flush", -1);
 	run_in(sc->other);
-	irq_restore(flags);		// here it comes
+	irq_restore(flags);		// the IPI is taken here
 	spin_until(load_acquire(&sc->go), "the first unmap", -1);
 	EXPECT(swmmu_prime(cpu_id(), sc->page));
 	store_release(&sc->held, 1u);
@@ -338,7 +339,7 @@ TEST(flush_order, flush_of_a_space_that_has_been_left, NEEDS_CPUS2)
 
 	REQUIRE(begin(&sc, "ipi", PAGES));
 	EXPECT_EQ(space_map(sc.other, BASE, PAGES * PAGE_SIZE, RW, 1, MAP_POPULATE), 0);
-	for (unsigned i = 0; i < 3; i++)		// generations ahead of the other's
+	for (unsigned i = 0; i < 3; i++)		// generations ahead of the other space's
 		EXPECT_EQ(space_unmap(sc.s, BASE + i * PAGE_SIZE, PAGE_SIZE), 0);
 	t = mm_thread("resident", go_over_with_a_flush_under_way, &sc, sc.cpu);
 	REQUIRE(t);
@@ -356,7 +357,8 @@ TEST(flush_order, flush_of_a_space_that_has_been_left, NEEDS_CPUS2)
 	swmmu_quiet(false);
 }
 
-// The CPU holds the space lazily and its last user is gone. It is asked to leave, and has just gone to the other by itself.
+// The CPU holds the space lazily, and the space's last user is gone. It is asked to leave, and has just gone to the
+// other space by itself.
 static int go_over_when_asked_to_leave(void *arg)
 {
 	struct scene *sc = arg;
@@ -369,7 +371,7 @@ static int go_over_when_asked_to_leave(void *arg)
 	store_release(&sc->there, 1u);
 	spin_until(xcall_waits(cpu_id()), "the eviction", -1);
 	space_attach(sc->other);
-	irq_restore(flags);		// here it comes
+	irq_restore(flags);		// the IPI is taken here
 	EXPECT(tlb_space_loaded_here(sc->other));
 	EXPECT_EQ(arch_user_read64_nofault(BASE, &v), 0);
 	space_detach();
@@ -382,7 +384,7 @@ TEST(flush_order, eviction_from_a_space_that_has_been_left, NEEDS_CPUS2)
 	struct scene sc;
 
 	REQUIRE(begin(&sc, "ipi", 1));
-	EXPECT_EQ(space_unmap(sc.s, BASE, PAGE_SIZE), 0);	// so that its end flushes nothing
+	EXPECT_EQ(space_unmap(sc.s, BASE, PAGE_SIZE), 0);	// so that the end of the space flushes nothing
 	EXPECT_EQ(space_map(sc.other, BASE, PAGE_SIZE, RW, 1, MAP_POPULATE), 0);
 	t = mm_thread("resident", go_over_when_asked_to_leave, &sc, sc.cpu);
 	REQUIRE(t);

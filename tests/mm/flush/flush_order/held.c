@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// A CPU that holds a space lazily, while a kernel thread runs there: tables go, and what it has cached of them goes as
-// well, whichever way the flush comes.
+// A CPU holds a space lazily, while a kernel thread runs there. Tables are freed, and what the CPU has cached of them
+// is dropped, whichever way the flush comes.
 #include "kernel/lib.h"
 #include "lab/oracle.h"
 #include "lab/swmmu.h"
@@ -15,7 +15,7 @@ struct holder {
 	bool lazy;
 };
 
-// Preemption off: a CPU that idles may leave the space by itself.
+// Preemption off, because a CPU that idles may leave the space by itself.
 static int hold_lazily(void *arg)
 {
 	struct holder *h = arg;
@@ -45,7 +45,7 @@ static void unmap_while_held(const struct flush_backend *b)
 
 	REQUIRE(h.s);
 	EXPECT_EQ(space_map(h.s, BASE, PAGE_SIZE, RW, 1, MAP_POPULATE), 0);
-	swmmu_quiet(true);		// what is cached is what is primed
+	swmmu_quiet(true);		// only what is primed is cached
 	t = mm_thread("holder", hold_lazily, &h, cpu);
 	REQUIRE(t);
 	spin_until(load_acquire(&h.there), "holder", -1);
@@ -66,7 +66,7 @@ static void unmap_while_held(const struct flush_backend *b)
 
 TEST(flush_order, lazily_held_tables, NEEDS_CPUS2)
 {
-	static const char *const seen_here[] = { "ipi", "nmi", "lazy" };	// a hypervisor's flush is not
+	static const char *const seen_here[] = { "ipi", "nmi", "lazy" };	// a hypervisor's cannot be seen
 
 	for (unsigned i = 0; i < ARRAY_SIZE(seen_here); i++)
 		unmap_while_held(flush_find(seen_here[i]));

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The registry of policies and back-ends, and the verdict that is computed, never listed.
+// The registry of policies and back-ends, and the verdict, which is computed and never listed.
 #include "kernel/lib.h"
 #include "lab/test.h"
 #include "tests/mm/help.h"
@@ -17,10 +17,10 @@ TEST(policy, found_by_name, 0)
 	EXPECT(flush_find("ipi"));
 	EXPECT(!policy_find("") && !policy_find("rc") && !policy_find("rcuu") && !policy_find("none"));
 	EXPECT(!flush_find("") && !flush_find("rcu"));
-	EXPECT(!flush_find("none"));	// the tests' own is not for the command line
+	EXPECT(!flush_find("none"));	// the tests' own back-end is not for the command line
 }
 
-// A missing operation would be called by name only when it is too late.
+// Each policy has the operations that it needs: a missing one would be noticed only when it is called.
 TEST(policy, complete, 0)
 {
 	FOR_EACH_POLICY(it) {
@@ -28,7 +28,7 @@ TEST(policy, complete, 0)
 
 		EXPECT(p->name && p->lineage && p->free && p->walk && p->walk_one[0] && p->walk_one[1]);
 		EXPECT(p->wait || p->waits == WAIT_FLUSH);
-		EXPECT(policy_find(p->name) == p);	// no two of a name
+		EXPECT(policy_find(p->name) == p);	// no two have one name
 	}
 	FOR_EACH_BACKEND(it) {
 		const struct flush_backend *b = *it;
@@ -65,7 +65,7 @@ TEST(policy, verdict, 0)
 	EXPECT(!safe("immediate", &proves));
 }
 
-// Each column of the verdict by itself, on policies that differ in nothing else.
+// Each input of the verdict by itself, on policies that differ in nothing else.
 TEST(policy, verdict_is_computed, 0)
 {
 	struct table_policy p = { .name = "made up" };
@@ -85,5 +85,5 @@ TEST(policy, default_pair, 0)
 	EXPECT(policy_default() && flush_default());
 	EXPECT(policy_find(policy_current_name()) == policy_default());
 	EXPECT(flush_find(flush_current_name()) == flush_default());
-	EXPECT(allow_unsafe() || pair_verdict(policy_default(), flush_default()).safe);	// else the boot was refused
+	EXPECT(allow_unsafe() || pair_verdict(policy_default(), flush_default()).safe);	// otherwise the boot is refused
 }

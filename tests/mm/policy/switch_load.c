@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Switching under load: walkers and unmappers on all CPUs, and the whole system goes from one safe pair to the next. In
-// each of old, union and new more than 1,000 walks are completed: the switch is held until they are.
+// Switching under load: walkers and unmappers run on all CPUs while the whole system switches from one safe pair to the
+// next. In each of old, union and new more than 1,000 walks are completed: the switch is held until they are.
 #include "kernel/cmdline.h"
 #include "kernel/lib.h"
 #include "kernel/log.h"
@@ -15,10 +15,10 @@
 #if CHECK
 
 #define SPACES 2
-#define SLOTS 8			// pages with an L1 table each, two of them under an L2 table
+#define SLOTS 8			// pages with an L1 table each, two of these under each L2 table
 #define WALKS 1000
 #define MAX_PAIRS 64
-#define MOST_NS (2 * NSEC_PER_SEC)	// of the short run: it ends after the switch under way
+#define MOST_NS (2 * NSEC_PER_SEC)	// for the short run: it ends after the switch under way
 
 struct load {
 	struct space *space[SPACES];
@@ -27,8 +27,8 @@ struct load {
 		struct load *load;
 		struct thread *thread;
 		u64 seed;
-		u64 pinned;		// walks completed, and the page found
-		u64 bad;		// … another's page
+		u64 pinned;		// walks completed that found the page
+		u64 bad;		// … that found another page
 		u32 errors;
 	} __cacheline worker[NR_CPUS];
 	unsigned workers;
@@ -37,7 +37,7 @@ struct load {
 
 static vaddr_t slot_va(unsigned slot) { return BASE + slot / 2 * level_size(3) + slot % 2 * level_size(2); }
 
-// Even, as no entry of a table that a walker may take it for is.
+// Even, because no entry of a table that a walker might read instead is.
 static u64 stamp(unsigned space, unsigned slot) { return 2 * (space * SLOTS + slot + 1); }
 
 static void put_up(struct worker *w, unsigned space, unsigned slot)
@@ -54,7 +54,8 @@ static void put_up(struct worker *w, unsigned space, unsigned slot)
 	page_unpin(page, true);
 }
 
-// CPU 0 and every fourth: each slot is down only for short, so most walks find their page. One space each, or both.
+// CPU 0 and every fourth one: each slot is unmapped only briefly, so most walks find their page. In one space each, or
+// in both.
 static int unmapper(void *arg)
 {
 	struct worker *w = arg;
@@ -80,7 +81,7 @@ static int walker(void *arg)
 {
 	struct worker *w = arg;
 	struct load *l = w->load;
-	bool inside = (w - l->worker) & 1;	// half of them run in a space
+	bool inside = (w - l->worker) & 1;	// half of the walkers run in a space
 
 	if (inside)
 		space_attach(l->space[0]);
@@ -157,9 +158,9 @@ static u64 union_walks(void)
 	return c.walks_union;
 }
 
-// Until more than WALKS walks have begun and ended from now on: one per walker may have begun before. A walk under the
-// union is counted as such before it counts as completed, so that count is read first here and last below: between the
-// two readings the host may take our CPU away for as long as it likes.
+// Hold the switch until more than WALKS walks have begun and ended from now on; one per walker may have begun before. A
+// walk under the union is counted as such before it counts as completed, so that count is read first here and last
+// below: the host may deschedule this CPU between the two reads for any time.
 static void hold_phase(struct load *l, bool in_union)
 {
 	u64 both = union_walks(), walks = pinned(l), n;
@@ -179,7 +180,7 @@ static void hold_union(struct stall_point *p, void *load) { hold_phase(load, tru
 static void switch_to(struct load *l, const struct policy_pair *to)
 {
 	struct stall_point *const phases[] = { stall_point("switch_union"), stall_point("switch_moved") };
-	bool walkers = l->space[0]->policy != to->policy;	// else only the back-end changes: there is no union
+	bool walkers = l->space[0]->policy != to->policy;	// otherwise only the back-end changes: there is no union
 
 	hold_phase(l, false);
 	for (unsigned i = 0; i < ARRAY_SIZE(phases) && walkers; i++) {
@@ -197,7 +198,7 @@ static void switch_to(struct load *l, const struct policy_pair *to)
 	hold_phase(l, false);
 }
 
-// All safe pairs of this machine, policies in turn, so that each switch but one per back-end changes the policy.
+// All safe pairs that are available, policies in turn, so that each switch but one per back-end changes the policy.
 static unsigned safe_pairs(struct policy_pair *pairs)
 {
 	unsigned n = 0;

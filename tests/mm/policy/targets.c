@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// A policy that says that a flush goes to its walkers is believed by the verdict, and watched by the oracle: here is one
-// that says so and joins no mask.
+// If a policy says that a flush goes to its walkers, the verdict believes it and the oracle watches it: here is a
+// policy that says so and joins no mask.
 #include "kernel/lib.h"
 #include "lab/oracle.h"
 #include "lab/stall.h"
@@ -22,7 +22,7 @@ static __always_inline void lying_exit(struct walk_state *w) { }
 static void lying_free(struct space *space, struct list *tables) { tables_free(tables, &lying_policy); }
 static void lying_wait(struct space *space) { }
 
-// Not registered: it is no value of table_free=, and no part of what loops over all policies.
+// Not registered: it is no value of table_free=, and no loop over all policies finds it.
 DECLARE_WALK(lying);
 static const struct table_policy lying_policy = {
 	.name = "lying",
@@ -40,7 +40,7 @@ static const struct table_policy lying_policy = {
 };
 DEFINE_WALK(lying, lying_policy);
 
-// How often the oracle speaks of one walk of this thread, by walk_pin() or as a range; each time of that policy.
+// How often the oracle reports one walk of this thread, by walk_pin() or as a range. Each report must name that policy.
 static u64 spoken_of(struct space *s, bool one, const char *policy)
 {
 	struct violation v = { 0 };
@@ -53,9 +53,9 @@ static u64 spoken_of(struct space *s, bool one, const char *policy)
 	else
 		EXPECT_EQ(walk_pin_fast(s, BASE, 1, false, &page), 1);
 	page_unpin(page, false);
-	EXPECT(cpumask_empty(&s->walkers));	// who has joined has left
+	EXPECT(cpumask_empty(&s->walkers));	// a walker that has joined has left
 	n = oracle_violations();
-	EXPECT_EQ(swmmu_violations(), 0);	// the adversary has no part in it
+	EXPECT_EQ(swmmu_violations(), 0);	// the adversary reports nothing
 	if (n && EXPECT_EQ(oracle_records(&v, 1), 1)) {
 		EXPECT_EQ(v.kind, VIOLATION_NO_TARGET);
 		EXPECT_EQ(v.table, s->root_pa);
@@ -65,7 +65,7 @@ static u64 spoken_of(struct space *s, bool one, const char *policy)
 	return n;
 }
 
-// Of a space that this CPU has not loaded, and then of the loaded one; leaf: 1, or 2 for a large page.
+// Walk a space that this CPU has not loaded, and then the loaded one; leaf: 1, or 2 for a large page.
 static void walk_remote_and_loaded(const struct table_policy *p, int leaf, u64 expected)
 {
 	struct space *s = space_create_with(p, flush_find("ipi"));
@@ -102,7 +102,7 @@ static void walk_both_ways(struct stall_point *p, void *arg)
 		EXPECT_EQ(spoken_of(arg, one, "lying"), 1);
 }
 
-// Each part of a union is asked by itself: that the other part joins a mask is not its merit.
+// Each part of a union is checked by itself: if only the other part joins a mask, that does not count.
 TEST(policy, part_of_a_union_is_no_target, 0)
 {
 	const char *const from[] = { "rcu", "hazard" };

@@ -15,11 +15,11 @@ struct scene {
 	struct space *s;
 	const struct table_policy *from, *to;
 	const struct flush_backend *old, *new;
-	u32 unmapping, switching;	// the unmapper is held; the switch is about to change the freer
+	u32 unmapping, switching;	// the unmapper is held; the switch is about to change freer and back-end
 	u32 moved;			// … has done so
 	u32 there, go;			// the reader
 	struct completion unmap;
-	enum table_state drained;	// of the table, when all of the old pair had been drained
+	enum table_state drained;	// of the table, when everything of the old pair had been drained
 	struct page *table;
 };
 
@@ -83,7 +83,7 @@ TEST(switch, freer_waits_for_the_gather, 0)
 	EXPECT(EVENTUALLY(READ_ONCE(sc.unmapping)));
 	switcher = mm_thread("switcher", switch_it, &sc, CPU_ANY);
 	REQUIRE(unmapper && switcher);
-	// Asleep once it has passed the union: at the lock.
+	// Once it has passed the union, it sleeps: at the lock.
 	EXPECT(EVENTUALLY(READ_ONCE(sc.switching) && (READ_ONCE(switcher->state) == THREAD_SLEEPING || READ_ONCE(sc.moved))));
 	EXPECT(!changed(&sc));
 	complete_all(&sc.unmap);
@@ -92,7 +92,7 @@ TEST(switch, freer_waits_for_the_gather, 0)
 	stall_release(stall_point("gather_unlinked"));
 	stall_release(stall_point("switch_union"));
 	EXPECT(sc.s->freer == sc.to && sc.s->backend == sc.new);
-	EXPECT_EQ(mm_state(sc.table), TABLE_FREE);	// drained as the old policy's
+	EXPECT_EQ(mm_state(sc.table), TABLE_FREE);	// drained with the old policy
 	space_put(sc.s);
 }
 
@@ -106,7 +106,7 @@ static u64 calls(void)
 	return c.lazy_calls;
 }
 
-// Its CPU has the space loaded and does not sweep until it is called.
+// Runs in the space, and its CPU does not sweep until it is called.
 static int read_with_interrupts_off(void *arg)
 {
 	struct scene *sc = arg;

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
-// The last grace period of a switch (mm/policy/switch.c, 6): until it is over the record of the two policies may not be
-// overwritten. A walk of the first switch is held between its readings of the two:
+// The last grace period of a switch (mm/policy/switch.c, (6)): until it is over, the record of the two policies must
+// not be overwritten. A walk during the first switch is held between its reads of the two:
 //
 //	walker: turn[0] = hazard ┆                                              turn[1] = rcu-sync
 //	first switch, hazard -> ipi:   … selector = ipi, (6)
 //	second switch, ipi -> rcu-sync:                     turn[] = {ipi, rcu-sync}       ipi frees
 //
-// Without (6) it follows hazard and rcu-sync while ipi frees, and is in no mask that ipi asks.
+// Without (6) the walk follows hazard and rcu-sync while ipi frees, and is in no mask to which ipi's flush goes.
 #include "kernel/lib.h"
 #include "lab/mutant.h"
 #include "lab/oracle.h"
@@ -29,7 +29,7 @@ static struct {
 	u32 unmapped;
 } torn;
 
-// Until the record is overwritten or, as it should be, the first switch waits for us.
+// Hold the walk until the record is overwritten or, as it should be, the first switch waits for it.
 static void between_the_two(struct stall_point *p, void *unused)
 {
 	torn.waits = policy_waits();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Switching policy and back-end while the system runs (mm/policy/switch.c): each step is needed, shown by taking it
-// out; and what a switch refuses.
+// Switching policy and back-end while the system runs (mm/policy/switch.c): each step is needed, which is shown by
+// leaving it out; and what a switch refuses.
 #include "mm/policy/switch.h"
 #include "kernel/errno.h"
 #include "kernel/lib.h"
@@ -12,7 +12,7 @@
 #include "tests/mm/help.h"
 #include "tests/mm/walk/hold.h"
 
-// Every state between two safe pairs is safe; were a step left out, one would not be.
+// Every state between two safe pairs is safe; if a step were left out, one would not be.
 TEST(switch, states_are_safe, 0)
 {
 	const struct switch_state no_union = { "no union", WALKS_OLD | WALKS_NEW, FREES_OLD };
@@ -84,8 +84,9 @@ TEST(switch, one_space_or_all, 0)
 
 #if CHECK
 
-// Who has read which walk is to be called may call it when the space has another policy. Then it takes nothing and leaves its
-// context as it was, whatever either policy asks of a walker; and is right again when the space is.
+// A caller that has read which walk to call may call it when the space has another policy. Then the walk takes nothing
+// and leaves its context as it was, whatever either policy asks of a walker; once the space has its policy again, it
+// works again.
 static void walks_under_its_policy_alone(struct space *s, walk_one_fn *const fn[2], const struct page *frame, bool its)
 {
 	for (int write = 0; write < 2; write++) {
@@ -118,7 +119,7 @@ TEST(switch, walk_looks_whether_its_policy_is_still_the_spaces, 0)
 		EXPECT_EQ(space_map(s, BASE, PAGE_SIZE, RW, 1, MAP_POPULATE), 0);
 		frame = the_frame(s);
 		REQUIRE(frame);
-		s->union_of[0] = *p0;		// nobody else walks, and nothing is freed meanwhile
+		s->union_of[0] = *p0;		// nobody else walks, nothing is freed meanwhile
 		s->union_of[1] = *p1;
 		space_select(s, *p1);
 		walks_under_its_policy_alone(s, (*p0)->walk_one, frame, *p0 == *p1);
@@ -136,11 +137,11 @@ struct scene {
 	const struct table_policy *from, *to;
 	struct walk_job job;
 	struct thread *walker;
-	struct page *table;		// the one that the held walk is about to read, or reads
+	struct page *table;		// the table that the held walk is about to read, or reads
 	u32 there;			// the walk is held
-	u32 unmapped;			// the unmap is back
-	u32 left;			// the switch has come to its end, or where it must not come
-	bool broken;			// a step is taken out: the walk stays until `unmapped` and `left`
+	u32 unmapped;			// the unmap has returned
+	u32 left;			// the switch has ended, or has come where it must not come
+	bool broken;			// a step is left out: the walk stays until `unmapped` and `left`
 	u32 too_early;
 	enum table_state at_leaving;
 };
@@ -197,7 +198,7 @@ static bool too_free(const struct page *table)
 	return state == TABLE_QUIESCED || state == TABLE_FREE;
 }
 
-// Held until the unmapper waits for somebody or is back; then the table must stay for a while.
+// Hold the walk until the unmapper waits for somebody or has returned; then the table must stay for a while.
 static void hold_table(struct stall_point *p, void *arg)
 {
 	struct scene *sc = arg;
@@ -217,8 +218,8 @@ static void walk_and_unmap(struct stall_point *p, void *arg)
 	unmap(sc);
 }
 
-// (1) While the old policy frees, a walk that begins must follow it too. Here: `ipi` waits for those in the walkers'
-// mask, and the new policy's walker does not enter it.
+// (1) While tables are freed under the old policy, a walk that begins must follow that policy too. Here `ipi` waits for
+//     the CPUs in the walkers' mask, which the new policy's walker does not join.
 static u64 skip_union(bool skip)
 {
 	u64 violations = oracle_violations();
@@ -246,7 +247,8 @@ TEST(switch, union_is_needed, NEEDS_CPUS2)
 	oracle_expect_violations(false);
 }
 
-// Held from before the switch. Intact: for a while, and the freer must not change meanwhile.
+// The walk is held from before the switch. If the kernel is intact, it is held for a while, and the freer must not
+// change meanwhile.
 static void hold_switch(struct stall_point *p, void *arg)
 {
 	struct scene *sc = arg;
@@ -263,7 +265,8 @@ static void hold_switch(struct stall_point *p, void *arg)
 
 static void only_unmap(struct stall_point *p, void *arg) { unmap(arg); }
 
-// (2) A walk that began before the switch follows the old policy alone: the new one must not free before it has left.
+// (2) A walk that began before the switch follows the old policy alone: no table may be freed under the new one before
+//     that walk has ended.
 static u64 skip_wait(bool skip)
 {
 	u64 violations = oracle_violations();
@@ -292,7 +295,8 @@ TEST(switch, grace_period_is_needed, NEEDS_CPUS2)
 	oracle_expect_violations(false);
 }
 
-// Held under the union, while the old policy has a table that it cannot free. Intact: the selector must not change.
+// The walk is held under the union, while a table waits under the old policy. If the kernel is intact, the selector
+// must not change.
 static void hold_drain(struct stall_point *p, void *arg)
 {
 	struct scene *sc = arg;
@@ -349,7 +353,7 @@ TEST(switch, drain_is_needed, NEEDS_CPUS2)
 	EXPECT_EQ(skip_drain(true), TABLE_FLUSHED);
 }
 
-// The leaf was read: hazard pointers, too, name its table by now.
+// The leaf was read: by now the walk has also named its table, if it uses hazard pointers.
 static void walk_leaf_and_unmap(struct stall_point *p, void *arg)
 {
 	struct scene *sc = arg;
@@ -374,8 +378,9 @@ static void keeps_under(struct stall_point *phase, const char *from, const char 
 		test_fail(__FILE__, __LINE__, "%s to %s, %s: freed under the walk", from, to, phase->name);
 }
 
-// Each safe policy on either side of two switches; a walk is held under the union while the old, then the new one frees: what it
-// reads stays. Two, since the partner may be why: `ipi` waits for its walkers, whatever the one that frees would do.
+// Each safe policy on either side of two switches. A walk is held under the union while tables are freed under the old
+// policy, then under the new one: what the walk reads stays. Two partners, because the partner may be the reason: `ipi`
+// waits for its walkers, whatever the policy that frees would do.
 TEST(switch, union_keeps_what_either_frees, NEEDS_CPUS2)
 {
 	enum { MOST = 16 };
@@ -396,8 +401,9 @@ TEST(switch, union_keeps_what_either_frees, NEEDS_CPUS2)
 	EXPECT_EQ(oracle_violations() - violations, 0);
 }
 
-// A flush that was left to the sweeps under the old policy ends in the old policy's `free`, and what the oracle finds
-// there is told of the old one, though the freer is the new one by then. Here it ends too early, under a walk.
+// A flush that was left to the sweeps under the old policy ends in the old policy's `free`. If the oracle finds
+// something there, it reports the old policy, though the freer is the new one by then. Here the flush ends too early,
+// under a walk.
 static void hold_until_left(struct stall_point *p, void *arg)
 {
 	struct scene *sc = arg;

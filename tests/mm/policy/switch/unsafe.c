@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Switching from and to an unsafe pair: what is computed of each state on the way, and that it is so.
+// Switching from and to an unsafe pair: the computed verdict on each state on the way, and that it is true.
 #include "kernel/lib.h"
 #include "lab/oracle.h"
 #include "lab/test.h"
@@ -24,8 +24,8 @@ static bool safe_in(const char *name, const char *from, const char *to)
 	return switch_state_verdict(state(name), &old, &new).safe;
 }
 
-// While the unsafe policy frees, a union is as safe as its other part makes the flush: only `ipi` has its walkers join a
-// mask, and they keep interrupts off.
+// While tables are freed under the unsafe policy, a union is as safe as its other part makes the flush: only `ipi` has
+// its walkers join a mask, with interrupts off.
 TEST(switch, states_after_an_unsafe_pair, 0)
 {
 	FOR_EACH_POLICY(p) {
@@ -60,14 +60,14 @@ static struct table_policy made_up(unsigned bits)
 		.waits = bits & 2 ? WAIT_OWN : WAIT_FLUSH, .walkers_are_targets = bits & 4 };
 }
 
-// All that two policies and a back-end can say, under the union of the two.
+// Every combination of what two policies and a back-end can declare, under the union of the two.
 TEST(switch, verdict_on_a_union_is_computed, 0)
 {
 	for (unsigned i = 0; i < 8 * 8 * 2; i++) {
 		const struct table_policy p0 = made_up(i & 7), p1 = made_up(i >> 3 & 7);
 		const struct flush_backend b = { .name = "made up", .proves_irqs_off_walks_ended = i & 64 };
 		const struct policy_pair old = { &p0, &b }, new = { &p1, &b };
-		// In the mask, and with interrupts off since before it joined: one of the two does both.
+		// in the mask, and with interrupts off since before it joined: one of the two parts does both
 		bool waited_for = b.proves_irqs_off_walks_ended && ((i & 5) == 5 || (i >> 3 & 5) == 5);
 		bool old_frees = (i & 2) || waited_for, new_frees = (i >> 3 & 2) || waited_for;
 
@@ -93,7 +93,8 @@ static void hold(struct stall_point *p, void *arg)
 	spin_until(walk_awaited() != awaited || load_acquire(&sc->back), "the unmap", -1);
 }
 
-// In the state "union": a walk of another CPU, which runs in no space, has read the leaf; the page and its tables go.
+// In the state "union": a walk on another CPU, which runs in no space, has read the leaf; the page and its tables are
+// unmapped.
 static void walk_and_unmap(struct stall_point *p, void *arg)
 {
 	struct scene *sc = arg;
@@ -133,7 +134,7 @@ static u64 unmap_in_union(const struct table_policy *from, const struct table_po
 	return oracle_violations() - violations;
 }
 
-// What is computed of the state "union" is what is found there.
+// The verdict computed for the state "union" is what is observed there.
 TEST(switch, union_with_an_unsafe_policy, NEEDS_CPUS2)
 {
 	const struct table_policy *immediate = policy_find("immediate");

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Each allocation of an operation fails once, the first, the second, … until the operation needs no more: it then has
-// either failed with -ENOMEM and changed nothing, or succeeded without. Frames balance, and walkers see nothing odd.
+// Each allocation of an operation fails once, the first, the second, … until the operation needs no more. Each time it
+// has either failed with -ENOMEM and changed nothing, or succeeded without that memory. Frames balance, and walkers see
+// nothing odd.
 #include "kernel/errno.h"
 #include "lab/inject.h"
 #include "lab/test.h"
@@ -8,9 +9,9 @@
 #include "mm/walk.h"
 #include "tests/mm/help.h"
 
-#define MOST 64			// no operation here allocates so often
+#define MOST 64			// no operation here allocates more often
 
-// Across the edge of two L3 tables: as many tables as a small mapping can need.
+// Across the edge between two L3 tables: as many tables as a small mapping can need.
 #define EDGE (BASE + level_size(4) - 2 * PAGE_SIZE)
 #define EDGE_PAGES 4
 
@@ -19,7 +20,7 @@ static bool empty(struct space *s)
 	return !mm_regions(s) && !s->mapped && !page_of(s->root_pa)->private;
 }
 
-// Pins what it can get of the range while it is built and torn down; what it gets is a fresh page.
+// Pins what it can get of the range while the range is built and torn down; whatever it gets must be a fresh page.
 struct onlooker {
 	struct space *s;
 	u32 stop;
@@ -87,7 +88,7 @@ TEST(allocfail, map_4k, NEEDS_CHECK)
 
 TEST(allocfail, map_2m, NEEDS_CHECK) { fail_map(policy_default(), 2); }
 
-// The frames of each failed attempt come back, counted one by one.
+// Each failed attempt gives its frames back, counted one by one.
 TEST(allocfail, map_balances_each_time, NEEDS_CHECK)
 {
 	struct space *s = space_create();
@@ -141,7 +142,7 @@ static int fault_by(unsigned how, struct space *s, vaddr_t va)
 		if (!err)
 			page_unpin(page, true);
 		return err;
-	default: return arch_user_write64(va, 1) ? -ENOMEM : 0;	// it knows only -EFAULT
+	default: return arch_user_write64(va, 1) ? -ENOMEM : 0;	// its only error is -EFAULT
 	}
 }
 
@@ -164,10 +165,10 @@ TEST(allocfail, fault, NEEDS_CHECK)
 			EXPECT_EQ(err, inject_fired() ? -ENOMEM : 0);
 			inject_alloc_failure(0);
 			EXPECT_EQ(s->mapped, !err);
-			if (err)	// no table was left behind, empty
+			if (err)	// no empty table was left behind
 				EXPECT_EQ(page_of(s->root_pa)->private, 0);
 		}
-		EXPECT_EQ(n, 6);	// three tables and a frame, one after the other; then none fails
+		EXPECT_EQ(n, 6);	// three tables and a frame fail, one after the other; then nothing does
 		EXPECT_EQ(space_unmap(s, BASE, level_size(4)), 0);
 		EXPECT_EQ(space_map(s, BASE, level_size(4), RW, 1, 0), 0);
 	}
@@ -189,8 +190,8 @@ static bool all_there(struct space *s, unsigned pages)
 	return true;
 }
 
-// The middle of a region: it must be split, twice. More leaves than the gather holds inline, and tables: a batch page
-// for each may be lacking, and the unmap succeeds all the same.
+// Unmap the middle of a region, which must be split twice. There are more leaves than the gather holds inline, and
+// tables: the allocation of a batch page for either may fail, and the unmap succeeds all the same.
 static void fail_unmap(const struct table_policy *p)
 {
 	enum { PAGES = 3 * PT_ENTRIES };
@@ -257,7 +258,7 @@ TEST(allocfail, protect, NEEDS_CHECK)
 	space_put(s);
 }
 
-// No memory at all for what an unmap wants: it frees all the same, down to the last frame.
+// An unmap that gets no memory at all still frees everything, down to the last frame.
 static void unmap_without_memory(const struct table_policy *p)
 {
 	enum { PAGES = 2 * PT_ENTRIES };

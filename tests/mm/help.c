@@ -14,11 +14,11 @@
 
 #define SPARE_STACKS 16
 
-// Free frames when nothing is deferred any more and no cache holds any. A thread that has been joined may not have left its
-// stack.
+// Free frames when nothing is deferred any more and no cache holds any. A thread that has been joined may still be on
+// its stack.
 static u64 settle(void)
 {
-	(void)EVENTUALLY(!threads_ending());	// what never comes back is missing below
+	(void)EVENTUALLY(!threads_ending());	// a frame that never comes back is missing below
 	policies_drain();
 	quarantine_drain();
 	slab_shrink();
@@ -28,7 +28,7 @@ static u64 settle(void)
 
 static void called(struct rcu_head *head) { }
 
-// A CPU's first callback makes the thread that runs its callbacks.
+// A CPU's first callback creates the thread that runs its callbacks.
 static int first_callback(void *all_here)
 {
 	struct rcu_head head;
@@ -39,8 +39,8 @@ static int first_callback(void *all_here)
 	return 0;
 }
 
-// What is made once and kept: those threads, and stacks for as many threads as the tests have at a time, and some more,
-// for a thread that has ended may not have left its stack when the next one is made.
+// Create what is created once and kept: those threads, and stacks for as many threads as the tests have at a time, and
+// some more, because a thread that has ended may still be on its stack when the next one is created.
 static void warm_up(void)
 {
 	static bool warm;
@@ -79,7 +79,8 @@ void mm_balance_end(const struct mm_balance *b)
 	EXPECT_EQ(pending_in_use(), 0);
 }
 
-// A reference of our own tells when the thread's, which its CPU drops after it has left the stack, is gone.
+// With a reference of our own we can tell when the thread's own is gone, which its CPU drops after it has left the
+// stack.
 struct thread *mm_thread(const char *name, int (*fn)(void *), void *arg, unsigned cpu)
 {
 	struct thread *t = thread_create(name, fn, arg, cpu, PRIO_NORMAL);

@@ -13,8 +13,8 @@ struct space;
 #define FAR (BASE + level_size(4))	// under other tables at every level
 #define RW (PROT_R | PROT_W)
 
-// Between begin and end exactly as many frames are given back as are taken. Both wait for all that is deferred;
-// EXPECTs. Threads between the two are made and joined by mm_thread() and mm_join().
+// Between begin and end exactly as many frames are given back as are taken. Both wait for everything that is deferred.
+// EXPECTs. Threads between the two are created and joined by mm_thread() and mm_join().
 struct mm_balance {
 	u64 frames, spaces;
 };
@@ -27,12 +27,12 @@ struct thread *mm_thread(const char *name, int (*fn)(void *), void *arg, unsigne
 int mm_join(struct thread *t);
 unsigned mm_other_cpu(unsigned k);	// the k-th CPU, in a circle, that is not the caller's: 0, 1, …
 
-// Flushes nothing and proves nothing, and takes the generation back, so that lazy CPUs do not catch up either. With it,
-// a test that demands a flush must fail. Not for the command line.
+// Flushes nothing and proves nothing. It also takes the generation back, so that lazy CPUs do not catch up. With it, a
+// test that demands a flush must fail. Not for the command line.
 extern const struct flush_backend mm_flush_none;
 
-// A thread's function: runs in the space until it is told to go, and lets no other thread run on its CPU meanwhile, which
-// thus does not become lazy.
+// A thread's function: runs in the space until it is told to go. It lets no other thread run on its CPU meanwhile, so
+// the CPU does not become lazy.
 struct mm_resident {
 	struct space *s;
 	u32 there, go;		// it runs; set by the test
@@ -42,7 +42,7 @@ int mm_reside(void *resident);
 // A space under the pair, with pages on [BASE, BASE + len). NULL: failed.
 struct space *mm_populated(const struct table_policy *p, const struct flush_backend *b, u64 len);
 // A thread's function: runs in the space and writes to the cpu_id()-th page from BASE on. Its CPU keeps the root until
-// somebody needs it gone.
+// it is made to leave it.
 int mm_visit(void *space);
 
 // The table of `level` through which va is reached, or NULL; and the state it is in.

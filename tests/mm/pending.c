@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Memory pressure: one CPU is robbed in the middle of a walk, so that no grace period can end, while another unmaps as
-// fast as it can. What piles up stays within pending_max, under every policy; below it nobody waits.
+// Memory pressure: one CPU is preempted in the middle of a walk, so that no grace period can end, while another unmaps
+// as fast as it can. The pages that pile up stay within pending_max, under every policy; below it nobody waits.
 #include "kernel/log.h"
 #include "kernel/time.h"
 #include "lab/mutant.h"
@@ -16,9 +16,9 @@
 #if CHECK
 
 #define BOUND 128
-#define OPERATIONS (4 * BOUND)		// which would bring several times as many tables
+#define OPERATIONS (4 * BOUND)		// these would unlink several times as many tables
 struct pressure {
-	u64 ns;			// how long the walker stays robbed when the unmapper has begun to wait
+	u64 ns;			// how long the walker stays preempted after the unmapper has begun to wait
 	u64 operations, most, waits, hurries, longest_ns;	// of the unmapper meanwhile
 	struct counters before;
 	u32 robbed, back, enough;
@@ -43,7 +43,7 @@ static struct counters counted(void)
 	return c;
 }
 
-// The unmapper that waits cannot do it.
+// A thread of its own, because the unmapper is waiting.
 static int release_the_victim(void *arg)
 {
 	struct pressure *pr = arg;
@@ -54,8 +54,8 @@ static int release_the_victim(void *arg)
 	return 0;
 }
 
-// Map and unmap a page, with tables of all levels of its own, until the other CPU is back, which it is only when this one
-// has had to wait, or has done so many.
+// Map and unmap a page, each time with its own tables of all levels, until the other CPU is back. That CPU comes back
+// only when this one has had to wait, or has done so many.
 static void unmap_meanwhile(struct space *s, struct pressure *pr)
 {
 	struct thread *releaser;
@@ -102,8 +102,8 @@ static void press(const struct table_policy *p, struct pressure *pr)
 		page_unpin(job.page, false);
 	space_put(s);
 	space_put(walked);
-	log_info("%s, a CPU stolen, for %lu ms more if somebody waits: %lu unmaps, at most %lu tables waited, %lu waits, longest "
-		 "unmap %lu us", p->name, (u64)(pr->ns / NSEC_PER_MSEC), pr->operations, pr->most, pr->waits,
+	log_info("%s, a CPU preempted, for %lu ms more if somebody waits: %lu unmaps, at most %lu tables waited, %lu waits, "
+		 "longest unmap %lu us", p->name, (u64)(pr->ns / NSEC_PER_MSEC), pr->operations, pr->most, pr->waits,
 		 (u64)(pr->longest_ns / NSEC_PER_USEC));
 }
 
@@ -126,7 +126,7 @@ static void each_policy(u64 ns)
 		press(*p, &pr);
 		EXPECT(pr.most <= BOUND);
 		EXPECT(pr.waits || pr.operations == OPERATIONS);
-		if (!(*p)->drain)		// nothing is put off: nothing to wait for
+		if (!(*p)->drain)		// nothing is deferred: nothing to wait for
 			EXPECT_EQ(pr.waits, 0);
 		waits += pr.waits;
 	}
@@ -166,7 +166,7 @@ TEST(pending, the_wait_is_needed, NEEDS_CPUS2)
 	pending_set_max(old);
 }
 
-// Nobody is robbed, and the bound is far away.
+// Nobody is preempted, and the bound is far away.
 TEST(pending, nobody_waits_below, 0)
 {
 	struct space *s = space_create();
@@ -199,7 +199,7 @@ static void count_credits(struct stall_point *p, void *arg)
 	c->out = pending_in_use();
 }
 
-// Runs in the space, so that a flush has somebody to be deferred for.
+// Runs in the space, so that there is a CPU for whose sake the flush is deferred.
 static int run_there(void *arg)
 {
 	struct credits *c = arg;
@@ -214,8 +214,8 @@ static int run_there(void *arg)
 	return 0;
 }
 
-// The first of the tables is FREE: no longer among those that wait, and not yet given back. Its credit is still out, as are
-// those of all others that wait, and of the frame if its flush was deferred.
+// The first of the tables is FREE: no longer counted as waiting, and its page not yet returned. Its credit is still
+// out, as are those of all other tables that wait, and that of the frame if its flush was deferred.
 static void count_while_freeing(const struct table_policy *p, bool defer)
 {
 	struct credits c = { .s = space_create_with(p, flush_find(defer ? "lazy" : "ipi")) };
@@ -250,8 +250,9 @@ TEST(pending, credit_is_out_until_the_page_is_free, NEEDS_CPUS2)
 	count_while_freeing(policy_find("immediate"), true);
 }
 
-// One takes all that a CPU keeps in order to put it into the pool; another looks meanwhile, finds nothing, and goes to
-// sleep. It is woken when the first lays down what it had in hand, not only when somebody frees.
+// One thread takes all credits that a CPU keeps in order to put them into the pool. Another looks meanwhile, finds
+// none, and goes to sleep. It is woken when the first thread stores the credits that it had in hand, not only when
+// something is freed.
 struct in_hand {
 	struct thread *sleeper;
 	u32 there, done;
@@ -328,7 +329,8 @@ static int unmap_all(void *arg)
 	return 0;
 }
 
-// What it has collected itself is then what it would wait for: so it gives that away first, under every policy.
+// An unmap that needs more credits than there are would wait for the tables that it has collected itself. So it
+// releases these first, under every policy.
 TEST(pending, more_tables_than_credits_in_one_unmap, 0)
 {
 	enum { TABLES = 2 * BOUND };
@@ -348,7 +350,7 @@ TEST(pending, more_tables_than_credits_in_one_unmap, 0)
 		t = mm_thread("unmapper", unmap_all, &u, CPU_ANY);
 		EXPECT(EVENTUALLY(READ_ONCE(u.returned)));
 		pending_set_max(old);
-		pending_put(0);			// wakes who waits in vain
+		pending_put(0);			// wakes an unmapper that waits in vain
 		mm_join(t);
 		space_put(u.s);
 	}

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// What must not grow with the number of CPUs, counted: IPIs of an unmap by how many CPUs have the space loaded, reports
-// of quiescent states and disturbances of idle CPUs by grace periods. One line per quantity, "scale: NAME TOTAL / EVENTS",
-// for tools/scale.py, which puts the runs with 2 to 255 CPUs side by side.
+// What must not grow with the number of CPUs, counted: the IPIs of an unmap, by how many CPUs have the space loaded;
+// reports of quiescent states; idle CPUs disturbed by grace periods. One line per quantity, "scale: NAME TOTAL /
+// EVENTS", for tools/scale.py, which puts the runs with 2 to 255 CPUs side by side.
 #include <arch/irq.h>
 #include "kernel/rcu/rcu.h"
 #include "lab/test.h"
@@ -11,12 +11,12 @@
 #include "tests/mm/help.h"
 
 #define UNMAPS 64
-#define UNMAPS_ALL 8		// with all CPUs in the space: each of them has to get its turn on the host
+#define UNMAPS_ALL 8		// each of them must get a turn on the host
 #define GRACE_PERIODS 20
 #define GRACE_PERIODS_BUSY 5
 
-// Threads on other CPUs that run in the space and do nothing there but take interrupts: halted, or a host with two
-// cores would have to let 254 of them spin for each shootdown. To the kernel their CPUs are busy.
+// Threads on other CPUs that run in the space and do nothing there but take interrupts. They halt: otherwise a host
+// with two cores would have to run 254 spinning CPUs for each shootdown. To the kernel their CPUs are busy.
 static struct {
 	struct space *space;
 	u32 stop, running;
@@ -73,7 +73,7 @@ static void since(struct counters *d, const struct counters *before)
 	counters_sub(d, &now, before);
 }
 
-// Whatever interrupts another CPU for the sake of an unmap or of a grace period.
+// All that interrupts another CPU for an unmap or a grace period.
 static u64 ipis(const struct counters *c) { return c->ipi_xcall + c->flush_nmi; }
 
 // Map a page, tables and all, and unmap it; the calling thread runs in s.
@@ -105,12 +105,13 @@ static void unmap_alone(const struct table_policy *p, u64 *sent, u64 *unmaps)
 	*unmaps += UNMAPS;
 }
 
-// A space that lives on one CPU: nobody else hears of its unmaps, whatever the policy and however many CPUs there are.
+// A space that is used on one CPU only: its unmaps interrupt no other CPU, whatever the policy and however many CPUs
+// there are.
 TEST(scale, unmap_alone, NEEDS_CPUS2)
 {
 	u64 sent = 0, unmaps = 0;
 
-	rcu_barrier();		// nothing that earlier tests have put off comes in between
+	rcu_barrier();		// no deferred work of earlier tests comes in between
 	FOR_EACH_POLICY(p)
 		unmap_alone(*p, &sent, &unmaps);
 	report("ipis_per_unmap_alone", sent, unmaps);
@@ -118,7 +119,7 @@ TEST(scale, unmap_alone, NEEDS_CPUS2)
 	rcu_barrier();
 }
 
-// With k other CPUs busy in the space: at most one IPI for each of them, and none for the rest of the machine.
+// With k other CPUs busy in the space: at most one IPI for each of them, and none for the others.
 static void unmap_with(unsigned k, unsigned n, const char *name)
 {
 	struct space *s = space_create_with(policy_find("rcu"), flush_find("ipi"));
@@ -132,7 +133,7 @@ static void unmap_with(unsigned k, unsigned n, const char *name)
 		report(name, ipis(&d), n);
 		EXPECT(ipis(&d) <= (u64)k * n);
 		EXPECT(d.ipi_flush > 0 && d.ipi_flush <= (u64)k * n);
-		// They have left, or hold it lazily: then freed tables make each of them leave, once.
+		// These CPUs have left the space, or hold it lazily: then freed tables make each of them leave, once.
 		unmap_often(s, UNMAPS, &d);
 		EXPECT(ipis(&d) <= k);
 	}
@@ -160,7 +161,7 @@ static bool all_settled(void)
 	return true;
 }
 
-// Interrupts and switches of them, and ticks but for the one that was due when a CPU stopped its own.
+// Their interrupts and switches, and their ticks except the one that was due when a CPU stopped its own.
 static u64 disturbances(const struct disturbance *before)
 {
 	u64 n = 0;
@@ -174,7 +175,7 @@ static u64 disturbances(const struct disturbance *before)
 	return n;
 }
 
-// Everybody but CPU 0 idles: they are sampled from afar, so that only CPU 0 reports, and nobody is woken.
+// All CPUs but CPU 0 idle: their idle counters are sampled remotely, so only CPU 0 reports, and no CPU is woken.
 TEST(scale, grace_period_idle, NEEDS_CPUS2)
 {
 	static struct disturbance idle[NR_CPUS];
@@ -206,7 +207,7 @@ TEST(scale, grace_period_idle, NEEDS_CPUS2)
 	move_anywhere();
 }
 
-// Everybody is busy: one report of each CPU, no more, and still no IPI.
+// All CPUs are busy: one report of each, no more, and still no IPI.
 TEST(scale, grace_period_busy, NEEDS_CPUS2)
 {
 	struct space *s = space_create();

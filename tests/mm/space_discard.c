@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Discard: pages go, regions stay; empty tables are reclaimed while their range stays mapped.
+// Discard frees pages and keeps regions; empty tables are reclaimed while their range stays mapped.
 #include "mm/space.h"
 #include "kernel/errno.h"
 #include "lab/mutant.h"
@@ -65,7 +65,7 @@ TEST(space_discard, errors, 0)
 
 struct between {
 	struct space *s;
-	struct page *table, *frame;	// the table that phase 1 emptied; what refilled it
+	struct page *table, *frame;	// the table that phase 1 emptied; the frame that refilled it
 	int (*fn)(void *);
 	unsigned cpu;
 };
@@ -97,7 +97,7 @@ static int move_away(void *arg)
 	return 0;
 }
 
-// Between the phases the lock is free: on another CPU, if there is one.
+// Between the phases the lock is free: run the other operation, on another CPU if there is one.
 static void let_the_other(struct stall_point *point, void *arg)
 {
 	struct between *t = arg;
@@ -123,7 +123,7 @@ static void discard_while(struct between *t, const struct table_policy *p, int (
 	stall_release(stall_point("discard_between"));
 }
 
-// Reclaim of a table that was refilled meanwhile: it must stay, with the page that came in between.
+// Reclaim of a table that was refilled meanwhile: it must stay, with the page that was faulted in between.
 TEST(space_discard, refilled_between_the_phases, NEEDS_CHECK)
 {
 	struct between t;
@@ -143,8 +143,8 @@ TEST(space_discard, refilled_between_the_phases, NEEDS_CHECK)
 	}
 }
 
-// Without the second look the page is lost, and the next fault finds zeroes. (By the tables: this CPU's TLB may still know
-// the page.)
+// Without the second look the page is lost, and the next fault finds zeroes. (We look at the tables, because this CPU's
+// TLB may still have the page.)
 TEST(space_discard, no_recheck_is_seen, NEEDS_CHECK)
 {
 	struct between t;
@@ -156,14 +156,14 @@ TEST(space_discard, no_recheck_is_seen, NEEDS_CHECK)
 	EXPECT_EQ(t.s->mapped, 1);
 	EXPECT_EQ(space_fault(t.s, BASE + 5 * PAGE_SIZE, false), 0);
 	EXPECT_EQ(*(u64 *)page_to_virt(frame_at(t.s, BASE + 5 * PAGE_SIZE)), 0);
-	t.s->mapped--;		// nobody else can make it good
+	t.s->mapped--;		// corrects the count, which nothing else would
 	space_detach();
 	space_put(t.s);
 	page_put(t.frame);	// no TLB knows it any more
 }
 
-// Unmapped, or moved away, between the phases: nothing is there to be detached any more, and no empty table is kept
-// elsewhere.
+// The range was unmapped, or moved away, between the phases: there is nothing to detach any more, and no empty table is
+// kept elsewhere.
 TEST(space_discard, gone_between_the_phases, NEEDS_CHECK)
 {
 	struct between t;

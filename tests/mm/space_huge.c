@@ -21,7 +21,7 @@ static bool use_bits(struct space *s, vaddr_t va)
 	return e && pte_dirty(pte_read(e)) && pte_accessed(pte_read(e));
 }
 
-// There and back, twice: the second collapse makes a deposit of the table that the split took.
+// Collapse and split, twice: the second collapse deposits the table that the split used.
 static void there_and_back(const struct table_policy *p, const struct flush_backend *b)
 {
 	struct mm_balance balance;
@@ -52,7 +52,7 @@ static void there_and_back(const struct table_policy *p, const struct flush_back
 		EXPECT_EQ(space_split(s, BASE), -ENOENT);
 		stamp_pages(BASE, 2 * PT_ENTRIES, 4 + round);
 	}
-	EXPECT_EQ(space_collapse(s, BASE + HUGE_SIZE), 0);	// its end is the space's
+	EXPECT_EQ(space_collapse(s, BASE + HUGE_SIZE), 0);	// freed with the space
 	EXPECT_EQ(mm_regions(s), 1);
 	space_detach();
 	space_put(s);
@@ -79,7 +79,7 @@ static void cut(const struct table_policy *p, const struct flush_backend *b)
 	EXPECT(mm_faults(BASE + 4 * PAGE_SIZE));
 	EXPECT_EQ(stamped_pages(BASE, 4, 7), 4);
 	EXPECT_EQ(s->mapped, 3 * PT_ENTRIES - 1);
-	// From inside one to inside the next but one, all of the middle.
+	// from inside one collapsed page to inside the next but one, all of the middle one
 	EXPECT_EQ(space_protect(s, BASE + PAGE_SIZE * 510, (u64)PAGE_SIZE * (PT_ENTRIES + 4), PROT_R), 0);
 	EXPECT(leaf_level(s, BASE + HUGE_SIZE) == 2 && leaf_level(s, BASE + 2 * HUGE_SIZE) == 1);
 	EXPECT_EQ(arch_user_write64(BASE + HUGE_SIZE + 8 * PAGE_SIZE, 1), -EFAULT);
@@ -90,7 +90,7 @@ static void cut(const struct table_policy *p, const struct flush_backend *b)
 	EXPECT_EQ(zero_pages(BASE + HUGE_SIZE + PAGE_SIZE, 1), 1);
 	EXPECT_EQ(s->mapped, 3 * PT_ENTRIES - 1);
 	EXPECT_EQ(space_collapse(s, BASE + HUGE_SIZE), 0);
-	EXPECT_EQ(arch_user_write64(BASE + HUGE_SIZE, 1), -EFAULT);	// what was forbidden still is
+	EXPECT_EQ(arch_user_write64(BASE + HUGE_SIZE, 1), -EFAULT);	// still forbidden
 	EXPECT_EQ(space_unmap(s, BASE + HUGE_SIZE, 2 * HUGE_SIZE), 0);	// covered whole, with its deposit
 	EXPECT_EQ(stamped_pages(BASE, 4, 7), 4);
 	EXPECT_EQ(s->mapped, PT_ENTRIES - 1);
@@ -131,7 +131,7 @@ TEST(space_huge, errors, 0)
 	space_put(s);
 }
 
-// A pinned small page forbids the collapse, a pinned large one the split and whatever needs it; nothing changes.
+// A pinned small page makes a collapse fail, a pinned large one a split and everything that needs it; nothing changes.
 static void pins(const struct table_policy *p, const struct flush_backend *b)
 {
 	struct mm_balance balance;
@@ -168,7 +168,7 @@ static void pins(const struct table_policy *p, const struct flush_backend *b)
 
 TEST(space_huge, pins, 0) { under_each_pair(pins); }
 
-// What a pin's holder wrote is remembered by all pages of the large one, for nobody knows which it was.
+// What a pin's holder wrote marks all pages of the large one as dirty, because nobody knows which page it was.
 TEST(space_huge, pinned_dirty_is_kept, 0)
 {
 	struct space *s = mm_populated(policy_default(), flush_default(), HUGE_SIZE);
@@ -185,7 +185,7 @@ TEST(space_huge, pinned_dirty_is_kept, 0)
 	space_put(s);
 }
 
-// No memory: a collapse needs a large frame, a split nothing; what a cut needs is the regions'.
+// No memory: a collapse needs a large frame, a split nothing; a cut allocates only for the regions.
 TEST(space_huge, no_memory, NEEDS_CHECK)
 {
 	struct space *s = mm_populated(policy_default(), flush_default(), HUGE_SIZE);
@@ -209,11 +209,11 @@ TEST(space_huge, no_memory, NEEDS_CHECK)
 	EXPECT_EQ(s->mapped, PT_ENTRIES);
 	EXPECT_EQ(space_collapse(s, BASE), 0);
 	inject_alloc_failures_from(1);
-	space_put(s);		// deposit and all
+	space_put(s);		// with its deposit
 	inject_alloc_failure(0);
 }
 
-// A fault in a collapsed page finds it there; so does the walk's slow path.
+// A fault in a collapsed page finds the page present; so does the walk's slow path.
 TEST(space_huge, faults_and_slow_walks, 0)
 {
 	struct space *s = mm_populated(policy_default(), flush_default(), HUGE_SIZE);
@@ -251,7 +251,7 @@ static void exit_held(const struct table_policy *p, const struct flush_backend *
 	REQUIRE(s);
 	EXPECT_EQ(space_collapse(s, BASE), 0);
 	EXPECT_EQ(threads_run_on(&cpus_online, mm_visit, s), 0);
-	if (!b->defer)		// else a CPU that idles leaves by itself
+	if (!b->defer)		// otherwise a CPU that idles leaves by itself
 		EXPECT_EQ(cpumask_weight(&s->cpus), nr_cpus);
 	space_put(s);
 	xcall_mask(&cpus_online, still_loaded, &held);

@@ -9,7 +9,7 @@
 #include "tests/mm/help.h"
 #include "tests/mm/stamps.h"
 
-// Small pages, a large one of a large region, a collapsed one, and tables that are not there: all come along.
+// Small pages, a large one of a large region, a collapsed one, and tables that are missing: all move.
 static void moves(const struct table_policy *p, const struct flush_backend *b)
 {
 	struct page *table, *pin;
@@ -30,15 +30,15 @@ static void moves(const struct table_policy *p, const struct flush_backend *b)
 	EXPECT_EQ(space_move(s, BASE, FAR, 4 * HUGE_SIZE), 0);
 	EXPECT(mm_table(s, FAR, 1) == table && mm_state(table) == TABLE_LIVE);
 	EXPECT(leaf_level(s, FAR + HUGE_SIZE) == 2 && leaf_level(s, FAR + 2 * HUGE_SIZE) == 2);
-	EXPECT(!mm_table(s, BASE, 3));			// the upper tables of the old place are gone
+	EXPECT(!mm_table(s, BASE, 3));			// the upper tables of the old place have been freed
 	for (unsigned i = 0; i < 4; i++)
 		EXPECT(mm_faults(BASE + i * HUGE_SIZE + 5 * PAGE_SIZE));
 	EXPECT_EQ(stamped_pages(FAR, 4 * PT_ENTRIES - 8, 1), 4 * PT_ENTRIES - 8);
 	EXPECT_EQ(s->mapped, 4 * PT_ENTRIES - 8);
-	EXPECT_EQ(zero_pages(FAR + 4 * HUGE_SIZE - 8 * PAGE_SIZE, 8), 8);	// on demand, there
+	EXPECT_EQ(zero_pages(FAR + 4 * HUGE_SIZE - 8 * PAGE_SIZE, 8), 8);	// faulted in at the new place
 	EXPECT(frame_at(s, FAR + 3 * PAGE_SIZE) == pin && pin->refs == 2);
 	page_unpin(pin, true);
-	// The collapsed page has its deposit with it; half of it goes back.
+	// The collapsed page has kept its deposit; half of it moves back.
 	EXPECT_EQ(space_split(s, FAR + 2 * HUGE_SIZE), 0);
 	EXPECT_EQ(space_move(s, FAR + 2 * HUGE_SIZE, BASE, HUGE_SIZE), 0);
 	EXPECT_EQ(stamped_pages(FAR, 2 * PT_ENTRIES, 1), 2 * PT_ENTRIES);
@@ -77,7 +77,7 @@ TEST(space_move, errors, 0)
 	space_put(s);
 }
 
-// Each allocation that can fail does: nothing has changed, and nothing is left behind.
+// Each allocation that can fail fails: nothing has changed, and nothing is left behind.
 TEST(space_move, no_memory, NEEDS_CHECK)
 {
 	struct space *s = space_create();
@@ -93,7 +93,7 @@ TEST(space_move, no_memory, NEEDS_CHECK)
 	for (n = 1; n <= 16 && err; n++) {
 		inject_alloc_failure(n);
 		err = space_move(s, BASE + HUGE_SIZE, FAR, HUGE_SIZE);
-		EXPECT(!err || (err == -ENOMEM && inject_fired()));	// the policy's batch is not the move's
+		EXPECT(!err || (err == -ENOMEM && inject_fired()));	// a policy's batch may fail and the move not
 		inject_alloc_failure(0);
 		if (err) {
 			EXPECT(mm_regions(s) == 1 && !mm_table(s, FAR, 3));

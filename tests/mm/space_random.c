@@ -12,8 +12,8 @@
 
 #define STEPS 40
 
-// These must not go untried, so each sequence begins with them: in a space that is empty each has its effect, whatever
-// slots are drawn.
+// Each of these operations must be tried, so every sequence begins with them: in an empty space each has its effect,
+// whatever slots are drawn.
 static const enum step_op tour[] = {
 	STEP_POPULATE, STEP_PROTECT, STEP_COLLAPSE, STEP_SPLIT, STEP_MOVE, STEP_PIN, STEP_SWITCH, STEP_DISCARD_AROUND,
 	STEP_READ, STEP_UNMAP,
@@ -27,7 +27,7 @@ struct sequence {
 	u64 odd;
 };
 
-// A safe pair, by the two bytes of a switch: the first from somewhere on.
+// Choose a safe pair, by the two bytes of a switch: the first safe one from a random place on.
 static void draw_safe_pair(u8 *bytes, u64 r)
 {
 	for (unsigned i = 0; i < 1u << 16; i++, r++) {
@@ -58,8 +58,8 @@ static void draw_tour(u8 *bytes, u64 *rng)
 	}
 }
 
-// Biased towards whole slots, and what comes after one another: a collapse finds a slot complete, a split finds it
-// collapsed. Half of all steps take place in two slots.
+// Biased towards whole slots, and towards operations that build on each other: a collapse finds a slot complete, a
+// split finds it collapsed. Half of all steps take place in two slots.
 static void draw(u8 *bytes, u64 *rng)
 {
 	static const u8 chains[][3] = {
@@ -149,7 +149,7 @@ static void sequence(const struct table_policy *p, const struct flush_backend *b
 	for (unsigned i = 0; walkers && i + 1 < nr_cpus; i++)
 		mm_join(t[i]);
 	steps_end(&q.st);
-	for (unsigned i = 0; i < ARRAY_SIZE(tour) && !walkers; i++)	// walkers make a page busy, in passing
+	for (unsigned i = 0; i < ARRAY_SIZE(tour) && !walkers; i++)	// a walker's passing reference makes a page busy
 		if (!EXPECT(q.st.done[tour[i]]))
 			log_error("%s never had its effect", steps_name(tour[i]));
 	if (test_failed()) {

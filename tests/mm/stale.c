@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 // A stale translation is impossible: when an unmap or a protect has returned, no CPU can use what was there before.
 //
-// One observer on each other CPU makes the processor cache the translation, then goes on using it without any load of
-// the page-table root of its own. The unmapper unmaps, then says so; who can still use the page after that has a stale
-// one.
+// One observer on each other CPU makes the processor cache the translation, then goes on using it without loading a
+// page-table root itself. The unmapper unmaps, then says so; an observer that can still use the page after that has a
+// stale translation.
 //
 // A test of this kind proves something only if it can fail. So each variant runs again with the flush taken out
 // (mm_flush_none), and then stale translations must be found.
@@ -14,10 +14,10 @@
 #include "mm/tlb.h"
 #include "tests/mm/help.h"
 
-#define MOST_OBSERVERS 8		// more add only time
+#define MOST_OBSERVERS 8		// more observers only take more time
 #define ROUNDS 2
 #define CONTROL_ROUNDS 40
-#define AFTER 1000			// looks after the return
+#define AFTER 1000			// reads after the unmap has returned
 
 enum change { UNMAP, PROTECT };
 enum observer { BUSY, LAZY, JOINING };	// what the observers' CPUs do meanwhile
@@ -27,18 +27,18 @@ struct variant {
 	enum observer observer;
 	int level;
 	unsigned span;			// pages from the first to the last: decides between range and full flush
-	bool keep_tables;		// a neighbour keeps the tables: only leaves go
+	bool keep_tables;		// a neighbour keeps the tables: only leaves are freed
 };
 
 struct round {
 	const struct variant *v;
 	vaddr_t base;			// of the first page
 	u64 offset;			// where in each (large) page it is touched
-	struct space *s, *other;	// `other`: where a CPU that joins comes from
+	struct space *s, *other;	// the space from which a joining CPU comes
 	bool control;
 	u32 ready, returned;
 	struct completion wake;
-	u64 stale;			// observers that could use what is gone
+	u64 stale;			// observers that could use what was unmapped
 };
 
 // First, middle and last page.
@@ -64,7 +64,7 @@ static void warm(const struct round *r)
 	EXPECT_EQ(usable(r), PROBES);
 }
 
-// Look until the unmapper is back, and then some more. True: stale.
+// Look until the unmapper has returned, and then some more. True: stale.
 static bool look(struct round *r)
 {
 	for (unsigned after = 0; after < AFTER;) {
@@ -100,9 +100,9 @@ static int busy_observer(void *arg)
 	return 0;
 }
 
-// Sleeps meanwhile, and kernel threads run on its CPU, which keeps the root loaded. On return to this thread the
-// generation tells that a flush was missed; still no root is loaded. If tables were freed, it was made to leave the
-// root and loads it again.
+// Sleeps meanwhile, and kernel threads run on its CPU, which keeps the root loaded. On return to this thread the CPU
+// sees by the generation that it has missed a flush; it still loads no root. If tables were freed, it was made to leave
+// the root and loads it again.
 static int lazy_observer(void *arg)
 {
 	struct round *r = arg;
@@ -115,7 +115,7 @@ static int lazy_observer(void *arg)
 	wait_for_completion(&r->wake);
 	preempt_disable();
 	expected = r->v->keep_tables || r->control ? 0 : 2;
-	if (r->control || r->s->backend == flush_find("ipi"))	// others flush it where it is
+	if (r->control || r->s->backend == flush_find("ipi"))	// others flush without making it leave
 		EXPECT_EQ(mm_counted_here(cr3_writes) - loads, expected);
 	if (look(r))
 		fetch_add(&r->stale, 1);
@@ -137,7 +137,7 @@ static void wait_until_lazy(struct space *s)
 #if CHECK
 
 // In the middle of the switch, interrupts off: the root is loaded and the TLB filled. The flush must still reach this
-// CPU, so the unmapper cannot be back before the switch has ended; give it the time to be wrong.
+// CPU, so the unmapper cannot return before the switch has ended; wait long enough for it to return wrongly.
 static void warm_in_the_switch(struct stall_point *p, void *arg)
 {
 	struct round *r = arg;
@@ -161,7 +161,7 @@ static void arm_switch(struct round *r) { }
 static void disarm_switch(void) { }
 #endif
 
-// Comes from another space, which its CPU holds lazily.
+// Joins from another space, which its CPU holds lazily.
 static int joining_observer(void *arg)
 {
 	struct round *r = arg;
@@ -177,7 +177,7 @@ static int joining_observer(void *arg)
 	return 0;
 }
 
-// The pages (those that are probed, on demand), and the neighbour of the last in the same table.
+// Map the pages (those that are probed are faulted in), and a neighbour of the last one in the same table.
 static bool build(struct round *r)
 {
 	const struct variant *v = r->v;
@@ -223,13 +223,14 @@ static void observe(struct round *r)
 	change(r);
 	counters_snapshot(&after);
 	if (r->control)
-		WRITE_ONCE(r->s->gen, gen);	// nobody may learn from it, either: where nobody is to be told, no back-end is asked
+		// nor may the generation tell: without targets no back-end is called that would take it back
+		WRITE_ONCE(r->s->gen, gen);
 	complete_all(&r->wake);
 	for (unsigned i = 0; i < n; i++)
 		mm_join(t[i]);
 	if (r->v->observer == JOINING)
 		disarm_switch();
-	if (r->v->observer == LAZY && r->v->keep_tables) {	// nobody was disturbed
+	if (r->v->observer == LAZY && r->v->keep_tables) {	// no CPU was interrupted
 		EXPECT_EQ(after.flush_lazy_skipped - before.flush_lazy_skipped, n);
 		EXPECT_EQ(after.ipi_flush - before.ipi_flush, 0);
 	} else if (r->v->observer == BUSY) {
@@ -237,8 +238,8 @@ static void observe(struct round *r)
 	}
 }
 
-// How many observers saw what they must not. Each round takes another address: in a TLB whose sets are few (an
-// emulator's has one way) the kernel's own accesses may always push out the same one.
+// Returns how many observers saw what they must not see. Each round uses another address: in a TLB with few sets (an
+// emulator's has one way) the kernel's own accesses may always evict the same entry.
 static u64 run_round(const struct variant *v, const struct flush_backend *flush, unsigned number)
 {
 	struct round r = { .v = v, .base = BASE, .control = flush == &mm_flush_none };
@@ -251,7 +252,7 @@ static u64 run_round(const struct variant *v, const struct flush_backend *flush,
 	r.s = space_create_with(policy_find("rcu"), flush);
 	r.other = space_create();
 	if (r.control)
-		oracle_expect_violations(true);	// the adversary may have cached it, too
+		oracle_expect_violations(true);	// the adversary may have cached the page, too
 	if (EXPECT(r.s && r.other) && EXPECT(build(&r)))
 		observe(&r);
 	if (r.s)
@@ -273,7 +274,7 @@ static void check(const struct variant *v)
 		for (unsigned i = 0; i < (*b == flush_find("ipi") ? ROUNDS : 1) && !test_failed(); i++)
 			EXPECT_EQ(run_round(v, *b, i), 0);
 	}
-	// A processor may drop an entry at any time, so once is not enough to conclude that it never keeps one.
+	// A processor may drop an entry at any time, so one round is not enough to conclude that it never keeps one.
 	for (unsigned i = 0; i < CONTROL_ROUNDS && !stale && !test_failed(); i++)
 		stale = run_round(v, &mm_flush_none, i);
 	if (!stale && !test_failed())

@@ -60,14 +60,14 @@ TEST(uaccess, demand_paging, 0)
 	attach_new(&s);
 	REQUIRE(s);
 	REQUIRE(!space_map(s, BASE, 4 * PAGE_SIZE, PROT_R | PROT_W, 1, 0));
-	EXPECT_EQ(arch_user_read64_nofault(BASE, &v), -EFAULT);	// there is nothing yet, and this form does not fetch it
+	EXPECT_EQ(arch_user_read64_nofault(BASE, &v), -EFAULT);	// not present yet, and this form does not fault it in
 	EXPECT_EQ(arch_user_write64_nofault(BASE, 5), -EFAULT);
 	EXPECT_EQ(arch_user_write64(BASE, 5), 0);
 	EXPECT(!arch_user_read64_nofault(BASE, &v) && v == 5);
 	EXPECT(!arch_user_read64(BASE + PAGE_SIZE, &v) && v == 0);
-	EXPECT(!arch_user_write64(BASE + 2 * PAGE_SIZE - 4, 0x1122334455667788));	// across two pages, one not there yet
+	EXPECT(!arch_user_write64(BASE + 2 * PAGE_SIZE - 4, 0x1122334455667788));	// across two pages, one not present yet
 	EXPECT(!arch_user_read64(BASE + 2 * PAGE_SIZE - 4, &v) && v == 0x1122334455667788);
-	EXPECT_EQ(arch_user_write64(BASE + 4 * PAGE_SIZE - 4, 1), -EFAULT);		// the second page is nobody's
+	EXPECT_EQ(arch_user_write64(BASE + 4 * PAGE_SIZE - 4, 1), -EFAULT);		// the second page is not mapped
 	drop(s);
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Walkers against unmappers, all CPUs, a bounded time (load/load.h): under the safe policies nothing may be found, and
-// the same load must convict the unsafe control, else it proves nothing.
+// the same load must find violations of the unsafe control; otherwise it proves nothing.
 #include "lab/oracle.h"
 #include "lab/test.h"
 #include "tests/load/load.h"
@@ -20,13 +20,13 @@ static void load_under(const char *policy, u64 seed, unsigned ms, struct mm_load
 		mm_balance_end(&b);
 }
 
-// Enough of everything happened for silence to mean something.
+// Did enough happen for silence to mean something?
 static void expect_evidence(const struct mm_load_result *r)
 {
 	const struct counters *c = &r->counted;
 
-	EXPECT(r->inside > 0);			// changed a space in which its own CPU ran
-	EXPECT(r->operations > r->inside);	// … and one in which it did not
+	EXPECT(r->inside > 0);			// operations on a space in which their own CPU ran
+	EXPECT(r->operations > r->inside);	// … and on one in which it did not run
 	EXPECT(r->pins > 0);
 	EXPECT(r->interrupt_walks > 0);
 	EXPECT(r->nmi_walks > 0);
@@ -36,7 +36,7 @@ static void expect_evidence(const struct mm_load_result *r)
 	EXPECT(c->frees_l2 > 0);
 	EXPECT(c->frees_l3 > 0);
 	EXPECT(c->frees_during_walk > 0);
-	if (c->walks_fast * 10 < c->walks * 8)	// the load has waited for nine of ten; what followed counts too
+	if (c->walks_fast * 10 < c->walks * 8)	// the load waits until nine of ten are fast; later ones count too
 		test_fail(__FILE__, __LINE__, "only %lu of %lu walks were fast", c->walks_fast, c->walks);
 }
 
@@ -62,8 +62,8 @@ static void safe_policy(const char *name, unsigned ms)
 	expect_clean(&r);
 }
 
-// A load whose unmappers never, or always, run in the space that they change has not judged the flush of the own CPU, or
-// that of the others.
+// A load whose unmappers never, or always, run in the space that they change has not tested the flush of this CPU, or
+// that of the other CPUs.
 TEST(walkers, evidence_is_from_inside_and_outside, NEEDS_CPUS2 | NEEDS_CHECK | NEEDS_SLOW_OK)
 {
 	struct mm_load_result r;
@@ -97,7 +97,7 @@ TEST(walkers, immediate_is_convicted, NEEDS_CPUS2 | NEEDS_CHECK | NEEDS_SLOW_OK)
 	EXPECT_EQ(r.errors, 0);
 }
 
-// On a single CPU, and in a release build, the load runs too; there is then no oracle to ask, or nothing for it to find.
+// On a single CPU, and in a release build, the load runs too; but then there is no oracle, or nothing for it to find.
 TEST(walkers, load_runs_anywhere, 0)
 {
 	struct mm_load_result r;

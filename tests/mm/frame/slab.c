@@ -11,7 +11,7 @@
 
 #define SIZE 72		// of the objects of the shared cache
 
-// Caches are for good, so all tests but the one of alignments share one.
+// Caches cannot be destroyed, so all tests but the one of alignments share one.
 static struct slab_cache *cache(void)
 {
 	static struct slab_cache *c;
@@ -72,7 +72,7 @@ TEST(slab, reuse, 0)
 	b = slab_alloc(cache());
 	preempt_enable();
 	REQUIRE(a && b);
-	EXPECT(a == b);		// the warmest first
+	EXPECT(a == b);		// the warmest object first
 	slab_free(cache(), b);
 }
 
@@ -91,7 +91,7 @@ TEST(slab, shrink_returns_all_frames, 0)
 		EXPECT_EQ(n, N);
 		EXPECT_EQ(slab_in_use(cache()), n);
 		EXPECT(page_free_count() < before);
-		for (unsigned i = 0; i < n; i++)	// evens, then odds: slabs become partial before they become empty
+		for (unsigned i = 0; i < n; i++)	// even, then odd ones: slabs become partial, then empty
 			slab_free(cache(), objs[i * 2 < n ? i * 2 : (i * 2 - n) | 1]);
 		EXPECT_EQ(slab_in_use(cache()), 0);
 		EXPECT(page_balanced(before));
@@ -149,11 +149,11 @@ TEST(slab, injected_failures, NEEDS_CHECK)
 	void *p;
 
 	for (unsigned i = 0; i < ARRAY_SIZE(sizes); i++) {
-		slab_shrink();			// so that a slab is to be allocated too: which counts for nothing
+		slab_shrink();			// so that a slab must be allocated too, which is not counted
 		inject_alloc_failure(2);
 		p = kmalloc(sizes[i]);
 		EXPECT(p);
-		EXPECT(!kmalloc(sizes[i]));	// one question for each allocation
+		EXPECT(!kmalloc(sizes[i]));	// each allocation is asked once whether to fail
 		EXPECT(inject_fired());
 		kfree(p);
 		p = kmalloc(sizes[i]);
@@ -201,7 +201,7 @@ TEST(slab, misuse_is_reported, NEEDS_CHECK)
 	EXPECT(!c);				// that object stays out of circulation …
 	preempt_enable();
 	WRITE_ONCE(alloc_error_hook, NULL);
-	c = slab_alloc(own);		// … and others are still to be had
+	c = slab_alloc(own);		// … and others can still be allocated
 	EXPECT(c && c != a);
 	if (c)
 		slab_free(own, c);
@@ -209,9 +209,10 @@ TEST(slab, misuse_is_reported, NEEDS_CHECK)
 	kfree(big);
 }
 
-// Each CPU allocates, stamps and hands objects over to whoever comes by; what it gets in exchange it checks and frees.
+// Each CPU allocates objects, stamps them and exchanges them through shared places; it checks and frees what it gets in
+// exchange.
 #define EXCHANGE 64
-#define STRESS_ROUNDS 500	// each CPU at least, however late it comes
+#define STRESS_ROUNDS 500	// at least, on each CPU, however late it starts
 static u64 *exchange[EXCHANGE];
 static u64 stress_until, passed;
 
@@ -261,7 +262,7 @@ TEST(slab, stress_across_cpus, 0)
 	for (unsigned cpu = 0; cpu < MIN(nr_cpus, STRESS_CPUS); cpu++)
 		cpumask_set(&all, cpu);
 	stress_until = 0;
-	EXPECT_EQ(threads_run_on(&all, stress, NULL), 0);	// what threads need is allocated now
+	EXPECT_EQ(threads_run_on(&all, stress, NULL), 0);	// the threads' memory is allocated now
 	before = page_balance_start();
 	passed = 0;
 	stress_until = now_ns() + 300 * NSEC_PER_MSEC;

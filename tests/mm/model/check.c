@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// A space against its model. The tables are read entry by entry, by no code that mm/ walks them with.
+// A space against its model. The tables are read entry by entry, without the code by which mm/ walks them.
 #include "tests/mm/model/check.h"
 #include "kernel/errno.h"
 #include "kernel/lib.h"
@@ -25,7 +25,7 @@ static void check_words(const struct page *page, const u64 *words)
 	EXPECT_EQ(READ_ONCE(*word_of(page, 1)), words[1]);
 }
 
-// The mapping's reference, and one for each pin.
+// One reference for the mapping, and one for each pin.
 static void check_refs(const struct look *l, struct page *head, unsigned index, int level)
 {
 	unsigned pins = level == 2 ? model_slot_pins(l->m, index / PT_ENTRIES) : 0;
@@ -52,7 +52,7 @@ static void check_leaf(struct look *l, pte_t v, int level, vaddr_t va)
 	l->present += level_size(level) >> PAGE_SHIFT;
 }
 
-// The entries that count, and that the table says so.
+// Count the entries, and check that the table's own count agrees.
 static void check_table(struct look *l, const struct page *table, int level, vaddr_t va)
 {
 	const pte_t *e = page_to_virt(table);

@@ -6,7 +6,7 @@
 #include "kernel/panic.h"
 #include "tests/mm/help.h"
 
-// Within an L3 table, across a 1 GiB edge, across a 512 GiB edge, the user half's end and its beginning.
+// Within an L3 table, across a 1 GiB edge, across a 512 GiB edge, at the end of the user half and at its beginning.
 static const struct site {
 	vaddr_t start;
 	unsigned slots;
@@ -196,7 +196,7 @@ static void drop_pages(struct model *m, vaddr_t start, vaddr_t end)
 		for (vaddr_t va = lo; va < hi; va += PAGE_SIZE)
 			make_absent(m, (unsigned)model_index(va));
 		if (lo < hi)
-			m->collapsed[slot] = false;	// all of it has gone: who cuts one splits it first
+			m->collapsed[slot] = false;	// all of it: an operation that cuts one splits it first
 	}
 }
 
@@ -223,7 +223,7 @@ static int cut_collapsed(struct model *m, vaddr_t va)
 	return err == -ENOENT ? 0 : err;
 }
 
-// What stands in the way of an edge at start and at end.
+// The error that a boundary at start and at end would cause.
 static int cut(struct model *m, vaddr_t start, vaddr_t end)
 {
 	int err;
@@ -298,7 +298,7 @@ int model_fault(struct model *m, vaddr_t va, bool write)
 	if (!model_permits(m, va, write))
 		return -EFAULT;
 	if (r->level == 3)
-		return -ENOMEM;		// the test's machine has no free 1 GiB
+		return -ENOMEM;		// the test's guest has no free 1 GiB
 	va = ALIGN_DOWN(va, level_size(r->level));
 	for (u64 at = 0; at < level_size(r->level); at += PAGE_SIZE)
 		make_present(m, (unsigned)model_index(va + at));

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// A space as a reader of space.h imagines it: a sorted list of mappings, and what their pages hold. No tables, no locks,
-// no other CPU. Each operation does to the model what the header promises and returns what the real one must return, as
-// long as memory lasts.
+// A space as a reader of space.h imagines it: a sorted list of mappings, and the contents of their pages. No tables, no
+// locks, no other CPU. Each operation does to the model what the header promises and returns what the real one must
+// return, unless memory runs out.
 //
 // The addresses in use are a few places where tables begin and end: MODEL_SLOTS pieces of 2 MiB.
 #pragma once
@@ -25,9 +25,9 @@ struct model_page {
 
 struct model_pin {
 	struct page *page;	// NULL: free
-	int index;		// of the page that it was taken from and that still stands somewhere; -1: it is gone
+	int index;		// index of its page, if that is still mapped; -1: it is unmapped
 	bool write;
-	u64 word[2];		// what a page that is gone holds
+	u64 word[2];		// the contents of an unmapped page
 };
 
 struct model {
@@ -41,14 +41,14 @@ struct model {
 
 void model_reset(struct model *m);
 vaddr_t model_slot_va(unsigned slot);
-unsigned model_slots_from(unsigned slot);	// how many follow each other without a gap, the slot itself counted
-int model_index(vaddr_t va);			// of the page at va; -1: not one of ours
+unsigned model_slots_from(unsigned slot);	// slots without a gap from this one on, itself included
+int model_index(vaddr_t va);			// of the page at va; -1: outside the slots
 vaddr_t model_va(unsigned index);
 
 const struct mapping *model_find(const struct model *m, vaddr_t va);	// NULL: none
 bool model_permits(const struct model *m, vaddr_t va, bool write);
 int model_leaf_level(const struct model *m, unsigned index);		// 0: not present
-unsigned model_slot_pins(const struct model *m, unsigned slot);		// pins of pages that stand in it
+unsigned model_slot_pins(const struct model *m, unsigned slot);		// pins of pages that are mapped in it
 
 int model_map(struct model *m, vaddr_t va, u64 len, unsigned prot, int level, bool populate);
 int model_unmap(struct model *m, vaddr_t va, u64 len);

@@ -14,7 +14,7 @@
 
 #define MOST_PINNED 96		// pages of one walk
 
-// ---- What an operation may answer -----------------------------------------------------------------------------------
+// ---- What an operation may return -----------------------------------------------------------------------------------
 
 static void arm(const struct steps *st)
 {
@@ -34,7 +34,7 @@ static bool disarm(struct steps *st)
 	return fired;
 }
 
-// `err` is what the space answered. May the model follow? Out of memory nothing has changed.
+// `err` is what the space returned. May the model follow? If memory ran out, nothing has changed.
 static bool follow(struct steps *st, int err)
 {
 	bool fired = disarm(st);
@@ -42,7 +42,7 @@ static bool follow(struct steps *st, int err)
 	return !(fired && err == -ENOMEM) && !(st->walkers && err == -EBUSY);
 }
 
-// OP: the space's answer; MODEL: the model's, if it is to follow. True: done.
+// OP: what the space returns; MODEL: what the model returns, if it is to follow. True: done.
 #define STEP(st, op, model) ({ \
 	int _err; \
 	arm(st); \
@@ -73,7 +73,7 @@ static bool do_map_large(struct steps *st, const struct step_range *r)
 		    model_map(st->m, r->va, r->len, prot, 2, populate));
 }
 
-// A region of which no page can be had: there is no free 1 GiB.
+// A region of which no page can be allocated: there is no free 1 GiB.
 static bool do_map_giant(struct steps *st, const struct step_range *r)
 {
 	vaddr_t va = ALIGN_DOWN(r->va, level_size(3));
@@ -127,11 +127,11 @@ static void run_in_gap(struct stall_point *p, void *arg)
 	steps_run_one(g->st, bytes, &r);
 }
 
-// The next step is done where discard has dropped the lock: what it fills or takes away there discard must not undo.
+// Do the next step while discard has dropped the lock: discard must not undo what that step fills or removes.
 static bool do_discard_around(struct steps *st, const struct step_range *r)
 {
 	struct gap g = { st, r };
-	bool around = st->next && !st->walkers;	// else a walker may make the discard fail after its gap
+	bool around = st->next && !st->walkers;	// otherwise a walker may make the discard fail after its gap
 	int err;
 
 	if (!around)
@@ -144,7 +144,7 @@ static bool do_discard_around(struct steps *st, const struct step_range *r)
 	stall_release(stall_point("discard_between"));
 	if (!st->next)
 		return EXPECT_EQ(err, 0);
-	EXPECT(err);			// it did not come so far
+	EXPECT(err);			// it failed before the gap
 	EXPECT_EQ(err, model_discard(st->m, r->va, r->len));
 	return false;
 }
@@ -183,7 +183,7 @@ static bool do_fault(struct steps *st, const struct step_range *r)
 
 static vaddr_t word_va(vaddr_t va, unsigned word) { return ALIGN_DOWN(va, PAGE_SIZE) + (word ? PAGE_SIZE - 8 : 0); }
 
-// Its only error is -EFAULT, also when memory was lacking.
+// Its only error is -EFAULT, even if memory ran out.
 static bool access(struct steps *st, vaddr_t va, unsigned word, bool write)
 {
 	u64 v = STEP_STAMP << 48 | (st->stamps + 1);
@@ -208,7 +208,7 @@ static bool access(struct steps *st, vaddr_t va, unsigned word, bool write)
 static bool do_write(struct steps *st, const struct step_range *r) { return access(st, r->va, r->b >> 7, true); }
 static bool do_read(struct steps *st, const struct step_range *r) { return access(st, r->va, r->b >> 7, false); }
 
-// Every page of a slot, so that a collapse finds it complete.
+// Touch every page of a slot, so that a collapse finds it complete.
 static bool do_touch(struct steps *st, const struct step_range *r)
 {
 	bool all = true;
@@ -250,7 +250,7 @@ static bool do_pin(struct steps *st, const struct step_range *r)
 	return true;
 }
 
-// Several pages from va on, up to the first that cannot be had.
+// Pin several pages from va on, up to the first that cannot be pinned.
 static bool do_pin_range(struct steps *st, const struct step_range *r)
 {
 	struct page *pages[MOST_PINNED];
@@ -292,7 +292,7 @@ static bool do_write_pin(struct steps *st, const struct step_range *r)
 	*(u64 *)page_to_virt(pin->page) = v;
 	if (pin->index >= 0)
 		st->m->page[pin->index].word[0] = v;
-	for (unsigned i = 0; i < MODEL_PINS; i++)	// of a page that is gone each pin remembers what it holds
+	for (unsigned i = 0; i < MODEL_PINS; i++)	// each pin remembers the contents of a page that is unmapped
 		if (st->m->pin[i].page == pin->page)
 			st->m->pin[i].word[0] = v;
 	return true;
@@ -322,7 +322,7 @@ static bool do_fail(struct steps *st, const struct step_range *r)
 	return true;
 }
 
-// Time for what is deferred: ticks, grace periods, sweeps.
+// Give deferred work time: ticks, grace periods, sweeps.
 static bool do_sleep(struct steps *st, const struct step_range *r)
 {
 	thread_sleep_ns((1 + r->a % 16) * NSEC_PER_MSEC);

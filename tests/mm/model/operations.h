@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What each operation of a step does to the space and to its model, and that both answer the same.
+// Does each step's operation to the space and to its model, and checks that both return the same.
 #pragma once
 #include "tests/mm/model/steps.h"
 
@@ -9,7 +9,7 @@ struct step_range {
 	unsigned slot;
 	u8 a, b;		// the step's last bytes
 };
-typedef bool step_fn(struct steps *st, const struct step_range *r);	// true: it had its effect
+typedef bool step_fn(struct steps *st, const struct step_range *r);	// true: the operation had its effect
 
 struct step_operation {
 	const char *name;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// See model/steps.h. A step's bytes: the operation, where (slot and shape of the range), two more for the rest.
+// See model/steps.h. A step's bytes: the operation; the place (slot and shape of the range); two more for the rest.
 #include "tests/mm/model/steps.h"
 #include "kernel/lib.h"
 #include "lab/test.h"
@@ -38,7 +38,7 @@ const char *steps_name(enum step_op op) { return step_operations[op].name; }
 
 static bool maps(unsigned op) { return op == STEP_MAP || op == STEP_POPULATE || op == STEP_MAP_LARGE; }
 
-// What is mapped stays where the model has pages.
+// Steps that map stay within the model's pages.
 static struct step_range range_of(unsigned op, const u8 *bytes)
 {
 	struct step_range r = { .slot = bytes[1] % MODEL_SLOTS, .a = bytes[2], .b = bytes[3] };
@@ -52,10 +52,10 @@ static struct step_range range_of(unsigned op, const u8 *bytes)
 		r.len = MIN((1u + r.b % 40) * PAGE_SIZE, room - (r.va - model_slot_va(r.slot)));
 	} else if (shape == STEP_SOME_SLOTS) {		// some slots
 		r.len = MIN(1u + r.b % 4, left) * SLOT_SIZE;
-	} else if (shape == STEP_ODD && r.a < 0x20) {	// what nobody should ask for
+	} else if (shape == STEP_ODD && r.a < 0x20) {	// requests that must be refused
 		r.va += r.a & 1 ? 8 : r.a & 2 ? USER_END : 0;
 		r.len = r.a & 4 ? 0 : r.a & 8 ? 100 : ~0ull - PAGE_SIZE + 1;
-	} else if (shape == STEP_ODD) {		// across holes: up to the end, or all there is
+	} else if (shape == STEP_ODD) {		// across holes: up to the end, or everything
 		r.va = r.a & 1 ? 0 : r.va + 2 * r.a * PAGE_SIZE;
 		r.len = maps(op) ? PAGE_SIZE : USER_END - r.va;
 	}
@@ -73,7 +73,8 @@ static void look_around(struct steps *st, const struct step_range *r)
 			space_check_pin(st->m, i);
 }
 
-// Where others walk a page may be found busy after one of two cuts was made: what is collapsed is learnt.
+// With walkers, a page may be found busy after the first of two cuts was made: copy from the space what is still
+// collapsed.
 static void learn_collapsed(struct steps *st)
 {
 	for (unsigned i = 0; i < MODEL_SLOTS; i++)
@@ -108,7 +109,7 @@ void steps_run(struct steps *st, const u8 *bytes, size_t n)
 
 		st->next = after < end ? after : NULL;
 		steps_run_one(st, bytes, &r);
-		bytes = after == end || st->next ? after : after + STEP_BYTES;	// it may have been done already
+		bytes = after == end || st->next ? after : after + STEP_BYTES;	// the next step may be done already
 		if (st->walkers)
 			learn_collapsed(st);
 		space_check(st->s, st->m, st->walkers);
@@ -119,7 +120,7 @@ void steps_run(struct steps *st, const u8 *bytes, size_t n)
 	}
 }
 
-// space_check() has seen each entry; the walk and the user access are tried where something begins or ends.
+// space_check() has read every entry; walks and user accesses are tried only where something begins or ends.
 void steps_end(struct steps *st)
 {
 	const struct model *m = st->m;

@@ -10,7 +10,7 @@
 #include "mm/tlb.h"
 #include "tests/mm/help.h"
 
-// A count of users cannot be refused, and whoever knows a space may take as many as he likes: here 2^32 of them.
+// A get of a space cannot fail, and anybody who knows a space may get it any number of times: here 2^32 times.
 TEST(space, more_users_than_32_bits_count, 0)
 {
 	struct space *s = space_create();
@@ -54,7 +54,7 @@ static void expect_freed(struct freed *before, u64 l1, u64 l2, u64 l3, u64 l4)
 	*before = now;
 }
 
-// A table goes when its last entry goes, and not before; each level by itself and all at once.
+// A table is freed when its last entry is cleared, and not before; each level by itself and all at once.
 static void teardown_under(const struct table_policy *p)
 {
 	struct mm_balance b;
@@ -166,15 +166,15 @@ static u32 cpus_off_the_kernel_root(void)
 	return n;
 }
 
-// Kernel threads run on in the last space's root. An unmap that frees tables, and the end of the space, must move them
-// to the kernel's.
+// Kernel threads run on with the last space's root loaded. An unmap that frees tables, and the end of the space, must
+// move their CPUs to the kernel's root.
 TEST(space, lazy_cpus_leave, 0)
 {
 	struct mm_balance b;
 	struct space *s;
 
 	mm_balance_begin(&b);
-	s = space_create_with(policy_default(), flush_find("ipi"));	// other back-ends let them stay, or take their time
+	s = space_create_with(policy_default(), flush_find("ipi"));	// other back-ends let them stay for longer
 	REQUIRE(s);
 	EXPECT_EQ(space_map(s, BASE, nr_cpus * PAGE_SIZE, RW, 1, 0), 0);
 	EXPECT_EQ(space_map(s, 0, PAGE_SIZE, RW, 1, MAP_POPULATE), 0);
@@ -193,8 +193,7 @@ TEST(space, lazy_cpus_leave, 0)
 	mm_balance_end(&b);
 }
 
-// Nothing mapped, nothing freed, and no flush that could do it by the way: only the end of the root itself forces them
-// off.
+// Nothing is mapped and nothing freed, so no flush makes the CPUs leave: only the freeing of the root itself does.
 TEST(space, lazy_cpus_leave_an_empty_space, 0)
 {
 	struct mm_balance b;
@@ -232,7 +231,8 @@ TEST(space, last_user_detaches, 0)
 
 #if CHECK
 
-// As a switch of all spaces does. Who would get a count of this one would put it, and end it a second time.
+// As a switch of all spaces does. A caller that got a count of this space would put it, and end the space a second
+// time.
 static void take_all(struct stall_point *p, void *ending)
 {
 	struct list taken;
@@ -249,7 +249,7 @@ static void take_all(struct stall_point *p, void *ending)
 	}
 }
 
-// Between its last put and its leaving the list of all spaces it has no user, and gets none any more.
+// Between its last put and its removal from the list of all spaces, a space has no user, and can get none any more.
 TEST(space, nobody_takes_one_that_ends, NEEDS_CHECK)
 {
 	struct space *s = space_create(), *lives = space_create();

@@ -16,14 +16,14 @@ static void take_memory(struct list *taken, u64 left)
 	}
 }
 
-// Asked for, but not to be had: -ENOMEM, and the space is as before.
+// Too little memory for a populated mapping: -ENOMEM, and the space is as before.
 static void no_memory(int level)
 {
 	enum { LEFT = 8 * PT_ENTRIES };
 	u64 len = 4 * LEFT * PAGE_SIZE;
 	struct list taken;
 	struct mm_balance b;
-	struct page *whole;	// kept back, so that not all that is left is in pieces
+	struct page *whole;	// kept back, so that the memory left is not all fragmented
 	struct space *s;
 
 	mm_balance_begin(&b);
@@ -37,7 +37,7 @@ static void no_memory(int level)
 	EXPECT_EQ(mm_regions(s), 0);
 	EXPECT_EQ(s->mapped, 0);
 	EXPECT_EQ(page_of(s->root_pa)->private, 0);
-	EXPECT_EQ(space_map(s, BASE, len, RW, level, 0), 0);	// on demand there is room enough
+	EXPECT_EQ(space_map(s, BASE, len, RW, level, 0), 0);	// without populating there is room enough
 	EXPECT_EQ(space_fault(s, BASE + len - 1, true), 0);
 	while (!list_empty(&taken))
 		page_put(list_entry(list_pop_front(&taken), struct page, link));
@@ -50,7 +50,7 @@ static void no_memory(int level)
 TEST(space, no_memory_4k, 0) { no_memory(1); }
 TEST(space, no_memory_2m, 0) { no_memory(2); }
 
-// Regions split and merge; what a test can see is their number.
+// Regions split and merge; a test can see only their number.
 TEST(space, regions_split_and_merge, 0)
 {
 	struct space *s = space_create();
@@ -150,7 +150,7 @@ TEST(space, cutting_large_pages, 0)
 	EXPECT_EQ(space_protect(s, BASE + size, PAGE_SIZE, PROT_R), -EINVAL);
 	EXPECT_EQ(s->mapped, 2 * size >> PAGE_SHIFT);
 	EXPECT_EQ(mm_regions(s), 1);
-	EXPECT_EQ(space_unmap(s, BASE - PAGE_SIZE, size + PAGE_SIZE), 0);	// from a hole to a page's edge
+	EXPECT_EQ(space_unmap(s, BASE - PAGE_SIZE, size + PAGE_SIZE), 0);	// from a hole to the edge of a page
 	EXPECT_EQ(s->mapped, size >> PAGE_SHIFT);
 	space_put(s);
 }

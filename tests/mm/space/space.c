@@ -94,14 +94,14 @@ TEST(space, protect_nothing, 0)
 	EXPECT_EQ(arch_user_read64(BASE, &value), -EFAULT);	// nor may the kernel on the user's behalf
 	EXPECT_EQ(arch_user_write64_nofault(BASE, 1), -EFAULT);
 	EXPECT_EQ(space_protect(s, BASE, PAGE_SIZE, PROT_R | PROT_X), 0);
-	EXPECT(mm_reads(BASE, 0x5eed));				// what was there still is
+	EXPECT(mm_reads(BASE, 0x5eed));				// the contents are still there
 	space_detach();
 	EXPECT_EQ(space_fault(s, BASE, false), 0);
 	EXPECT_EQ(space_fault(s, BASE, true), -EFAULT);
 	space_put(s);
 }
 
-// What is forbidden before it is touched stays forbidden when it is.
+// A page that is forbidden before its first access stays forbidden at that access.
 TEST(space, protect_before_fault, 0)
 {
 	struct space *s = space_create();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Which frames have descriptors: all of a section whose RAM is worth them, and no other.
+// Which frames have descriptors: all of a section with enough RAM, and no others.
 #include "lab/test.h"
 #include "mm/frame/page.h"
 #include <arch/machine.h>

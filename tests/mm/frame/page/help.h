@@ -3,10 +3,10 @@
 #pragma once
 #include "kernel/types.h"
 
-#define STRESS_CPUS 16u		// with many more vCPUs than processors the time goes into lock holders that do not run
+#define STRESS_CPUS 16u		// with many more vCPUs than processors, time is lost to lock holders that do not run
 
-u64 page_balance_start(void);		// free frames when nothing is on its way back any more
-bool page_balanced(u64 before);		// when all threads that have ended have given their memory back
+u64 page_balance_start(void);		// free frames, once nothing is on its way back
+bool page_balanced(u64 before);		// once all threads that have ended have returned their memory
 
 paddr_t page_hole(void);		// the lowest address without a descriptor
 paddr_t page_hole_end(void);		// … and the next one behind it that has one; 0: none has

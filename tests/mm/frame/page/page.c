@@ -41,7 +41,7 @@ TEST(page, orders, 0)
 		struct page *p = page_alloc(order, PAGE_KERNEL, 0);
 
 		if (!p) {
-			EXPECT(order > 8);	// nothing that large here, or it is in pieces
+			EXPECT(order > 8);	// no block that large is free, or memory is fragmented
 			continue;
 		}
 		expect_block(p, order, PAGE_KERNEL);
@@ -65,7 +65,7 @@ TEST(page, kinds_and_owner_fields, 0)
 		EXPECT_EQ(p->kind, kinds[i]);
 		EXPECT_EQ(p->private, 0);
 		EXPECT_EQ(p->table_state, TABLE_NONE);
-		p->private = ~0ull;		// whatever the owner leaves behind, the next one starts afresh
+		p->private = ~0ull;		// whatever one owner leaves behind, the next one starts afresh
 		p->table_state = TABLE_FREE;
 		p->table_level = 4;
 		page_put(p);
@@ -165,7 +165,7 @@ TEST(page, references, 0)
 	EXPECT_EQ(READ_ONCE(p->refs), 0);
 }
 
-// As if so many had been taken; what is then taken one by one ends, and what was taken counts.
+// As if many references had been taken: taking more, one by one, ends at the limit, and each one counts.
 TEST(page, references_end_before_they_wrap, 0)
 {
 	u64 before = page_balance_start();
@@ -178,7 +178,7 @@ TEST(page, references_end_before_they_wrap, 0)
 	EXPECT(!page_try_get(p) && !page_try_get(p));
 	EXPECT_EQ(READ_ONCE(p->refs), PAGE_REFS_MAX);
 	page_put(p);
-	EXPECT(page_try_get(p));		// one has come back
+	EXPECT(page_try_get(p));		// one reference was returned
 	EXPECT(!page_try_get(p));
 	fetch_add(&p->refs, ~0u - PAGE_REFS_MAX);
 	EXPECT(!page_try_get(p));		// the last value before 0
@@ -206,7 +206,7 @@ TEST(page, split, 0)
 
 	REQUIRE(p);
 	EXPECT(page_try_get(p));
-	EXPECT(!page_split(p));		// somebody else holds it
+	EXPECT(!page_split(p));		// another reference is held
 	EXPECT_EQ(READ_ONCE(p->refs), 2);
 	page_put(p);
 	expect_block(p, 9, PAGE_ANON);	// the attempt has changed nothing
@@ -272,7 +272,7 @@ TEST(page, merge, 0)
 	for (unsigned i = 0; i < ARRAY_SIZE(some); i++)
 		put_list(&some[i]);
 	free_blocks(after);
-	EXPECT(page_check());		// which includes: no free block beside its free buddy
+	EXPECT(page_check());		// this includes: no free block beside its free buddy
 	for (unsigned order = 0; order <= MAX_ORDER; order++)
 		EXPECT_EQ(after[order], before[order]);
 }
@@ -323,7 +323,7 @@ TEST(page, double_put_is_reported, NEEDS_CHECK)
 
 	REQUIRE(p);
 	WRITE_ONCE(errors, 0);
-	flags = irq_save();		// nobody gets hold of the frame between the two puts
+	flags = irq_save();		// nobody may take the frame between the two puts
 	page_put(p);
 	WRITE_ONCE(alloc_error_hook, note_error);
 	page_put(p);
@@ -335,7 +335,7 @@ TEST(page, double_put_is_reported, NEEDS_CHECK)
 	EXPECT(page_check());
 }
 
-// Frames allocated here and freed there: the lists stay short, their surplus flows back.
+// Frames allocated here and freed there: the per-CPU lists stay short, because the surplus flows back.
 #define CROSS (3 * PCP_HIGH)
 static struct page *cross[CROSS];
 
@@ -366,13 +366,12 @@ TEST(page, freed_on_another_cpu, NEEDS_CPUS2)
 	EXPECT(page_check());
 }
 
-// Stress: on each CPU a thread that allocates, stamps, checks and frees blocks, publishing where they are, and in
-// between behaves as a lockless walker: takes references to whatever stands in the published places, free, reused or
-// whole.
+// Stress: on each CPU a thread allocates, stamps, checks and frees blocks, and publishes where they are. In between it
+// behaves as a lockless walker: it takes references to whatever is in the published places, free, reused or in use.
 #define PLACES 256
 #define HOLD 8
 static struct page *places[PLACES];
-#define STRESS_ROUNDS 3000	// of each CPU, and then until walkers have often enough met both
+#define STRESS_ROUNDS 3000	// on each CPU, and then until walkers have met both cases often enough
 #define STRESS_ENOUGH 100
 #define STRESS_MOST 1000000
 static u64 stress_rounds;
@@ -407,13 +406,13 @@ static void walk(u64 *seed)
 	}
 	for (u64 n = rand_next(seed) % 64; n; n--)
 		cpu_relax();
-	kind = READ_ONCE(head->kind);		// held: it cannot be free or change hands now
+	kind = READ_ONCE(head->kind);		// held: it can neither be freed nor change hands now
 	EXPECT(kind == PAGE_ANON || kind == PAGE_TABLE || kind == PAGE_SLAB || kind == PAGE_KERNEL);
 	page_put(head);
 	fetch_add_relaxed(&got, 1);
 }
 
-// A published block is taken and freed over and over again: in each round a walker may find it in use, or free.
+// A published block is allocated and freed over and over again: in each round a walker may find it in use, or free.
 static bool stress_goes_on(u64 round)
 {
 	return round < stress_rounds || (stress_rounds && round < STRESS_MOST &&
@@ -446,7 +445,7 @@ static int stress(void *unused)
 			unsigned n = 1u << held[i]->order;
 
 			if (!page_split(held[i]))
-				continue;	// a walker is there
+				continue;	// a walker holds a reference
 			for (unsigned j = 1; j < n; j++)
 				page_put(held[i] + j);
 		}
@@ -467,7 +466,7 @@ TEST(page, stress_with_walkers, 0)
 	for (unsigned cpu = 0; cpu < MIN(nr_cpus, STRESS_CPUS); cpu++)
 		cpumask_set(&all, cpu);
 	stress_rounds = 0;
-	EXPECT_EQ(threads_run_on(&all, stress, NULL), 0);	// what threads need is allocated now
+	EXPECT_EQ(threads_run_on(&all, stress, NULL), 0);	// the threads' memory is allocated now
 	before = page_balance_start();
 	got = refused = 0;
 	stress_rounds = STRESS_ROUNDS;

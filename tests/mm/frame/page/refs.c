@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// A frame's count between two steps of another CPU: what it does there is done here by the stall point's action.
+// A frame's count changes between two steps of a CPU: the stall point's action does here what another CPU would do.
 #include "lab/stall.h"
 #include "lab/test.h"
 #include "mm/frame/page.h"
@@ -27,7 +27,7 @@ static void fill_up(struct stall_point *point, void *page)
 	fetch_add(&((struct page *)page)->refs, PAGE_REFS_MAX - 2);
 }
 
-// The count that was read is another's by the time it is to be raised: each new value is looked at like the first.
+// The count changes between the read and the increment: each new value is checked like the first.
 TEST(page, reference_of_a_count_that_changes, 0)
 {
 	u64 before = page_balance_start();
@@ -37,10 +37,10 @@ TEST(page, reference_of_a_count_that_changes, 0)
 	EXPECT(page_try_get(p));
 	EXPECT(get_after(p, put_it));			// 2 -> 1, and 2 again
 	EXPECT_EQ(READ_ONCE(p->refs), 2);
-	EXPECT(!get_after(p, fill_up));			// as many as there may be
+	EXPECT(!get_after(p, fill_up));			// PAGE_REFS_MAX
 	EXPECT_EQ(READ_ONCE(p->refs), PAGE_REFS_MAX);
 	fetch_sub(&p->refs, PAGE_REFS_MAX - 1);
-	EXPECT(!get_after(p, put_it));			// the last one is gone
+	EXPECT(!get_after(p, put_it));			// the last reference is gone
 	EXPECT_EQ(READ_ONCE(p->refs), 0);
 	EXPECT(page_balanced(before));
 }
@@ -55,8 +55,9 @@ static void take_any(struct stall_point *point, void *arg)
 		taken += page_try_get(head + i);
 }
 
-// A walker's reference to the head is one to the block. Were it given while the block is split, the walker would look
-// again before the tails are frames of their own, and keep for its tail what counts for the first frame.
+// A walker's reference to the head is one to the block. If it were given while the block is being split, the walker
+// would look again before the tails are frames of their own, and would keep for its tail a reference that counts for
+// the first frame.
 TEST(page, no_reference_to_what_is_being_split, 0)
 {
 	u64 before = page_balance_start();

@@ -2,7 +2,7 @@
 // The gather: collects the leaves and tables that an operation unlinks, and takes them through the rest of the life of
 // a page (DESIGN 2) in the only right order: unlink -> flush -> quiesce (the policy) -> free.
 //
-//   gather_begin();  { xchg entry with 0;  gather_leaf() / gather_table(); }*  gather_end();
+//   gather_begin();  { xchg entry with 0;  gather_leaves() / gather_table(); }*  gather_end();
 //
 // When a whole subtree is detached, each entry inside it that names a table is cleared, too, before that table is
 // passed to the policy: under table_free=hazard a walker in the detached upper table re-reads the entry.

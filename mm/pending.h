@@ -32,7 +32,7 @@ static __always_inline bool pending_try(unsigned n)
 // Take n (at most pending_max()) credits. If there are too few, hurry what will return some, and sleep until it has.
 // May sleep; the caller may hold a mutex that nobody needs in order to free.
 void pending_take(unsigned n);
-void pending_put(unsigned n);		// as pending_try()
+void pending_put(unsigned n);		// return n credits; context as for pending_try()
 s64 pending_in_use(void);		// credits that are out; a snapshot
 u64 pending_max(void);
 u64 pending_set_max(u64 pages);		// tests; returns the old one. May sleep

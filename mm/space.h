@@ -30,7 +30,7 @@ struct space {
 	u64 gen __cacheline;		// counts flushes; see tlb.h
 	const struct table_policy *freer;	// unmappers call its `free`; `policy`, except in a switch. Under lock
 	const struct flush_backend *backend;	// under lock
-	// Written by switches.
+	// Written by context switches.
 	struct cpumask cpus __cacheline;	// CPUs that have the root loaded, lazily or not
 	// Written by walkers that have another space loaded, under policies that ask for it.
 	struct cpumask walkers __cacheline;

@@ -85,7 +85,7 @@ static void inspect(struct page *table, const struct table_policy *policy)
 	if (MUTANT(emptied_is_believed))	// a table flagged as emptied is not checked
 		hit = false;
 	if (hit)
-		quarantine_spoilt(table, "a table that was said to hold no entry holds one");
+		quarantine_spoilt(table, "a table marked as emptied holds an entry");
 	smp_mb();	// FREE is visible before the slots are read: pairs with oracle_publish()
 	STALL(table_freeing, NULL, 0, table->table_level);	// marked FREE, not yet given back
 	hit |= oracle_table_freed(table, policy) | swmmu_table_freed(table, policy);
@@ -104,7 +104,7 @@ static __always_inline void table_die(struct page *table, const struct table_pol
 		page_set_zeroed(table);
 }
 
-// It holds no credit.
+// A deposit holds no credit.
 void table_free_deposit(struct page *table, const struct table_policy *policy)
 {
 	count_add(tables_kept, -1ull);

@@ -41,7 +41,7 @@
 
 struct nmi_flush {
 	u64 requested;		// by any CPU
-	u64 served __cacheline;	// by the own CPU, in its NMI handler
+	u64 served __cacheline;	// by its own CPU, in its NMI handler
 	u64 ticket[NR_CPUS];	// what this CPU waits for, by target; with preemption off
 };
 static DEFINE_PER_CPU(struct nmi_flush, nmi_flush);

@@ -109,7 +109,7 @@ struct page *__hot page_alloc(unsigned order, enum page_kind kind, unsigned flag
 	if (!head)
 		return NULL;
 	prepare(head, order, kind, flags & PG_ZERO);
-	old = fetch_add(&head->refs, 1);	// a full barrier: who gets a reference sees all of the above
+	old = fetch_add(&head->refs, 1);	// a full barrier: whoever gets a reference sees all of the above
 	if (unlikely(old))
 		panic("memory: frame %p was free with count %u", (void *)head, old);
 	return head;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The union of two disciplines: what walkers follow while a space's policy changes (switch.c). It does all that each of
 // the two asks of a walker: enters the first, then the second; both must agree to each step; leaves in reverse order,
-// so that what the second found of the interrupt flag is restored inside the first. Each has a state of its own, as if
+// so that the interrupt flag, as the second found it, is restored inside the first. Each has a state of its own, as if
 // it were alone.
 //
 // Which two policies these are is read once, on entry: so a walker leaves what it has entered. The calls go through the

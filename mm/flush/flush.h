@@ -41,7 +41,7 @@ static __always_inline void flush_make(struct flush *f, struct space *s, vaddr_t
 
 struct flush_backend {
 	const char *name;
-	const char *(*missing)(void);	// why it cannot be used here. NULL, or a return of NULL: it can
+	const char *(*missing)(void);	// why it cannot be used here; it can if this is NULL or returns NULL
 	// Does its completion prove that every walk with interrupts off that ran before has ended, on every CPU it
 	// targets?
 	bool proves_irqs_off_walks_ended;

@@ -91,7 +91,7 @@ static void deferred_sweep(void)
 		posted = READ_ONCE(deferred.posted);
 	trace(EV_SWEEP, posted);
 	store_release(&this_cpu_ptr(&deferred_cpu)->swept, posted);
-	STALL(lazy_swept, NULL, 0, 0);	// now it does, and this CPU is held here: neither tick nor switch comes
+	STALL(lazy_swept, NULL, 0, 0);	// `swept` is set; a CPU held here has neither tick nor switch
 }
 
 static void wake_thread(void)

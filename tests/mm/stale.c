@@ -308,7 +308,7 @@ TEST(stale, protect_4k_joining, NEEDS | NEEDS_CHECK) { SPANS(PROTECT, JOINING, 1
 TEST(stale, pages_1g, NEEDS | NEEDS_MEM_1G)
 {
 	if (!arch_has_page_size(3))
-		SKIP("this CPU has no 1 GiB pages");
+		SKIP("the CPU has no 1 GiB pages");
 	VARIANT(UNMAP, BUSY, 3, 1, true);
 	VARIANT(UNMAP, BUSY, 3, 1, false);
 	VARIANT(PROTECT, BUSY, 3, 1, true);

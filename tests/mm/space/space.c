@@ -59,7 +59,7 @@ TEST(space, pages_1g, NEEDS_MEM_1G)
 	struct mm_balance b;
 
 	if (!arch_has_page_size(3))
-		SKIP("this CPU has no 1 GiB pages");
+		SKIP("the CPU has no 1 GiB pages");
 	mm_balance_begin(&b);
 	s = space_create();
 	REQUIRE(s);

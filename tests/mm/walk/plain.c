@@ -175,7 +175,7 @@ TEST(walk, as_the_plain_one_1g, NEEDS_MEM_1G)
 
 	if (!arch_has_page_size(3)) {
 		space_put(s);
-		SKIP("this CPU has no 1 GiB pages");
+		SKIP("the CPU has no 1 GiB pages");
 	}
 	REQUIRE(s);
 	EXPECT_EQ(space_map(s, BASE, level_size(3), RW, 3, MAP_POPULATE), 0);

@@ -68,7 +68,7 @@ TEST(walk, content_2m, 0) { content(2); }
 TEST(walk, content_1g, NEEDS_MEM_1G)
 {
 	if (!arch_has_page_size(3))
-		SKIP("this CPU has no 1 GiB pages");
+		SKIP("the CPU has no 1 GiB pages");
 	content(3);
 }
 

@@ -256,7 +256,7 @@ EXPECTED_SKIPS = [
     ("the thief does not own the steal-time records", lambda c: c.accel in ("kvm", "nested")),
     ("needs a hypervisor that keeps steal-time records", lambda c: c.accel in ("tcg", "icount", "kvm")),
     ("the local APIC does not show what is in service", lambda c: c.accel == "kvm"),
-    ("the hypervisor marks no CPU that it takes away in the middle of its work", lambda c: c.accel == "kvm"),
+    ("the hypervisor marks no CPU that it preempts in the middle of its work", lambda c: c.accel == "kvm"),
     ("needs Hyper-V's flush hypercalls", lambda c: c.cpu != "hyperv"),
     ("takes longer: runs where seconds= is given", lambda c: "seconds=" not in c.cmdline),
     ("takes seconds", lambda c: "test=smoke" in c.cmdline.split()),

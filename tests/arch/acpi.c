@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The ACPI parser on tables made here, honest and hostile. The firmware's word is never trusted: whatever the bytes
-// say, parsing ends, reads nothing outside the buffer, and says what is wrong.
+// The ACPI parser on tables that the test builds, valid and hostile. The parser trusts nothing that the firmware says:
+// whatever the bytes are, it ends, reads nothing outside the buffer, and reports what is wrong.
 #include "arch/x86_64/acpi_parse.h"
 #include "kernel/lib.h"
 #include "lab/test.h"
@@ -24,7 +24,7 @@ static void begin(const char *sig, size_t len)
 	table_len = len;
 }
 
-// Length and checksum, so that what is wrong inside is reached.
+// Fills in the length and a valid checksum, so that the parser gets as far as what is wrong inside.
 static void finish(void)
 {
 	u8 sum = 0;
@@ -102,9 +102,9 @@ TEST(acpi, madt_sparse_disabled_invalid, 0)
 	begin_madt();
 	add_lapic(BOOT_ID, 1);
 	add_lapic(200, 1);
-	add_lapic(5, 0);		// not there
+	add_lapic(5, 0);		// disabled
 	add_lapic(6, 2);		// may be plugged in later
-	add_lapic(0xff, 1);		// the broadcast addresses are nobody
+	add_lapic(0xff, 1);		// a broadcast address is no CPU
 	add_x2apic(0xffffffff, 1);
 	add_x2apic(300, 0);
 	REQUIRE(!parse_madt());
@@ -168,7 +168,7 @@ TEST(acpi, madt_other_entries, 0)
 TEST(acpi, madt_broken_entries, 0)
 {
 	static const u8 bad[][4] = {
-		{ 0, 0 }, { 0, 1 }, { 0x80, 0 }, { 0x80, 1 },	// would never get on
+		{ 0, 0 }, { 0, 1 }, { 0x80, 0 }, { 0x80, 1 },	// a parser would never advance
 		{ 0, 2 }, { 0, 4 }, { 9, 4 }, { 5, 4 }, { 1, 4 },	// too short for their type
 		{ 0x80, 5 }, { 0, 255 },			// beyond the table
 	};
@@ -261,7 +261,7 @@ TEST(acpi, rsdp, 0)
 	EXPECT_EQ(root.address, 0x200000000ull);
 	EXPECT(root.wide);
 	EXPECT(acpi_parse_rsdp(table, 20, &root));	// its second half is missing
-	table[24] ^= 1;					// under the second checksum only
+	table[24] ^= 1;					// covered by the second checksum only
 	EXPECT(acpi_parse_rsdp(table, 36, &root));
 	make_rsdp(2, 20);
 	EXPECT(acpi_parse_rsdp(table, 36, &root));
@@ -399,7 +399,7 @@ static void parse_everything(size_t len, struct everything *e, struct acpi_madt 
 	e->s5 = acpi_find_s5(table, len, &e->a, &e->b);
 }
 
-// Bytes behind the end must not matter: what is parsed twice with two different tails yields the same.
+// Bytes behind the end must not matter: one table parsed with two different tails behind it gives the same result.
 static void expect_tail_ignored(size_t len)
 {
 	static struct acpi_madt madt2;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The boot-information parser and the memory map on input made here, honest and hostile. Whatever the bytes say,
-// parsing ends, reads nothing outside the buffer, and says what is wrong.
+// The boot-information parser and the memory map on input that the test builds, valid and hostile. Whatever the bytes
+// are, parsing ends, reads nothing outside the buffer, and reports what is wrong.
 #include "arch/x86_64/bootinfo.h"
 #include "arch/x86_64/multiboot2_parse.h"
 #include "arch/x86_64/ram_map_parse.h"
@@ -154,11 +154,11 @@ TEST(bootinfo, broken_tags, 0)
 	begin();
 	at = add_memory(1);
 	put64(at + 16, ~0ull - 4096);
-	put64(at + 24, ~0ull);		// runs over the end of all addresses: cut
+	put64(at + 24, ~0ull);		// wraps around: cut at the last address
 	EXPECT(!finish() && info.memory[0].end == ~0ull);
 }
 
-// A framebuffer tag at the end of a sound piece of boot information; returns where it begins.
+// A framebuffer tag at the end of otherwise valid boot information; returns where it begins.
 static size_t add_framebuffer(u64 base, u32 pitch, u32 width, u32 height, u8 bits, u8 type)
 {
 	static const u8 rgb[] = { 16, 8, 8, 8, 0, 8 };
@@ -211,7 +211,7 @@ TEST(bootinfo, framebuffer_refused, 0)
 	}
 	add_framebuffer(0xfd000000, 1024, 1024, 768, 8, 0);	// a palette
 	EXPECT(screen_is_refused());
-	add_framebuffer(0xfd000000, 4096, 1024, 768, 32, 3);	// nobody knows what
+	add_framebuffer(0xfd000000, 4096, 1024, 768, 32, 3);	// an unknown type
 	EXPECT(screen_is_refused());
 	add_framebuffer(0xb8000, 80, 80, 25, 8, 2);
 	EXPECT(screen_is_refused());
@@ -255,7 +255,7 @@ TEST(bootinfo, too_many_entries, 0)
 	EXPECT(multiboot2_parse(big, sizeof(big), &info));
 }
 
-// Random damage: only that it ends, and that what it yields is within bounds.
+// After random damage this checks only that parsing ends and that its results are within bounds.
 TEST(bootinfo, random_damage, 0)
 {
 	u64 seed = test_seed();
@@ -321,7 +321,7 @@ TEST(bootinfo, ram_none, 0)
 	EXPECT(ram_map_build(&map, in, 1, LIMIT));
 }
 
-// The image may lie in what the map counts as taken: in a hole, across an edge, in part.
+// The kernel's image may lie outside the RAM that the map has: in a hole, across an edge, or in part.
 TEST(bootinfo, ram_covers, 0)
 {
 	const struct memory_range in[] = { { K(0), K(159), true }, { K(256), K(800), true }, { K(300), K(301), false } };
@@ -375,7 +375,7 @@ TEST(bootinfo, registers_are_not_in_ram, 0)
 	EXPECT(ram_map_mmio_error(&map, 0, K(2) + 1, LIMIT));
 	EXPECT(ram_map_mmio_error(&map, K(4) - 1, 8, LIMIT));
 	EXPECT(!ram_map_mmio_error(&map, K(4), K(4), LIMIT));
-	EXPECT(ram_map_mmio_error(&map, K(4), K(40), LIMIT));	// around all of a range
+	EXPECT(ram_map_mmio_error(&map, K(4), K(40), LIMIT));	// encloses a range
 	EXPECT(ram_map_mmio_error(&map, K(8) + 16, 16, LIMIT));
 	EXPECT(!ram_map_mmio_error(&map, LIMIT - 16, 16, LIMIT));
 	EXPECT(ram_map_mmio_error(&map, LIMIT - 16, 17, LIMIT));

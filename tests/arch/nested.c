@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// The bug of 2012 for real: a hypervisor takes the processor from walkers in the middle of their walks, because it has
-// fewer processors than this machine (ACCEL=nested SMP=4: docs/nested.md). The load is that of mode=torture. The last
-// test prints what the runner compares with the hypervisor's own counts.
+// The bug of 2012 under a real hypervisor: it preempts walkers in the middle of their walks, because it has fewer
+// processors than this machine has vCPUs (ACCEL=nested SMP=4: docs/nested.md). The load is that of mode=torture. The
+// last test prints what the runner compares with the hypervisor's own counts.
 #include <arch/hyperv.h>
 #include "kernel/steal.h"
 #include "kernel/time.h"
@@ -15,13 +15,14 @@
 #define SAFE_MS 1000
 #define MOST_ROUNDS 20
 
-// For so long, and so often: a hypervisor that is itself kept from running takes nobody away meanwhile.
+// The watch lasts at least so long and takes at least so many looks: a hypervisor that is itself kept from running
+// preempts nobody meanwhile.
 #define WATCH_NS (NSEC_PER_SEC / 2)
 #define WATCH_LOOKS 100000u
 static struct {
 	u32 inside;		// CPUs that watch: they run this and nothing else
 	u32 ended;
-	u32 seen;		// one of them was marked meanwhile
+	u32 seen;		// one of them was marked as preempted meanwhile
 } watching;
 
 static bool any_marked(void)
@@ -41,13 +42,14 @@ static int watch(void *unused)
 	spin_until(READ_ONCE(watching.inside) == nr_cpus, "the other watchers", -1);
 	end = now_ns() + WATCH_NS;
 	for (u32 looks = 0; (looks < WATCH_LOOKS || now_ns() < end) && !READ_ONCE(watching.seen); looks++)
-		if (any_marked() && !READ_ONCE(watching.ended))		// else it may idle
+		if (any_marked() && !READ_ONCE(watching.ended))		// after that, the marked CPU may be an idle one
 			WRITE_ONCE(watching.seen, 1);
 	fetch_add(&watching.ended, 1);
 	return 0;
 }
 
-// A hypervisor may mark only those that it takes away while they halt or run in user mode.
+// Does the hypervisor mark CPUs that it preempts while they are busy in the kernel? Some mark only those that halt or
+// run in user mode.
 static bool marks_busy_cpus(void)
 {
 	if (!watching.seen) {
@@ -61,7 +63,7 @@ static const char *kvm_missing(void)
 {
 	if (steal_owner() != STEAL_KVM)
 		return "needs a hypervisor that keeps steal-time records";
-	return steal_missing() ?: marks_busy_cpus() ? NULL : "the hypervisor marks no CPU that it takes away in the middle of its work";
+	return steal_missing() ?: marks_busy_cpus() ? NULL : "the hypervisor marks no CPU that it preempts in the middle of its work";
 }
 
 static const char *hyperv_missing(void)
@@ -95,7 +97,7 @@ static void acquit(const struct table_policy *p, const struct flush_backend *b, 
 	sum->ipi_flush += r.counted.ipi_flush;
 }
 
-// The verdict that is computed is what is found.
+// What the load finds of each pair must agree with the computed verdict.
 static void judge_all(const char *flush, bool safe, struct counters *sum)
 {
 	const struct flush_backend *b = flush_find(flush);
@@ -120,7 +122,7 @@ TEST(nested, pv_unsafe, NEEDS_CHECK | NEEDS_CPUS4)
 TEST(nested, pv_safe, NEEDS_CHECK | NEEDS_CPUS4)
 {
 	struct counters sum = { 0 };
-	bool both = false;		// by the flag and by IPI: when it takes whom away is the hypervisor's affair
+	bool both = false;		// by the flag and by IPI: which CPU is preempted when is up to the hypervisor
 
 	if (kvm_missing())
 		SKIP(kvm_missing());
@@ -172,7 +174,8 @@ static int resident(void *arg)
 	return 0;
 }
 
-// One protect (no table goes: the list) and one unmap (the table goes: the whole space).
+// One protect (it frees no table and flushes a list of pages) and one unmap (it frees the table and flushes the whole
+// space).
 static struct counters one_of_each(void)
 {
 	struct form_scene f = { .s = space_create_with(policy_find("rcu"), flush_find("hyperv")) };
@@ -215,7 +218,7 @@ TEST(nested, hyperv_forms, NEEDS_CPUS2)
 }
 
 #if CHECK
-// The hypervisor refuses the call: the targets hear of it by IPI.
+// The hypervisor refuses the hypercall: the back-end flushes by IPI instead.
 TEST(nested, hyperv_fallback, NEEDS_CHECK | NEEDS_CPUS2)
 {
 	struct counters c;
@@ -230,7 +233,7 @@ TEST(nested, hyperv_fallback, NEEDS_CHECK | NEEDS_CPUS2)
 }
 #endif
 
-// Since the start, for the comparison with the hypervisor's own counts.
+// The counts since boot, for the comparison with the hypervisor's own.
 TEST(nested, totals, 0)
 {
 	struct counters c;

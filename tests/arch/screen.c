@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The screen's text and its letters, in memory: what is drawn, in which cell, in which bytes, and nothing beside.
+// The text screen and its font, drawn into memory: what is drawn, in which cell and which bytes, and that nothing else
+// is touched.
 #include "arch/x86_64/screen_pixels.h"
 #include "arch/x86_64/screen_text.h"
 #include "kernel/lib.h"
@@ -75,7 +76,7 @@ static unsigned cells_other_than(u8 (*before)[COLUMNS])
 	return n;
 }
 
-// What scrolls by within one piece is not drawn, and of what stays only the cells that differ.
+// Lines that scroll past within one write are not drawn; of the lines that stay, only the cells that differ are.
 TEST(screen, scrolls_by_drawing_what_changes, 0)
 {
 	static char lines[100 * 5 + 1];
@@ -85,7 +86,7 @@ TEST(screen, scrolls_by_drawing_what_changes, 0)
 	for (unsigned i = 0; i < 100; i++)
 		ksnprintf(lines + i * 5, 6, "# %02u\n", i);
 	text_write(&text, lines, ROWS * 5);
-	EXPECT(row_is(0, "# 00") && row_is(ROWS - 1, "# 15"));	// the last line's end moves nothing
+	EXPECT(row_is(0, "# 00") && row_is(ROWS - 1, "# 15"));	// the last newline does not scroll yet
 	memcpy(before, drawn, sizeof(before));
 	draws = 0;
 	type("!");
@@ -99,7 +100,7 @@ TEST(screen, scrolls_by_drawing_what_changes, 0)
 	EXPECT(draws == cells_other_than(before) && !outside);
 }
 
-// A writer was stopped anywhere: the next one draws within the screen all the same, and what it says can be read.
+// A writer was stopped at any point: the next one still draws within the screen, and its text can be read.
 TEST(screen, torn_state, 0)
 {
 	u64 seed = test_seed();

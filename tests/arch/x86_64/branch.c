@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The branch that is switched while the system runs (branch.c), where another NMI comes in between. What it is for is
-// tested with the trace (tests/lab/trace/trace.c).
+// The branch that is patched while the system runs (arch/x86_64/branch.c), when an unrelated NMI arrives in the middle.
+// What the branch is for is tested with the trace (tests/lab/trace/trace.c).
 #include "kernel/cpumask.h"
 #include "lab/stall.h"
 #include "lab/test.h"
@@ -11,7 +11,8 @@
 
 static void nmi_here(struct stall_point *p, void *unused) { arch_send_ipi(cpu_id(), IPI_NMI); }
 
-// Somebody else's NMI reaches the CPU that switches before it has sent for the others: it must not begin to wait for them.
+// The unrelated NMI reaches the CPU that switches the branch before that CPU has sent NMIs to the others: its handler
+// must not begin to wait for them.
 TEST(branch, nmi_in_the_middle_of_a_switch, NEEDS_CHECK | NEEDS_CPUS2)
 {
 	stall_point("branch_asked")->action = nmi_here;

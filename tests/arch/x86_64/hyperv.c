@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The input of Hyper-V's flush hypercalls, read back by a decoder of its own: the processors and the pages that it names
-// are those that were asked for. No hypervisor is needed.
+// The input of Hyper-V's flush hypercalls, read back by an independent decoder: it names exactly the processors and the
+// pages that were asked for. No hypervisor is needed.
 #include "arch/x86_64/hyperv_call.h"
 #include "kernel/lib.h"
 #include "lab/test.h"
@@ -69,7 +69,7 @@ TEST(hyperv, targets, 0)
 	}
 }
 
-// Each element is a base and how many pages more; large pages are named one by one.
+// Each element is a base and the number of further pages; large pages are named one by one.
 TEST(hyperv, ranges, 0)
 {
 	static const unsigned one[] = { 1 };

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The kernel half as it really is: who may write what, guards, large pages, windows; and this CPU's protections.
+// The kernel half as it is mapped: what is writable, guards, large pages, windows; and each CPU's protection bits.
 #include "arch/x86_64/bootinfo.h"
 #include "arch/x86_64/cpu.h"
 #include "arch/x86_64/io.h"
@@ -122,8 +122,8 @@ TEST(kmap, windows, 0)
 	EXPECT((uintptr_t)a % PAGE_SIZE == 0x30 && maps(a, PTE_W | PTE_CACHE_OFF | pte_nx_mask, PTE_U));
 	EXPECT(maps(c, PTE_W | combining | pte_nx_mask, PTE_U | (PTE_CACHE_OFF & ~combining)));
 	EXPECT(maps(b, pte_nx_mask, PTE_W | PTE_U | PTE_CACHE_OFF) && maps(b + 15, 0, PTE_W));
-	EXPECT(!arch_map_mmio(cpu_phys_end() - 4, 8));		// beyond what the CPU can name
-	EXPECT(!arch_map_mmio(image_to_phys(__text_start), 4) && !arch_map_mmio(arch_kernel_root(), 4));	// writable once more
+	EXPECT(!arch_map_mmio(cpu_phys_end() - 4, 8));		// beyond the CPU's physical addresses
+	EXPECT(!arch_map_mmio(image_to_phys(__text_start), 4) && !arch_map_mmio(arch_kernel_root(), 4));	// mapped twice, writable
 	EXPECT(!arch_map_mmio(~0ull - 4, 8) && !arch_map_mmio(0, 0) && !arch_map_firmware(0, ~0ull));
 }
 
@@ -155,8 +155,9 @@ static u64 read_twice(const u64 *p)	// the second time from the TLB
 	return READ_ONCE(*p);
 }
 
-// A global translation outlives the reload of the root, where the processor keeps such (TCG does not), and no
-// translation outlives arch_flush_all(), which is all that a hypervisor's flush has here. Interrupts off: no switch.
+// A global translation outlives the reload of the root where the processor keeps such translations (TCG does not), and
+// no translation outlives arch_flush_all(), by which the thief plays the hypervisor's flush. Interrupts are off, so
+// that no switch of threads flushes in between.
 TEST(kmap, flush_all_drops_global_translations, NEEDS_HW)
 {
 	struct page *old = page_alloc(0, PAGE_KERNEL, 0), *new = page_alloc(0, PAGE_KERNEL, 0);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Interrupts that nobody here has asked for, on each CPU: they are counted and acknowledged, and the machine goes on.
+// Interrupts that the kernel has not asked for, on each CPU: it counts and acknowledges them, and goes on.
 #include "arch/x86_64/apic.h"
 #include "kernel/lib.h"
 #include "kernel/xcall.h"
@@ -14,8 +14,8 @@ static u64 strays(void) { return this_cpu_read(counters.irq_stray); }
 
 static void send_to_self(u8 vector) { apic_send(apic_own_id(), ICR_FIXED | ICR_ASSERT | vector); }
 
-// Requested with interrupts off, taken when they are turned on. One that were not acknowledged would stay in service. (Not the
-// spurious vector: Bochs ignores the EOI of one that was sent. tools/grubcases.py has it.)
+// Requested with interrupts off, taken when they are turned on. One that was not acknowledged would stay in service.
+// (Not the spurious vector: Bochs ignores its EOI when the vector was sent. tools/grubcases.py tests it.)
 static int take_strays(void *unused)
 {
 	static const u8 vectors[] = { VEC_PIC, VEC_PIC + 7, UNUSED_VECTOR, 0xc0, VEC_APIC_ERROR - 1 };
@@ -47,7 +47,7 @@ static int keep_out(void *unused)
 	send_to_self(CLASS_1_VECTOR);
 	spin_until(apic_requested(CLASS_1_VECTOR), "an interrupt sent to itself", -1);
 	spin_until(this_cpu_read(ticks) >= ticked + 2, "two ticks", -1);
-	EXPECT(apic_requested(CLASS_1_VECTOR));		// for good: only to deliver it would clear it
+	EXPECT(apic_requested(CLASS_1_VECTOR));		// it stays requested: only delivery would clear it
 	EXPECT_EQ(strays(), before);
 	return 0;
 }
@@ -57,9 +57,10 @@ TEST(stray, vector_of_an_exception_is_kept_out, 0)
 	EXPECT_EQ(threads_run_on(&cpus_online, keep_out, NULL), 0);
 }
 
-static u32 hidden;	// CPUs whose local APIC does not show the call that it has delivered: some hypervisors' do not
+static u32 hidden;	// CPUs whose local APIC does not show the call as in service: some hypervisors' do not
 
-// INT n stands for a spurious interrupt of the 8259: it comes past the local APIC, here while another one is in service.
+// INT n stands for a spurious interrupt of the 8259, which bypasses the local APIC; here it comes while another
+// interrupt is in service.
 static void interrupt_the_call(void *unused)
 {
 	u64 before = strays();

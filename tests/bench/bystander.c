@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MIT
-// What others' unmapping does to a CPU that has no part in it: it reads its clock in a tight loop, with interrupts on, and
-// a step that is too long is a time for which it was away. Three bystanders: one that runs in the space, one that holds
-// it lazily, one that runs in another space; and each of them also while nobody unmaps (policy "-"): what the tick takes.
+// What unmapping on another CPU costs a CPU that has no part in it. The bystander reads its clock in a tight loop with
+// interrupts on; a step that takes too long is a gap, in which the CPU did something else. There are three bystanders:
+// one runs in the space, one holds it in lazy TLB mode, one runs in another space. Each is also measured while nobody
+// unmaps (policy "-"), which shows what the tick takes.
 //
-// The host takes the CPU away as well. A gap in which no interrupt was taken is its doing and is counted apart; one with
-// an interrupt may be longer by it. So beside the gaps stands what no host can forge: how many interrupts the CPU took
-// that were not its tick's.
+// The host preempts the CPU, too. A gap without an interrupt is the host's doing and is counted separately; a gap with
+// an interrupt may include some of it. So the benchmark also reports what no host can falsify: how many interrupts the
+// CPU took that were not its tick's.
 #include <arch/ipi.h>
 #include "kernel/lib.h"
 #include "kernel/log.h"
@@ -18,8 +19,8 @@
 #include "tests/help.h"
 
 #define SLICE_NS (20 * NSEC_PER_MSEC)
-#define UNMAPS 50			// longer until there were so many, if the host lets the unmapper run so little
-#define MOST_NS (10 * SLICE_NS)
+#define UNMAPS 50			// a slice lasts longer until there were so many,
+#define MOST_NS (10 * SLICE_NS)		// but at most so long
 #define STEPS 4096
 
 // Maps and unmaps pages on another CPU until stopped.
@@ -30,11 +31,11 @@ struct unmapper {
 	struct thread *thread;
 };
 
-struct watched {		// beside a case of the same index
+struct watched {		// of the case of the same index
 	u64 ns, gaps;
 	u64 lost, host;		// cycles: with an interrupt, without one
 	u64 ipis, ticks, switches, slices;
-	u64 resched, called;		// of `ipis`, those that asked for the scheduler; sweeps that any CPU was called for
+	u64 resched, called;		// of `ipis`, those that asked for the scheduler; CPUs that were called to sweep
 };
 static struct bench_case *cases;
 static struct watched *watched;
@@ -73,7 +74,7 @@ static void unmapper_stop(struct unmapper *u)
 	thread_join(u->thread);
 }
 
-// All but one in a thousand steps of a CPU that nobody can interrupt are at most so long. 0: no memory.
+// With interrupts off, 97 of 100 steps of the loop take at most so long. 0: no memory.
 static u64 undisturbed_step(void)
 {
 	u64 *step = kmalloc(STEPS * sizeof(*step)), last, longest;
@@ -118,7 +119,7 @@ static u64 one_interrupt(void)
 	return longest;
 }
 
-// Between a step of the loop and the shortest interruption that there can be.
+// Puts the threshold half-way between a step of the loop and the shortest interruption.
 static bool calibrate(void)
 {
 	u64 step = undisturbed_step(), interrupt = ~0ull;
@@ -149,7 +150,7 @@ static void gap(struct bench_case *c, struct watched *w, u64 *seen, u64 length)
 	bench_record_raw(c, arch_cycles_to_ns(length));
 }
 
-// At least until a tick has come.
+// At least until the first gap, which a tick brings at the latest.
 static void watch_clock(struct bench_case *c, struct watched *w, const struct unmapper *u)
 {
 	u64 start = cycles(), end = start + cycles_of(SLICE_NS), most = start + cycles_of(MOST_NS), last = start;
@@ -160,7 +161,7 @@ static void watch_clock(struct bench_case *c, struct watched *w, const struct un
 
 		if (unlikely(now - last > threshold)) {
 			gap(c, w, &seen, now - last);
-			now = cycles();		// to note it down is nobody else's fault
+			now = cycles();		// the time to record a gap belongs to none
 		}
 		last = now;
 	}
@@ -169,8 +170,8 @@ static void watch_clock(struct bench_case *c, struct watched *w, const struct un
 
 struct reading { u64 unmaps, interrupts, ticks, resched, switches; };
 
-// All of the same instant, but for one unmap that may be under way: its interrupt has come and it has not returned. No
-// tick comes in between, and NMIs only with an unmap that returns.
+// All of the same instant, but for one unmap that may be under way: its interrupt has come and it has not returned.
+// Interrupts are off, so no tick comes in between. An NMI comes only from an unmap, whose return starts the loop again.
 static struct reading read_all(const struct unmapper *u)
 {
 	struct reading r;
@@ -225,7 +226,7 @@ static __always_inline void slice(struct bench_case *c, enum bystander kind)
 	space_attach(home);
 	if (u)
 		unmapper_start(u, s, cpu_id() - 1);
-	if (kind == LAZY) {		// anew: the unmaps so far have made this CPU leave
+	if (kind == LAZY) {		// again, because the unmaps so far have made this CPU leave the space
 		space_detach();
 		space_attach(s);
 		space_detach();
@@ -284,7 +285,7 @@ static void report(struct bench_case *c)
 	bench_report(c);
 }
 
-// On the last CPU: the first one carries RCU's grace-period thread.
+// Runs on the last CPU, because RCU's grace-period thread runs on the first one.
 static void measure(u64 budget_ns)
 {
 	struct cpumask before = current->affinity, last = { 0 };

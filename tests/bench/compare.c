@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // mode=compare. The checking build judges: every pair of policy and flush back-end runs the same load of walkers
-// against unmappers from the same seed, under the oracle's eyes, and gets a VERDICT line. The release build measures:
+// against unmappers from the same seed, while the oracle watches, and gets a VERDICT line. The release build measures:
 // BENCH lines. Either ends with a short table of its own.
 #include "kernel/cmdline.h"
 #include "kernel/lib.h"
@@ -16,12 +16,12 @@
 #include "tests/bench/short_table.h"
 #include "tests/load/load.h"
 
-#define LEAST_MS 250u		// of a safe pair's load, even if the time is over
+#define LEAST_MS 250u		// a safe pair's load lasts at least so long, even if the time is over
 
 enum found { FOUND_CLEAN, FOUND_VIOLATED, FOUND_INCONCLUSIVE };
 static const char *const found_names[] = { "clean", "violated", "inconclusive" };
 
-// The control: what is unsafe with every back-end.
+// The control: a policy that is unsafe with every back-end.
 static bool is_control(const struct table_policy *p)
 {
 	FOR_EACH_BACKEND(b)
@@ -94,7 +94,7 @@ static int judge_pair(const struct table_policy *p, const struct flush_backend *
 		*control_violated = true;
 	f = found_by(&r, *control_violated);
 	if (safe && f != FOUND_CLEAN && nr_cpus > 1)
-		mm_load_print(&r);		// by which of its judgements
+		mm_load_print(&r);		// shows which condition failed
 	print_verdict(p, b, &r, f);
 	note_verdict(p, b, f);
 	if (nr_cpus == 1)
@@ -114,8 +114,8 @@ static unsigned count_pairs(void)
 	return n;
 }
 
-// All policies with one back-end, the unsafe ones first: they are the control of the others, and soon convicted. What
-// they leave of the time goes to those that come after.
+// Judges all policies with one back-end, the unsafe ones first: they are the control for the others, and soon
+// convicted. The pairs that follow share the time that they leave over.
 static int judge_backend(const struct flush_backend *b, u64 end, unsigned *k, unsigned n)
 {
 	bool control_violated = false;
@@ -188,7 +188,7 @@ static int judge(u64 ns)
 enum { WALK, UNMAP_ALONE, UNMAP_SHARED };
 static const char *const figures[] = { [WALK] = "walk", [UNMAP_ALONE] = "unmap alone", [UNMAP_SHARED] = "shared" };
 
-// All of them belong to the default back-end.
+// All figures are of the default back-end.
 static void note_figure(const struct bench_case *c)
 {
 	bool unmap = !strcmp(c->name, "unmap_page");
@@ -207,7 +207,7 @@ static void measure(u64 ns)
 	bench_run_all("*", ns);
 	bench_reported = NULL;
 	short_table_print();
-	kprintf("# Medians in %s, with tlb_flush=%s; what is safe the checking build finds out.\n",
+	kprintf("# Medians in %s, with tlb_flush=%s; the checking build finds out which pairs are safe.\n",
 		arch_cycles_are_instructions() ? "instructions" : "cycles", flush_current_name());
 }
 

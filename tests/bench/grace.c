@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// How long a grace period takes by what the CPUs do: `others` of them compute in a kernel thread, the rest idle; nr_cpus:
-// the caller's, too, while it waits. None is in progress at its start, which comes at any time between two ticks.
+// How long a grace period takes, depending on what the CPUs do: `others` of them compute in a kernel thread, the rest
+// idle. With others = nr_cpus the caller's CPU computes, too, while the caller waits. Each measurement starts at a
+// random time between two ticks, when no grace period is in progress.
 #include "kernel/lib.h"
 #include "kernel/log.h"
 #include "kernel/rcu/rcu.h"
@@ -29,7 +30,7 @@ static int compute(void *unused)
 	return (int)x;
 }
 
-// On the others first; one beside the caller gives way to it.
+// On the other CPUs first; the one on the caller's CPU has a low priority and gives way to the caller.
 static bool busy_start(unsigned n)
 {
 	busy.stop = busy.running = 0;
@@ -58,7 +59,7 @@ static void busy_stop(void)
 
 static bool in_progress(void) { return rcu_snapshot() != rcu_completed() + 1; }
 
-// The one before has ended at some tick: away from it, by up to a tick.
+// The previous grace period ended at a tick. A random wait of up to a tick makes the start independent of that.
 static void wait_a_while(void)
 {
 	static u64 seed = 1;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // How long a policy keeps interrupts off (checking builds carry the meter), while this CPU walks WALK_CHUNK pages again and
-// again and another one unmaps. irqs_off: each stretch on this CPU, ticks and all. irqs_off_max: the longest on any CPU in
-// one slice.
+// again and another one unmaps. irqs_off: each stretch on this CPU, ticks included. irqs_off_max: the longest on any
+// CPU in one slice.
 #include "kernel/log.h"
 #include "kernel/panic.h"
 #include "lab/bench.h"

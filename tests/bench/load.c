@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Company for a measurement. The measuring thread is pinned to the CPU that it runs on.
+// Load beside a measurement. The measuring thread is pinned to the CPU that it runs on.
 #include "tests/bench/load.h"
 #include "kernel/errno.h"
 #include "kernel/log.h"
@@ -25,7 +25,7 @@ struct space *bench_space(const struct bench_case *c)
 
 void bench_settle(const struct bench_case *c)
 {
-	if (c->flush && c->flush->drain)	// first: what waits for a flush has yet to be given to the policy
+	if (c->flush && c->flush->drain)	// first: what waits for its flush has not reached the policy yet
 		c->flush->drain();
 	if (c->policy && c->policy->drain)
 		c->policy->drain();

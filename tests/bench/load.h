@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
-// Company for a measurement: other CPUs that run in the space, or change it.
+// Load beside a measurement: other CPUs that run in the space, or change it.
 #pragma once
 #include "kernel/thread.h"
 #include "lab/bench.h"
 #include "mm/space.h"
 
-#define ALONE 0x100000000000ull		// in its 512 GiB: unmapping it frees tables of three levels
+#define ALONE 0x100000000000ull		// alone in its 512 GiB: unmapping it frees tables of three levels
 
 // Threads on `n` CPUs other than the caller's, each running in the space (attached, busy, interrupts on) until stopped.
 struct companions {
@@ -33,9 +33,9 @@ struct space *bench_space(const struct bench_case *c);	// a new one under the ca
 extern const struct bench_case call_empty_case;	// bench/rcu.c; needs 2 CPUs
 unsigned primitive_cases(struct bench_case *cases, unsigned max);	// bench/primitives.c; returns how many
 unsigned other_cpu(unsigned k);		// the k-th CPU that is not the caller's
-// All that the case's policy or its flush has put off is done: at the end of each slice.
+// Waits until all that the case's policy or back-end has deferred is done; for the end of each slice.
 void bench_settle(const struct bench_case *c);
-// Map; out of memory because deferred frees are still waiting: let them run and try again.
+// Maps; when memory is short because deferred frees still wait, lets them run and tries again.
 int map_patiently(struct space *s, vaddr_t va, u64 len, int level);
 // The numbers of other CPUs to measure with: 0, 1, … all; thinned out on large machines. Returns how many.
 unsigned others_list(unsigned *list, unsigned max);

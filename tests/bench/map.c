@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What the other changes of a space cost: mapping, collapse into a large page, the space's end; and map, touch, unmap over
-// and over, with all costs that are put off.
+// What the other changes of a space cost: mapping, collapse into a large page, the end of the space; and map, touch,
+// unmap in a loop, with all the work that is deferred.
 #include "kernel/errno.h"
 #include "kernel/panic.h"
 #include "kernel/rcu/rcu.h"
@@ -10,11 +10,11 @@
 #include <arch/uaccess.h>
 
 #define LARGE (512 * PAGE_SIZE)
-#define EXIT_PAGES 64u			// that a space has at its end
+#define EXIT_PAGES 64u			// mapped in a space that ends
 
 static const unsigned nobody[] = { 0 };
 
-// Out of memory only because deferred frees are still waiting: not a sample.
+// Memory is short only because deferred frees still wait: such an operation is no sample.
 static bool made_room(int err)
 {
 	if (err != -ENOMEM)
@@ -88,7 +88,7 @@ BENCHMARK(collapse, 2)
 	bench_run_matrix(&base, 1, BENCH_CROSS, others, nr_cpus > 1 ? 2 : 1, budget_ns);
 }
 
-// The last user of a space that this CPU still has loaded is gone.
+// The last reference to a space is dropped while this CPU still has it loaded.
 static void slice_exit(struct bench_case *c)
 {
 	u64 deadline = now_ns() + BENCH_SLICE_NS;
@@ -119,7 +119,7 @@ BENCHMARK(space_exit, 1)
 
 #define SUSTAINED_SLICE_NS (100 * NSEC_PER_MSEC)
 
-// Sustained: map, touch, unmap, and all that was put off until later is waited for inside the slice's time.
+// The sustained rate of map, touch, unmap: the slice's time includes the wait for all that was deferred.
 static void slice_sustained(struct bench_case *c)
 {
 	struct space *s = bench_space(c);
@@ -132,7 +132,7 @@ static void slice_sustained(struct bench_case *c)
 
 		if (space_map(s, ALONE, PAGE_SIZE, PROT_R | PROT_W, 1, 0))
 			break;
-		// Out of memory: what waits must be freed first, at this policy's cost.
+		// Out of memory: what waits must be freed first, and that time counts against the policy.
 		if (arch_user_write64(ALONE, 1)) {
 			rcu_barrier();
 			space_unmap(s, ALONE, PAGE_SIZE);
@@ -154,8 +154,8 @@ BENCHMARK(map_touch_unmap, 9)
 	bench_run_matrix(&base, 1, BENCH_PAIRS, nobody, 1, budget_ns);
 }
 
-// The most table pages that waited to be freed in each of some stretches, while one CPU unmaps as fast as it can: so many
-// that even the pair that is measured only once has a median.
+// The largest number of table pages that waited to be freed, in each of several stretches in which one CPU unmaps as
+// fast as it can. There are enough stretches for a median even of a pair that has only one slice.
 #define HELD_STRETCHES 5
 static u64 most_waiting(struct bench_case *c, struct space *s, u64 ns)
 {

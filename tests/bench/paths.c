@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 // mode=paths: how many instructions each hot path takes, a PATH {json} line each, for tests/budgets.txt. They are exact
-// where the counter counts instructions (ACCEL=icount): of many counts of a path the most frequent is the path itself, so
-// a tick or another thread in the middle of one does not show.
+// where the counter counts instructions (ACCEL=icount). Each path is counted many times, and its most frequent count is
+// the figure, so a tick or another thread in the middle of one count does not show.
 //
-// Paths run in rounds. Each begins in the same state: all that the last one has put off is done, and a tick has just
-// passed. So neither what ran before nor the tick's phase is part of a figure.
+// Paths run in rounds. Each round begins in the same state: all that the last one has deferred is done, and a tick has
+// just passed. So a figure depends neither on what ran before nor on the phase of the tick.
 #include "tests/bench/paths.h"
 #include "kernel/lib.h"
 #include "kernel/log.h"
@@ -15,13 +15,13 @@
 
 #define ROUNDS 15u
 
-// The call of an empty function is what each count contains besides its path.
+// Each count contains, besides its path, the call of an empty function.
 static int nothing(struct path_scene *sc) { return 0; }
 static const struct path empty = { .name = "nothing", .run = nothing };
 
 static __noinline u64 count_run(const struct path *p, struct path_scene *sc)
 {
-	int (*run)(struct path_scene *) = READ_ONCE(p->run);	// unknown, so that all are called alike
+	int (*run)(struct path_scene *) = READ_ONCE(p->run);	// unknown to the compiler, so that all are called alike
 	u64 start = cycles();
 	int err = run(sc);
 	u64 end = cycles();
@@ -37,7 +37,7 @@ static void call(void (*step)(struct path_scene *), struct path_scene *sc)
 		step(sc);
 }
 
-// All that is put off has been done, and a tick has just passed: a round is over before the next.
+// Does all that is deferred and sleeps until a tick has just passed, so that a round is over before the next begins.
 static void settle(const struct path *p, struct path_scene *sc)
 {
 	if (!p->settle)
@@ -71,7 +71,7 @@ static int in_order(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-// The most frequent one, the least if there are several, and how often it was counted.
+// The most frequent count, the smallest if there are several, and how often it occurred.
 struct figure {
 	u64 count;
 	unsigned equal, n;
@@ -118,7 +118,7 @@ static void print_path(const struct path *p, const struct table_policy *policy)
 		(unsigned long long)(f.count > of_call ? f.count - of_call : 0), f.n, f.equal);
 }
 
-// A policy that is unsafe with the default back-end has no paths: it frees under walkers.
+// A policy that is unsafe with the default back-end is left out: it frees tables under walkers.
 static void print_policies(const struct path *p)
 {
 	FOR_EACH_POLICY(policy)
@@ -129,7 +129,7 @@ static void print_policies(const struct path *p)
 static int paths(void)
 {
 	if (nr_cpus > 2) {
-		log_error("mode=paths counts on one CPU, or, what takes another one, on two; here are %u", nr_cpus);
+		log_error("mode=paths runs on one CPU, or on two for paths that need another one; here are %u", nr_cpus);
 		return EXIT_BAD_INPUT;
 	}
 	thread_pin_here();

@@ -5,7 +5,7 @@
 #include "kernel/thread.h"
 #include "tests/bench/load.h"
 
-// Runs of a round: first those that are not counted.
+// Runs of a round: the first ones are not counted.
 #define PATH_WARM 2u
 #define PATH_COUNTED 4u
 
@@ -22,15 +22,15 @@ struct path_scene {
 
 struct path {
 	const char *name;
-	bool two_cpus;			// counted on two CPUs, of both together; else on one, for the counter counts all
-	bool per_policy;		// of its own for each policy that is safe with the default back-end
+	bool two_cpus;			// counted on two CPUs, both together; otherwise on one: the counter counts all
+	bool per_policy;		// counted for each policy that is safe with the default back-end
 	unsigned pages;
 	bool alone;			// long: a round is one run; `before` warms up
 	int (*run)(struct path_scene *sc);				// what is counted; 0, or what went wrong
 	void (*begin)(struct path_scene *sc, const struct path *p);	// these may be NULL
 	void (*before)(struct path_scene *sc);				// each run
 	void (*after)(struct path_scene *sc);
-	void (*settle)(struct path_scene *sc);				// do all that is put off: between rounds
+	void (*settle)(struct path_scene *sc);				// does all that is deferred: between rounds
 	void (*end)(struct path_scene *sc);
 };
 #define PATH(n, ...) \

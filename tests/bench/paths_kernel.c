@@ -89,6 +89,6 @@ static int cross_call(struct path_scene *sc)
 	return 0;
 }
 
-// The other CPU is busy in a thread. The emulator gives it its turn when this one begins to wait, and there its handler
-// runs to the end.
+// The other CPU is busy in a thread. The emulator runs it when this CPU begins to wait, and the handler then runs to
+// its end.
 PATH(cross_call, .two_cpus = true, .begin = start_spinner, .run = cross_call, .end = partner_stop);

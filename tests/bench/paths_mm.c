@@ -30,7 +30,8 @@ static void map(struct path_scene *sc)
 
 static int unmap(struct path_scene *sc) { return space_unmap(sc->space, ALONE, sc->pair.pages * PAGE_SIZE); }
 
-// So long that it takes half a tick. The unmap behind it has done what only the first of a round does.
+// This takes half a tick, so a round has only one run of it. The second unmap does what only the first unmap of a round
+// does, so that the counted one does not.
 static void map_many(struct path_scene *sc)
 {
 	map(sc);

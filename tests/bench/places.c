@@ -5,7 +5,7 @@
 
 #define PLACES 0x600000000000ull
 #define NR_GIB 32ull
-#define TABLES_PER_GIB 511ull		// besides that of the page that stays
+#define TABLES_PER_GIB 511ull		// without that of the page that stays
 
 bool places_init(struct places *p, struct space *s)
 {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Addresses to map and unmap a page at, one after the other, each with an L1 table of its own: a page in every GiB stays,
-// so that the tables above do. To map where the page before was would be to wait under a back-end that defers flushes.
+// Addresses at which to map and unmap a page, one after the other, each with an L1 table of its own. A page in every
+// GiB stays mapped and keeps the tables above. Each address is a new one, because under a back-end that defers flushes
+// a map waits where the last unmap is not flushed yet.
 #pragma once
 #include "mm/space.h"
 

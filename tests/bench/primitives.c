@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What a walk's read side is made of, each alone: so that the walk's own figure can be taken apart. Measured in turn with
-// the walks.
+// What a walk's read side is made of, each part measured alone, so that the figure of the walk can be taken apart. The
+// parts take turns with the walks.
 #include "kernel/preempt.h"
 #include "kernel/time.h"
 #include "tests/bench/load.h"

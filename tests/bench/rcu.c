@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The building blocks: an empty cross-CPU call, a grace period, an expedited one, a barrier.
+// The building blocks: an empty cross-CPU call, an expedited grace period, a barrier. (Ordinary grace periods:
+// grace.c.)
 #include "kernel/log.h"
 #include "kernel/rcu/rcu.h"
 #include "kernel/xcall.h"
@@ -45,7 +46,7 @@ static void slice_expedited(struct bench_case *c)
 
 static void done(struct rcu_head *unused) { }
 
-// One callback waits for its grace period.
+// The barrier waits for one callback, and that for its grace period.
 static void slice_barrier(struct bench_case *c)
 {
 	struct rcu_head head;

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: MIT
-// What grows with the number of CPUs at work. One operation: map a page, touch it, unmap it, tables of three levels
-// included.
+// How costs grow with the number of CPUs at work. The operation maps a page, touches it and unmaps it, with tables of
+// three levels.
 //
 //   scale_disjoint  each CPU in a space of its own: nothing is shared, and so nothing should grow
 //   scale_shared    all CPUs in one space, each in a part of its own: the space's lock, and a shootdown to all the others
-//   scale_walkers   one CPU does it, the others walk neighbouring pages in the same space, each its own; scale_walk:
-//                   those walks
+//   scale_walkers   one CPU does it, the others walk neighbouring pages in the same space, each its own
+//   scale_walk      those walks
 //
-// The distribution is that of the first CPU (of scale_walk: the second), ops_per_sec the sum over all, until every
-// deferred free has been done.
+// The distribution is that of the first CPU (for scale_walk: of the second). ops_per_sec is the sum over all of them;
+// its time lasts until every deferred free is done.
 #include "kernel/log.h"
 #include "kernel/panic.h"
 #include "kernel/rcu/rcu.h"
@@ -23,26 +23,26 @@
 #define PATIENCE 3			// times the budget, before cases are left out
 #define LEAST_NS (20 * NSEC_PER_SEC)
 #define LEVEL4 39			// each part is alone in its 512 GiB, so that its tables are its own
-#define WALKED 0x200000000000ull	// of scale_walkers, in one L1 table; and another under the same L2 table
+#define WALKED 0x200000000000ull	// of scale_walkers, in one L1 table; BESIDE: another under the same L2 table
 _Static_assert(NR_CPUS <= 512, "one L1 table");
 #define BESIDE 0x200000200000ull
 
 static struct team team;
 static struct space *spaces[NR_CPUS];	// each member's
-static struct bench_case *walks;	// beside the cases of scale_walkers, by index
+static struct bench_case *walks;	// scale_walk: of the case of scale_walkers with the same index
 static struct bench_case *cases;
-static u64 too_late;			// now_ns() from which on no case is begun: many CPUs on few cores
+static u64 too_late;			// now_ns() after which no case is begun: many CPUs on few cores take long
 
 static vaddr_t part_of(unsigned me) { return (vaddr_t)(1 + me) << LEVEL4; }
 
-// False: no memory, since too much waits to be freed.
+// False: no memory, because too much waits to be freed.
 static bool map_touch_unmap(struct space *s, vaddr_t va)
 {
 	bool touched = !space_map(s, va, PAGE_SIZE, PROT_R | PROT_W, 1, 0) && !arch_user_write64(va, 1);
 
 	space_unmap(s, va, PAGE_SIZE);
 	if (!touched)
-		rcu_barrier();		// at this policy's cost
+		rcu_barrier();		// its time counts against the policy
 	return touched;
 }
 
@@ -89,10 +89,10 @@ static u64 work_or_walk(struct team *t, unsigned me)
 	return walk_all_the_time(spaces[0], WALKED + me * PAGE_SIZE, me == 1 ? &walks[t->c - cases] : NULL);
 }
 
-// A slice that would be the case's first, when the time has been used up several times over.
+// Would this be the case's first slice, after the time has been used up several times over?
 static bool give_up(const struct bench_case *c) { return !c->hist->n && now_ns() > too_late; }
 
-// bench_record() counts the operations of one member; all count.
+// bench_record() has counted the operations of one member only; c->ops becomes that of the first `counted` members.
 static void measure(struct bench_case *c, u64 (*work)(struct team *, unsigned), unsigned counted)
 {
 	u64 ops = c->ops, start;
@@ -170,7 +170,7 @@ static void slice_walkers(struct bench_case *c)
 	bench_settle(c);
 }
 
-// The numbers of CPUs besides this one: all up to 8 CPUs; powers of two and the whole of more.
+// The numbers of CPUs, less this one: every number on up to 8 CPUs, otherwise the powers of two and all CPUs.
 static unsigned sizes(unsigned *others)
 {
 	unsigned n = 0;

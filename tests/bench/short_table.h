@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What mode=compare ends with: a row for each policy, for whoever has only this machine's own screen. tools/table.py makes more
-// of the BENCH and VERDICT lines, of several boots. Threads only.
+// The table that mode=compare ends with, a row for each policy, for a reader who has only the screen of the machine
+// itself. tools/table.py makes a fuller one from the BENCH and VERDICT lines of several boots. Threads only.
 #pragma once
 #include "mm/policy/policy.h"
 

@@ -1,27 +1,27 @@
 // SPDX-License-Identifier: MIT
-// What unmapping costs while a CPU of the space is robbed of its processor (lab/thief.h) in the middle of a walk.
-// This CPU maps and unmaps pages, each with an L1 table of its own: for some ticks before, so that as much waits to be
-// freed as ever does, and until the theft is over. Neither begin nor end of a theft is left to chance:
+// What unmapping costs while the thief (lab/thief.h) preempts a CPU of the space in the middle of a walk. This CPU maps
+// and unmaps pages, each with an L1 table of its own: first for some ticks, until the usual number of pages waits to be
+// freed, then until the preemption is over. Neither its begin nor its end is left to chance:
 //
 //	unmapper (here)                                    victim
 //	---------------                                    ------
 //	map a page; room in `pending`                      walks over and over
 //	asked = true                                       one more walk: before it reads the L1 table
-//	wait until it is robbed                <───────    robbed, until released
+//	wait until it is preempted             <───────    preempted, until released
 //	(a) the unmap waits for this walk: release in stolen_us
 //	the first unmap
 //	(b) it does not: release when stolen_us are over
 //	more unmaps until it is released       ───────>    goes on with its walk
 //
-// So the victim is marked, inside a walk and without any lock when the first unmap begins, and under (b) until it has
-// returned, however slowly a busy host runs either of them. A sample is one theft:
+// So when the first unmap begins the victim is marked as preempted, is inside a walk and holds no lock. Under (b) it
+// stays so until that unmap has returned, however slowly a busy host runs either of them. A sample is one preemption:
 //
 //   unmap_stolen   how long the first unmap took
-//   unmap_longest  … the longest: when pending_max pages wait, the next unmap waits for the robbed CPU
+//   unmap_longest  … the longest: when pending_max pages wait, the next unmap waits for the preempted CPU
 //   pages_held     the most pages that waited to be freed meanwhile: tables and, where the flush is deferred, frames
 //
-// What came before what is counted in their lines, for tools/checks.py: see struct facts.
-// stolen_us=0: the same without a theft, pages_held during the ticks before.
+// Their lines also count in how many samples events came in this order (struct facts); tools/checks.py reads that.
+// stolen_us=0: the same without a preemption; pages_held is that of the ticks before.
 #include "kernel/lib.h"
 #include "kernel/log.h"
 #include "kernel/panic.h"
@@ -39,7 +39,8 @@
 #define LEAD_TICKS 4		// longer than a grace period takes
 #define PATIENCE 3			// times the budget, before pairs are left out
 #define LEAST_NS (10 * NSEC_PER_SEC)
-// Of each length so many in the first slice of a pair: five where they are cheap. The later slices are for the others.
+// How many of each length the first slice of a pair has, and each later one. The short ones are cheap and have five
+// samples at once; later slices are there for the long ones.
 static const struct { unsigned us, first, later; } thefts[] = {
 	{ 0, 5, 1 }, { 1000, 5, 1 }, { 3000, 5, 1 }, { 10000, 5, 1 }, { 30000, 5, 1 }, { 100000, 2, 2 }, { 300000, 1, 2 },
 };
@@ -52,12 +53,12 @@ struct victim {
 
 // In how many of the samples …
 struct facts {
-	u64 marked;	// was the victim away when the first unmap began
-	u64 early;	// had the first unmap returned before the victim was back
-	u64 kept;	// … and was all that was unlinked during the theft still held whenever the victim was seen away
+	u64 marked;	// was the victim preempted when the first unmap began
+	u64 early;	// had the first unmap returned before the victim ran again
+	u64 kept;	// … and was all that was unlinked meanwhile still held whenever the victim was seen preempted
 };
 
-// Of one pair: what is recorded of thefts of each length.
+// What is recorded of one pair, for preemptions of each length.
 struct pair {
 	struct {
 		struct bench_case first, longest, held;
@@ -65,11 +66,11 @@ struct pair {
 	} of[ARRAY_SIZE(thefts)];
 	bool warm;
 };
-static struct bench_case *cases;	// one for each pair, whose slice fills all of those
+static struct bench_case *cases;	// one for each pair; its slice fills all cases of that pair
 static struct pair **pairs;		// by its index
-static u64 too_late;			// now_ns() from which on a pair that says little new is left out: a busy host
+static u64 too_late;			// now_ns() after which a pair that says little new is left out: on a busy host
 
-// The policy's own step; and then, with the L2 entry read and the L1 table not, the theft.
+// The policy's own step, and then the preemption: the L2 entry has been read, the L1 table has not.
 static const struct table_policy *robbed;
 
 static bool step_and_be_robbed(struct walk_state *w, int level, const pte_t *entry, pte_t value)
@@ -81,7 +82,7 @@ static bool step_and_be_robbed(struct walk_state *w, int level, const pte_t *ent
 	return goes_on;
 }
 
-// A walk with the policy's discipline, compiled here for whatever policy that is.
+// A walk under the policy's rules, compiled here once for all policies.
 static unsigned walk_and_be_robbed(struct space *s, struct page **page)
 {
 	struct table_policy p;
@@ -136,7 +137,7 @@ static u64 timed_unmap(struct places *p)
 	return now_ns() - start;
 }
 
-// The most that waited.
+// Returns the largest number of pages that waited.
 static u64 churn_for(struct places *p, u64 ns)
 {
 	u64 most = 0, end = now_ns() + ns;
@@ -148,8 +149,8 @@ static u64 churn_for(struct places *p, u64 ns)
 	return most;
 }
 
-// Must an unmap wait for a CPU that is robbed in the middle of a walk? For its flush, or because its policy frees at once
-// and waits for the walk.
+// Must an unmap wait for a CPU that is preempted in the middle of a walk? It must if its flush waits for that CPU, or
+// if its policy frees at once and so waits for the walk.
 static bool waits(const struct bench_case *c)
 {
 	if (c->flush->defer)
@@ -166,7 +167,7 @@ struct theft {
 	bool marked, early, kept;
 };
 
-// What is held is read before the look at the victim: if that is away, it was away.
+// The held pages are counted before the look at the victim: if it is preempted then, it was when they were counted.
 static void look(struct theft *t)
 {
 	u64 in_use = (u64)pending_in_use();
@@ -176,14 +177,14 @@ static void look(struct theft *t)
 		t->kept &= in_use >= t->unmaps;		// a table each, at least
 }
 
-// With no more than half of them out there is a credit for the first unmap, wherever the others are kept.
+// As long as at most half of the credits are taken there is one for the first unmap, whichever CPUs keep the others.
 static void make_room(const struct bench_case *c)
 {
 	if (pending_in_use() > (s64)pending_max() / 2)
 		bench_settle(c);
 }
 
-// The page is mapped before: a map may need what the robbed CPU holds up.
+// The page is mapped first, because a map may need pages that the preempted CPU holds up.
 static void first_unmap(struct theft *t)
 {
 	unsigned cpu = t->victim->cpu;
@@ -256,8 +257,8 @@ static void thefts_of(struct pair *p, unsigned i, struct places *at, struct vict
 	bench_count_to_here(c);
 }
 
-// Under a flush that waits for the robbed CPU, and under one that defers, all policies fare alike: one of them is enough
-// for the whole curve.
+// Under a flush that waits for the preempted CPU, and under one that defers, all policies behave alike: one of them is
+// enough for the whole curve.
 static bool wanted(const struct bench_case *c, unsigned us)
 {
 	return us == 0 || us == 1000 || us == 10000 || c->flush->spares_robbed || !strcmp(c->policy->name, "rcu") ||
@@ -266,7 +267,8 @@ static bool wanted(const struct bench_case *c, unsigned us)
 
 static bool whole_curve(const struct bench_case *c) { return wanted(c, thefts[ARRAY_SIZE(thefts) - 1].us); }
 
-// The ticks before a theft are its warm-up. Ascending: should the one before still wait to be freed, it is the smaller part.
+// The ticks before a preemption are its warm-up. Lengths ascend, so that pages left over from the previous one are the
+// smaller part.
 static void slice_stolen(struct bench_case *c)
 {
 	struct pair *p = pairs[c - cases];

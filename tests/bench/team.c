@@ -10,7 +10,7 @@ struct team_arg {
 };
 static struct team_arg args[NR_CPUS];		// one team at a time
 
-// The start is waited for without sleep: a thread that had to be woken would come late.
+// Members spin until the start: a thread that had to be woken would start late.
 static int member(void *arg)
 {
 	struct team_arg *a = arg;

@@ -4,7 +4,7 @@
 #include "lab/bench.h"
 #include "tests/bench/load.h"
 
-#define GAP (2 * PAGE_SIZE)		// between a range and its neighbours: their regions do not become one
+#define GAP (2 * PAGE_SIZE)		// between a range and its neighbours, so that their regions do not merge
 
 static void unmap_until_over(struct bench_case *c, struct space *s, vaddr_t va)
 {
@@ -35,7 +35,7 @@ static void slice_unmap(struct bench_case *c)
 	bench_settle(c);
 }
 
-// A neighbour on either side keeps the tables, also where the range is as long as one of them: it lies in two then.
+// A mapped neighbour on either side keeps the tables. A range as long as a table lies in two, and each has a neighbour.
 static void slice_unmap_kept(struct bench_case *c)
 {
 	struct space *s = bench_space(c);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What a lockless walk costs: beside four dependent loads, alone, against an unmapper, and of a space that is not
-// loaded here.
+// What a lockless walk costs: alone, against unmappers, and in a space that is not loaded here; with four dependent
+// loads for comparison.
 #include "kernel/lib.h"
 #include "kernel/log.h"
 #include "kernel/panic.h"
@@ -123,7 +123,7 @@ static void slice_walk(struct bench_case *c)
 
 #define MAX_CASES 32
 
-// With the loads and the primitives in turn.
+// They take turns with the loads and the primitives.
 static void run_walk_and_parts(const struct bench_case *bases, unsigned nr_bases, u64 budget_ns)
 {
 	struct bench_case *cases = kzalloc(MAX_CASES * sizeof(*cases));
@@ -161,7 +161,7 @@ BENCHMARK(walk, 3)
 	run_walk_and_parts(bases, ARRAY_SIZE(bases), budget_ns);
 }
 
-#define MOST_UNMAPPERS 7u	// more of them on fewer cores are in each other's way for minutes
+#define MOST_UNMAPPERS 7u	// more of them on fewer cores hold each other up for minutes
 
 BENCHMARK(walk_contended, 3)
 {

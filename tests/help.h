@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What suites of several rooms share.
+// What suites of several folders share.
 #pragma once
 #include "kernel/types.h"
 

@@ -17,4 +17,4 @@ void *fuzz_exact(const void *data, size_t size);
 _Noreturn void fuzz_failed(const char *file, int line, const char *what);
 
 void fuzz_boot(const char *cmdline);	// the kernel, with one CPU, on a pthread of its own
-void fuzz_forget_console(void);		// what it has printed so far explains nothing
+void fuzz_forget_console(void);		// drops what it has printed so far: that explains no later failure

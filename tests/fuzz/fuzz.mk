@@ -3,13 +3,14 @@
 FUZZ_CC ?= clang
 FUZZ_DIR := build/fuzz
 FUZZ_SAN := address,undefined
-# clang knows not all of gcc's pragmas. __SANITIZE_ADDRESS__: what gcc defines, for arch/host/sanitizer.h.
+# clang does not know all of gcc's pragmas. __SANITIZE_ADDRESS__: what gcc defines, for arch/host/sanitizer.h.
 FUZZ_FLAGS = -std=gnu11 -O1 -g -fno-omit-frame-pointer -fno-optimize-sibling-calls -fno-strict-aliasing -fno-builtin \
 	-pthread -I. -Iarch/include -Iarch/host/include $(WARN) -Wno-unknown-pragmas -Wno-bitwise-instead-of-logical \
 	-DCHECK=1 -DBUILD_NAME='"check"' -MMD -MP \
 	-D__SANITIZE_ADDRESS__ -fsanitize=$(FUZZ_SAN) -fno-sanitize-recover=all $(FUZZ_COV)
-# What libFuzzer is guided by: the edges of the code under test; where bytes are compared with constants, what they
-# lacked, too (half the speed, were it everywhere); nothing of what compares the space with its model.
+# What guides libFuzzer: the edges of the code under test; in the parsers, which compare bytes with constants, also the
+# operands of comparisons (everywhere that would halve the speed); nothing in the code that compares the space with its
+# model.
 FUZZ_COV = -fsanitize-coverage=inline-8bit-counters,pc-table
 FUZZ_PARSERS := arch/x86_64/%.o tests/fuzz/%.o kernel/cmdline.o kernel/options.o kernel/mode.o kernel/lib.o
 $(addprefix $(FUZZ_DIR)/,$(FUZZ_PARSERS)): FUZZ_COV = -fsanitize=fuzzer-no-link

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The machine under a fuzzer, in place of arch/host/machine.c: libFuzzer owns main(). What the kernel prints is kept
-// back and shown when it gives up, which is a crash for libFuzzer.
+// The machine under a fuzzer, in place of arch/host/machine.c: libFuzzer owns main(). What the kernel prints is kept,
+// and shown only when the kernel exits, which is a crash for libFuzzer.
 #include <stdio.h>
 #include <stdlib.h>
 #include "kernel/cmdline.h"

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// A whole set of ACPI tables: 36 bytes of root pointer, then physical memory from PHYS_START on, in which the addresses
-// lead where they lead. The kernel's own search (arch/x86_64/acpi.c) runs over it; each mapping that it asks for is a
-// copy of just that many bytes, so that AddressSanitizer sees the first one too many.
+// A whole set of ACPI tables: 36 bytes of root pointer, then physical memory from PHYS_START on. The addresses in the
+// tables may point anywhere. The kernel's own search (arch/x86_64/acpi.c) runs over it; each mapping that it asks for
+// is a copy of exactly that many bytes, so that AddressSanitizer sees a read of the first byte beyond.
 #include <stdlib.h>
 #include "arch/x86_64/acpi.c"
 #include "arch/host/host.h"
@@ -17,7 +17,7 @@ static size_t memory_size;
 static void *mappings[MOST_MAPPINGS];
 static unsigned nr_mappings;
 
-// Where nothing answers, a read gives ones.
+// Where there is no memory, a read gives ones.
 void *arch_map_firmware(paddr_t pa, size_t len)
 {
 	u8 *copy;
@@ -75,7 +75,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	return 0;
 }
 
-// ---- Checksums, which a mutation nearly always breaks: most inputs are given right ones again. ----
+// ---- Checksums: a mutation nearly always breaks them, so most inputs get valid ones again. ----
 
 static u8 *tables;		// of the input under repair: PHYS_START
 static size_t tables_size;
@@ -90,7 +90,7 @@ static void balance(u8 *p, size_t len, size_t at)
 	p[at] = (u8)-sum;
 }
 
-// The table at pa if it lies in the input, its length field cut to that.
+// The table at pa if it lies in the input, with its length cut to that and a valid checksum.
 static u8 *repair_table(u64 pa, u32 *len)
 {
 	u64 at = pa - PHYS_START;

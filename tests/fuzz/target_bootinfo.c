@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Boot information: the first 16 bytes say where the processor's physical space ends and where the kernel's image lies,
-// the rest is what the boot loader would have left. The map that is made of it must hold exactly the frames that a slow
-// look at every entry leaves.
+// the rest is what the boot loader would have left. The map that is built of it must hold exactly the frames that a
+// slow check of every entry accepts.
 #include <stdlib.h>
 #include "arch/x86_64/bootinfo.h"
 #include "arch/x86_64/multiboot2_parse.h"
@@ -12,7 +12,7 @@
 #include "tests/fuzz/fuzz.h"
 
 #define LIMIT_MAX (64ull << 40)		// the direct map's (arch/x86_64/kmap.h)
-#define MOST_FRAMES_TRIED 128		// edges of entries: the slow look costs entries * edges
+#define MOST_FRAMES_TRIED 128		// edges of entries: the slow check costs entries * edges
 
 struct head {
 	u32 limit_pages, image_page;
@@ -28,10 +28,10 @@ static void judge_info(size_t size)
 	FUZZ_REQUIRE(strnlen(info.cmdline, sizeof(info.cmdline)) < MIN(sizeof(info.cmdline), size));
 	FUZZ_REQUIRE(info.rsdp_len == 0 || info.rsdp_len == 20 || info.rsdp_len == 36);
 	for (unsigned i = 0; i < info.nr_memory; i++)
-		FUZZ_REQUIRE(info.memory[i].start <= info.memory[i].end);	// equal: at the very end of all addresses
+		FUZZ_REQUIRE(info.memory[i].start <= info.memory[i].end);	// equal: at the last address
 }
 
-// What is not refused can be written to, all of it, and no frame of the map is hit.
+// A framebuffer that is not refused can be written to as a whole, and no usable RAM is hit.
 static void judge_framebuffer(paddr_t limit)
 {
 	const struct framebuffer *f = &info.framebuffer;
@@ -53,7 +53,7 @@ static bool in_map(paddr_t pa)
 	return false;
 }
 
-// Is the frame at pa ours? Some usable entry holds all of it, and no other one any of it.
+// Is the frame at pa usable? Some usable entry holds all of it, and no reserved entry any of it.
 static bool usable(paddr_t pa, paddr_t limit)
 {
 	bool found = false;
@@ -81,7 +81,7 @@ static void judge_order(paddr_t limit)
 	}
 }
 
-// A byte of registers at pa: refused just if its frame is ours, or there is no such address.
+// A byte of registers at pa is refused exactly if its frame is in the map, or there is no such address.
 static bool mmio_is_right(paddr_t pa, paddr_t limit)
 {
 	return !ram_map_mmio_error(&map, pa, 1, limit) == (pa < limit && !in_map(pa));
@@ -137,7 +137,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	return 0;
 }
 
-// The length in the header, which a mutation of the size breaks: most inputs are given the right one again.
+// A mutation of the size breaks the length in the header: most inputs get the right one again.
 size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max, unsigned seed)
 {
 	u32 total;

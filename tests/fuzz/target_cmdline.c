@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// The command line: two lines, separated by a zero (GRUB's, and fw_cfg's that overrides it and may hold more of them). Whatever they hold,
-// parsing ends, and either accepts all without a word or refuses with errors that can be printed.
+// The command line: two lines, separated by a zero byte: GRUB's, and fw_cfg's, which overrides it and may hold more
+// zero bytes. Whatever they hold, parsing ends, and either accepts all silently or refuses with errors that can be
+// printed.
 #include <stdlib.h>
 #include "kernel/cmdline.h"
 #include "kernel/lib.h"
@@ -8,7 +9,7 @@
 #include "arch/host/host.h"
 #include "tests/fuzz/fuzz.h"
 
-#define MOST_REPORTS 9		// eight, and how many more there are
+#define MOST_REPORTS 9		// eight errors, and how many more there are
 #define MOST_LENGTH 511
 
 static unsigned reports;

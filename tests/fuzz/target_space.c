@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Sequences of space operations (tests/mm/model/steps.h) on the kernel, which was booted once, with one CPU. The first
-// two bytes choose policy and back-end. libFuzzer's thread hands each input to a kernel thread and waits: between two inputs
-// the machine stands still.
+// two bytes choose policy and back-end. libFuzzer's thread hands each input to a kernel thread and waits; between two
+// inputs the kernel does nothing.
 #include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,7 +26,7 @@ static u64 done[STEP_OPS];
 static void wait_for(sem_t *sem)
 {
 	while (sem_wait(sem))
-		;	// libFuzzer's alarm came between
+		;	// interrupted by libFuzzer's alarm
 }
 
 static void run_input(const struct mm_balance *balance)
@@ -48,7 +48,7 @@ static void run_input(const struct mm_balance *balance)
 	for (unsigned i = 0; i < STEP_OPS; i++)
 		done[i] += st.done[i];
 	if (oracle_violations() != violations || warn_count() != warnings || test_failed())
-		panic("the space is not what the model says, or something is left");
+		panic("the space differs from its model, or something has leaked");
 }
 
 static int serve(void)
@@ -77,7 +77,7 @@ static void print_done(void)
 static void set_mutant(const char *name)
 {
 	if (!mutant_turn(name, true)) {
-		fprintf(stderr, "FUZZ_MUTANT=%s: there is none of that name\n", name);
+		fprintf(stderr, "FUZZ_MUTANT=%s: no mutant has that name\n", name);
 		exit(1);
 	}
 }
@@ -108,7 +108,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	return 0;
 }
 
-// Whole steps are moved about, beside libFuzzer's own changes of bytes.
+// Moves whole steps about, besides libFuzzer's own changes of bytes.
 size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max, unsigned seed)
 {
 	size_t steps = size > HEAD_BYTES ? (size - HEAD_BYTES) / STEP_BYTES : 0;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // The one CPU's clock and timer under a fuzzer, in place of arch/host/timer.c: time is counted, not measured, so that a
-// run repeats and nobody waits. It passes where it is looked at, where the CPU spins, and by a leap to the timer's
-// deadline where the CPU halts (irq.c waits by os_futex_wait() and spins by os_yield(); fuzz.mk wraps both).
+// run can be repeated and nobody waits. Each reading of the clock and each turn of a spin takes some time; where the
+// CPU halts, time leaps to the timer's deadline (irq.c waits by os_futex_wait() and spins by os_yield(); fuzz.mk wraps
+// both).
 #include "kernel/panic.h"
 #include "kernel/time.h"
 #include <arch/time.h>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// The load of mode=compare with a step taken out: it must find that. One for each of its judgements, and one for each of
-// the ways that it goes to get there (docs/testing.md has the table of all). Under the deterministic scheduler, where the
-// same rounds find the same.
+// The load of mode=compare on a kernel with a step taken out: the load must find that. There is a test for each of its
+// judgements, and for each of the paths on which it reaches them (docs/testing.md has the table of all). They run under
+// the deterministic scheduler, where the same rounds find the same.
 #include "arch/host/steps.h"
 #include "lab/mutant.h"
 #include "lab/oracle.h"
@@ -24,7 +24,7 @@ static u64 found(const struct mm_load_result *r, enum judgement what)
 	}
 }
 
-// Rounds with one seed after the other, until one is found guilty.
+// Rounds with one seed after the other, until one finds it.
 static void expect_found(const char *policy, const char *flush, enum judgement what)
 {
 	struct mm_load_result r = { 0 };
@@ -69,7 +69,7 @@ CONVICTS(an_older_page_of_the_same_address, lazy_no_settle, "rcu-sync", "lazy", 
 CONVICTS(tables_that_nobody_frees, hazard_no_retry, "hazard", "ipi", STUCK);
 CONVICTS(a_sweep_that_claims_too_much, lazy_late_generation, "rcu-sync", "lazy", VIOLATIONS);
 
-// Here a freed table is read: by a walker, while it is poisoned. ThreadSanitizer would say so, too.
+// Here a walker reads a freed table while it is poisoned. ThreadSanitizer would report that as a race.
 #ifndef __SANITIZE_THREAD__
 CONVICTS(a_walk_that_an_nmi_walks_in, targeted_one_slot, "targeted", "ipi", VIOLATIONS);
 CONVICTS(a_way_without_memory, rcu_fallback_no_sync, "rcu", "ipi", VIOLATIONS);

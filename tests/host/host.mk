@@ -8,7 +8,7 @@ HOST_CC ?= gcc
 HOST_DIR := build/host$(if $(HOST_SAN),-$(HOST_SAN))
 HOST_ARGS ?= mode=test
 HOST_BUDGET ?= 900
-# -Wno-tsan: fences of one direction, which ThreadSanitizer does not see.
+# -Wno-tsan: the code has one-way fences (acquire, release), which ThreadSanitizer does not model.
 ifeq ($(HOST_SAN),coverage)
 HOST_SANFLAGS := --coverage -O0 -fprofile-update=atomic -DHOST_COVERAGE
 HOST_SANLINK := --coverage

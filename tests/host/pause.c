@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The host stops the machine for an hour, and nobody is accused of a hang for that; who does hang is found all the same.
+// The host stops the machine for an hour: no watchdog may report a hang for that, and a real hang must still be found.
 #include "arch/host/steps.h"
 #include "kernel/thread.h"
 #include "kernel/time.h"
@@ -7,7 +7,7 @@
 #include "tests/kernel/rcu/readers.h"
 
 #define PAUSE_NS (3600 * NSEC_PER_SEC)
-#define LOOKS (SPIN_LIMIT_NS / SPIN_SEEN_NS)	// that a spin-wait needs to be taken for a hang
+#define LOOKS (SPIN_LIMIT_NS / SPIN_SEEN_NS)	// after so many a spin-wait counts as a hang
 
 #define NEEDS_STEPS do { \
 	if (!steps_on) \
@@ -26,7 +26,7 @@ TEST(pause, spin_wait_is_no_hang, 0)
 	}
 }
 
-// On a host that gives the waiter every second millisecond.
+// On a host that runs the waiter only every second millisecond.
 TEST(pause, slow_spin_wait_is_a_hang, 0)
 {
 	struct seen waited = SEEN_FROM_NOW;
@@ -61,7 +61,7 @@ static bool one_tick_everywhere(void)
 	}));
 }
 
-// A reader on the last CPU that stays, in the middle of a grace period.
+// A reader on the last CPU holds a grace period up.
 TEST(pause, late_reader_is_reported_for_what_was_seen, NEEDS_CPUS2)
 {
 	struct thread *r, *s;

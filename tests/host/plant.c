@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// mode=plant: an error on purpose, chosen by test=, to see that the sanitizer of this build speaks, or the deterministic
-// scheduler (hang). Where none watches the run ends well; but for a hang, which then is one.
+// mode=plant: a deliberate error, chosen by test=, to check that the sanitizer of this build reports it, or (test=hang)
+// the deterministic scheduler. Without the sanitizer the run ends normally; without the scheduler the hang hangs.
 #include "kernel/cmdline.h"
 #include "kernel/lib.h"
 #include "kernel/log.h"
@@ -11,7 +11,7 @@
 
 static volatile unsigned beyond = 10, too_far = 40;
 static u32 array[8];
-static u32 *volatile from = array;	// behind a pointer: that is AddressSanitizer's
+static u32 *volatile from = array;	// behind a pointer, so that AddressSanitizer has to find it
 static u64 unlocked;
 
 static void overrun(void) { from[beyond] = 1; }
@@ -28,7 +28,7 @@ static int add(void *unused)
 
 static void race(void) { threads_run_on(&cpus_online, add, NULL); }
 
-// Nobody will ever wake us, or anybody else.
+// Nothing will ever wake this thread, or any other.
 static void hang(void)
 {
 	struct completion never;

@@ -44,7 +44,7 @@ static vaddr_t page_va(unsigned g, unsigned i)
 
 static u64 stamp_of(vaddr_t va) { return va * 0x9e3779b97f4a7c15ull | 1; }
 
-// A page is zeroed, then stamped: nothing else may be seen in it, by whatever way it is reached.
+// A page is zeroed, then stamped: nothing else may be seen in it, on whatever path it is reached.
 static bool is_right(u64 seen, vaddr_t va) { return !seen || seen == stamp_of(va); }
 
 static void put_up(struct stress *s, vaddr_t va)
@@ -70,7 +70,7 @@ static void take_down(struct stress *s, u64 *seed)
 {
 	unsigned g = draw(seed, GROUPS), i = draw(seed, PAGES), j = (i + 1 + draw(seed, PAGES - 1)) % PAGES;
 
-	if (draw(seed, 3)) {	// the frame that was freed last comes back first: they change places
+	if (draw(seed, 3)) {	// the frame freed last is allocated first, so the two pages swap frames
 		s->errors += space_unmap(s->space, page_va(g, i), PAGE_SIZE) != 0;
 		s->errors += space_unmap(s->space, page_va(g, j), PAGE_SIZE) != 0;
 		put_up(s, page_va(g, i));
@@ -81,7 +81,7 @@ static void take_down(struct stress *s, u64 *seed)
 	}
 }
 
-// To any safe pair.
+// Switches to a random safe pair.
 static void change_pair(struct stress *s, u64 *seed)
 {
 	const struct table_policy *policy = NULL;

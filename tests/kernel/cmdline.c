@@ -31,7 +31,7 @@ static bool parse_bytes(const char *line, size_t len)
 
 static bool parse(const char *line) { return parse_bytes(line, strlen(line)); }
 
-// Refused, and the complaint holds all that is listed.
+// The line must be refused, and the errors must contain both parts.
 static void expect_refused(int line, const char *cmdline, const char *part1, const char *part2)
 {
 	if (parse(cmdline))
@@ -50,7 +50,7 @@ TEST(cmdline, accepts, 0)
 	EXPECT_EQ(errors_len, 0);
 }
 
-// A zero ends the line nowhere: neither within it nor as its last byte.
+// A zero byte does not end the line: it is refused, within the line and as its last byte.
 TEST(cmdline, zeros, 0)
 {
 	static const char within[] = "seconds=3\0bogus=1", only[] = "";

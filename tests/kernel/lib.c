@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Formatting, patterns, numbers, sorting, memory: against known answers and against the simplest thing that can be
-// right.
+// Formatting, patterns, numbers, sorting, memory: against known answers and against the simplest correct
+// implementation.
 #include "kernel/lib.h"
 #include "kernel/cpumask.h"
 #include "lab/counter.h"

@@ -49,7 +49,7 @@ static int flip_waiting(void *arg)
 	return 0;
 }
 
-// Under both ways of waiting, and while they change.
+// Under both ways of waiting (spin_barge), and while the way changes.
 TEST(lock, exclusion, 0)
 {
 	bool steal = spin_barge;
@@ -85,7 +85,7 @@ static int queue_up(void *arg)
 	return 0;
 }
 
-// Waiting in a queue is first come, first served: each CPU is let in only when the one before it stands there.
+// Waiting in a queue is first come, first served: each CPU is started only when the one before it is queued.
 TEST(lock, fairness, NEEDS_CPUS4)
 {
 	struct thread *t[4];
@@ -186,7 +186,8 @@ TEST(lock, checker_owner, NEEDS_CHECK)
 	EXPECT(!spin_held(&l));
 }
 
-// A lock taken with interrupts on, and elsewhere inside an interrupt, deadlocks some day: found without waiting for it.
+// A lock that is taken with interrupts on, and elsewhere inside an interrupt, can deadlock: the checker must find that
+// without the deadlock.
 TEST(lock, checker_irq_use, NEEDS_CHECK)
 {
 	struct spinlock on = SPINLOCK_INIT("irqs_on", RANK_TEST), both = SPINLOCK_INIT("irqsave", RANK_TEST);
@@ -261,7 +262,8 @@ TEST(lock, mutex_sleeps_while_held, 0)
 	EXPECT_EQ(left_half, n);
 }
 
-// Without contention a mutex takes no spinlock, its own least of all. Interrupts meanwhile may take others.
+// Without contention a mutex takes no spinlock, not even its own. Interrupts meanwhile may take others, so the lowest
+// of many counts is the one that is checked.
 TEST(lock, mutex_fast_path, NEEDS_CHECK)
 {
 	u64 before, fewest = ~0ull;
@@ -294,12 +296,12 @@ static int hog_mutex(void *arg)
 
 	while (!READ_ONCE(h->got)) {
 		u64 taken = READ_ONCE(h->taken);
-		bool starving = load_acquire(&h->m.starving);	// then it has not had it since
+		bool starving = load_acquire(&h->m.starving);	// then the other one waits, and has not had it since
 
 		mutex_lock(&h->m);
 		WRITE_ONCE(h->turns, h->turns + 1);
 		h->overtook += starving && READ_ONCE(h->taken) == taken;
-		for (int i = 0; i < 1000; i++)		// whoever is woken meanwhile comes too late
+		for (int i = 0; i < 1000; i++)		// a waiter that is woken meanwhile comes too late
 			cpu_relax();
 		mutex_unlock(&h->m);
 	}

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The printer: a line longer than kprintf() takes stays in one piece while other CPUs print. What arrives is seen on the
-// other end of the serial line only: tools/matrix.py asks for both of these lines, whole.
+// The printer: a line longer than kprintf() takes stays in one piece while other CPUs print. Only the other end of the
+// serial line sees what arrives: tools/matrix.py requires both of these lines, whole.
 #include "kernel/lib.h"
 #include "kernel/log.h"
 #include "lab/test.h"

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// mode=print: a typed `p` prints numbered lines, more than the console keeps, and a `q` behind it ends the run. For tests of the
-// console and of its readers (tools/selftests/check_console.py).
+// mode=print: when `p` is typed it prints numbered lines, more than the console keeps, and when `q` is typed after that
+// the run ends. For tests of the console and of its readers (tools/selftests/check_console.py).
 #include "kernel/log.h"
 #include "kernel/mode.h"
 #include "kernel/panic.h"

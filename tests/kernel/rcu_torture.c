@@ -172,7 +172,7 @@ static void age_callback(struct rcu_head *head)
 		queue_ageing(o);
 }
 
-// Publish a fresh object; the one that it replaces, now of age 1, or NULL.
+// Publishes a fresh object. Returns the one that it replaces, now of age 1, or NULL.
 static struct object *replace(struct stream *s)
 {
 	for (int i = 0; i < POOL; i++) {
@@ -273,8 +273,8 @@ static bool all_have_acted(u32 active)
 	return true;
 }
 
-// Readers on all CPUs, one updater per active stream, for so long and until everybody has done what he is there for; or
-// until a reader of `until` was overtaken.
+// Readers on all CPUs and one updater per active stream, for so long and until each has done some of its work; or, with
+// `until`, until a reader of that stream was overtaken.
 static void run(u32 active, u64 ns, const struct stream *until)
 {
 	struct thread *readers[NR_CPUS], *updaters[NR_STREAMS];
@@ -331,8 +331,8 @@ TEST(rcu_torture, no_reader_is_overtaken, 0)
 	EXPECT(rcu_completed() - gp > 0);
 }
 
-// The control: an updater that waits for nothing must be caught, else the test above proves nothing. (On one CPU it
-// never runs inside a reader.)
+// The control: an updater that waits for nothing must be caught, otherwise the test above proves nothing. (On one CPU
+// it never runs inside a reader.)
 TEST(rcu_torture, control_is_caught, NEEDS_CPUS2)
 {
 	run(1 << BY_NOTHING, 0, &streams[BY_NOTHING]);

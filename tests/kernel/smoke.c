@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// The machine has come up as it should: every CPU is there, has its own data, takes its tick and answers calls. Quick
-// even with 255 CPUs on two cores, therefore one CPU after another wherever a CPU has to spin, and in groups where
-// threads meet.
+// The machine has come up as it should: every CPU is there, has its own data, takes its tick and answers calls. It
+// must be quick even with 255 CPUs on two cores, so CPUs take turns wherever one has to spin, and threads that meet do
+// so in groups.
 #include "kernel/banner.h"
 #include "kernel/lib.h"
 #include "kernel/thread.h"

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The steal-time record and the thief: the protocol step by step, and that a theft is nobody's fault but the thief's.
+// The steal-time record and the thief: the protocol step by step, and that neither the meter of interrupts
+// off nor RCU holds the lost time against the preempted CPU.
 #include "kernel/steal.h"
 #include "kernel/rcu/internal.h"
 #include "kernel/rcu/rcu.h"
@@ -29,7 +30,7 @@ TEST(steal, record, NEEDS_CPUS2)
 	EXPECT_EQ(READ_ONCE(*preempted), 0);
 	counters_snapshot(&before);
 	for (int flags = 0; flags < 3; flags++) {
-		irqflags_t irqs = irq_save();	// a tick here may need a lock that the robbed CPU holds
+		irqflags_t irqs = irq_save();	// a tick here may need a lock that the preempted CPU holds
 		u64 ns = steal_ns(cpu);
 
 		thief_rob(cpu, 0);
@@ -52,7 +53,7 @@ TEST(steal, record, NEEDS_CPUS2)
 	EXPECT_EQ(after.theft_flushes - before.theft_flushes, 2);	// once however many have asked
 }
 
-// The own CPU: back only after the theft, with all as it was.
+// The thief preempts its own CPU: the call returns after the preemption, with flags and counts as they were.
 static void rob_self(bool irqs_off)
 {
 	irqflags_t flags = 0;
@@ -84,13 +85,13 @@ TEST(steal, self, 0)
 	}
 }
 
-// The meter of interrupts off is not to blame the walker for what was stolen from it.
+// The meter of interrupts off must not count steal time against the walker.
 #if CHECK
 
 static void rob_own(struct stall_point *p, void *unused) { thief_rob(cpu_id(), THEFT_NS); }
 
-// Whatever lasted longest here, the stretch or another one: the theft was no part of it, and both lie between our two looks
-// at the clock. So a machine that takes the CPU away by itself changes nothing.
+// Whichever stretch was the longest here, the preemption was no part of it, and both lie between the two readings of
+// the clock. So a host that preempts this CPU by itself changes nothing.
 static bool stretch_spares_a_theft(bool at_its_start)
 {
 	irqflags_t flags;
@@ -155,7 +156,7 @@ static bool rob_idle(unsigned cpu)
 	return idle;
 }
 
-// A CPU that was robbed while it idled is as quiescent as one that idles: the grace period ends without it.
+// A CPU that was preempted while it idled is as quiescent as one that idles: the grace period ends without it.
 TEST(steal, out_of_idle_delays_no_grace_period, NEEDS_CPUS2)
 {
 	unsigned cpu = last_cpu();
@@ -181,7 +182,7 @@ static int robbed_reader(void *unused)
 	return 0;
 }
 
-// One that was robbed inside a read side still is a reader.
+// A CPU that was preempted inside a read side is still a reader.
 TEST(steal, in_a_reader_delays_the_grace_period, NEEDS_CPUS2)
 {
 	unsigned cpu = last_cpu();
@@ -206,7 +207,7 @@ TEST(steal, in_a_reader_delays_the_grace_period, NEEDS_CPUS2)
 	move_anywhere();
 }
 
-// All others at once, over and over: requests are per CPU, and no theft is lost or taken twice.
+// The thief preempts all other CPUs at once, many times: requests are per CPU, and none is lost or served twice.
 TEST(steal, everybody, NEEDS_CPUS2)
 {
 	struct counters before, after;
@@ -217,7 +218,7 @@ TEST(steal, everybody, NEEDS_CPUS2)
 	self = cpu_id();
 	counters_snapshot(&before);
 	for (int round = 0; round < 10; round++) {
-		irqflags_t flags = irq_save();	// a tick here may need a lock that a robbed CPU holds
+		irqflags_t flags = irq_save();	// a tick here may need a lock that a preempted CPU holds
 
 		for_each_cpu(cpu)
 			if (cpu != self)
@@ -237,7 +238,7 @@ TEST(steal, everybody, NEEDS_CPUS2)
 	EXPECT_EQ(after.thefts - before.thefts, 10 * (nr_cpus - 1));
 }
 
-// A real owner writes each CPU's record, and finds all of them running or away as they are.
+// A hypervisor that owns the records writes each CPU's.
 TEST(steal, hypervisor_keeps_the_records, 0)
 {
 	if (steal_owner() != STEAL_KVM)

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
-// Tests that mind the tick of their own CPU. The caller stays on it.
+// For tests that depend on the tick of their own CPU. The caller stays on that CPU.
 #pragma once
 #include "kernel/time.h"
 
-// This CPU without its tick, which would end a thread's turn at a place of its own choice. Not for long: what sleeps here
-// is not woken. One that is due comes before we return.
+// Stops this CPU's tick, which would end a thread's turn at any point. Not for long: threads that sleep on this CPU are
+// not woken meanwhile. A tick that is already due is taken before this returns.
 static inline void tick_off(void)
 {
 	irqflags_t flags = irq_save();

@@ -9,8 +9,8 @@
 #include "tests/kernel/rcu/readers.h"
 #include <arch/time.h>
 
-// Between the clocks of two CPUs: far more than any that works. A CPU that is kept from running only reads later: it has
-// read `latest` before, and so its own clock is the later one by causality.
+// What is allowed between the clocks of two CPUs: far more than any two that work differ by. A CPU that is kept from
+// running only reads its clock later: it has read `latest` before that, so its own reading must be the later one.
 #define SKEW_NS (10 * NSEC_PER_MSEC)
 
 static u64 latest;	// of all CPUs' readings
@@ -40,8 +40,8 @@ TEST(time, clock_is_monotonic, 0)
 
 static u32 ticks_wanted;
 
-// A host with fewer cores takes ticks away, never adds any, and whatever keeps us from running lies between our two looks at
-// the clock: the rate has an upper bound, and it is not 0.
+// A host with fewer cores may drop ticks but adds none, and whatever time it keeps this CPU from running lies between
+// the two readings of the clock: the rate has an upper bound, and it is not 0.
 static int count_ticks(void *arg)
 {
 	u64 start = now_ns(), first = this_cpu_read(ticks), ns;
@@ -121,8 +121,9 @@ static int busy_for_ticks(void *arg)
 	return 0;
 }
 
-// From a wait that is about to end to the tick, over and over. Were the mode changed while the short count still stands, the
-// counter would for an instant be a periodic one of some nanoseconds, which costs an emulator more than it has: it may hang.
+// Switches the timer from a one-shot that is about to expire to the periodic tick, many times. If the mode changed
+// while the short count was still loaded, the timer would for an instant have a period of some nanoseconds. An emulator
+// cannot keep up with that and may hang.
 TEST(time, tick_after_a_short_wait, 0)
 {
 	for (unsigned i = 0; i < 20000; i++) {
@@ -217,8 +218,8 @@ static bool silence_is_reported(unsigned cpu, u64 reports, u64 backtraces)
 	       READ_ONCE(tick_watch.cpu) == cpu;	// a busy host may make another one silent meanwhile
 }
 
-// The CPU that keeps interrupts off tells by NMI where it is. The limit: on an idle machine only our own tick looks, at one
-// CPU after another, and must come back within half of it.
+// A CPU that keeps interrupts off prints its backtrace by NMI. The limit: on an idle machine only this CPU's tick
+// checks the others, one after another, and must have been at all of them within half the limit.
 TEST(time, silent_timer_is_reported, NEEDS_CPUS2)
 {
 	u64 limit = tick_watch.limit_ns, reports = READ_ONCE(tick_watch.reports), backtraces = READ_ONCE(tick_watch.backtraces);

@@ -61,7 +61,7 @@ TEST(xcall, mask, 0)
 	EXPECT(preemptible());
 }
 
-// The own CPU's share and other work happen between the halves; preemption stays off.
+// This CPU's share and other work are done between start and wait; preemption stays off.
 TEST(xcall, start_then_wait, 0)
 {
 	calls_reset();
@@ -100,8 +100,8 @@ TEST(xcall, all_to_all, 0)
 	EXPECT_EQ(sum, (u64)rounds * nr_cpus * (nr_cpus + 1));
 }
 
-// A CPU that keeps its interrupts off until told, or until it has been called and the caller had the time not to wait: from
-// outside, a long critical section.
+// A CPU that keeps its interrupts off until it is released; or, with until_called, until it has been called and a
+// caller that wrongly did not wait would have gone on. To the others it looks like a long critical section.
 struct parking {
 	u32 parked, release, left;
 	bool until_called;
@@ -143,7 +143,8 @@ static void async_note(void *arg)
 	WRITE_ONCE(async_ran, n + 1);
 }
 
-// Requests that pile up while the target cannot answer: one IPI, run in order, each node busy until then.
+// Requests pile up while the target cannot answer: one IPI is sent, they run in order, and each node is busy until
+// then.
 TEST(xcall, one_ipi_for_many, NEEDS_CPUS2)
 {
 	unsigned target = other_cpu();
@@ -223,7 +224,7 @@ TEST(xcall, sync_ipi_waits_for_irqs_off, NEEDS_CPUS2)
 	u64 before;
 
 	cpumask_set(&target, cpu);
-	cpumask_set(&target, cpu_id());		// itself is no obstacle
+	cpumask_set(&target, cpu_id());		// the own CPU is no obstacle
 	t = park_cpu(&p, cpu);
 	REQUIRE(t);
 	before = READ_ONCE(per_cpu(counters, cpu_id()).ipi_sync);
@@ -248,7 +249,7 @@ static int sync_storm(void *arg)
 	return 0;
 }
 
-// All wait for all at once: nobody is deaf while waiting.
+// All CPUs wait for all others at once: a CPU that waits must still serve calls.
 TEST(xcall, sync_ipi_storm, NEEDS_CPUS2)
 {
 	threads_run_on(&cpus_online, sync_storm, NULL);

@@ -9,7 +9,7 @@
 #include "tests/kernel/rcu/readers.h"
 #include "tests/kernel/tick_help.h"
 
-// On one CPU too: a callback must not overtake a reader that it was queued in, nor one that began just before.
+// A callback must not overtake the reader that it was queued in, even on a single CPU.
 TEST(rcu, callback_waits_for_own_reader, 0)
 {
 	struct rcu_head head = { 0 };
@@ -98,7 +98,7 @@ TEST(rcu, callbacks, 0)
 	expect_items(nr_cpus * PER_CPU);
 }
 
-// Queued by threads that are gone since: the barrier must find the callbacks of CPUs that idle.
+// The threads that queue have ended when the barrier begins: it must find the callbacks of idle CPUs.
 static int queue_one(void *arg)
 {
 	queue_item(0);
@@ -115,7 +115,7 @@ TEST(rcu, barrier_of_idle_cpus, 0)
 	}
 }
 
-// Without any barrier or other call: the tick alone sees to it.
+// Without any barrier or other call: the tick alone must get them run.
 TEST(rcu, callbacks_of_idle_cpus_run, 0)
 {
 	reset_items();
@@ -130,12 +130,12 @@ static void slow_callback(struct rcu_head *head)
 	struct rcu_cblist *l = &this_cpu_ptr(&rcu_cpu)->cb;
 
 	WRITE_ONCE(slow_began, 1);
-	EXPECT(EVENTUALLY(READ_ONCE(l->count) > 1));	// the barrier's head stands behind us
+	EXPECT(EVENTUALLY(READ_ONCE(l->count) > 1));	// the barrier's head is queued behind this one
 	EVENTUALLY_WITHIN(false, 2);
 	store_release(&slow_ended, 1);
 }
 
-// Also one of another CPU, the last one that the barrier visits.
+// On CPU 0, and on the last CPU that the barrier visits.
 TEST(rcu, barrier_waits_for_running_callback, 0)
 {
 	for (unsigned cpu = 0; cpu < nr_cpus; cpu += MAX(1u, nr_cpus - 1)) {
@@ -148,7 +148,7 @@ TEST(rcu, barrier_waits_for_running_callback, 0)
 		REQUIRE(EVENTUALLY(READ_ONCE(slow_began)));
 		rcu_barrier();
 		EXPECT(load_acquire(&slow_ended));
-		EXPECT(EVENTUALLY(load_acquire(&slow_ended)));	// the head is ours
+		EXPECT(EVENTUALLY(load_acquire(&slow_ended)));	// `head` is on this stack
 	}
 	move_anywhere();
 }
@@ -174,7 +174,7 @@ TEST(rcu, call_rcu_from_any_context, 0)
 	EXPECT(EVENTUALLY(READ_ONCE(ran) == 4));
 }
 
-// More than a batch, in one go: none can be invoked while the reader is there.
+// More callbacks than a batch get ready at once: none can be invoked before the reader ends.
 TEST(rcu, batches, 0)
 {
 	reset_items();
@@ -202,7 +202,8 @@ TEST(rcu, double_call_is_noticed, NEEDS_CHECK)
 	EXPECT(!rcu_head_queued(&head, count_run));
 }
 
-// Its tick was faster than the end of the grace period that it wanted to be told of: nothing is left to be woken for.
+// A CPU has asked to be told of the end of a grace period (rcu.eager), but its own tick has served its callbacks
+// before: it must not be woken, because nothing is left to do.
 TEST(rcu, no_wakeup_for_callbacks_that_are_done, NEEDS_CPUS2)
 {
 	unsigned cpu = last_cpu();
@@ -219,7 +220,7 @@ TEST(rcu, no_wakeup_for_callbacks_that_are_done, NEEDS_CPUS2)
 		cpumask_set_atomic(&rcu.eager, cpu);
 		synchronize_rcu();
 		EXPECT(EVENTUALLY(!cpumask_test(&rcu.eager, cpu)));
-		EXPECT(EVENTUALLY(settled(cpu)));	// what was sent there has come
+		EXPECT(EVENTUALLY(settled(cpu)));	// what was sent there has arrived
 		EXPECT(undisturbed_since(cpu, &before));
 	}
 	EXPECT(READ_ONCE(per_cpu(rcu_cpu, cpu).cb_thread));

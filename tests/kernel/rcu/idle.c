@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// RCU and idle CPUs: never disturbed, never waited for, and readers out of idle are readers.
+// RCU and idle CPUs: they are never disturbed and never waited for, but a reader that interrupts idle is waited for.
 #include <arch/ipi.h>
 #include <arch/machine.h>
 #include "kernel/lib.h"
@@ -95,9 +95,10 @@ static bool cpu0_has_ticked(void)
 	return load_acquire(&synchronizing) && READ_ONCE(per_cpu(ticks, 0)) - READ_ONCE(idle_ticks) > 3;
 }
 
-// Nothing on that CPU reports the reader's end, and the CPU is not woken. The grace-period thread has to look again by
-// itself, so its own CPU must keep its tick although it idles: no sleeper here makes CPU 0 tick, the reader sees it do so
-// and leaves, and nothing but a tick then ends the grace period. Else the watchdog of the reader's spin tells.
+// Nothing on the reader's idle CPU reports the end of the reader, and that CPU is not woken. The grace-period thread
+// must look again by itself, so its own CPU, CPU 0, must keep its tick although it idles. No sleeper makes CPU 0 tick
+// here. The reader ends once it has seen CPU 0 tick, and only another tick can then end the grace period. If CPU 0 does
+// not tick, the watchdog of the reader's spin reports it.
 TEST(rcu, reader_on_idle_cpu, NEEDS_CPUS2)
 {
 	move_to(0);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// RCU: complaints about CPUs that stall, and pressure.
+// RCU: reports of CPUs that stall, and pressure.
 #include "kernel/lib.h"
 #include "kernel/thread.h"
 #include "lab/test.h"
@@ -13,7 +13,7 @@ static int synchronize_once(void *arg)
 	return 0;
 }
 
-// The CPU that reads with interrupts off can print its backtrace only by NMI.
+// A CPU that reads with interrupts off can print its backtrace only by NMI.
 TEST(rcu, stall_is_reported, NEEDS_CPUS2)
 {
 	move_to(0);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Orders of RCU that a test can hold still: the steps in which a grace period begins (kernel/rcu/rcu.c, property 1),
-// and rcu_barrier() behind callbacks of two grace periods.
+// Orderings of RCU that a test can observe at a stall point: the steps in which a grace period begins
+// (kernel/rcu/rcu.c, property 1), and rcu_barrier() behind callbacks of two grace periods.
 #include "kernel/rcu/internal.h"
 #include "lab/stall.h"
 #include "lab/test.h"
@@ -10,8 +10,8 @@
 #if CHECK
 
 struct begun {
-	bool running;		// a CPU that reports by now reports to this grace period
-	u32 root;		// its bits; where it is the only leaf some may be gone already
+	bool running;		// a CPU that reports now reports to this grace period
+	u32 root;		// its bits; where it is the only leaf some may be cleared already
 };
 
 static void note_how_it_begins(struct stall_point *p, void *arg)
@@ -22,7 +22,8 @@ static void note_how_it_begins(struct stall_point *p, void *arg)
 	b->running = rcu_seq_running(READ_ONCE(rcu.seq));
 }
 
-// The sequence says that it has begun before any CPU's bit is set, and the root's bits are set before those of any leaf.
+// The sequence says that a grace period has begun before any CPU's bit is set, and the root's bits are set before those
+// of any leaf.
 TEST(rcu, sequence_then_root_then_leaves, 0)
 {
 	struct begun b = { .running = false };
@@ -41,8 +42,8 @@ struct barrier_scene {
 	struct rcu_head first, second;
 	u32 there, go;			// the reader
 	u32 ran[2];
-	u32 returned;			// the barrier is back
-	bool all_ran;			// … and had both run by then
+	u32 returned;			// rcu_barrier() has returned
+	bool all_ran;			// … and both callbacks had run by then
 };
 static struct barrier_scene bs;
 
@@ -66,7 +67,8 @@ static int barrier_and_look(void *unused)
 	return 0;
 }
 
-// The grace-period thread, about to begin the second: a barrier that does not wait for it is back by now, or soon.
+// Runs in the grace-period thread, which is about to begin the second grace period. A barrier that does not wait for
+// that one has returned by now, or does so soon.
 static void let_the_barrier_return(struct stall_point *p, void *unused)
 {
 	(void)EVENTUALLY_WITHIN(READ_ONCE(bs.returned), 4);
@@ -87,8 +89,8 @@ TEST(rcu, barrier_waits_for_the_later_of_two_grace_periods, NEEDS_CPUS2)
 {
 	bool two = false;
 
-	mm_settled_frames();		// each CPU's callback thread is there: the grace-period thread makes it
-	move_to(RCU_GP_CPU);		// the reader is elsewhere, and holds the grace period up, not its thread
+	mm_settled_frames();		// so that each CPU has its callback thread: the grace-period thread makes it
+	move_to(RCU_GP_CPU);		// the reader is on another CPU: it holds the grace period up, not the thread
 	for (unsigned i = 0; i < ATTEMPTS && !two && !test_failed(); i++) {
 		struct thread *reader, *barrier;
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Grace periods: who is waited for, cookies, many at once, latency, quiet.
+// Grace periods: which readers they wait for, cookies, many at once, latency, and none without need.
 #include "kernel/lib.h"
 #include "kernel/thread.h"
 #include "lab/counter.h"
@@ -18,7 +18,8 @@ static u64 waits_begun(void)
 	return n;
 }
 
-// The reader stays until somebody waits for it, and then until everybody has run for a while: what is to end too early has.
+// The reader stays until somebody waits for it, and then until all CPUs have run for a while: a grace period that ends
+// too early has ended by then.
 static struct {
 	u64 waits;
 	bool begun;
@@ -47,7 +48,7 @@ static void waits_for_readers(void (*synchronize)(void))
 		t = start_reader_until(kind, last_cpu(), held_for_long);
 		synchronize();
 		if (!load_acquire(&reader.done))
-			test_fail(__FILE__, __LINE__, "the grace period overtook a reader with %s", reader_name[kind]);
+			test_fail(__FILE__, __LINE__, "the grace period overtook a reader (%s)", reader_name[kind]);
 		end_reader(t);
 	}
 	move_anywhere();
@@ -85,7 +86,7 @@ TEST(rcu, cookies, 0)
 	}
 }
 
-// A cookie taken in a reader cannot elapse before the reader ends, however much the others ask.
+// A cookie taken in a reader cannot elapse before the reader ends, however many grace periods others ask for.
 static int asker(void *arg)
 {
 	while (!READ_ONCE(*(u32 *)arg))
@@ -115,7 +116,8 @@ TEST(rcu, cookie_of_a_reader, NEEDS_CPUS2)
 	move_anywhere();
 }
 
-// … nor however many callbacks it queues itself: each reader's CPU would report for them, were it not for the reader.
+// … nor however many callbacks the reader queues itself: its CPU would report to get them done, if it were not in a
+// reader.
 TEST(rcu, many_calls_in_a_reader, NEEDS_CPUS2)
 {
 	static struct rcu_head heads[3 * RCU_EAGER];
@@ -181,7 +183,7 @@ static int cmp_u64(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-// How long it takes is for the log: where a host takes CPUs away, time proves little.
+// How long it takes is only logged: where a host preempts CPUs, time proves little.
 #define SAMPLES 21
 static u64 latency(void (*synchronize)(void))
 {
@@ -198,7 +200,7 @@ static u64 latency(void (*synchronize)(void))
 	return ns[SAMPLES / 2];
 }
 
-// The only ones, and one after another.
+// While holdouts run, all expedited grace periods are asked for here, one after another.
 static u32 expedited_asked;
 static void ask_expedited(void)
 {
@@ -222,7 +224,7 @@ static bool takes_no_tick(void (*synchronize)(void))
 	return READ_ONCE(per_cpu(ticks, 0)) == before;
 }
 
-// Where all others idle a grace period waits for no tick. (One that comes in between is no proof of the contrary.)
+// Where all other CPUs idle, a grace period waits for no tick. (A tick that comes in between does not disprove that.)
 TEST(rcu, no_tick_is_awaited_when_idle, 0)
 {
 	move_to(0);
@@ -233,8 +235,8 @@ TEST(rcu, no_tick_is_awaited_when_idle, 0)
 	move_anywhere();
 }
 
-// What a CPU says of itself: each grace period of `kind` that it saw waiting for it, before something that must make it
-// report, and still afterwards.
+// What a CPU counts about itself, for each kind of grace period: how many waited for it (`seen`), and how many still
+// waited for it after something that must have made it report (`late`).
 enum { NORMAL, EXPEDITED, KINDS };
 struct holdout {
 	u32 seen[KINDS], late[KINDS];
@@ -257,7 +259,7 @@ static struct awaited awaited_here(void)
 }
 
 static struct holdout holdouts[4];
-static u32 stop_holdouts;	// set by the first that is late, too: else nobody might ever
+static u32 stop_holdouts;	// also set by the first one that is late: otherwise the test might not end
 
 static void judge(struct holdout *h, const struct awaited *before)
 {
@@ -279,7 +281,7 @@ static void judge(struct holdout *h, const struct awaited *before)
 	}
 }
 
-// Preemptible code: its tick reports. (An expedited one has asked by an IPI before that.)
+// Preemptible code: its tick reports. (An expedited grace period has asked by an IPI before that.)
 static int compute(void *holdout)
 {
 	while (!READ_ONCE(stop_holdouts)) {
@@ -294,7 +296,7 @@ static int compute(void *holdout)
 	return 0;
 }
 
-// Readers that each tick hits: it must be between two of them that the CPU reports.
+// Each tick hits a reader: the CPU must report between two of them.
 static int back_to_back(void *holdout)
 {
 	while (!READ_ONCE(stop_holdouts)) {
@@ -326,7 +328,7 @@ static void ask_until_seen(unsigned n, int kinds)
 	}
 }
 
-// fn on CPUs 1 … n: they must be seen to hold up grace periods, and none for longer than they may.
+// Runs fn on CPUs 1 … n: each must be seen to hold up grace periods, and none for longer than it may.
 static void hold_up(int (*fn)(void *), unsigned n, int kinds, const char *when)
 {
 	struct thread *t[ARRAY_SIZE(holdouts)];

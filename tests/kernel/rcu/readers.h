@@ -1,18 +1,20 @@
 // SPDX-License-Identifier: MIT
-// What the suites of RCU share: moving about, and readers that hold a grace period up for as long as one likes.
+// What the suites of RCU share: moving between CPUs, and readers that hold a grace period up for as long as the test
+// needs.
 #pragma once
 #include "kernel/rcu/internal.h"
 #include "kernel/time.h"
 #include "lab/test.h"
 
 static inline unsigned last_cpu(void) { return nr_cpus - 1; }
-void move_to(unsigned cpu);	// this thread; 0: where the grace-period thread lives, to leave the others alone
+void move_to(unsigned cpu);	// pins this thread; to 0, where the grace-period thread runs, to leave the others alone
 void move_anywhere(void);
 void spin_ns(u64 ns);
 
-// What came over a CPU since `before`. A CPU that is left alone takes no more than the tick that was due when it stopped it.
+// What has disturbed a CPU since `before`. A CPU that is left alone takes at most one tick: one that was due when it
+// stopped its tick.
 struct disturbance {
-	u64 switches, interrupts, ticks;	// interrupts: but for the tick
+	u64 switches, interrupts, ticks;	// interrupts: without the ticks
 };
 struct disturbance disturbance_of(unsigned cpu);
 bool undisturbed_since(unsigned cpu, const struct disturbance *before);

@@ -35,7 +35,7 @@ static int stay_busy(void *go)
 	return (int)cpu_id();
 }
 
-// Threads that may run anywhere do not all land on one CPU. (All of them are there at once: one that has ended is no load.)
+// Threads that may run anywhere do not all land on one CPU. (They all run at once: a thread that has ended is no load.)
 TEST(sched, placement_spreads, NEEDS_CPUS2)
 {
 	struct thread *t[8];
@@ -104,7 +104,7 @@ static int set_flag(void *flag)
 	return 0;
 }
 
-// Neither preemption off, nor a lock, nor interrupts off let a more urgent thread in; the end of each does.
+// Neither preemption off, nor a lock, nor interrupts off lets a more urgent thread in; the end of each does.
 TEST(sched, preemption_regions, 0)
 {
 	struct spinlock lock = SPINLOCK_INIT("test", RANK_NONE);
@@ -150,7 +150,7 @@ static int spin_until_stopped(void *arg)
 	return 0;
 }
 
-// The spinner never sleeps nor yields, and no tick ends its turn: it is pushed aside, by a reschedule IPI.
+// The spinner never sleeps nor yields, and no tick ends its turn: only a reschedule IPI can preempt it.
 TEST(sched, preempts_busy_cpu, NEEDS_CPUS2)
 {
 	unsigned busy = cpu_id() ? 0 : nr_cpus - 1;
@@ -165,7 +165,8 @@ TEST(sched, preempts_busy_cpu, NEEDS_CPUS2)
 	thread_join(spinner);
 }
 
-// Two equals share a CPU by the tick alone: each goes on until both have been switched to several times.
+// Two threads of equal priority share a CPU by the tick alone: each goes on until both have been switched to several
+// times.
 static u64 turns[2];
 
 static int take_turns(void *arg)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Whom an unmap interrupts, counted on the CPU concerned under every safe pair: one that runs in another space never, one
-// that holds the space lazily once, one that runs in the space for each unmap, or never where the flush is deferred. What
-// that costs is measured by bench=bystander.
+// Which CPUs unmaps interrupt, counted on the CPU concerned under every safe pair. A CPU that runs in another space is
+// never interrupted; one that holds the space in lazy TLB mode once; one that runs in the space at each unmap, or never
+// where the flush is deferred. What that costs is measured by bench=bystander.
 #include "kernel/cpumask.h"
 #include "lab/test.h"
 #include "mm/space.h"
@@ -14,12 +14,12 @@
 
 enum bystander { IN_THE_SPACE, LAZY, ELSEWHERE };
 
-// On the last CPU: the first one carries RCU's grace-period thread, which is woken by IPIs.
+// On the last CPU, because RCU's grace-period thread runs on the first one and is woken by IPIs.
 static struct {
 	struct space *space;
 	bool lazy;
 	u32 watching, stop;
-	u64 received;		// interrupts, but for its tick's and those that only ask for its scheduler
+	u64 received;		// interrupts, without its ticks and the reschedule IPIs
 	u64 switches;		// threads that ran there instead: then the CPU may have left the space
 } at;
 
@@ -51,7 +51,7 @@ static int stand_by(void *unused)
 	return 0;
 }
 
-// What the bystander received, and how much of it may have been for sweeps, because some CPU did not come by itself.
+// What the bystander received, and how many CPUs were called to sweep because they did not do so in time.
 struct heard { u64 ipis, switches, called; };
 
 static void unmap_often(struct space *s, struct places *places)
@@ -67,7 +67,7 @@ static void unmap_often(struct space *s, struct places *places)
 static bool unmap_beside(enum bystander kind, const struct table_policy *p, const struct flush_backend *b, struct heard *h)
 {
 	struct space *s = space_create_with(p, b), *home = kind == ELSEWHERE ? space_create() : s;
-	struct counters before, sent;	// from before it stands by until it does no more
+	struct counters before, sent;	// from before the bystander begins until after its end
 	struct places places;
 	struct thread *t = NULL;
 
@@ -118,7 +118,7 @@ out:
 	move_anywhere();
 }
 
-// A hypercall or a flag in place of an IPI may be what reaches it under the other back-ends.
+// Under the other back-ends a hypercall or a flag may reach it in place of an IPI.
 static void judge_in_the_space(const struct flush_backend *b, const struct heard *h)
 {
 	if ((b == flush_find("ipi") || b == flush_find("nmi")) && !h->switches)
@@ -126,7 +126,7 @@ static void judge_in_the_space(const struct flush_backend *b, const struct heard
 	EXPECT(h->ipis <= (b->defer ? h->called : UNMAPS));
 }
 
-// An NMI flushes it and leaves its state alone; whatever else comes makes it leave the space.
+// An NMI flushes the CPU and leaves its state alone; any other flush makes it leave the space.
 static void judge_lazy(const struct flush_backend *b, const struct heard *h)
 {
 	EXPECT(h->ipis <= (b == flush_find("nmi") ? UNMAPS : 1) + h->called);

@@ -6,7 +6,7 @@
 #include "mm/table.h"
 #include "tests/mm/help.h"
 
-// Nothing of the tests before it is under way. So these two, in this order.
+// When a test begins, nothing that earlier tests have started is still under way: these two show it, in this order.
 enum { SPACES = 16 };
 
 TEST(harness, leaves_tables_behind, 0)
@@ -22,7 +22,8 @@ TEST(harness, leaves_tables_behind, 0)
 TEST(harness, nothing_is_left_behind, 0) { EXPECT_EQ(tables_waiting(), 0); }
 
 #if CHECK
-// A test that arms what there is not would otherwise wait for ever, or prove nothing.
+// A test that arms a stall point or a mutant that does not exist must fail: otherwise it waits for ever, or proves
+// nothing.
 TEST(harness, wrong_names_fail, 0)
 {
 	struct stall_point *none = stall_point("no_such_point");

@@ -64,7 +64,7 @@ TEST(hist, percentiles_of_random_values, 0)
 
 				values[i] = kind == 0 ? r % 200 :		// around the end of what is exact
 					    kind == 1 ? r >> rand_next(&seed) % 64 :	// of all sizes
-					    kind == 2 ? 5000 + r % 64 + (r % 100 ? 0 : 1000000) :	// as measured: few lie far out
+					    kind == 2 ? 5000 + r % 64 + (r % 100 ? 0 : 1000000) :	// as measured: few outliers
 					    1ull << 40;				// all the same
 			}
 			expect_quantiles(h, values, n);
@@ -105,7 +105,7 @@ TEST(hist, printed_whole_or_cut, 0)
 	kfree(h);
 }
 
-// Of 0, 1, 2, more often 0 the larger `bias`; each prefix of the sequence is a sequence.
+// A sequence of 0, 1 and 2, with the more zeroes the larger `bias` is. Each of its prefixes is checked.
 static void expect_majority(unsigned bias, u64 *random)
 {
 	struct majority m = { 0 };

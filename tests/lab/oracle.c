@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// What the oracle promises (lab/oracle.h), by the walker's half and the freer's called as a walk and a free would: each
-// level, the root too; a table that is freed, kept, or has become another one. And a real walk in an interrupt and in
-// an NMI. (Others: tests/mm/walk/tables.c.)
+// What the oracle promises (lab/oracle.h). The tests call the walker's half and the freeing side's as a walk and a free
+// would: at each level, the root included; with a table that is freed, kept, or has become another one. And they do a
+// real walk in an interrupt and in an NMI. (Other walks: tests/mm/walk/tables.c.)
 #include "lab/oracle.h"
 #include "kernel/lib.h"
 #include "kernel/time.h"
@@ -26,7 +26,7 @@ static struct space *one_page(struct page *tables[PT_LEVELS])
 	return s;
 }
 
-// Interrupts off throughout: this CPU's slot is ours.
+// Interrupts are off throughout, so that nobody else uses this CPU's slot.
 static void down_and_up(struct space *s, struct page *tables[PT_LEVELS])
 {
 	irqflags_t flags = irq_save();
@@ -59,7 +59,7 @@ TEST(oracle, finds_a_walker_at_each_level_until_it_leaves, 0)
 	space_put(s);
 }
 
-// The table has lived another life since it was published, and is LIVE again: only its birth number tells.
+// The table was freed and used again after it was published, and is LIVE again: only its birth number shows it.
 static u64 reborn(struct space *s, struct page *table, bool while_inside)
 {
 	irqflags_t flags = irq_save();
@@ -101,7 +101,7 @@ static void quiesce(struct page *table)
 	table_set_state(table, TABLE_FLUSHED, TABLE_QUIESCED);
 }
 
-// By the walker, which comes upon it.
+// A walker comes upon the table. Returns the violations that its half reports.
 static u64 come_upon(struct space *s, struct page *table)
 {
 	irqflags_t flags = irq_save();
@@ -114,7 +114,7 @@ static u64 come_upon(struct space *s, struct page *table)
 	return oracle_violations() - before;
 }
 
-// By the freer, who finds the walker there.
+// `step` finds a walker in the table. Returns the violations that the freeing side's half reports.
 static u64 found_there(struct space *s, struct page *table, void (*step)(struct page *, const struct table_policy *))
 {
 	irqflags_t flags = irq_save();
@@ -130,7 +130,7 @@ static u64 found_there(struct space *s, struct page *table, void (*step)(struct 
 	return found;
 }
 
-// LIVE, kept, given back, kept again, become another one, freed.
+// LIVE, quiesced, put back, quiesced again, deposited, reused as another one, freed.
 TEST(oracle, table_that_is_kept_and_reused, 0)
 {
 	struct page *tables[PT_LEVELS], *table;
@@ -171,7 +171,7 @@ static void hold_until_returned(struct stall_point *p, void *arg)
 	spin_until(load_acquire(&sc->returned), "the unmap", -1);
 }
 
-// Under `immediate` the freer must find the walker in the two tables that it has named: of levels 2 and 3.
+// Under `immediate` the freeing side must find the walker in the two tables that it has published: of levels 2 and 3.
 static void freer_finds_it(void (*begin)(struct context_walk *))
 {
 	struct violation v[8];

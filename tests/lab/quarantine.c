@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// What the quarantine of checking builds promises (lab/quarantine.c): a freed table is poison, from its first word to its last,
-// for as long as it stays; who writes to it is found; and what was found in use is never given to anybody again.
+// What the quarantine of checking builds promises (lab/quarantine.c): a freed table is poisoned, from its first word to
+// its last, for as long as it stays; a write to it is found; and a table that was found in use is never allocated
+// again.
 #include "kernel/lib.h"
 #include "lab/oracle.h"
 #include "lab/quarantine.h"
@@ -10,7 +11,7 @@
 #include "tests/mm/walk/hold.h"
 
 #if CHECK
-// Freed at once: no walker is there.
+// Returns a table that was freed at once, as there is no walker.
 static struct page *freed_table(void)
 {
 	struct space *s = space_create_with(policy_find("immediate"), flush_find("ipi"));
@@ -61,7 +62,8 @@ TEST(quarantine, finds_who_writes, 0)
 	write_and_let_go(PT_ENTRIES - 1);
 }
 
-// A table that was detached as empty need not be zeroed when it is used again; so one that is not is found, and stays for ever.
+// A table that was detached as empty need not be zeroed when it is used again. So one that is not empty must be found,
+// and stays in the quarantine for ever.
 TEST(quarantine, finds_what_was_said_to_be_empty, 0)
 {
 	u64 spoiled = quarantine_spoiled();

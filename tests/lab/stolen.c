@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
-// Walks that lose their processor in the middle, and flushes of CPUs that are away (docs/stolen-time.md).
+// Walks that are preempted in the middle, and flushes of CPUs that are preempted (docs/stolen-time.md).
 //
-// The walker is robbed at the stall point between the entry that names a table and that table, by an NMI that it sends
-// to itself. Meanwhile another CPU unmaps. Under tlb_flush=pv with table_free=ipi the flush does not wait, and it was the
-// only wait: the bug of 2012.
+// The thief preempts the walker at the stall point between the entry that names a table and that table, by an NMI that
+// the walker's CPU sends to itself. Meanwhile another CPU unmaps. Under tlb_flush=pv with table_free=ipi the flush does
+// not wait, and nothing else does: the bug of 2012.
 #include "kernel/cmdline.h"
 #include "kernel/lib.h"
 #include "kernel/time.h"
@@ -29,10 +29,10 @@ static bool have_pv(void) { return !flush_missing(flush_find(PV)); }
 struct robbed_walk {
 	struct walk_job job;
 	unsigned cpu;		// of the walker
-	bool let_go;		// … is released while the unmapper flushes; else when the unmap has returned
+	bool let_go;		// … is released while the unmapper flushes; otherwise when the unmap has returned
 	u32 there;
 	bool robbed_still;	// when the unmap returned
-	enum table_state state;	// … then
+	enum table_state state;	// of the table, then
 	u64 wait_ns;		// how long the unmap took
 };
 
@@ -47,7 +47,7 @@ static void be_robbed(struct stall_point *p, void *arg)
 	preempt_enable();
 }
 
-// The unmapper, entries cleared: from here on the walker comes back by itself.
+// Runs in the unmapper, with the entries cleared: the walker's CPU is to run again soon, by itself.
 static void let_go_soon(struct stall_point *p, void *arg) { thief_release_in(((struct robbed_walk *)arg)->cpu, RESUME_NS); }
 
 static void arm(struct stall_point *p, void (*action)(struct stall_point *, void *), struct robbed_walk *r, int level)
@@ -68,7 +68,7 @@ static void unmap_meanwhile(struct robbed_walk *r)
 	r->robbed_still = thief_robs(r->cpu);
 }
 
-// One round in a space that has a second table, which keeps all above the first one.
+// One round. The space has a second L1 table, which keeps all tables above the first one.
 static void walk_robbed(struct robbed_walk *r)
 {
 	struct thread *walker;
@@ -98,7 +98,7 @@ struct tally {
 	u64 longest_ns;
 };
 
-// Each other walk is of a space that is not loaded on the walker's CPU.
+// Every other walk is of a space that is not loaded on the walker's CPU.
 static struct tally walks_robbed(const struct table_policy *p, const struct flush_backend *b, unsigned rounds, bool let_go)
 {
 	struct robbed_walk r = { .job.s = space_create_with(p, b), .let_go = let_go };
@@ -109,8 +109,8 @@ static struct tally walks_robbed(const struct table_policy *p, const struct flus
 	for (unsigned i = 0; i < rounds && !test_failed(); i++) {
 		u64 violations = oracle_violations();
 
-		// What the last round deferred may wait for CPUs that walk: on our CPU it would hold up who lets the next
-		// walker go.
+		// What the last round deferred may wait for CPUs that walk. If it did so on this CPU, nobody would
+		// release the next walker meanwhile.
 		if (b->drain)
 			b->drain();
 		r.job.local = i % 2 == 0;
@@ -123,12 +123,12 @@ static struct tally walks_robbed(const struct table_policy *p, const struct flus
 	space_put(r.job.s);
 	if (p->drain)
 		p->drain();
-	log_info("%s+%s: %u walks robbed, %u violations, %u unmaps did not wait, longest unmap %llu us", b->name, p->name,
+	log_info("%s+%s: %u walks preempted, %u violations, %u unmaps did not wait, longest unmap %llu us", b->name, p->name,
 		 rounds, t.violated, t.returned_early, (unsigned long long)(t.longest_ns / 1000));
 	return t;
 }
 
-// Every time.
+// The walk is hit every time …
 TEST(stolen, the_bug_of_2012, NEEDS_CPUS2 | NEEDS_CHECK)
 {
 	struct tally t;
@@ -141,7 +141,7 @@ TEST(stolen, the_bug_of_2012, NEEDS_CPUS2 | NEEDS_CHECK)
 	EXPECT_EQ(t.returned_early, 100);
 }
 
-// … and never: the table waits for the walker, the unmapper for nobody.
+// … and with `rcu` never: the table waits for the walker, the unmapper for nobody.
 TEST(stolen, pv_rcu_does_not_wait, NEEDS_CPUS2 | NEEDS_CHECK)
 {
 	struct tally t;
@@ -156,7 +156,7 @@ TEST(stolen, pv_rcu_does_not_wait, NEEDS_CPUS2 | NEEDS_CHECK)
 	mm_balance_end(&b);
 }
 
-// … or the unmapper waits for the CPU that was robbed.
+// … nor with tlb_flush=ipi: the unmapper waits for the preempted CPU.
 TEST(stolen, ipi_ipi_waits, NEEDS_CPUS2 | NEEDS_CHECK)
 {
 	struct tally t;
@@ -167,7 +167,7 @@ TEST(stolen, ipi_ipi_waits, NEEDS_CPUS2 | NEEDS_CHECK)
 	EXPECT_EQ(t.returned_early, 0);
 }
 
-// 100 times where there is time (seconds=: the configuration all-pairs), else ten.
+// 100 times where there is time (seconds=: the configuration all-pairs), otherwise ten.
 TEST(stolen, no_safe_pair_is_hit, NEEDS_CPUS2 | NEEDS_CHECK)
 {
 	unsigned rounds = opt_seconds ? 100 : 10;
@@ -188,8 +188,8 @@ struct observer {
 	unsigned cpu;
 	u32 ready, returned;
 	bool stale;
-	bool switched;		// robbed in the middle of the switch to the space
-	bool deaf;		// keeps interrupts off: it is to be robbed, and no interrupt handler with its locks
+	bool switched;		// preempted in the middle of the switch to the space
+	bool deaf;		// keeps interrupts off, so that no interrupt handler is preempted with its locks
 };
 
 static bool can_read(vaddr_t va)
@@ -223,7 +223,7 @@ static int observe(void *arg)
 	return 0;
 }
 
-// Another page each time: an emulator's TLB has one way. The neighbour keeps the table.
+// Takes another page each time, because an emulator's TLB has one way. The neighbour keeps the table.
 static bool observer_begin(struct observer *o, unsigned number)
 {
 	*o = (struct observer){ .s = space_create_with(policy_find("rcu"), flush_find(PV)),
@@ -239,7 +239,7 @@ static bool observer_end(struct observer *o, struct thread *t)
 	return o->stale;
 }
 
-// Whoever owns the records: CPUs that run, or that a real hypervisor takes away, forget what was unmapped.
+// Whoever owns the records: CPUs that run, or that a real hypervisor preempts, drop what was unmapped.
 TEST(stolen, pv_leaves_nothing_stale, NEEDS_CPUS2)
 {
 	if (!have_pv())
@@ -256,7 +256,7 @@ TEST(stolen, pv_leaves_nothing_stale, NEEDS_CPUS2)
 	}
 }
 
-// A CPU that was robbed is marked, not interrupted, and flushes before it goes on. True: something stale was read.
+// A preempted CPU is flagged, not interrupted, and flushes before it goes on. Returns true if something stale was read.
 static bool unmap_while_robbed(unsigned number)
 {
 	struct counters before, after;
@@ -296,7 +296,7 @@ TEST(stolen, flag_is_honoured, NEEDS_CPUS2)
 
 #define MUTANT_ROUNDS 40	// a processor may drop an entry at any time: once is not enough to conclude that it never keeps one
 
-// The same without the hypervisor's flush: else nothing would have been there to be flushed.
+// The same without the hypervisor's flush must read something stale: otherwise there was nothing to be flushed.
 TEST(stolen, flag_must_be_honoured, NEEDS_CPUS2 | NEEDS_CHECK | NEEDS_HW)
 {
 	bool stale = false;
@@ -361,7 +361,8 @@ static void rob_in_the_switch(struct stall_point *p, void *arg)
 	thief_rob(cpu_id(), 0);
 }
 
-// Robbed in the middle of a switch of address space, before or after the root is loaded: flagged, and nothing stale.
+// A CPU is preempted in the middle of a switch of address space, before or after the root is loaded: it is flagged, and
+// reads nothing stale.
 static void switch_robbed(struct stall_point *p, unsigned number)
 {
 	struct observer o;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Tests that rob CPUs of their time.
+// For tests in which the thief preempts CPUs.
 #pragma once
 #include "lab/test.h"
 #include "lab/thief.h"

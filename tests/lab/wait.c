@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The wait of the tests itself (lab/test.h): it ends when it is in vain, whatever the other CPUs do, and not before
-// they have run.
+// The tests' own wait (lab/test.h): a wait in vain ends, whatever the other CPUs do, and not before they have run.
 #include "kernel/thread.h"
 #include "lab/test.h"
 #include "tests/lab/thief_help.h"
@@ -56,7 +55,7 @@ static int be_busy(void *unused)
 	return 0;
 }
 
-// What is busy for ever ends no wait, and prolongs none.
+// A CPU that is busy for ever neither ends a wait early nor prolongs it.
 TEST(wait, in_vain_beside_a_busy_cpu, NEEDS_CPUS2)
 {
 	for (int irqs_off = 0; irqs_off < 2; irqs_off++) {
@@ -112,7 +111,7 @@ static int sleep_once(void *unused)
 	return 0;
 }
 
-// Who has a timer to come rests until then, and no longer: as long as its sleeper sleeps, not for ever.
+// A CPU with a timer to come does not count as resting for ever: a sleeper is still to run there.
 TEST(wait, a_timer_to_come_is_no_rest, NEEDS_CPUS2)
 {
 	unsigned cpu = mm_other_cpu(0);
@@ -134,7 +133,7 @@ TEST(wait, a_timer_to_come_is_no_rest, NEEDS_CPUS2)
 	mm_join(t);
 }
 
-// A CPU that is kept from running, with work to do, for much longer than the rounds that there are.
+// A CPU that has work to do is kept from running for much longer than the wait has rounds.
 static bool let_it_run_at_last(unsigned cpu)
 {
 	if (++looked == 5 * ROUNDS)

@@ -28,7 +28,7 @@ static void prime_both(unsigned cpu)
 	EXPECT(swmmu_has_leaf(cpu, BASE) && swmmu_has_leaf(cpu, BASE + PAGE_SIZE) && tables_cached(cpu));
 }
 
-// Interrupts off throughout: what is cached is what is primed here.
+// Interrupts are off throughout, so that nothing is cached but what is primed here.
 static void each_invalidation(struct space *s)
 {
 	irqflags_t flags = irq_save();
@@ -57,8 +57,8 @@ static void each_invalidation(struct space *s)
 	irq_restore(flags);
 }
 
-// A stale pointer may lead anywhere; a reserved frame need not be memory that the kernel can read. In QEMU this one is, on
-// the host it is not; what counts is that it is not read.
+// A stale table pointer may lead anywhere, even to a reserved frame, which need not be memory that the kernel can read.
+// In QEMU this frame is, on the host it is not; the software MMU must not read it.
 TEST(adversary, reserved_frame_is_no_table, 0)
 {
 	struct page *reserved = page_of(0);
@@ -78,7 +78,7 @@ TEST(adversary, reserved_frame_is_no_table, 0)
 	before = mm_counted_here(swmmu_dead_ends);
 	pte_write(e, pte_make_table(page_to_phys(reserved)));
 	EXPECT(!swmmu_prime(cpu_id(), BASE));
-	EXPECT(swmmu_has_table(cpu_id(), BASE, 1));	// on the way there it has cached who leads there, as hardware
+	EXPECT(swmmu_has_table(cpu_id(), BASE, 1));	// … but has cached the pointer to it, as hardware does
 	EXPECT_EQ(mm_counted_here(swmmu_dead_ends) - before, 1);
 	pte_write(e, 0);
 	inval_user();
@@ -134,7 +134,7 @@ static void scan_by_frames(struct space *s, struct page *small, struct page *lar
 	EXPECT(swmmu_prime(cpu_id(), BASE) && swmmu_prime(cpu_id(), LARGE));
 	EXPECT_EQ(found_in(small, 0), 1);
 	EXPECT_EQ(found_in(block, 3), 1);		// wherever in it the frame is
-	EXPECT(found_in(small - 1, 1) && found_in(large - 1, 1));	// not the first, for sure
+	EXPECT(found_in(small - 1, 1) && found_in(large - 1, 1));	// not the first frame of the block
 	EXPECT_EQ(found_in(block + 8, 3), block + 8 == large);	// the large one may lie there
 	EXPECT_EQ(found_in(large, PT_BITS), 1);
 	EXPECT_EQ(found_in(large, 0), 1);
@@ -142,15 +142,15 @@ static void scan_by_frames(struct space *s, struct page *small, struct page *lar
 	EXPECT_EQ(found_in(large + PT_ENTRIES - 1, 0), 1);
 	EXPECT_EQ(found_in(large + PT_ENTRIES, 0), large + PT_ENTRIES == small);
 	EXPECT_EQ(found_in(large - 1, 0), large - 1 == small);
-	EXPECT_EQ(found_in(table, 0), 0);		// a pointer to it, and no leaf
+	EXPECT_EQ(found_in(table, 0), 0);		// a pointer to it is cached, and no leaf
 	EXPECT(swmmu_table_freed(table, s->policy));
-	EXPECT(!swmmu_table_freed(small, s->policy));	// a leaf, and no pointer to it
+	EXPECT(!swmmu_table_freed(small, s->policy));	// a leaf is cached, and no pointer to it
 	inval_user();
 	EXPECT_EQ(found_in(block, 3) + found_in(large, PT_BITS), 0);
 	EXPECT(!swmmu_table_freed(table, s->policy));
-	EXPECT(swmmu_table_freed(page_of(s->root_pa), s->policy));	// loaded
+	EXPECT(swmmu_table_freed(page_of(s->root_pa), s->policy));	// the loaded root
 	EXPECT(swmmu_prime(cpu_id(), BASE));
-	swmmu_vouch(cpu_id());				// flushed since, says who knows
+	swmmu_vouch(cpu_id());				// the caller says that it has been flushed
 	EXPECT_EQ(found_in(small, 0), 0);
 	irq_restore(flags);
 }
@@ -191,8 +191,8 @@ static void look_at_pending(struct stall_point *p, void *arg)
 	pending->used = swmmu_has_leaf(cpu_id(), BASE + PAGE_SIZE);
 }
 
-// What a walk has stored and not yet confirmed may be from before a flush that has come since: then it is dropped, and nobody
-// has used it.
+// An entry that a walk has stored and not yet confirmed may be older than a flush that has come in between. Then it is
+// dropped, and nothing has used it.
 TEST(adversary, what_is_pending_does_not_count, 0)
 {
 	struct pending pending = { .found = 1 };
@@ -225,7 +225,7 @@ TEST(adversary, what_is_pending_does_not_count, 0)
 
 // ---- What it caches ------------------------------------------------------------------------------------------------------
 
-// The entry that names the table is gone from memory, and this CPU still knows it: that is where its walk goes on.
+// The entry that names the table is cleared in memory, but this CPU has cached it: its walk goes on from there.
 TEST(adversary, walks_on_from_what_is_cached, 0)
 {
 	struct space *s;
@@ -253,8 +253,8 @@ TEST(adversary, walks_on_from_what_is_cached, 0)
 
 #define MANY 128	// pages
 #define PRIMED 39	// all places for leaves but one
-#define FILLS 8		// of what is not primed: enough to push something out
-#define TRIES 200000	// most of them look around in vain
+#define FILLS 8		// of entries that are not primed: enough to evict something
+#define TRIES 200000	// most of them find nothing to cache
 
 static u64 fill(u64 most, unsigned tries)
 {
@@ -295,8 +295,8 @@ TEST(adversary, fills_at_random_beside_what_is_primed, 0)
 	space_put(s);
 }
 
-// Without anybody's priming: what an invalidation has dropped comes back at ticks. At each a few entries of a table are
-// looked at, from where the last look has ended.
+// Without priming, what an invalidation has dropped is cached again at ticks. Each tick looks at a few entries of a
+// table, from where the last one ended.
 #define MOST_TICKS 4000
 TEST(adversary, fills_at_random, 0)
 {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What the adversary excuses: an entry that its CPU is about to drop by itself. The page may be given back meanwhile; but
-// whoever then forgets to drop it is found, each time, when he goes on.
+// What the adversary excuses: a cached entry that its CPU will drop by itself before it uses it. The page may be freed
+// meanwhile; but a CPU that then fails to drop the entry is found, each time, when it goes on.
 #include "kernel/cpumask.h"
 #include "kernel/time.h"
 #include "lab/mutant.h"
@@ -24,11 +24,11 @@
 } while (0)
 
 struct scene {
-	struct space *s;	// two pages; one of them goes, the other keeps the tables
+	struct space *s;	// two pages; one is unmapped, the other keeps the tables
 	unsigned cpu;
 	u32 ready, primed_again, paid, returned;
 	struct completion wake;
-	bool left;		// the entry is there when the CPU goes on
+	bool left;		// the entry is still there when the CPU goes on
 	u64 before;
 };
 
@@ -38,7 +38,7 @@ static struct thread *begin(struct scene *sc, const char *flush, int (*fn)(void 
 	completion_init(&sc->wake);
 	if (!EXPECT(sc->s) || !EXPECT_EQ(space_map(sc->s, BASE, 2 * PAGE_SIZE, RW, 1, MAP_POPULATE), 0))
 		return NULL;
-	swmmu_quiet(true);	// what is cached is what is primed
+	swmmu_quiet(true);	// nothing is cached but what is primed
 	sc->before = swmmu_violations();
 	return mm_thread("resident", fn, sc, sc->cpu);
 }
@@ -56,7 +56,7 @@ static u64 end(struct scene *sc, struct thread *t)
 	return found;
 }
 
-// The page is given back while the entry is still there.
+// The page is freed while the entry is still cached.
 static void unmap_owed(struct scene *sc)
 {
 	EXPECT_EQ(space_unmap(sc->s, BASE, PAGE_SIZE), 0);
@@ -70,7 +70,7 @@ static int stay(void *arg)
 	irqflags_t flags;
 
 	space_attach(sc->s);
-	flags = irq_save();	// pv and nmi do not ask; and a theft catches no interrupt handler with its locks
+	flags = irq_save();	// pv and nmi do not mind; and no interrupt handler is preempted with its locks
 	EXPECT(swmmu_prime(cpu_id(), BASE));
 	store_release(&sc->ready, 1u);
 	spin_until(load_acquire(&sc->returned), "the unmap", -1);
@@ -80,7 +80,8 @@ static int stay(void *arg)
 	return 0;
 }
 
-// Robbed meanwhile; returning: its hypervisor has already looked at the record for the last time.
+// The CPU is preempted during the unmap. `returning`: its hypervisor has already looked at the record for the last
+// time. Returns the violations, and 100 more if the entry was still there when the CPU went on; so do those below.
 static u64 robbed(bool returning)
 {
 	struct scene sc;
@@ -111,7 +112,7 @@ TEST(adversary, robbed_cpu_owes_its_flush, NEEDS_CPUS2)
 	WITH(steal_no_flush, EXPECT_EQ(robbed(false), 101));
 }
 
-// CVE-2019-3016, each time.
+// CVE-2019-3016, made to happen each time.
 TEST(adversary, flag_lost_on_the_way_back, NEEDS_CPUS2)
 {
 	NEEDS_THE_THIEF();
@@ -142,7 +143,7 @@ static void wait_asleep(struct scene *sc, struct thread *t)
 		thread_yield();
 }
 
-// A CPU that holds the space lazily is not told, and catches up before the thread goes on.
+// A CPU in lazy TLB mode is not interrupted, and catches up before the thread goes on.
 static u64 lazy(void)
 {
 	struct scene sc;
@@ -161,7 +162,8 @@ TEST(adversary, lazy_cpu_owes_its_catching_up, NEEDS_CPUS2)
 	WITH(tlb_no_catch_up, EXPECT_EQ(lazy(), 101));
 }
 
-// On its way back it is still held to be lazy, and so not told: it must look for what it has missed after that.
+// A CPU that is about to leave lazy TLB mode still counts as lazy and is not interrupted: only after that may it look
+// for what it has missed.
 static u64 lazy_no_more(void)
 {
 	struct scene sc;
@@ -193,7 +195,8 @@ static void pay_meanwhile(struct stall_point *p, void *arg)
 	spin_until(load_acquire(&sc->paid), "the CPU that owed", -1);
 }
 
-// It catches up when it has been seen to owe, and before the entry is marked: its own look for marks finds none.
+// The CPU catches up after it was seen to owe a flush and before its entry is marked as excused, so its own look for
+// marks finds none.
 static u64 paid_before_the_mark(void)
 {
 	struct scene sc;
@@ -247,7 +250,8 @@ static int walk_meanwhile(void *arg)
 	return 0;
 }
 
-// An NMI flushes in the middle of a walk that has read the entry: what the walk caches must not be from before.
+// An NMI flushes in the middle of a walk that has read the entry: the walk must not cache what it
+// read before.
 static bool nmi_in_a_walk(void)
 {
 	struct scene sc;
@@ -276,7 +280,7 @@ static u64 nmis_asked_for(void)
 	return n;
 }
 
-// In the NMI, the flush done: the CPU caches the page anew, and only then is the flush for that requested.
+// Runs in the NMI, after its flush: the CPU caches the page again, and only then the flush for that is requested.
 static void cache_again(struct stall_point *p, void *arg)
 {
 	struct scene *sc = arg;
@@ -301,7 +305,7 @@ static int flush_first(void *arg)
 	return 0;
 }
 
-// One flush is being served when the next is requested: the violations that the second makes.
+// The second flush is requested while the first is being served. Returns the violations of the second.
 static u64 two_requests(void)
 {
 	struct scene sc;
@@ -330,7 +334,8 @@ TEST(adversary, request_while_another_is_served, NEEDS_CPUS4)
 	WITH(nmi_late_ticket, EXPECT_EQ(two_requests(), 101));
 }
 
-// What it owed was marked, and now it says nothing any more, and goes on: found at its next access at the latest.
+// A CPU's entry was excused because the CPU owed a flush. Now it owes none any more, has not dropped the entry, and
+// goes on: that is found at its next access at the latest.
 TEST(adversary, access_with_what_was_owed, 0)
 {
 	struct space *s = space_create();
@@ -353,7 +358,7 @@ TEST(adversary, access_with_what_was_owed, 0)
 	EXPECT_EQ(swmmu_violations() - before, 0);
 	EXPECT(swmmu_access(BASE, false, &pa));
 	EXPECT_EQ(swmmu_violations() - before, 1);
-	EXPECT(swmmu_access(BASE, false, &pa));		// told once
+	EXPECT(swmmu_access(BASE, false, &pa));		// reported once
 	EXPECT_EQ(swmmu_violations() - before, 1);
 	oracle_expect_violations(false);
 	irq_restore(flags);
@@ -362,7 +367,7 @@ TEST(adversary, access_with_what_was_owed, 0)
 	swmmu_quiet(false);
 }
 
-// Vouched for: of no account from then on, and gone before anything is cached or used again.
+// Entries that swmmu_vouch() declares flushed count no more, and are dropped before anything is cached or used again.
 TEST(adversary, what_was_vouched_for_is_not_used, 0)
 {
 	struct space *s = space_create();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// A walk from outside while another CPU runs in the space: the flush goes to that one in any case, and must go to the
-// walker, or the freer wait for it by other means, all the same.
+// A walk of a space that the walker's CPU has not loaded, while another CPU runs in it. The flush goes to that CPU in
+// any case. It must go to the walker, too, or the CPU that frees must wait for the walker by other means.
 #include "lab/test.h"
 #include "mm/space.h"
 #include "mm/table.h"
@@ -13,10 +13,10 @@ struct scene {
 	struct mm_resident resident;
 	struct page *upper;		// the table of level 2, which the walker is in: hazard pointers name it, too
 	u32 there, returned;
-	u32 too_early;			// how often it was free while the walker was held
+	u32 too_early;			// how often it was quiesced or free while the walker was held
 };
 
-// Not the waits for those that have the space loaded: such a CPU there is.
+// Without the waits for CPUs that have the space loaded, because here there is one.
 static u64 walkers_awaited(void)
 {
 	u64 n = policy_waits();
@@ -26,7 +26,7 @@ static u64 walkers_awaited(void)
 	return n;
 }
 
-// Until the unmapper waits for walkers, or is back; and then for a while.
+// Holds the walker until the unmapper waits for walkers, or has returned; and then for a while.
 static void hold(struct stall_point *p, void *arg)
 {
 	struct scene *sc = arg;

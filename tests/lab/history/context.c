@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// A walk in an interrupt or an NMI, on a CPU that walks nowhere else: whoever frees tables must wait for it as for any other.
-// (A walk in the middle of another is in policies.c: there the outer one may be why nothing is freed.)
+// A walk in an interrupt or an NMI, on a CPU that walks nowhere else: the freeing side must wait for it as for any
+// other walk.
+// (A walk in the middle of another is in policies.c: there the outer one may be the reason why nothing is freed.)
 #include "tests/lab/history/context.h"
 #include "kernel/time.h"
 #include "kernel/xcall.h"
@@ -13,7 +14,8 @@
 #include <arch/machine.h>
 
 #if CHECK
-// By the policy's compiled walk: walk_pin_fast() is not for NMIs, since a put may free. Here nothing is left to be pinned.
+// Uses the policy's compiled walk, because walk_pin_fast() is not for NMIs: a put may free. Here nothing is left to be
+// pinned.
 static void walk(void *arg)
 {
 	struct context_walk *sc = arg;
@@ -49,7 +51,7 @@ void context_interrupt(struct context_walk *sc)
 	EXPECT(xcall_async(sc->cpu, &call));
 }
 
-// Until the unmapper waits for somebody, or is back; and then for a while.
+// Holds the walk until the unmapper waits for somebody, or has returned; and then for a while.
 static void hold(struct stall_point *p, void *arg)
 {
 	struct context_walk *sc = arg;

@@ -12,13 +12,14 @@ struct context_walk {
 	u32 there, returned, ended;
 	unsigned got;
 	struct page *page;
-	u32 too_early;			// how often it was free while the walker was held
+	u32 too_early;			// how often it was quiesced or free while the walker was held
 };
-// What begins the walk, on its CPU.
+// Each begins the walk on its CPU.
 void context_nmi(struct context_walk *sc);
 void context_interrupt(struct context_walk *sc);
-// One page and its tables go under that walk, which does `held` in the table `upper`. `busy`: it interrupts a thread;
-// else most likely an idle CPU. EXPECTs that it is waited for, but for what `held` lets pass.
+// Unmaps one page, with its tables, under that walk, which calls `held` in the table `upper`. `busy`: the walk
+// interrupts a thread; otherwise, most likely, an idle CPU. EXPECTs that the walk is waited for, as far as `held`
+// checks that.
 void context_unmap_under_walk(const struct table_policy *p, void (*begin)(struct context_walk *),
 			      void (*held)(struct stall_point *, void *), bool busy);
 #endif

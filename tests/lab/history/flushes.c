@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Flushes that were left out or came in the wrong order, in this kernel's history and in others': each scene is played
-// twice, intact and with a step taken out, before the eyes of the adversary (lab/swmmu.h), which has cached all that it
-// may.
+// Flushes that were left out or came in the wrong order, in the history of this kernel and of others. Each scene is
+// played twice, intact and with a step taken out, while the adversary (lab/swmmu.h) has cached all that it may.
 #include "kernel/errno.h"
 #include "kernel/time.h"
 #include "lab/inject.h"
@@ -20,7 +19,7 @@ static void intact_and_mutated(const char *mutant, u64 (*play)(void))
 {
 	struct mm_balance b;
 
-	swmmu_quiet(true);	// what is cached is what the scene primes
+	swmmu_quiet(true);	// nothing is cached but what the scene primes
 	mm_balance_begin(&b);
 	EXPECT_EQ(play(), 0);
 	mm_balance_end(&b);
@@ -37,7 +36,7 @@ static struct space *one_page(const char *policy, const char *flush)
 	return mm_populated(policy_find(policy), flush_find(flush), PAGE_SIZE);
 }
 
-// ---- Tables go, and no leaf was there (Linux, 2018: the path on which no batch could be allocated) -----------------
+// ---- Tables are freed, and no leaf was there (Linux, 2018: the path on which no batch could be allocated) ----------
 
 static void prime_and_fail_batches(struct stall_point *p, void *arg)
 {
@@ -83,7 +82,7 @@ static u64 unmap_while_held_lazily(void)
 	if (!r.s)
 		return 0;
 	mm_join(mm_thread("resident", mm_reside, &r, mm_other_cpu(0)));
-	EXPECT(cpumask_test(&r.s->cpus, mm_other_cpu(0)));	// its CPU idles and has left the root where it is
+	EXPECT(cpumask_test(&r.s->cpus, mm_other_cpu(0)));	// its CPU idles and has left the root loaded
 	EXPECT(swmmu_prime(mm_other_cpu(0), BASE));
 	EXPECT_EQ(space_unmap(r.s, BASE, PAGE_SIZE), 0);
 	space_put(r.s);
@@ -114,12 +113,12 @@ TEST(history, lazy_cpus_walk_too_when_a_table_is_kept, NEEDS_CPUS2)
 	intact_and_mutated("flush_skips_lazy", collapse_while_held_lazily);
 }
 
-// ---- What has another CPU cached of the pages, when they have gone to another place --------------------------------
+// ---- What another CPU has cached of pages that now have another place ----------------------------------------------
 
 #define PRIMED 4
 static vaddr_t primed_va(unsigned i) { return BASE + (3 + i * 97) * PAGE_SIZE; }
 
-// 512 small pages, of which a CPU that runs in the space has cached some. While `operation` runs there.
+// 512 small pages, of which a CPU that runs in the space has cached some while `operation` changes them.
 static u64 change_under_a_resident(int (*operation)(struct space *))
 {
 	struct mm_resident r = { .s = space_create_with(policy_find("ipi"), flush_find("ipi")) };
@@ -143,13 +142,13 @@ static u64 change_under_a_resident(int (*operation)(struct space *))
 static int collapse_it(struct space *s) { return space_collapse(s, BASE); }
 static u64 collapse_under_a_resident(void) { return change_under_a_resident(collapse_it); }
 
-// FreeBSD: after a promotion one INVLPG, which leaves 511 small translations of pages that are given back.
+// FreeBSD: one INVLPG after a promotion, which leaves 511 small translations of pages that are then freed.
 TEST(history, collapse_leaves_no_small_leaf, NEEDS_CPUS2)
 {
 	intact_and_mutated("collapse_one_invlpg", collapse_under_a_resident);
 }
 
-// The mover has dropped the lock: somebody unmaps a page at the new place, whose flush says nothing of the old one.
+// The mover has dropped the lock. A page at the new place is unmapped, by a flush that does not cover the old one.
 static void unmap_the_new_place(struct stall_point *p, void *space)
 {
 	EXPECT_EQ(space_unmap(space, FAR + primed_va(0) - BASE, PAGE_SIZE), 0);
@@ -183,7 +182,8 @@ struct joining {
 	u32 primed, returned;
 };
 
-// The CPU has the root and has cached what it could, interrupts off; the unmapper has to wait for it, or does not.
+// With interrupts off, the CPU has loaded the root and cached what it could. It is held until the unmapper waits for
+// it, or has returned without a wait.
 static void prime_while_joining(struct stall_point *p, void *arg)
 {
 	struct joining *j = arg;
@@ -221,7 +221,7 @@ TEST(history, mask_bit_set_last, NEEDS_CPUS2) { intact_and_mutated("tlb_bit_last
 
 // ---- Only the leaves flushed, although tables are freed (arm64, 2018) ----------------------------------------------
 
-// The violations that an unmap of all makes, while this CPU has all of it cached.
+// Returns the violations of an unmap of everything, while this CPU has all of it cached.
 static u64 unmap_primed(void)
 {
 	u64 before = swmmu_violations(), found;
@@ -243,7 +243,7 @@ static u64 unmap_primed(void)
 	return found;
 }
 
-// x86 gets away with it, for INVLPG drops all above, too.
+// x86 gets away with it, because INVLPG drops all upper entries, too.
 TEST(history, leaf_only_flush_before_a_tables_end, NEEDS_CHECK)
 {
 	EXPECT_EQ(unmap_primed(), 0);
@@ -258,9 +258,9 @@ TEST(history, leaf_only_flush_before_a_tables_end, NEEDS_CHECK)
 	oracle_expect_violations(false);
 }
 
-// ---- What else the adversary rests on ------------------------------------------------------------------------------
+// ---- What the adversary relies on ----------------------------------------------------------------------------------
 
-// A CPU that holds a space lazily is skipped by flushes of leaves: so it must not touch user memory.
+// Flushes of leaves skip a CPU in lazy TLB mode, so it must not touch user memory.
 TEST(history, lazy_cpu_touches_no_user_memory, 0)
 {
 	struct space *s = one_page("rcu", "ipi");
@@ -270,7 +270,7 @@ TEST(history, lazy_cpu_touches_no_user_memory, 0)
 	preempt_disable();
 	space_attach(s);
 	EXPECT_EQ(arch_user_read64_nofault(BASE, &v), 0);
-	current->space = NULL;			// as a kernel thread that the CPU turns to: the root stays
+	current->space = NULL;			// as when the CPU switches to a kernel thread: the root stays
 	tlb_follow(current);
 	EXPECT(this_cpu_read(cpu_tlb.loaded) == s);
 	EXPECT_EQ(arch_user_read64_nofault(BASE, &v), -EFAULT);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// What each policy stands on, shown twice by the same scene: a walk is held in a gap between two steps while its tables
-// are taken away. With all steps in place nobody is harmed; with one step taken out (a mutant) the oracle reports.
+// What each policy relies on. Each scene is played twice: a walk is held in a gap between two steps while its tables
+// are unmapped. With all steps in place the oracle reports nothing; with one step taken out (a mutant) it reports a
+// violation.
 #include "kernel/time.h"
 #include "kernel/xcall.h"
 #include "lab/inject.h"
@@ -24,7 +25,7 @@ static u64 fallbacks(void)
 	return c.table_fallbacks;
 }
 
-// A walk of another space in an NMI, by the policy's compiled walk: walk_pin_fast() is not for NMIs, since a put may
+// A walk of another space in an NMI, by the policy's compiled walk: walk_pin_fast() is not for NMIs, because a put may
 // free. Here the mapping keeps the page.
 static struct {
 	struct space *s;
@@ -65,7 +66,7 @@ static void walk_in_interrupt(void *unused)
 }
 static struct xcall interrupt = { .fn = walk_in_interrupt };
 
-// On another CPU: a call to the own one would come as no interrupt.
+// Runs on another CPU, because a call to the own CPU comes as no interrupt.
 static void interrupt_the_walker(void *cpu) { EXPECT(xcall_async((unsigned)(uintptr_t)cpu, &interrupt)); }
 static struct xcall to_be_interrupted = { .fn = interrupt_the_walker };
 
@@ -97,7 +98,7 @@ static void expect_convicted(struct gap *gap)
 
 #define WITH(mutant, what) do { mutant_set(mutant, 1); what; mutant_set(mutant, 0); } while (0)
 
-// The oracle speaks twice: the walker is no target, and a table of its path is freed.
+// The oracle reports twice: the walker is no target, and a table of its path is freed.
 TEST(history, remote_walker_in_no_mask, NEEDS_CPUS2)
 {
 	struct gap gap = { .policy = "ipi", .point = stall_point("walk_level"), .level = 2 };
@@ -142,14 +143,14 @@ TEST(history, fallback_that_does_not_wait, NEEDS_CPUS2)
 	WITH(rcu_sync_fallback_no_wait, expect_convicted(&rcu_sync));
 }
 
-// The Dekker race: were the slot not visible before the first read, the freer would look at it in vain.
+// The Dekker race: if the slot were not visible before the walker's first read, the CPU that frees could find it empty.
 TEST(history, targeted_dekker, NEEDS_CPUS2)
 {
 	struct gap gap = { .policy = "targeted", .point = stall_point("walk_level"), .level = 4 };
 	struct gap entered = { .policy = "targeted", .point = stall_point("targeted_entered") };
 
 	expect_clean(&gap);
-	expect_clean(&entered);		// published, nothing read
+	expect_clean(&entered);		// published, and nothing read yet
 	WITH(targeted_no_publish, expect_convicted(&gap));
 }
 
@@ -172,7 +173,8 @@ TEST(history, targeted_nmi_nesting, NEEDS_CPUS2)
 	space_put(inner.s);
 }
 
-// The entry is read, the table not yet named: it may go, for the entry is read again.
+// The walker has read the entry, and not yet named the table. The table may be freed, because the walker reads the
+// entry again.
 TEST(history, hazard_dekker, NEEDS_CPUS2)
 {
 	struct gap gap = { .policy = "hazard", .point = stall_point("hazard_read"), .level = 2 };
@@ -196,7 +198,7 @@ TEST(history, hazard_nmi_nesting, NEEDS_CPUS2)
 	space_put(inner.s);
 }
 
-// The inner walk of the same space leaves the CPU in the walkers' mask: the outer one has joined it.
+// The inner walk is of the same space. It leaves the CPU in the walkers' mask, because the outer walk has joined that.
 TEST(history, ipi_nmi_nesting, NEEDS_CPUS2)
 {
 	struct gap gap = { .policy = "ipi", .point = stall_point("walk_level"), .level = 2, .nested = nest_an_nmi_there };
@@ -205,7 +207,7 @@ TEST(history, ipi_nmi_nesting, NEEDS_CPUS2)
 	EXPECT_EQ(inner.got, 1);
 }
 
-// The same for an interrupt: a walk by hazard pointers leaves them on.
+// The same for an interrupt: a walk by hazard pointers leaves interrupts on.
 TEST(history, hazard_interrupt_nesting, NEEDS_CPUS2)
 {
 	struct gap gap = { .policy = "hazard", .point = stall_point("walk_level"), .level = 2, .nested = nest_an_interrupt };
@@ -217,8 +219,9 @@ TEST(history, hazard_interrupt_nesting, NEEDS_CPUS2)
 	space_put(inner.s);
 }
 
-// Held with the upper tables named: those wait, while the one below, which is not named, is freed. The walker must not
-// find its way to it: the upper table's entry was cleared, although the upper table itself was going.
+// The walker is held with the upper tables named. Those wait, while the table below, which is not named, is freed. The
+// walker must not find its way to that: the upper table's entry is cleared, although the upper table itself is to be
+// freed.
 TEST(history, hazard_detached_subtree, NEEDS_CPUS2)
 {
 	struct gap gap = { .policy = "hazard", .point = stall_point("hazard_read"), .level = 2 };

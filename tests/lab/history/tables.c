@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The history of real bugs of collapse, reuse and move: each scene passes as the kernel is, and is seen to fail when the
-// step that the bug lacked is taken out. docs/tables.md tells the stories.
+// Real bugs of collapse, reuse and move: each scene passes on the kernel as it is, and fails when the step is taken out
+// that was missing in the kernel with the bug. docs/tables.md tells the stories.
 #include "kernel/errno.h"
 #include "kernel/time.h"
 #include "lab/mutant.h"
@@ -17,14 +17,14 @@
 
 #define MARK 0x5ec4e7ull		// what the next owner of a frame writes into it
 
-// A walker on another CPU, in no CPU mask but what its policy asks for, held while the table that it is in, or about to
-// enter, changes its meaning.
+// A walker on another CPU, which is in no CPU mask but what its policy makes it join. It is held while the table that
+// it is in, or about to enter, changes its meaning.
 struct held {
 	struct space *s;
 	struct page *table, *page;
-	const pte_t *entry;		// that leads to the table
+	const pte_t *entry;		// the one that leads to the table
 	pte_t old;
-	bool forever;			// until the operation has returned; else only until it waits
+	bool forever;			// until the operation has returned; otherwise only until it waits
 	u32 there, returned;
 	unsigned got;
 	bool too_early;
@@ -49,8 +49,8 @@ static void hold(struct stall_point *point, void *arg)
 	h->too_early = !h->forever && (READ_ONCE(h->returned) || mm_state(h->table) == TABLE_QUIESCED);
 }
 
-// A walker that has left the read side empty-handed may hold a reference until its next step: no pin, but as good as one
-// for whoever comes just then. It goes by itself.
+// A walker that has left the read side without a page may hold a reference until its next step. That is no pin, but an
+// operation that comes just then takes it for one (-EBUSY). The walker drops it by itself.
 static int patiently(int (*operation)(struct space *, vaddr_t), struct held *h)
 {
 	int err;
@@ -76,7 +76,8 @@ static int collapse_and_unmap(struct held *h)
 	return err ? err : space_unmap(h->s, BASE, HUGE_SIZE);
 }
 
-// Move, and fault a page in: it stands in the table that the walker is about to read, and never was at BASE.
+// Moves the range and faults a page in: the page is in the table that the walker is about to read, and never was at
+// BASE.
 static int move_and_refill(struct held *h)
 {
 	int err = space_move(h->s, BASE, FAR, HUGE_SIZE);
@@ -84,7 +85,8 @@ static int move_and_refill(struct held *h)
 	return err ? err : space_fault(h->s, FAR, true);
 }
 
-// Hold a walk to BASE at the point; run the operation; let it go. Violations that the oracle saw.
+// Holds a walk to BASE at the point, runs the operation, and lets the walk go. Returns the violations that the oracle
+// saw.
 static u64 held_during(struct held *h, const struct table_policy *p, struct stall_point *point, bool forever,
 		       bool populated, int (*operation)(struct held *))
 {
@@ -123,8 +125,8 @@ static void end_held(struct held *h)
 	space_put(h->s);
 }
 
-// With the walker inside the L1 table, no policy lets the collapse have it. (At walk_level hazard's walker has not entered
-// yet, and finds the entry changed when it does; so there the oracle alone is the judge.)
+// While the walker is inside the L1 table, no policy lets the collapse take that. (At walk_level the walker of `hazard`
+// has not entered it yet, and finds the entry changed when it does; so there only the oracle judges.)
 static void safe(struct stall_point *point, int (*operation)(struct held *))
 {
 	FOR_EACH_POLICY(p) {
@@ -155,7 +157,7 @@ TEST(history, reuse_waits_for_walkers, NEEDS_CPUS2 | NEEDS_CHECK)
 	safe(stall_point("walk_level"), collapse_and_split);
 }
 
-// Caught so often at the least.
+// Without the wait the oracle must report at least so many violations.
 static void convicted_without_wait(struct stall_point *point, int (*operation)(struct held *), u64 least)
 {
 	u64 violations;
@@ -170,28 +172,29 @@ static void convicted_without_wait(struct stall_point *point, int (*operation)(s
 	end_held(&h);
 }
 
-// Kept under the walker, and neither freed nor reused yet.
+// The table is kept under the walker, and neither freed nor reused yet.
 TEST(history, collapse_no_wait_keeps_under_a_walker, NEEDS_CPUS2 | NEEDS_CHECK)
 {
 	convicted_without_wait(stall_point("walk_level"), collapse_alone, 1);
 	convicted_without_wait(stall_point("walk_leaf"), collapse_alone, 1);
 }
 
-// Freed under the walker: it enters a table that is FREE, or is in it when it becomes so.
+// The table is freed under the walker, which enters a table that is FREE, or is in it when it becomes so.
 TEST(history, collapse_no_wait_frees_under_a_walker, NEEDS_CPUS2 | NEEDS_CHECK)
 {
 	convicted_without_wait(stall_point("walk_level"), collapse_and_unmap, 1);
 	convicted_without_wait(stall_point("walk_leaf"), collapse_and_unmap, 2);
 }
 
-// Not freed but deposited, and taken for a split (as CVE-2025-38085, a table that gets another meaning): the walker is in
-// it when it is kept, when it is reused, and at its new birth.
+// The table is not freed but deposited, and then used for a split (as in CVE-2025-38085, where a table gets another
+// meaning): the walker is in it when it is kept, when it is reused, and when it gets its new birth number.
 TEST(history, collapse_no_wait_reuses_under_a_walker, NEEDS_CPUS2 | NEEDS_CHECK)
 {
 	convicted_without_wait(stall_point("walk_leaf"), collapse_and_split, 3);
 }
 
-// A moved table is not waited for: what a walker finds there is judged by the entry that it came by.
+// A move does not wait for walkers of the table: a walker checks what it finds there by the entry that led to the
+// table.
 TEST(history, walker_in_a_moved_table, NEEDS_CPUS2 | NEEDS_CHECK)
 {
 	struct held h;
@@ -250,7 +253,7 @@ static struct thread *begin_observed(struct observed *o, unsigned step)
 {
 	struct thread *t;
 
-	// ipi waits for nobody who only keeps preemption off, as the observer does.
+	// ipi does not wait for a CPU that only keeps preemption off, as the observer does.
 	*o = (struct observed){ .s = space_create_with(policy_find("ipi"), flush_find("ipi")), .va = BASE, .step = step };
 	if (!EXPECT(o->s))
 		return NULL;
@@ -298,8 +301,8 @@ static unsigned stale_after_collapse(void)
 
 #define ROUNDS 20	// a processor may drop an entry at any time
 
-// FreeBSD: after a promotion one INVLPG, which leaves 511 small translations. (On the TLB that the machine has; without
-// luck, by the adversary: history.collapse_leaves_no_small_leaf.)
+// FreeBSD: one INVLPG after a promotion, which leaves 511 small translations. (This test uses the machine's own TLB,
+// and needs luck; history.collapse_leaves_no_small_leaf uses the adversary, and needs none.)
 TEST(history, collapse_flushes_every_small_page, NEEDS_HW | NEEDS_CPUS2 | NEEDS_CHECK)
 {
 	unsigned stale = 0;
@@ -314,8 +317,8 @@ TEST(history, collapse_flushes_every_small_page, NEEDS_HW | NEEDS_CPUS2 | NEEDS_
 	EXPECT(stale > 0);
 }
 
-// The mover has dropped the lock. Somebody unmaps the new place, whose flush says nothing of the old one, and the frames
-// have new owners.
+// The mover has dropped the lock. The new place is unmapped, by a flush that does not cover the old one, and the frames
+// get new owners.
 static void unmap_and_reuse(struct stall_point *point, void *arg)
 {
 	struct page *taken[4 * PROBES], *frame[PROBES];
@@ -353,7 +356,8 @@ static unsigned readable_after_move(unsigned *foreign)
 	return o.readable;
 }
 
-// CVE-2018-18281: mremap dropped the page-table locks before it flushed the old range. (As above: …move_leaves_no_old_leaf.)
+// CVE-2018-18281: mremap dropped the page-table locks before it flushed the old range. (The adversary shows it in
+// history.move_leaves_no_old_leaf.)
 TEST(history, move_flushes_before_it_unlocks, NEEDS_HW | NEEDS_CPUS2 | NEEDS_CHECK)
 {
 	unsigned foreign = 0;

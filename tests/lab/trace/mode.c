@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// mode=trace: play the scenes that trace= names and print what was recorded, one TRACE {json} line an event (DESIGN 10).
+// mode=trace: play the scenes that trace= names and print what was recorded, one TRACE {json} line an event
+// (docs/reference.md).
 #include "kernel/cmdline.h"
 #include "kernel/lib.h"
 #include "kernel/log.h"
@@ -26,8 +27,8 @@ static void print_log(const struct trace_scene *sc, const struct trace_log *log)
 	}
 }
 
-// The first take warms up what is cold, and of the others the shortest is kept: the one that the machine's other work has
-// disturbed least. One that has lost events is none: it would show ends without beginnings.
+// The first take is a warm-up. Of the others the shortest is kept: the one that the machine's other work has disturbed
+// least. A take that has lost events does not count, because it would show ends without beginnings.
 static unsigned takes(const struct trace_scene *sc, u64 budget_ns, struct trace_log *best)
 {
 	u64 end = now_ns() + budget_ns;

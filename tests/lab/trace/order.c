@@ -34,7 +34,7 @@ static unsigned how_many(const struct trace_log *log, enum trace_event event, u6
 	return n;
 }
 
-// Is a rule broken? Said, unless a mutant is meant to break it.
+// Is a rule broken? That is logged, unless a mutant is meant to break it.
 static bool verbose;
 #define RULE(holds, what) ({ \
 	bool _holds = (holds); \
@@ -50,7 +50,7 @@ static bool has_flushed(const struct trace_scene *sc, const struct trace_log *lo
 	if (!strcmp(sc->flush, "nmi"))
 		return first(log, EV_NMI_END, cpu, ANY, begin) <= end;
 	if (strcmp(sc->flush, "ipi") && strcmp(sc->flush, "pv"))
-		return true;		// who knows what another back-end leaves in the trace
+		return true;		// not known what another back-end leaves in the trace
 	return first(log, EV_IPI_ACKED, cpu, ANY, begin) <= end || first(log, EV_PV_FLAGGED, ANY, cpu, begin) <= end;
 }
 
@@ -93,14 +93,14 @@ static unsigned table_rules_broken(const struct trace_scene *sc, const struct tr
 	bool deferred = flush_end != NEVER && first(log, EV_FLUSH_END, cpu, 1, flush) == flush_end;
 	unsigned broken = 0;
 
-	broken += RULE(flushed != NEVER && quiesced != NEVER && freed != NEVER, "a table is unlinked, and not flushed, quiesced, freed");
+	broken += RULE(flushed != NEVER && quiesced != NEVER && freed != NEVER, "a table is unlinked, but not flushed, quiesced, freed");
 	broken += RULE(how_many(log, EV_TABLE_FREED, table) == how_many(log, EV_TABLE_UNLINKED, table), "a table is freed twice");
 	broken += RULE((deferred ? flush : flush_end) <= flushed, "a table counts as flushed before the flush has ended");
 	for_each_cpu_in(other, &log->company)
 		broken += RULE(has_flushed(sc, log, other, flush, flushed), "a table counts as flushed before a CPU has answered");
 	if (waits_for_rcu(sc))
 		broken += RULE(grace_period_between(log, at, quiesced), "a table counts as quiescent without a grace period");
-	// Not under `targeted`, nor `hazard`: there a walk that has begun, and not said so yet, has read nothing.
+	// Not under `targeted` or `hazard`: there a walk that has begun and not published itself yet has read nothing.
 	if (waits_for_rcu(sc) || !strcmp(sc->policy, "ipi"))
 		broken += RULE(!walks_across(log, at, quiesced), "a table counts as quiescent while an older walk goes on");
 	return broken;
@@ -111,8 +111,8 @@ static unsigned rules_broken(const struct trace_scene *sc, const struct trace_lo
 	unsigned tables = how_many(log, EV_TABLE_UNLINKED, ANY), broken = 0;
 
 	broken += RULE(!log->lost, "events are lost");
-	broken += RULE(tables == PT_LEVELS - 1, "not a table of each level was unlinked");
-	broken += RULE(how_many(log, EV_UNMAP_BEGIN, ANY) == 1 && how_many(log, EV_UNMAP_END, ANY) == 1, "not one unmap");
+	broken += RULE(tables == PT_LEVELS - 1, "not one table of each level was unlinked");
+	broken += RULE(how_many(log, EV_UNMAP_BEGIN, ANY) == 1 && how_many(log, EV_UNMAP_END, ANY) == 1, "not exactly one unmap");
 	broken += RULE(how_many(log, EV_WALK_BEGIN, ANY) == how_many(log, EV_WALK_END, ANY), "a walk that does not end");
 	for (unsigned i = 0; i < log->n; i++)
 		if (log->records[i].event == EV_TABLE_UNLINKED)
@@ -131,7 +131,7 @@ static unsigned play(const struct trace_scene *sc)
 	return broken;
 }
 
-// How can what happened on two CPUs be put into one order?
+// Only if the clocks agree can events of two CPUs be put into one order.
 TEST(trace, clocks_agree, NEEDS_CPUS2)
 {
 	struct clock_bounds worst;
@@ -164,7 +164,7 @@ TEST(trace, order_of_an_unmap, NEEDS_CPUS2)
 	mutant_set(mutant, 0); \
 } while (0)
 
-// The same rules, a step taken out: the order is wrong, whether or not a walker or a TLB was there to suffer.
+// The same rules with a step taken out: the order is wrong, whether or not there was a walker or a TLB to be harmed.
 TEST(trace, order_is_wrong_without_a_step, NEEDS_CPUS2 | NEEDS_CHECK)
 {
 	verbose = false;

@@ -12,7 +12,7 @@
 #include "mm/walk.h"
 #include "tests/mm/help.h"
 
-#define WALKED 0x400000000000ull	// of another table of level 3 than what goes
+#define WALKED 0x400000000000ull	// below another table of level 3 than GOES
 #define GOES 0x500000000000ull
 #define COMPANY_MAX 3
 #define SWITCH_TO "rcu-page"
@@ -83,7 +83,7 @@ struct company {
 	u32 n, there, go, stop;
 };
 
-// Walk, and pause a little longer each time, so that a scene that takes its time is recorded whole.
+// Walks, with a pause that is a little longer each time, so that a long scene fits into the trace.
 static int accompany(void *arg)
 {
 	struct company *c = arg;

@@ -19,7 +19,7 @@ struct trace_log {
 	struct trace_record *records;	// NULL: nothing
 	unsigned n;
 	u64 lost;		// overwritten or dropped
-	u64 cycles;		// from its first event to its last, walks apart
+	u64 cycles;		// from its first event to its last, walks not counted
 	struct cpumask company;	// CPUs that had the space loaded, the unmapper's not among them
 };
 

@@ -46,7 +46,7 @@ static void expect_whole(const struct reading *r)
 	}
 }
 
-// Off: no site records, however often one comes by. On again: they do.
+// Off: no site records, however often it is passed. On again: they do.
 TEST(trace, off_records_nothing, 0)
 {
 	struct reading r = { 0 };
@@ -79,7 +79,7 @@ TEST(trace, off_records_nothing, 0)
 	reading_drop(&r);
 }
 
-// The oldest go: of more records than there is room for the last ones are there, each once, none torn.
+// The oldest records are overwritten: of more than there is room for the last ones are there, each once, none torn.
 TEST(trace, wraps, 0)
 {
 	const unsigned more = 3 * TRACE_RECORDS + 17;
@@ -132,7 +132,7 @@ static void interrupt_writer(struct stall_point *p, void *n)
 	spin_until(!READ_ONCE(from_nmi.n), "the writer in the NMI", -1);
 }
 
-// One record that an NMI interrupts between its mark and its fields; the NMI writes n.
+// Writes one record, which an NMI interrupts between its mark and its fields; the NMI writes n of them.
 static void interrupted_by(u64 n, struct reading *r)
 {
 	REQUIRE(trace_start());
@@ -158,7 +158,8 @@ TEST(trace, nmi_in_the_middle_of_a_record, NEEDS_CHECK)
 	EXPECT_EQ(r.n, 2);			// both whole, the interrupted one first: its clock was read first
 	EXPECT(mark_of(r.all[0].arg) == 0 && mark_of(r.all[1].arg) == 1);
 	EXPECT_EQ(trace_dropped(cpu_id()), 0);
-	// Once round, and the slot of the interrupted one is met: its record stays, the NMI's is dropped.
+	// The NMI fills the ring once round and meets the slot of the interrupted record: that stays, the NMI's is
+	// dropped.
 	interrupted_by(TRACE_RECORDS, &r);
 	EXPECT(r.n && mark_of(r.all[0].arg) == 0);
 	EXPECT_EQ(trace_dropped(cpu_id()), 1);
@@ -171,8 +172,8 @@ static int write_mark_1(void *unused)
 	return 0;
 }
 
-// A writer in preemptible code that has taken the branch and not yet looked whether it still may: no grace period waits for
-// it, so it must write nothing.
+// A writer in preemptible code that has taken the branch and not yet checked whether it still may write: no grace
+// period waits for it, so it must write nothing.
 TEST(trace, stop_while_a_writer_enters, NEEDS_CHECK | NEEDS_CPUS2)
 {
 	unsigned cpu = mm_other_cpu(0);
@@ -191,7 +192,7 @@ TEST(trace, stop_while_a_writer_enters, NEEDS_CHECK | NEEDS_CPUS2)
 }
 #endif
 
-// NMIs at any instruction of a writer, as far as one CPU can have it: another one sends them.
+// NMIs that may hit any instruction of a writer: another CPU sends them.
 struct storm {
 	unsigned cpu;
 	u32 stop;
@@ -235,7 +236,7 @@ TEST(trace, nmi_storm, NEEDS_CPUS2)
 	reading_drop(&r);
 }
 
-// Read while the writer writes: some are missing, none is a mixture.
+// The trace is read while a writer writes: some records are missing, none is a mixture of two.
 static int write_on(void *arg)
 {
 	struct storm *s = arg;
@@ -245,7 +246,8 @@ static int write_on(void *arg)
 	return 0;
 }
 
-// How many records of ours are whole; all others are missing. (None, if the writer has gone all round meanwhile.)
+// Returns how many of this test's records are whole; all others are missing. (0 if the writer has gone once round
+// meanwhile.)
 static unsigned read_whole(unsigned cpu, struct trace_record *all)
 {
 	unsigned n = trace_read(cpu, all), whole = 0;
@@ -274,7 +276,7 @@ TEST(trace, read_while_written, NEEDS_CPUS2)
 	page_put(virt_to_page(all));
 }
 
-// Switched on and off while the other CPUs come by the sites all the time, in every context.
+// The trace is switched on and off while the other CPUs pass the sites all the time, in every context.
 TEST(trace, switched_under_load, NEEDS_CPUS2)
 {
 	struct storm s[8] = { 0 };
@@ -301,14 +303,14 @@ TEST(trace, switched_under_load, NEEDS_CPUS2)
 		mm_join(t[i]);
 }
 
-// A CPU that is robbed of its processor is waited for: it might be about to execute what is being rewritten.
+// The switch waits for a preempted CPU, which might be about to execute what is being rewritten.
 TEST(trace, switch_waits_for_a_robbed_cpu, NEEDS_CPUS2 | NEEDS_HW)
 {
 	unsigned cpu = mm_other_cpu(0);
 	irqflags_t flags;
 
 	NEEDS_THE_THIEF();
-	flags = irq_save();	// a tick here may need a lock that the robbed CPU holds
+	flags = irq_save();	// a tick here may need a lock that the preempted CPU holds
 	thief_rob(cpu, 0);
 	thief_wait_robbed(cpu);
 	thief_release_in(cpu, 20 * NSEC_PER_MSEC);

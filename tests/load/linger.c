@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MIT
-// Walker 0 lingers: in a step of a walk, or of a flush of its own CPU, until what it has read there is out of date; and
-// says where, so that an unmapper is likely to see to that. Some scenes have a second step in the same walk. So whatever
-// lets a table or a page go too early is found soon, and random delays (stall_linger) need not hit on it.
+// Walker 0 lingers: it stays in a step of a walk, or of a flush of its own CPU, until what it has read there is out of
+// date. It says where, so that an unmapper is likely to change just that. Some scenes have a second step in the same
+// walk. So a table or a page that is freed too early is found soon, and random delays (stall_linger) need not hit the
+// right step.
 //
-// Lingering it is as the policy has its walkers: with interrupts on or off, robbed of its processor or not. It reads the
-// tables it is after without asking anybody; they may be gone, but do not come back as anything else before a grace period
-// (the quarantine of checking builds), and whoever lingers here has preemption off at least.
+// While it lingers, the walker is as its policy has its walkers: with interrupts on or off; preempted or not. It reads
+// the tables that it watches without any protocol. They may have been freed, but are not reused before a grace period
+// has passed (the quarantine of checking builds), and a walker that lingers here has at least preemption off.
 #include "kernel/thread.h"
 #include "kernel/time.h"
 #include "lab/oracle.h"
@@ -19,9 +20,9 @@
 #include <arch/machine.h>
 
 #if CHECK
-#define LINGER_NS (4 * NSEC_PER_MSEC)		// at most so long until it begins
-#define FREE_NS (20 * NSEC_PER_MSEC)		// then for the end, if nobody should be waiting for this walk
-#define LEAST_MORE_NS (NSEC_PER_MSEC / 2)	// or if somebody should be; at the most as long as until it begins
+#define LINGER_NS (4 * NSEC_PER_MSEC)		// waits at most so long for something to begin
+#define FREE_NS (20 * NSEC_PER_MSEC)		// then so long for its end, if nobody should be waiting for this walk
+#define LEAST_MORE_NS (NSEC_PER_MSEC / 2)	// or at least so long, if somebody should be; at most LINGER_NS
 #define MOST_LINGER_NS (2 * NSEC_PER_SEC)
 #define THEFT_NS (NSEC_PER_MSEC / 2)
 #define MOST_PLAN_NS (50 * NSEC_PER_MSEC)	// in which an unmapper should stand by
@@ -30,23 +31,23 @@ struct linger;
 struct scene {
 	const char *first, *second;		// stall points; NULL: none. The second is one of the same walk or flush
 	void (*wait)(const struct linger *g), (*wait_again)(const struct linger *g);	// what to wait for there
-	bool (*come_by)(struct linger *g);	// NULL: by a walk. False: it has not come by the point
+	bool (*come_by)(struct linger *g);	// how it gets there; NULL: by a walk. False: it did not
 	enum bait_kind bait;
 	unsigned weight;
-	bool deferred;				// only where flushes are
+	bool deferred;				// only where flushes are deferred
 };
 
-struct linger {			// walker 0's, while it is at it
+struct linger {			// of walker 0, while it lingers
 	struct worker *w;
 	const struct scene *scene;
 	unsigned at;
 	struct slot s;
 	unsigned page;
 	vaddr_t va;
-	int level;		// of the entry that it lingers at, where it is a walk's
-	pte_t *entry[PT_LEVELS + 1], value[PT_LEVELS + 1];	// the way to the leaf, by level, as it was when it came; NULL: none
+	int level;		// of the entry at which it lingers in a walk
+	pte_t *entry[PT_LEVELS + 1], value[PT_LEVELS + 1];	// the path to the leaf, on arrival, by level; or NULL
 	bool robbed;
-	u64 ns, more_ns;	// how patient it is: until something begins, and then until it ends, if it may
+	u64 ns, more_ns;	// how long it waits: for something to begin, and then for its end
 };
 
 // ---- What it waits for ----------------------------------------------------------------------------------------------
@@ -74,8 +75,8 @@ static struct page *table_below(const struct linger *g, int level)
 
 static bool changed(const struct linger *g, int level) { return !pte_same(pte_read(g->entry[level]), g->value[level]); }
 
-// Until the table has been unlinked. If that is to convict, all others have their run, however busy the host is: some free
-// tables of another space meanwhile.
+// Waits until the table has been unlinked. If the pair is unsafe and to be convicted, all other CPUs get to run in that
+// time, however busy the host is, because some may be freeing tables of another space.
 static bool wait_unlinked(const struct linger *g, const struct page *table)
 {
 	struct test_wait others = test_wait(1);
@@ -89,7 +90,7 @@ static bool wait_unlinked(const struct linger *g, const struct page *table)
 	return false;
 }
 
-// Then until it is FREE, which it should not become.
+// Waits until the table has been unlinked, and then until it is FREE, which it should not become.
 static void until_gone(const struct linger *g)
 {
 	struct load *l = g->w->load;
@@ -102,8 +103,8 @@ static void until_gone(const struct linger *g)
 	WAIT_FOR(g, mm_state(table) == TABLE_FREE, patient ? MAX(FREE_NS, l->safe ? 0 : g->ns) : g->more_ns / 2);
 }
 
-// Until somebody has asked for another sweep; then until the page is given away, though that sweep is still to come. Who
-// asked looks again at the next tick.
+// until_posted() waits until another sweep has been asked for; until_given() then waits until the page is freed,
+// although that sweep is still to come. The CPU that asked looks again at the next tick.
 static void until_posted(const struct linger *g)
 {
 	WAIT_FOR(g, READ_ONCE(g->w->load->posted), g->ns);
@@ -117,13 +118,14 @@ static void until_given(const struct linger *g)
 		WAIT_FOR(g, !READ_ONCE(page_of(pte_addr(leaf))->refs), 2 * tick_ns());
 }
 
-// The frame may be anybody's by now, and be zeroed just then: a hint.
+// Only a hint: by now the frame may belong to anybody, who may just be zeroing it.
 __attribute__((no_sanitize("thread"))) static u64 stamp_in(pte_t leaf)
 {
 	return READ_ONCE(*(u64 *)phys_to_virt(pte_addr(leaf)));
 }
 
-// Until the leaf is another, and its frame shows another's stamp, or is free: what comes first, or only the one.
+// Waits until the leaf or the entry above it has changed, and then until the frame shows another stamp (`taken`), or is
+// free.
 static void until_recycled(const struct linger *g)
 {
 	pte_t leaf = g->value[1];
@@ -139,7 +141,7 @@ static void until_recycled(const struct linger *g)
 		 !READ_ONCE(page_of(pte_addr(leaf))->refs), g->more_ns);
 }
 
-// Until the table is away and holds at this address what was never mapped here.
+// Waits until the table has moved away and maps, in the place of this address, a page that was never mapped here.
 static void until_away(const struct linger *g)
 {
 	const pte_t *entry;
@@ -168,9 +170,10 @@ static void until_others_have_run(const struct linger *g) { WAIT_FOR(g, false, g
 
 // ---- In the step ----------------------------------------------------------------------------------------------------
 
-// The pair says how to linger. A walker with interrupts on answers flushes in the middle of its walk. One with interrupts
-// off must be passed over: by a back-end that spares robbed CPUs it is if it is robbed, by the others that prove nothing
-// it is interrupted all the same. (Where a hypervisor owns the records, it robs us.) A safe pair gets a bit of both.
+// The pair decides how to linger. A walker with interrupts on answers flushes in the middle of its walk. For a walker
+// with interrupts off an unsafe pair's flush must not wait: a back-end that spares preempted CPUs does not if the
+// walker is preempted; the others that prove nothing interrupt it all the same. (Where a hypervisor owns the records,
+// it preempts this CPU.) Under a safe pair the walker does both.
 static bool linger_robbed(struct worker *w)
 {
 	if (irqs_enabled() || in_nmi() || !thief_works())
@@ -242,7 +245,7 @@ static bool has_come(const struct linger *g) { return READ_ONCE(stall_point(g->s
 static bool by_range(struct linger *g)
 {
 	pin_fast(g->w, g->at, &g->s, 0, g->s.pages, false);
-	return true;			// or there were not two pages
+	return true;			// … even if there were not two pages
 }
 
 static bool by_joining(struct linger *g)
@@ -252,8 +255,8 @@ static bool by_joining(struct linger *g)
 	return has_come(g);
 }
 
-// An NMI in the middle of a change from one space to another, when flushes of both come here: only then may a second one be
-// asked for while the first is served.
+// An NMI is to come in the middle of a switch from one space to another, when flushes of both are sent to this CPU:
+// only then can a second one be requested while the first is served.
 static void until_nmi(struct stall_point *p, void *arg)
 {
 	const struct linger *g = arg;
@@ -268,7 +271,7 @@ static bool by_joining_slowly(struct linger *g)
 
 	stall_release(stall_point(g->scene->first));			// not yet
 	go_in_or_out(g->w, (g->at + 1) % l->nr_spaces);
-	go_in_or_out(g->w, l->nr_spaces);		// that one lazily
+	go_in_or_out(g->w, l->nr_spaces);		// it holds that one in lazy TLB mode
 	arm(stall_point("tlb_loaded"), g, until_nmi);
 	go_in_or_out(g->w, g->at);
 	stall_release(stall_point("tlb_loaded"));
@@ -286,7 +289,7 @@ static bool by_waiting(struct linger *g)
 	return has_come(g);
 }
 
-// No step, but a user that reads while the page under it goes.
+// No step of a walk: user memory is read while its page is unmapped.
 static bool by_reading(struct linger *g)
 {
 	struct load *l = g->w->load;
@@ -318,12 +321,12 @@ static bool by_being_robbed(struct linger *g)
 }
 
 static const struct scene scenes[] = {
-	// Of unsafe pairs the only one: the table goes that is about to be read.
+	// The only one for unsafe pairs: the table that is about to be read is unlinked.
 	{ .first = "walk_level", .wait = until_gone, .bait = BAIT_TABLES, .weight = 8 },
-	// The same later, when other tables are all that keeps the walk.
+	// The same at later steps of the walk.
 	{ .first = "walk_leaf", .wait = until_gone, .bait = BAIT_TABLES, .weight = 1 },
 	{ .first = "walk_pinned", .wait = until_gone, .bait = BAIT_TABLES, .weight = 1 },
-	// The frame becomes another's before it is pinned.
+	// The frame gets another owner before it is pinned.
 	{ .first = "walk_leaf", .wait = until_recycled, .bait = BAIT_PAGES, .weight = 4 },
 	{ .first = "walk_on", .wait = until_recycled, .come_by = by_range, .bait = BAIT_PAGES, .weight = 1 },
 	// The table moves away, and back.
@@ -332,7 +335,7 @@ static const struct scene scenes[] = {
 	  .bait = BAIT_MOVE, .weight = 1 },
 	{ .first = "walk_level", .wait = until_away, .second = "walk_leaf_again", .wait_again = until_back,
 	  .bait = BAIT_MOVE, .weight = 4 },
-	// It is collapsed, or the large page is split.
+	// The table is collapsed, or the large page is split.
 	{ .first = "walk_level", .wait = until_gone, .bait = BAIT_COLLAPSE, .weight = 2 },
 	{ .first = "walk_pinned", .wait = until_gone, .bait = BAIT_COLLAPSE, .weight = 1 },
 	// Steps of a flush of this CPU: what it fills into its TLB just then is out of date at once.
@@ -341,13 +344,14 @@ static const struct scene scenes[] = {
 	  .come_by = by_waiting, .bait = BAIT_POSTED, .weight = 8, .deferred = true },
 	{ .first = "nmi_flushed", .wait = until_gone, .second = "nmi_served", .wait_again = until_others_have_run,
 	  .come_by = by_joining_slowly, .bait = BAIT_TABLES, .weight = 4 },
-	// No step at all.
+	// No step of a walk or a flush.
 	{ .come_by = by_reading, .bait = BAIT_SLOT, .weight = 3 },
 	{ .come_by = by_reading, .bait = BAIT_GIVEN, .weight = 2 },
 	{ .first = "steal_returning", .wait = until_gone, .come_by = by_being_robbed, .bait = BAIT_TABLES, .weight = 2 },
 };
 
-// Where nothing is ever to be met (another back-end, another owner of the records) it is not tried for ever.
+// A scene whose point is never reached (another back-end, another owner of the records) is given up after so many
+// attempts.
 #define VAIN_MOST 3
 static unsigned vain[ARRAY_SIZE(scenes)];
 
@@ -411,7 +415,7 @@ static void plan(struct worker *w, unsigned at)
 		go_in_or_out(w, at);	// before the other posts a flush
 	next.page = RANDOM(w, next.s.pages);
 	next.va = next.s.va + next.page * PAGE_SIZE;
-	// An unsafe pair is to be convicted however slow the machine is; a safe one must not be held up for so long.
+	// An unsafe pair is to be convicted however slow the machine is; a safe pair must not be held up for so long.
 	next.more_ns = MIN(MAX(LEAST_MORE_NS, READ_ONCE(l->op_ns)), LINGER_NS);
 	next.ns = MAX(LINGER_NS, l->safe ? 0 : MIN(8 * READ_ONCE(l->op_ns), MOST_LINGER_NS));
 	WRITE_ONCE(l->bait, bait_word((struct bait){ sc->bait, next.s.g, next.s.i, next.page }));
@@ -421,8 +425,8 @@ static void plan(struct worker *w, unsigned at)
 	store_release(&l->planned, at + 1);		// pairs with the unmapper's load
 }
 
-// First a plan; then, when an unmapper stands by, the walk; until then the walker goes on as ever. Half of its time. Only
-// it arms these points, and only its CPU matches.
+// Makes a plan; when an unmapper stands by, it does the walk; until then the walker goes on as usual. It lingers for
+// half of its time. Nobody else arms these points, and they match only its CPU.
 void linger_now_and_then(struct worker *w, unsigned at)
 {
 	struct load *l = w->load;

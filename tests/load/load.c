@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The run: spaces, workers on all CPUs, and when there is enough.
+// The run: it builds the spaces, starts workers on all CPUs, and decides when there is enough evidence.
 #include "kernel/errno.h"
 #include "kernel/log.h"
 #include "kernel/rcu/rcu.h"
@@ -13,9 +13,9 @@
 #include "tests/load/parts.h"
 #include "tests/mm/help.h"
 
-// Workers 0, 4, 8, … unmap and all others walk, one on each CPU and one more, so that four CPUs have two that unmap. On a
-// machine with more CPUs than this they wander over all of them, but so many are at work at a time: a shootdown waits for
-// each, and an emulated machine gives each its turn.
+// Workers 0, 4, 8, … unmap and all others walk. There is one on each CPU and one more, so that four CPUs have two
+// unmappers. On a machine with more CPUs than MOST_WORKERS they wander over all of them, but only so many work at a
+// time, because a shootdown waits for each and an emulator runs one after the other.
 #define MOST_WORKERS 32u
 static bool is_unmapper(unsigned i) { return i % 4 == 0; }
 static unsigned unmappers_of(unsigned workers) { return (workers + 3) / 4; }
@@ -29,9 +29,10 @@ bool mm_load_evidence(const struct mm_load_result *r)
 	       (!CHECK || nr_cpus == 1 || (c->frees_during_walk && c->walks_fast * 10 >= c->walks * 9));
 }
 
-// How much is too much without evidence. Counted in work, so that a busy host only makes the load longer. It ends: walkers
-// and unmappers wait for nothing but others' walks and operations and for grace periods, so both go on; and each operation
-// may unlink the table before which walker 0 lingers. In 1,000 operations some 250 tables of level 3 are freed.
+// After so much work without evidence the load gives up. This is counted in work, so that a busy host only makes the
+// load longer. The load does end: walkers and unmappers wait only for others' walks and operations and for grace
+// periods, so both go on; and each operation may unlink the table before which walker 0 lingers. In 1,000 operations
+// some 250 tables of level 3 are freed.
 #define MOST_WALKS 100000u
 #define MOST_OPERATIONS 1000u
 #define MOST_CHANCES 100u	// of an unsafe pair to be convicted
@@ -39,7 +40,7 @@ bool mm_load_evidence(const struct mm_load_result *r)
 #define LAST_NS (10 * NSEC_PER_MSEC)	// in which somebody should linger once more
 #define PASSAGES_PER_DELAY 512u
 
-// As much of the result as there is while the workers are at it.
+// The result so far, while the workers run.
 static struct mm_load_result so_far(const struct worker *workers, unsigned n, const struct counters *before)
 {
 	struct mm_load_result r = { 0 };
@@ -103,11 +104,11 @@ static bool start_one_more(struct load *l, struct worker *w, unsigned index, u64
 	return w->thread;
 }
 
-// Spread evenly, and rounded: the CPU that has two of them is one in the middle, and walker 0's (of worker 1) has no unmapper.
-// Else whoever is to take something down while it lingers there, with interrupts off, could not run.
+// Workers are spread evenly, and rounded: the CPU that has two of them is one in the middle, and the CPU of walker 0
+// (worker 1) has no unmapper. Otherwise the unmapper that walker 0 waits for, with interrupts off, could not run.
 static unsigned home_of(unsigned worker, unsigned n) { return (worker * nr_cpus + (n - 1) / 2) / n; }
 
-// After the n workers one more has CPUs interrupted, and one robs them, if they can be robbed.
+// After the n workers come one that interrupts CPUs and, if the thief works, one that preempts them.
 #define ONE_MORE 2
 static bool start_workers(struct load *l, struct worker *workers, unsigned n, u64 seed, struct mm_load_result *r)
 {
@@ -161,7 +162,7 @@ static void join_workers(struct worker *workers, unsigned n, bool (*which)(unsig
 
 static bool anybody(unsigned i) { return true; }
 
-// Tables that this run has unlinked, which are neither FREE nor kept. (tables_waiting() knows only of all that ever were, and
+// Tables that this run has unlinked, which are neither FREE nor kept. (tables_waiting() counts since boot, and
 // tests give it tables that were never linked.)
 static u64 tables_left(const struct counters *before)
 {
@@ -179,8 +180,9 @@ static bool waits_for_tables(const struct load *l)
 	return load_acquire(&l->lingering) && bait_of(READ_ONCE(l->bait)).kind == BAIT_TABLES;	// pairs with walker 0's store
 }
 
-// The last changes of all, each in the middle of a walk if one comes in time: the tables that they leave waiting are taken
-// along by no other free. Where none ever waits there is nothing to see.
+// The last changes of the run, each in the middle of a walk if one comes in time. No later free takes along the tables
+// that they leave waiting, so those must become FREE by themselves. Where no table ever waits there is nothing to
+// check.
 struct last_change {
 	struct load *l;
 	const struct counters *before;
@@ -198,7 +200,7 @@ static int change_last(void *arg)
 
 		while (!waits_for_tables(l) && now_ns() < end) {
 			if (READ_ONCE(l->planned))
-				WRITE_ONCE(l->stands_by, 1);	// in the place of the unmappers
+				WRITE_ONCE(l->stands_by, 1);	// in place of the unmappers
 			thread_yield();
 		}
 		there = READ_ONCE(l->lingering);
@@ -207,7 +209,8 @@ static int change_last(void *arg)
 	return 0;
 }
 
-// What is unlinked becomes FREE by itself, after a flush and a grace period or two, though nobody frees anything any more.
+// Unlinked tables must become FREE by themselves, after a flush and a grace period or two, although nobody frees any
+// more.
 static u64 count_stuck(const struct load *l, const struct counters *before)
 {
 	if (l->flush->drain)
@@ -219,7 +222,7 @@ static u64 count_stuck(const struct load *l, const struct counters *before)
 
 static void drain(const struct load *l)
 {
-	if (l->flush->drain)		// first: what waits for a flush has yet to be given to the policy
+	if (l->flush->drain)		// first: what waits for its flush has not reached the policy yet
 		l->flush->drain();
 	if (l->policy->drain)
 		l->policy->drain();
@@ -233,7 +236,7 @@ static void make_trouble(bool on)
 	if (!CHECK)
 		return;
 	stall_linger(on ? PASSAGES_PER_DELAY : 0);
-	swmmu_set_mode(on ? SWMMU_WEAKEST : SWMMU_X86);		// keeps all that mode x86 keeps
+	swmmu_set_mode(on ? SWMMU_WEAKEST : SWMMU_X86);		// caches all that mode x86 does
 }
 
 static void stop_workers(struct load *l, struct worker *workers, unsigned n, const struct counters *before,
@@ -243,7 +246,7 @@ static void stop_workers(struct load *l, struct worker *workers, unsigned n, con
 
 	WRITE_ONCE(l->stop, 1);
 	join_workers(workers, n, is_unmapper);
-	mm_join(mm_thread("last", change_last, &last, (l->lingerer + 1) % nr_cpus));	// not where it lingers
+	mm_join(mm_thread("last", change_last, &last, (l->lingerer + 1) % nr_cpus));	// not on walker 0's CPU
 	WRITE_ONCE(l->stop, 2);
 	join_workers(workers, n + ONE_MORE, anybody);
 	for (unsigned i = 0; i < n + ONE_MORE; i++)
@@ -281,7 +284,7 @@ static int run(struct load *l, struct worker *workers, unsigned n, u64 seed, uns
 int run_mm_load(const struct table_policy *policy, const struct flush_backend *flush, u64 seed, unsigned ms,
 		struct mm_load_result *r)
 {
-	// Two at the least: while somebody walks in the one, whom its unmapper waits for, tables of the other are freed.
+	// At least two: while the unmapper of one waits for a walker in it, tables of the other are freed.
 	struct load l = { .nr_spaces = MIN(MAX((nr_cpus + 3) / 4, 2u), (unsigned)MAX_SPACES), .policy = policy,
 			  .flush = flush, .safe = pair_verdict(policy, flush).safe };
 	unsigned n = MIN(nr_cpus + 1, MOST_WORKERS);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Inside the load: what load/load.c (the run), load/unmap.c, load/walk.c, load/linger.c (walkers that stay in a
-// step), load/suffer.c (what befalls CPUs and threads) and load/stamp.c (whose page it is) share.
+// step), load/suffer.c (what happens to CPUs and threads) and load/stamp.c (whose page it is) share.
 //
 //	group g: its own entry of the root, so that unmapping the group frees tables of levels 3, 2 and 1
 //	+0      slot 0: 4 pages                     } share the L2 table: unmapping one frees an L1 table
@@ -25,13 +25,13 @@
 
 struct life;		// of a slot's pages: load/stamp.c
 
-// What walker 0, when it lingers, would like to happen, and to which page.
+// What walker 0 wants to happen while it lingers, and to which page.
 enum bait_kind { BAIT_TABLES, BAIT_POSTED, BAIT_SLOT, BAIT_PAGES, BAIT_MOVE, BAIT_GIVEN, BAIT_COLLAPSE };
 struct bait {
 	enum bait_kind kind;
 	unsigned g, i, page;
 };
-// In one word: who reads it late must not get the half of one and the half of the next.
+// In one word, so that a late reader does not get half of one and half of the next.
 static inline u32 bait_word(struct bait b) { return (u32)b.kind | b.g << 8 | b.i << 16 | b.page << 24; }
 static inline struct bait bait_of(u32 word)
 {
@@ -43,26 +43,27 @@ struct load {
 	unsigned nr_spaces, nr_unmappers;	// unmapper i has space i % nr_spaces for its own
 	const struct table_policy *policy;
 	const struct flush_backend *flush;
-	bool safe;		// only then may a pinned page be written to: an unsafe pair may hand out anybody's
-	unsigned lingerer;	// walker 0's CPU: it robs itself, and the robber leaves it alone
+	bool safe;		// only then is a pinned page written to: an unsafe pair may pin anybody's page
+	unsigned lingerer;	// walker 0's CPU: it preempts itself, and the robber leaves it alone
 	struct life *lives;	// by space, group, slot
 	u32 stop;		// 1: unmappers, 2: everybody
-	// Walker 0 is about to linger, in that space (1 + its number; 0: in none); an unmapper of that space stands by; walker 0
-	// lingers. So they meet, and no flush from before waits for this very CPU. `bait` says where, and is written before.
+	// planned: walker 0 is about to linger in that space (1 + its number; 0: in none). stands_by: an unmapper of
+	// that space is ready. lingering: walker 0 lingers in that space. So the two meet, and no earlier flush waits
+	// for walker 0's CPU. `bait` says where, and is written first.
 	u32 planned, stands_by, lingering;
 	u32 bait;
-	u32 hungry, giving;	// somebody has no memory; or gives away what it moves. One at a time
-	u32 seen_away;		// walker 0 has read what stands in the table while it is away
-	u32 posted;		// an unmapper has taken down what was asked for, and now others have to sweep
+	u32 hungry, giving;	// an unmapper gets no memory; or discards what it moves. One at a time
+	u32 seen_away;		// walker 0 has read the table while that is away
+	u32 posted;		// an unmapper has unmapped what was asked for, and now others have to sweep
 	u64 chances;		// walker 0's own
 	u64 op_ns;		// how long an unmapper's last operation took: an emulated machine may be very slow
 };
 
 struct worker {
 	struct load *load;
-	unsigned index;		// among all workers: the stamp's owner, the word that is its own
+	unsigned index;		// among all workers: gives it a word of its own in each page, and a place to move to
 	unsigned home;		// the CPU that it was made on
-	bool lingers;		// walker 0, if it may: not again before (ns)
+	bool lingers;		// walker 0. When it may do so again (ns):
 	u64 next_linger;
 	unsigned at;		// the space that an unmapper calls its own
 	unsigned inside;	// the space that it runs in; nr_spaces: in none
@@ -101,12 +102,12 @@ static inline struct slot slot_of(unsigned g, unsigned i)
 
 // ---- Whose page it is (load/stamp.c) -----------------------------------------------------------------------------
 
-struct ending {			// of a slot's pages, while it is under way
+struct ending {			// of the mapping of a slot's pages, while it is under way
 	u32 number[MOST_PAGES];
 	u32 moves;
 	bool counts;
 };
-struct life *lives_alloc(unsigned spaces);	// NULL: out of memory; by kfree()
+struct life *lives_alloc(unsigned spaces);	// NULL: out of memory; free it by kfree()
 // Around an operation after which none of these pages is mapped where it was. If it has failed: no ending_done().
 void ending_begin(struct load *l, unsigned at, const struct slot *s, struct ending *e);
 void ending_done(struct load *l, unsigned at, const struct slot *s, const struct ending *e);
@@ -117,7 +118,7 @@ void stamp_slot(struct load *l, unsigned at, const struct slot *s);	// what has 
 void stamp_elsewhere(struct load *l, unsigned at, vaddr_t va);		// a page outside the slots
 u32 ended_before(struct load *l, unsigned at, const struct slot *s, unsigned page);	// to be asked before a walk
 u32 up_before(struct load *l, unsigned at, const struct slot *s, unsigned page);	// before an access by its user
-// Is that what a page at va shows, not yet stamped, or stamped in a generation that had not ended?
+// May a page at va show `seen`: no stamp yet, or a stamp of that place in a generation that had not ended (`least`)?
 bool stamp_fits(unsigned at, vaddr_t va, u64 seen, u32 least);
 
 // ---- Threads and CPUs -----------------------------------------------------------------------------------------------
@@ -129,13 +130,14 @@ int robber(void *worker);
 int interrupter(void *worker);
 void wander(struct worker *w);	// now and then: off to another CPU, back home, or asleep for a while
 void go_in_or_out(struct worker *w, unsigned at);	// from now on it runs in that space; nr_spaces: in none
-// Before the threads: whose load CPUs are interrupted for, and to whose account; by index, one for each CPU.
+// Before the threads: sets up what counts walks in interrupts and NMIs, one for each CPU, with indices from
+// first_index.
 void interrupts_begin(struct load *l, unsigned first_index, u64 seed);
 void interrupts_so_far(struct mm_load_result *r);	// how many walks
 void interrupts_add(struct mm_load_result *r);	// after the threads: all that they have counted
 void mm_load_add(struct mm_load_result *sum, const struct mm_load_result *part);	// what workers count
 void linger_begin(const struct load *l);	// before the threads
-void walk_in_own_nmi(void);	// here and now, if no walk in an NMI of this CPU is under way. Not in an NMI
+void walk_in_own_nmi(void);	// at once, if no walk in an NMI of this CPU is under way. Not in an NMI
 
 void put_up(struct worker *w, unsigned at, const struct slot *s);	// map the slot, and stamp its pages
 // Pin some pages of the slot, from page `first` on, and judge them. May sleep.

@@ -11,12 +11,13 @@
 //	unmap, discard, …                 pin the page at va                    walk, pin
 //	done = max(done, number)          begun still g? then stamp it g        stamp < least: bad
 //
-// A page with stamp g was mapped while `begun` was g, so an operation with a greater number has ended it; once that is
-// done, no walk that begins finds it. By the same token a user who reads after generation g has been stamped, and so is
-// up, sees no older one. This is a statement about walks and accesses as a whole; it knows no step of theirs.
+// A page with stamp g was mapped while `begun` was g, so an operation with a greater number ends that mapping; once
+// that operation is done, no walk that begins later finds the page. Likewise an access that begins after generation g
+// has been stamped, and so is up, sees no older one. This is a statement about walks and accesses as a whole, and
+// relies on none of their steps.
 //
 // A slot that is moved away and back comes back with its stamps. So while a move is under way nothing is stamped in that
-// slot, and no end counts: another may have emptied the place while the pages were away.
+// slot, and no end counts: another unmapper may have emptied the place while the pages were away.
 #include "kernel/atomic.h"
 #include "mm/frame/slab.h"
 #include "mm/walk.h"
@@ -50,8 +51,8 @@ static void raise_to(u32 *word, u32 least)
 		;
 }
 
-// No move is under way; *moves is how many there have been. What is begun is read last: were one under way, it would be
-// ahead.
+// Is no move under way? *moves: how many there have been. moves_begun is read last, so that it is ahead if one is under
+// way.
 static bool is_still(struct life *life, u32 *moves)
 {
 	u32 done = load_acquire(&life->moves_done);
@@ -62,7 +63,7 @@ static bool is_still(struct life *life, u32 *moves)
 
 static bool was_still(struct life *life, u32 moves)
 {
-	smp_mb();	// what was done meanwhile has been done; pairs with move_begin()'s fetch_add
+	smp_mb();	// after all that was done meanwhile; pairs with move_begin()'s fetch_add
 	return READ_ONCE(life->moves_begun) == moves;
 }
 
@@ -93,7 +94,8 @@ static u64 place_of(unsigned at, vaddr_t va)
 	return (va >> PAGE_SHIFT) << FRAME_SHIFT | (u64)(at + 1) << SPACE_SHIFT;
 }
 
-// The newest generation wins: another may be late with an older one. A stamp of another place is left for the judge.
+// The newest generation wins, because another thread may be late with an older one. A stamp of another place is left
+// for the judge.
 static void stamp(struct page *page, u64 stamp)
 {
 	u64 *word = page_to_virt(page), old = READ_ONCE(*word);

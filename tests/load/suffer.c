@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What a load suffers besides itself: threads that move between CPUs, CPUs that idle, CPUs that lose their processor, and
+// What disturbs the load from outside: threads that move between CPUs, CPUs that idle, CPUs that are preempted, and
 // walks in interrupts and NMIs, which may come in the middle of a walk.
 #include "kernel/atomic.h"
 #include "kernel/thread.h"
@@ -13,7 +13,7 @@
 
 #define US 1000ull		// ns
 
-// Walker 0 stays where it is: its stall point is its CPU's, and the robber leaves that CPU alone.
+// Walker 0 stays on its CPU: its stall points match only that, and the robber leaves that CPU alone.
 void wander(struct worker *w)
 {
 	struct cpumask there = { 0 };
@@ -41,7 +41,7 @@ void go_in_or_out(struct worker *w, unsigned at)
 		space_attach(l->space[at]);
 }
 
-// One theft at a time, of 0.1 to 5 ms.
+// Has the thief preempt one CPU at a time, for 0.1 to 5 ms.
 int robber(void *arg)
 {
 	struct worker *w = arg;
@@ -63,8 +63,9 @@ int robber(void *arg)
 }
 
 // ---- Walks in interrupts and NMIs -----------------------------------------------------------------------------------
-// An interrupt's handler walks, judges and unpins. An NMI's must not put a last reference, so it walks to the page that
-// stays, and leaves the pin behind: IDLE -> TAKEN (whoever asks) -> ASKED -> DONE (the handler) -> IDLE (whoever unpins).
+// An interrupt's handler walks, judges and unpins. An NMI's handler must not put a last reference, so it walks to the
+// page that stays, and leaves the pin to a thread: IDLE -> TAKEN (by the thread that asks) -> ASKED -> DONE (by the
+// handler) -> IDLE (by the thread that unpins).
 
 enum { NMI_IDLE, NMI_TAKEN, NMI_ASKED, NMI_DONE };
 
@@ -76,7 +77,7 @@ struct interrupted {
 	u32 nmi;
 	unsigned at;		// of the walk in the NMI: the space
 	struct page *page;	// … and what it has pinned, or NULL
-	u64 nmi_walks, nmi_bad;	// of whoever unpins
+	u64 nmi_walks, nmi_bad;	// counted by the thread that unpins
 };
 static DEFINE_PER_CPU(struct interrupted, interrupted);
 
@@ -88,7 +89,7 @@ static void walk_in_interrupt(void *cpu)
 	struct slot s = slot_of(RANDOM(w, GROUPS), RANDOM(w, SLOTS));
 	unsigned at = RANDOM(w, l->nr_spaces), there = READ_ONCE(l->lingering), first;
 
-	if (there && RANDOM(w, 2)) {	// where somebody lingers much goes on
+	if (there && RANDOM(w, 2)) {	// much happens where walker 0 lingers
 		at = there - 1;
 		s = slot_of(bait_of(READ_ONCE(l->bait)).g, RANDOM(w, SLOTS));
 	}

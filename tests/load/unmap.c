@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// The unmappers: each, in a space of its own and sometimes in another's, takes slots down and puts them up again, discards,
-// collapses, splits and moves: every way on which tables are freed or reused. A slot is out of the way only for short, and
-// there are many: most walks take the fast path.
+// The unmappers: in a space of its own, and sometimes in another's, each unmaps slots and maps them again, discards,
+// collapses, splits and moves: all operations by which tables are freed or reused. A slot is away only for a short
+// time, and there are many slots, so most walks take the fast path.
 #include "kernel/errno.h"
 #include "kernel/thread.h"
 #include "kernel/time.h"
@@ -19,15 +19,15 @@ static void check_error(struct worker *w, int err, int allowed)
 		w->found.errors++;
 }
 
-// Page by page on demand; not by walks, which would count as slow ones.
+// Faults the pages in one by one; not by walks, which would count as slow ones.
 static void touch_slot(struct worker *w, unsigned at, const struct slot *s)
 {
 	for (unsigned i = 0; i < s->pages; i++)
-		check_error(w, space_fault(w->load->space[at], s->va + i * PAGE_SIZE, true), -EFAULT);	// gone again
+		check_error(w, space_fault(w->load->space[at], s->va + i * PAGE_SIZE, true), -EFAULT);	// unmapped
 	stamp_slot(w->load, at, s);
 }
 
-// At once, or on demand.
+// Maps the slot, with its pages at once or on demand.
 void put_up(struct worker *w, unsigned at, const struct slot *s)
 {
 	struct space *space = w->load->space[at];
@@ -52,8 +52,8 @@ static void put_up_group(struct worker *w, unsigned at, unsigned g)
 	}
 }
 
-// Now and then an unmapper has no memory while it takes something down, so that policies and back-ends go the ways that
-// need none. One at a time: lab/inject.h serves one thread.
+// Now and then an unmapper gets no memory while it takes something down, so that policies and back-ends take the paths
+// that need none. One unmapper at a time, because lab/inject.h serves one thread.
 static bool hunger(struct worker *w)
 {
 	if (RANDOM(w, READ_ONCE(w->load->lingering) ? 2 : 4) || !cmpxchg(&w->load->hungry, 0u, 1u))
@@ -73,7 +73,7 @@ static bool eat(struct worker *w)
 
 typedef int down_fn(struct space *s, vaddr_t va, u64 len);
 
-// Some slots, or the first pages of one, by an unmap or a discard of a range that holds them.
+// Takes some slots down, or the first pages of one, by an unmap or a discard of a range that holds them.
 static int take_down(struct worker *w, unsigned at, down_fn *down, const struct slot *slots, unsigned n, vaddr_t va, u64 len)
 {
 	struct ending endings[SLOTS];
@@ -128,15 +128,15 @@ static void take_first_page(struct worker *w, unsigned at, struct slot s)
 	put_up(w, at, &s);
 }
 
-// The pages and the tables go, the regions stay.
+// Frees the pages and the tables; the regions stay.
 static void discard_slot(struct worker *w, unsigned at, struct slot s)
 {
 	check_error(w, take_slot_down(w, at, &s, space_discard), 0);
 	touch_slot(w, at, &s);
 }
 
-// Two pages out of more: their frames change places, most likely, while the table stays as it is. So a walker that has read
-// one of the leaves finds the other's page.
+// Discards two pages of a slot that has more, and faults them in again: most likely they swap their frames, while the
+// table stays. So a walker that has read one of the leaves finds the other's page.
 static void swap_pages(struct worker *w, unsigned at, struct slot s, unsigned page)
 {
 	vaddr_t va = s.va + MIN(page, s.pages - 2) * PAGE_SIZE;
@@ -159,8 +159,9 @@ static void discard_group(struct worker *w, unsigned at, unsigned g)
 
 #define WAIT_AWAY_NS (200 * NSEC_PER_USEC)
 
-// One of the pages is replaced by one that was never at the slot's own address, and that one is gone before the table is
-// back: a walker that has entered the table at the old place must pin neither. False: do not move back.
+// While the table is away, one of its pages is replaced by one that was never at the slot's own address, and that page
+// is discarded before the table is back: a walker that has entered the table at the old place must pin neither. False:
+// do not move back.
 static bool replace_while_away(struct worker *w, unsigned at, vaddr_t va)
 {
 	struct space *space = w->load->space[at];
@@ -186,7 +187,7 @@ struct moved {
 	u64 bytes;
 };
 
-// The move has dropped its lock: what it has moved, others may give away at once.
+// The move has dropped its lock: others may discard at once what it has moved.
 static void discard_moved(struct stall_point *p, void *arg)
 {
 	const struct moved *m = arg;
@@ -216,7 +217,8 @@ static int move_and_discard(struct worker *w, struct space *space, const struct 
 }
 #endif
 
-// Away and back again, unless another has put something there meanwhile, or has taken it down.
+// Moves the slot away and back, unless another unmapper has mapped something in its place meanwhile, or has unmapped
+// it.
 enum move { MOVE_AND_GIVE, MOVE_ONLY, MOVE_AND_REPLACE, MOVES };
 static void move_away_and_back(struct worker *w, unsigned at, const struct slot *s, unsigned page, enum move how)
 {
@@ -244,11 +246,11 @@ static void move_away_and_back(struct worker *w, unsigned at, const struct slot 
 static void move(struct worker *w, unsigned at, struct slot s, unsigned page, enum move how)
 {
 	move_away_and_back(w, at, &s, page, how);
-	put_up(w, at, &s);		// if it is still lacking
+	put_up(w, at, &s);		// if it is still missing
 	touch_slot(w, at, &s);
 }
 
-// Collapse it, and if it is one page already, split it.
+// Collapses the slot, or splits it if it is one page already.
 static void collapse_or_split(struct worker *w, unsigned at, struct slot s)
 {
 	struct space *space = w->load->space[at];
@@ -259,7 +261,7 @@ static void collapse_or_split(struct worker *w, unsigned at, struct slot s)
 	if (err != -EBUSY)
 		check_error(w, err, -ENOENT);
 	w->found.reshaped += !err;
-	if (err == -ENOENT)		// a page or a region is lacking
+	if (err == -ENOENT)		// a page or a region is missing
 		take_slot(w, at, s);
 }
 
@@ -279,8 +281,9 @@ static void change_protection(struct worker *w, unsigned at, struct slot s)
 	check_error(w, space_protect(space, s.va, s.bytes, PROT_R | PROT_W), -ENOENT);
 }
 
-// Nothing is mapped there, for which all would have to be flushed, before it is given away: it may be as soon as all have
-// swept. All are called for that, so that none but walker 0, which has its interrupts off, is waited for.
+// Nothing is mapped there again before the pages are freed, because a map would first flush all CPUs. They may be freed
+// as soon as all CPUs have swept. drain() calls all CPUs to sweep, so that only walker 0, which has interrupts off, is
+// waited for.
 static void post_group(struct worker *w, unsigned at, unsigned g)
 {
 	struct slot other = slot_of((g + 1) % GROUPS, 1);
@@ -292,7 +295,7 @@ static void post_group(struct worker *w, unsigned at, unsigned g)
 	put_up(w, at, &other);
 }
 
-// What walker 0 waits for.
+// Does what walker 0 waits for.
 static void take_bait(struct worker *w, unsigned at, struct bait bait)
 {
 	struct slot s = slot_of(bait.g, bait.i);
@@ -328,7 +331,7 @@ static void change_something(struct worker *w, unsigned at, struct slot s)
 	}
 }
 
-// So that its walk gets to where it wants to linger.
+// Makes sure that walker 0's walk gets to where it wants to linger.
 static void prepare(struct worker *w, unsigned at)
 {
 	struct bait bait = bait_of(READ_ONCE(w->load->bait));
@@ -343,8 +346,8 @@ static void prepare(struct worker *w, unsigned at)
 	}
 }
 
-// Stand by if walker 0 is about to linger in a space of ours, or in one that is nobody's own. 1 + the space in which it
-// lingers, or 0.
+// Stands by if walker 0 is about to linger in this unmapper's own space, or in one that no unmapper owns. Returns 1 +
+// the space in which it lingers, or 0.
 static unsigned await_walker(struct worker *w)
 {
 	struct load *l = w->load;

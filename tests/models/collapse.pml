@@ -4,8 +4,9 @@
 //
 // Models: isolate(), pinned(), collapse(), split_locked() (mm/huge.c), table_put_back(), table_deposit(),
 // table_reuse() (mm/table.c), walk_take() (mm/walk_body.h), page_try_get(), page_put(), each policy's `wait`.
-// Asserts: no walker reads a table that is QUIESCED, or has got another birth under it; nothing is copied from a page
-// that somebody has pinned; who pins the small page finds it mapped. The flush is that of freed tables, never deferred.
+// Asserts: no walker reads a table that is QUIESCED, or that has got another birth number while the walker is in it;
+// nothing is copied from a page that is pinned; a walker that pins the small page finds it mapped. The flush is that of
+// freed tables, never deferred.
 //
 //! immediate found POLICY=IMMEDIATE BACKEND=IPI
 //! ipi verified POLICY=POLICY_IPI BACKEND=IPI
@@ -34,11 +35,11 @@ mtype = { ENTRY, LEAF, REFS, CPUS, WALKERS, SLOT, ANSWERS, STEAL, REQUESTED, SER
 #include "flush.pml"
 #include "policy.pml"
 
-#define LARGE 2			// what an entry holds that maps the large page
-#define SMALL 1			// what a leaf holds that maps the small page
+#define LARGE 2			// the value of an entry that maps the large page
+#define SMALL 1			// the value of a leaf that maps the small page
 #define PART 2			// … that maps a part of what was the large page
 
-bit is_quiesced;		// the table; a deposit is
+bit is_quiesced;		// is the table QUIESCED? A deposit is
 bit pinned, copied;		// the small page
 
 #define me 0
@@ -58,7 +59,7 @@ inline pin_small()
 #endif
 		if
 		:: ok -> d_step { pinned = 1; SAY("has pinned the small page"); assert(!copied) };
-		:: else -> d_step { DRAINED -> mem[REFS] = mem[REFS] - 1; SAY("gives the reference back") };
+		:: else -> d_step { DRAINED -> mem[REFS] = mem[REFS] - 1; SAY("drops the reference") };
 		fi
 	:: else
 	fi

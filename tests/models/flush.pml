@@ -96,7 +96,7 @@ inline flush(targets, a, b)
 	if
 	:: targets ->
 		d_step { DRAINED -> cached[0] = 0; SAY("hypercall: the hypervisor flushes CPU 0") };
-	:: flush_by_ipi(targets)	// it refuses
+	:: flush_by_ipi(targets)	// the hypervisor refuses
 	fi;
 #endif
 }

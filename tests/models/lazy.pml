@@ -4,8 +4,8 @@
 //
 // Models: post(), deferred_defer(), has_swept(), finish(), deferred_sweep() (mm/flush/lazy.c), flush_sweep_due(),
 // flush_ask_sweep() (mm/flush/flush.c), tlb_flush_all_here(),
-// tlb_join(), tlb_leave() (mm/tlb.c). Asserts: CPU 0 uses no page that was given back. Each record is completed (else
-// it hangs).
+// tlb_join(), tlb_leave() (mm/tlb.c). Asserts: CPU 0 uses no page that was freed. Each record is completed (otherwise
+// the model hangs).
 //
 //! sweeps verified
 //! lazy_no_wait found
@@ -14,7 +14,7 @@
 //! lazy_due_cleared_late hangs
 //! lazy_due_plain_clear hangs
 //! lazy_posted_late hangs
-// Both are stores of one CPU: they reach memory in their order all the same.
+// Both are stores of one CPU: they reach memory in their order in any case.
 //! lazy_due_plain_set equivalent
 #define NCPU 2
 #define SWITCHES 3
@@ -33,8 +33,8 @@ proctype hardware() provided (root)
 end:	do
 	:: d_step { mem[ENTRY0] && !cached[0] -> cached[0] = 1; SAY("caches what ENTRY0 maps") }
 	:: d_step { mem[ENTRY1] && !cached[1] -> cached[1] = 1; SAY("caches what ENTRY1 maps") }
-	:: d_step { cached[0] && given_back[0] -> SAY("uses a page that is given back"); assert(false) }
-	:: d_step { cached[1] && given_back[1] -> SAY("uses a page that is given back"); assert(false) }
+	:: d_step { cached[0] && given_back[0] -> SAY("uses a page that has been freed"); assert(false) }
+	:: d_step { cached[1] && given_back[1] -> SAY("uses a page that has been freed"); assert(false) }
 	od
 }
 
@@ -92,7 +92,7 @@ end:	do
 #undef me
 
 #define me 1
-#define GIVE_BACK(i) d_step { given_back[i] = 1; printf("@1 gives back the page of ENTRY%d\n", i) }
+#define GIVE_BACK(i) d_step { given_back[i] = 1; printf("@1 frees the page of ENTRY%d\n", i) }
 
 inline post(i, entry)
 {
@@ -125,7 +125,7 @@ proctype poster()
 	post(1, ENTRY1)
 }
 
-// The lazy thread, or whoever waits: it has to see to each record.
+// The lazy thread, or a thread that waits: it has to complete each record.
 proctype finisher()
 {
 	do

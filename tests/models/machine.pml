@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: MIT
 // Two CPUs: CPU 0 walks, CPU 1 frees. What may happen to CPU 0 at any instruction: IPIs and ticks while its interrupts
-// are on, NMIs, thefts; and what the hardware of both may cache. Included after tso.pml.
+// are on, NMIs, preemption by a hypervisor; and what the hardware of both may cache. Included after tso.pml.
 //
 // Models: kernel/xcall.c (a request is pushed and taken by LOCKed instructions; the answer is one, too), sync_ipi(),
 // rcu_tick() and a grace period as it looks from outside (proven by rcu.pml), flush_sweep(), the NMI handler of
 // mm/flush/nmi.c, lab/thief.c, tlb_flush_here(), and the paging-structure caches (lab/swmmu.c).
 #define NO_TABLE 0
-#define TABLE 1			// what an entry holds that names the table
+#define TABLE 1			// the value of an entry that names the table
 
 bit irqs_off[2], no_preempt[2];		// the walker's context
-bit in_irq, in_nmi, robbed;		// of CPU 0; the outer context stands still meanwhile
-bit holds_root[2], is_lazy;		// the space's root is in CR3; CPU 0 uses it lazily
+bit in_irq, in_nmi, robbed;		// of CPU 0; the outer context does not run meanwhile
+bit holds_root[2], is_lazy;		// the space's root is in CR3; CPU 0 is in lazy TLB mode
 byte cached[2];				// the table that the CPU's paging-structure cache leads to: its birth; 0: none
 byte birth = 1;				// of the table
 bit is_free;				// the table is FREE
@@ -35,7 +35,7 @@ end:	do
 	od
 }
 
-// No CPU that runs may be led to a table that is FREE, or that has become another.
+// No CPU that runs may have cached a pointer to a table that is FREE, or that has become another one.
 #define LEADS_ASTRAY(c) (cached[c] != 0 && (is_free || cached[c] != birth))
 
 // ---- CPU 0: tlb_flush_here() for freed tables, and what interrupts it -----------------------------------------
@@ -113,7 +113,7 @@ proctype thief()
 
 	do
 	:: round < THEFTS && !in_nmi ->
-		d_step { robbed = 1; SAY("is robbed of its processor") };
+		d_step { robbed = 1; SAY("is preempted") };
 		ST(STEAL, PREEMPTED);
 #ifdef steal_plain_store
 		LD(STEAL, seen);
@@ -127,7 +127,7 @@ proctype thief()
 #endif
 		:: else
 		fi;
-		d_step { robbed = 0; round++; seen = 0; SAY("has its processor back");
+		d_step { robbed = 0; round++; seen = 0; SAY("runs again");
 			assert(!LEADS_ASTRAY(0)) };
 	:: round == THEFTS -> break
 	od
@@ -135,7 +135,7 @@ proctype thief()
 #endif
 #undef me
 
-// ---- CPU 1: what a freer uses ---------------------------------------------------------------------------------------
+// ---- CPU 1: what the freeing side uses ------------------------------------------------------------------------------
 #define me 1
 #define SEND_IPI(flushes) d_step { DRAINED -> mem[ANSWERS] = 0; ipi = 1; ipi_flushes = flushes; \
 	if :: flushes -> SAY("sends the shootdown IPI") :: else -> SAY("sends the sync IPI") fi }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Moves there and back: CPU 1 moves a table from BASE to FAR and back, and changes its leaf at either place. CPU 0
-// walks for BASE and pins. When it reads the leaf and the entry above again, neither tells that the table was elsewhere
+// walks for BASE and pins. When it reads the leaf and the entry above again, neither shows that the table was elsewhere
 // in between. The space's count of moves does.
 //
 // Models: walk_body_one(), walk_take(), walk_moves() (mm/walk_body.h), each policy's `enter` and `step`; note_move(),
@@ -10,16 +10,16 @@
 // the walk. A frame that has been freed and allocated again is another page.
 //
 // Why so small:
-// - Whoever changes the tree holds the space's lock, and sees all that was stored under it before: one CPU stands for
-//   all of them. It does the operations in every order.
+// - A CPU that changes the tree holds the space's lock, and sees all that was stored under it before: one CPU stands
+//   for all of them. It does the operations in every order.
 // - A discard puts the frame at any later time. That also stands for other CPUs' pins, which keep it from being free.
 // - The table is never freed: pair.pml has that. Nor is the upper table at the old place, which a move may detach: the
 //   walker then reads its entry again in the detached one, where it stays 0.
 // - A large leaf at level 2 is itself the entry that moves: the walker reads it at BASE both times.
 // - The flush of a leaf is left out. It can only make CPU 1 wait.
-// - Walkers differ in who waits for them, and for those of `immediate` nobody does: it also stands for rcu-sync and
-//   rcu-page, whose difference is in how they free.
-// - A next page of the same walk is another leaf under the same looks at the parent and the count.
+// - Policies differ in who waits for their walkers, and nobody waits for those of `immediate`. So it also stands for
+//   rcu-sync and rcu-page, which differ from it in how they free.
+// - A further page of the same walk is another leaf, under the same checks of the parent and the count.
 // - There are at most four moves, three changes of the leaf and one other use of the frame.
 //
 //! immediate verified POLICY=IMMEDIATE BACKEND=IPI
@@ -27,28 +27,30 @@
 //! rcu verified POLICY=RCU BACKEND=IPI MOVES_AT_MOST=3 CHANGES_AT_MOST=2
 //! targeted verified POLICY=TARGETED BACKEND=IPI MOVES_AT_MOST=3 CHANGES_AT_MOST=2
 //! hazard verified POLICY=HAZARD BACKEND=IPI MOVES_AT_MOST=3 CHANGES_AT_MOST=2
-// Without the count: a page that never was at BASE (`mapped` asks for no more), or a permission that never was.
+// Without the count a walk returns a page that never was at BASE (ASK_MAPPED asserts only that), or a permission that
+// the page never had there.
 //! walk_no_moves_recheck found POLICY=IMMEDIATE BACKEND=IPI
 //! no-moves-mapped found POLICY=IMMEDIATE BACKEND=IPI walk_no_moves_recheck ASK_MAPPED
 //! no-moves-rcu found POLICY=RCU BACKEND=IPI walk_no_moves_recheck
 //! no-moves-targeted found POLICY=TARGETED BACKEND=IPI walk_no_moves_recheck
 //! no-moves-hazard found POLICY=HAZARD BACKEND=IPI walk_no_moves_recheck
-// The parent first and the leaf second cures the one, not the other. Even with the count it is wrong: a move that is
-// under way at the first look may take the table away between the two. A first look before the entry is read tells.
+// To check the parent first and the leaf second cures the former, but not the latter. Even with the count it is wrong:
+// a move that is under way at the first look at the count may take the table away between the two. A first look before
+// the entry is read detects that.
 //! parent-first-mapped verified POLICY=IMMEDIATE BACKEND=IPI walk_no_moves_recheck walk_parent_first ASK_MAPPED
 //! parent-first found POLICY=IMMEDIATE BACKEND=IPI walk_no_moves_recheck walk_parent_first
 //! walk_parent_first found POLICY=IMMEDIATE BACKEND=IPI
 //! parent-first-read-first verified POLICY=IMMEDIATE BACKEND=IPI walk_parent_first moves_read_before_entry
-// Beside the count the other two looks are needed, too.
+// Besides the count, the other two checks are needed, too.
 //! walk_no_leaf_recheck found POLICY=IMMEDIATE BACKEND=IPI
 //! walk_no_parent_recheck found POLICY=IMMEDIATE BACKEND=IPI
-// The last look must come after both.
+// The last look at the count must come after both checks.
 //! moves_compared_first found POLICY=IMMEDIATE BACKEND=IPI moves_read_before_entry
 //! moves_compared_early found POLICY=IMMEDIATE BACKEND=IPI moves_read_before_entry
 //! parent-moves-leaf found POLICY=IMMEDIATE BACKEND=IPI walk_parent_first moves_compared_early moves_read_before_entry
-// The first look must come before the leaf is read again, and need not come earlier: what is raised under the lock and
-// before the entry is written tells of each table that comes back. Raised after that, it does so only for a walker that
-// looks before it reads the entry. Raised where the lock is not held, it does not.
+// The first look must come before the leaf is read again, and need not come earlier: a count that is raised under the
+// lock and before the entry is written shows each table that comes back. If it is raised after that, only a walker that
+// looks before it reads the entry can see it. If it is raised where the lock is not held, a walker can miss it.
 //! moves_read_before_entry equivalent POLICY=IMMEDIATE BACKEND=IPI
 //! moves_read_after_leaf found POLICY=IMMEDIATE BACKEND=IPI
 //! moves_raised_after_clear equivalent POLICY=IMMEDIATE BACKEND=IPI
@@ -62,7 +64,8 @@
 //! no-moves-ipi-no-parent verified POLICY=POLICY_IPI BACKEND=IPI walk_no_moves_recheck walk_no_parent_recheck
 //! no-moves-ipi-no-join found POLICY=POLICY_IPI BACKEND=IPI walk_no_moves_recheck ipi_no_join
 //! no-moves-ipi-late-flush found POLICY=POLICY_IPI BACKEND=IPI walk_no_moves_recheck move_flush_after_unlock
-// An NMI is answered in the midst of a walk. So are `pv` and `hyperv`: the CPU is robbed, or not asked at all.
+// An NMI is answered in the middle of a walk. So, in effect, are `pv` and `hyperv`: the CPU is preempted, or not asked
+// at all.
 //! no-moves-ipi-nmi found POLICY=POLICY_IPI BACKEND=NMI walk_no_moves_recheck MOVES_AT_MOST=2 CHANGES_AT_MOST=2
 //! wait-before-write verified POLICY=RCU BACKEND=IPI walk_no_moves_recheck move_waits_between
 //! wait-before-unlock verified POLICY=RCU BACKEND=IPI walk_no_moves_recheck move_waits_last
@@ -74,7 +77,7 @@
 #ifndef CHANGES_AT_MOST
 #define CHANGES_AT_MOST 3
 #endif
-#define ONLY_WALKER		// what hardware caches is pair.pml's business
+#define ONLY_WALKER		// what hardware caches is modelled in pair.pml
 mtype = { ENTRY, FAR_ENTRY, LEAF, REFS, MOVES, CPUS, WALKERS, SLOT, ANSWERS, REQUESTED, SERVED };
 #include "tso.pml"
 #include "numbers.pml"
@@ -82,11 +85,11 @@ mtype = { ENTRY, FAR_ENTRY, LEAF, REFS, MOVES, CPUS, WALKERS, SLOT, ANSWERS, REQ
 #include "flush.pml"
 #include "policy.pml"
 
-#define READ_ONLY 1		// what the leaf holds that maps the page; 0: nothing
+#define READ_ONLY 1		// the value of a leaf that maps the page; 0: none
 #define WRITABLE 2
 
-// How the page has been mapped at BASE since the walk began: READ_ONLY | WRITABLE, as it permits. To be noted with each
-// change that may map it there, in the same step.
+// How the page has been mapped at BASE since the walk began: READ_ONLY | WRITABLE, by what was permitted. Each change
+// that may map it there does NOTE in the same step.
 byte mapped_as;
 bit walking;
 #define NOTE \
@@ -183,7 +186,7 @@ inline take()
 #endif
 		:: else
 		fi;
-		d_step { DRAINED -> mem[REFS] = mem[REFS] - 1; SAY("gives the reference back") }
+		d_step { DRAINED -> mem[REFS] = mem[REFS] - 1; SAY("drops the reference") }
 	:: else
 	fi
 }
@@ -288,17 +291,17 @@ proctype mover()
 #ifdef moves_raised_before_lock
 	:: moves_left && !raised -> RAISE; a = 0; raised = 1
 #endif
-	// A fault, with the page if it is free.
+	// A fault: it maps the page if that is free.
 	:: FAULT(READ_ONLY)
 	:: FAULT(WRITABLE)
 	// space_protect()
 	:: atomic { changes_left && VIEW(LEAF) && DRAINED -> changes_left--;
 		XCHG(LEAF, (mem[LEAF] == WRITABLE -> READ_ONLY : WRITABLE), a); a = 0; NOTE }
-	// A discard: the reference goes at any time after.
+	// A discard: the reference is put at any time after.
 	:: atomic { changes_left && VIEW(LEAF) && !owes && DRAINED -> changes_left--;
 		XCHG(LEAF, 0, a); a = 0; owes = 1 }
 	:: d_step { owes && DRAINED -> owes = 0; mem[REFS] = mem[REFS] - 1; SAY("puts the page that was discarded") }
-	// Somebody else has the frame.
+	// The frame is used for something else, and put.
 	:: d_step { !was_elsewhere && mem[REFS] == 0 && DRAINED -> elsewhere = 1; was_elsewhere = 1; mem[REFS] = 1;
 		mapped_as = 0; SAY("the frame is allocated for something else") }
 	:: d_step { elsewhere && DRAINED -> elsewhere = 0; mem[REFS] = mem[REFS] - 1; SAY("… and put") }
@@ -315,7 +318,7 @@ init
 	atomic {
 		if	// how CPU 0 holds the space
 		:: skip
-#if POLICY != IMMEDIATE			// whose walker can always answer
+#if POLICY != IMMEDIATE			// whose walker, with interrupts on, can always answer
 		:: holds_root[0] = 1; mem[CPUS] = 1
 		:: holds_root[0] = 1; mem[CPUS] = 1; is_lazy = 1
 #endif

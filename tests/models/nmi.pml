@@ -2,8 +2,8 @@
 // The tickets of tlb_flush=nmi: CPUs 1 and 2 ask CPU 0 to flush; NMIs coalesce, and one that comes while the handler
 // runs waits for its end.
 //
-// Models: flush_nmi(), serve() (mm/flush/nmi.c). Asserts: no page is given back that CPU 0 has cached still. Each
-// requester is served (else it hangs).
+// Models: flush_nmi(), serve() (mm/flush/nmi.c). Asserts: no page is freed that CPU 0 still has cached. Each
+// requester is served (otherwise the model hangs).
 //
 //! tickets verified
 //! nmi_no_flush found
@@ -67,7 +67,7 @@ inline request(entry, cached, ticket)
 	d_step { ticket++; nmi = 1; SAY("sends the NMI") };
 #endif
 	AWAIT(SERVED, VIEW(SERVED) >= ticket);
-	d_step { SAY("gives its page back"); assert(!cached) };
+	d_step { SAY("frees its page"); assert(!cached) };
 	ticket = 0
 }
 

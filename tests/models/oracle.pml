@@ -2,8 +2,8 @@
 // The oracle itself: a walk that its policy does not protect must not go unseen. CPU 0 publishes the table, looks at
 // its state and reads it; CPU 1 marks it FREE, looks at what is published, and poisons it.
 //
-// Models: oracle_publish(), withdraw() (lab/oracle.c), inspect(), table_set_state() (mm/table.c). Asserts: whoever
-// reads a poisoned table was reported, by the walker or by the freer.
+// Models: oracle_publish(), withdraw() (lab/oracle.c), inspect(), table_set_state() (mm/table.c). Asserts: a walker
+// that reads a poisoned table was reported, by its own half or by that of the freeing side.
 //
 //! reports verified
 //! oracle_no_fence_walker found

@@ -19,9 +19,9 @@
 //! rcu_sync_fallback_no_wait found POLICY=RCU_SYNC BACKEND=IPI
 //! rcu_page_no_grace_period found POLICY=RCU_PAGE BACKEND=IPI
 //! batch_no_grace_period found POLICY=RCU BACKEND=IPI
-// The freer's half: what unlinks is LOCKed already, so each barrier after it is one too many on this machine as far as
-// walkers go (who comes back from lazy use needs that of the generation: tlb.pml). Without any of them (no_fence_freer:
-// the unlink a plain store, too) each argument breaks.
+// The freeing side's half: the instruction that unlinks is LOCKed already, so on x86 each barrier after it is redundant
+// as far as walkers are concerned. (A CPU that leaves lazy TLB mode needs that of the generation: tlb.pml.) Without any
+// of them (no_fence_freer: the unlink is a plain store, too) each argument breaks.
 //! ipi_no_fence_freer equivalent POLICY=POLICY_IPI BACKEND=IPI
 //! targeted_no_fence_freer equivalent POLICY=TARGETED BACKEND=IPI
 //! hazard_no_fence_freer equivalent POLICY=HAZARD BACKEND=IPI

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The table-free policies: ENTER, STEP, EXIT of the walker on CPU 0; unlink(), policy_free() and policy_wait() of the
-// freer on CPU 1. Included after flush.pml.
+// The table-free policies: ENTER, STEP, EXIT of the walker on CPU 0; unlink(), policy_free() and policy_wait() of
+// the freeing side on CPU 1. Included after flush.pml.
 //
 // Models: mm/policy/*.c, table_batch_defer(), pte_xchg() and the order of mm/gather.c.
 
@@ -79,7 +79,7 @@ inline exit(slot, scratch)
 }
 #undef me
 
-// ---- The freer ------------------------------------------------------------------------------------------------------
+// ---- The freeing side ----------------------------------------------------------------------------------------------
 #define me 1
 inline unlink(scratch)
 {
@@ -117,7 +117,7 @@ inline hazard_scan(found)
 {
 	scan_slot(found);
 	do
-	:: found -> grace_period(); scan_slot(found)	// retired; looked at again by its callback
+	:: found -> grace_period(); scan_slot(found)	// retired; its callback scans again
 	:: else -> break
 	od;
 	found = 0

@@ -5,14 +5,14 @@
 // Models: gp_begin(), gp_scan(), scan_leaf(), has_idled(), gp_end(), grace_period() (kernel/rcu/grace_period.c); rcu_snapshot(),
 // rcu_elapsed(), rcu_quiescent(), rcu_clear_and_unlock(), rcu_tick() (kernel/rcu/rcu.c; three CPUs are one node);
 // rcu_idle_sample(), entry(), leave(), rcu_idle_enter(), rcu_idle_exit() (kernel/rcu/idle.c); enqueue(), advance(),
-// take_batch() (kernel/rcu/callbacks.c). Asserts: no reader reads what was freed. Each grace period ends (else it
-// hangs).
+// take_batch() (kernel/rcu/callbacks.c). Asserts: no reader reads what was freed. Each grace period ends (otherwise
+// the model hangs).
 //
 //! synchronize verified INTERRUPTS=1
 //! nmi verified ACTS=1 EARLIER=0 INTERRUPTS=1 NMIS=1
 //! callbacks verified CALLBACKS
 //! slow synchronize nmi callbacks
-// EARLIER=0: no grace period is under way or wanted when the updater begins. A counterexample that does without is
+// EARLIER=0: no grace period is under way or wanted when the updater begins. A counterexample that needs none is
 // shorter.
 //! rcu_gp_misses_cpu found ACTS=1 EARLIER=0
 //! rcu_bits_before_seq found ACTS=1
@@ -29,16 +29,17 @@
 //! rcu_segment_keeps_gp found CALLBACKS ACTS=1 EARLIER=0
 //! rcu_enqueue_oldest found CALLBACKS ACTS=1 EARLIER=0
 //! rcu_enqueue_no_fence found CALLBACKS ACTS=1 EARLIER=0
-// A LOCKed instruction stands beside each: the increment of the sequence, the lock of the node; loads keep their order.
+// Each barrier has a LOCKed instruction beside it: the increment of the sequence, the lock of the node; and loads keep
+// their order.
 //! rcu_gp_no_fence equivalent
 //! rcu_sample_no_fence equivalent
 //! rcu_elapsed_no_fence equivalent
-// A reader's loads come before the store that says idle, on this machine.
+// On x86 a reader's loads come before the later store that says idle.
 //! rcu_idle_enter_plain equivalent
 //! slow rcu_gp_no_fence rcu_sample_no_fence rcu_elapsed_no_fence rcu_idle_enter_plain
 #define NCPU 3
 #ifndef ACTS
-#define ACTS 2			// of CPU 1's task: a read side, or to idle
+#define ACTS 2			// of CPU 1's task: each a read side, or a time of idling
 #endif
 #ifndef EARLIER
 #define EARLIER 1		// somebody wants a grace period already
@@ -187,7 +188,7 @@ byte nesting, left_idle;
 #define DEPTH_BIT (1 << nesting)
 #endif
 
-// An NMI may cut it anywhere.
+// An NMI may interrupt it anywhere.
 inline entry(old)
 {
 	d_step { nesting++; SAY("handler: one level deeper") };
@@ -244,7 +245,7 @@ end:	do
 		READ_SIDE;
 		leave(p);
 		d_step { in_irq = 0; SAY("returns from the interrupt") }
-	// A tick; that of a CPU which idles is off. Whom nobody waits for does nothing here.
+	// A tick; a CPU that idles has none. If no grace period waits for this CPU, the tick does nothing here.
 	:: d_step { VIEW(WAITING) & 2 && !irqs_off && !in_idle_loop && QUIESCENT -> in_irq = 1;
 			SAY("tick: this is a quiescent state") };
 		REPORT(2, p);
@@ -285,7 +286,7 @@ proctype task_1() provided (!in_irq && !in_nmi)
 
 // ---- CPU 2: the updater ---------------------------------------------------------------------------------------------
 #define me 2
-// rcu_quiescent() in one step: the lock drains the buffer, and only those who hold it write `waiting`.
+// rcu_quiescent() in one step: the lock drains the buffer, and only CPUs that hold it write `waiting`.
 proctype tick_2()
 {
 end:	do

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
 // A CPU goes from one space to another: whose mask is it in, and whose generation does it have? CPU 0 runs in space A, in
-// space B, in none (lazily), or leaves for the kernel's root, in any order; CPU 1 takes something away from A and something
-// from B, each a page or a table, and gives it back when the flush has returned.
+// space B, in none (in lazy TLB mode), or leaves for the kernel's root, in any order; CPU 1 unlinks something from A
+// and something from B, each a page or a table, and frees it when the flush has returned.
 //
 // Models: tlb_join() from another space, tlb_leave(), tlb_unlazy(), flush_own(), flush_begin(), flush_targets() (mm/tlb.c).
-// Asserts: user mode reaches no page that was given back, and no TLB or paging-structure cache leads to a table that was.
-// What one space alone can show is tlb.pml's.
+// Asserts: user mode reaches no page that was freed, and no TLB or paging-structure cache leads to a table that was
+// freed. What concerns one space alone is in tlb.pml.
 //
 //! from-A-to-B verified
 //! switch_old_bit_first found
@@ -14,7 +14,7 @@
 //! switch_lazy_late found
 //! leave_bit_first found
 //! flush_own_unasked found
-// The old bit may go only after the load, and no earlier than that matters: a bit too many costs an IPI.
+// The old bit must not be cleared before the load; how long after it does not matter: a bit too many costs an IPI.
 //! switch_old_bit_late equivalent
 #define NCPU 2
 #define EVENTS 5
@@ -196,7 +196,7 @@ proctype unmapper()
 			AWAIT(ANSWERS, mem[ANSWERS] == 1)
 		:: else
 		fi;
-		d_step { given_back[what] = 1; printf("@1 gives back what ENTRY_%c named\n", 65 + what);
+		d_step { given_back[what] = 1; printf("@1 frees what ENTRY_%c named\n", 65 + what);
 			assert(!(is_table[what] && cached[what])) };
 		d_step { done++; gen = 0; target = 0; scratch = 0 }
 	od

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
-// The handshake over a steal-time record: CPU 1 flushes twice, by flag where CPU 0 is robbed, else by IPI; who has
-// taken CPU 0's processor gives it back in between.
+// The handshake over a steal-time record: CPU 1 flushes twice, by flag where CPU 0 is preempted, otherwise by IPI;
+// the hypervisor that has preempted CPU 0 lets it run again in between.
 //
 // Models: steal_flush_later() (kernel/steal.c), flush_pv() (mm/flush/pv.c), thief_nmi(), hypervisors_half(),
 // clear_preempted() (lab/thief.c; as KVM's record_steal_time()). Asserts: when CPU 0 runs it has nothing cached of a
-// page that was given back.
+// page that was freed.
 //
 //! handshake verified
 //! steal_plain_store found
@@ -12,9 +12,10 @@
 //! steal_no_flag found
 //! steal_flag_plain found
 //! steal_flush_first found
-// Who finds the flag set has found it before the owner's exchange, and its own change of the entry was LOCKed.
+// A flusher that finds the flag set has found it before the owner's exchange, and its own change of the entry was
+// LOCKed.
 //! steal_flag_trusted equivalent
-// Late to say that CPU 0 is robbed, early to say so: neither matters while it does not run.
+// Whether the record says late or early that CPU 0 is preempted does not matter while it does not run.
 //! steal_preempted_drains equivalent
 #define NCPU 2
 #define THEFTS 3
@@ -57,7 +58,7 @@ proctype owner()
 
 	do
 	:: thefts < THEFTS ->
-		d_step { robbed = 1; SAY("is robbed of its processor") };
+		d_step { robbed = 1; SAY("is preempted") };
 		ST(PREEMPTED, ROBBED);
 #ifdef steal_preempted_drains
 		MB();
@@ -81,7 +82,7 @@ proctype owner()
 #endif
 		:: else
 		fi;
-		d_step { robbed = 0; thefts++; seen = 0; SAY("has its processor back"); RUNS_RIGHT }
+		d_step { robbed = 0; thefts++; seen = 0; SAY("runs again"); RUNS_RIGHT }
 	:: else -> break
 	od
 }
@@ -117,7 +118,7 @@ inline flush(seen, done)
 	seen = 0
 }
 
-#define GIVE_BACK(i) d_step { given_back[i] = 1; printf("@1 gives back the page of ENTRY%d\n", i); \
+#define GIVE_BACK(i) d_step { given_back[i] = 1; printf("@1 frees the page of ENTRY%d\n", i); \
 	assert(robbed || !cached[i]) }
 
 proctype flusher()

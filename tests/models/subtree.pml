@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // hazard and a detached subtree: CPU 0 walks root -> upper -> lower table, naming and validating each; CPU 1 detaches
-// both and frees what nobody names. A walker that holds the upper table may be inside it after it was detached.
+// both and frees what no slot names. A walker that holds the upper table may be inside it after it was detached.
 //
 // Models: hazard_step(), hazard_exit(), sort_out(), is_named(), hazard_retry() (mm/policy/hazard.c), the order in which
 // unmap_table() and unmap_entry() (mm/tree.c) clear the entries. Asserts: no walker reads a table that is FREE.
@@ -82,7 +82,7 @@ end:	do
 	MB(); \
 	LD(slot, named); \
 	if \
-	:: !named && !state -> d_step { state = 1; printf("@1 %e names it not: FREE\n", slot) } \
+	:: !named && !state -> d_step { state = 1; printf("@1 %e does not name it: FREE\n", slot) } \
 	:: else \
 	fi
 

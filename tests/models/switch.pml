@@ -3,10 +3,11 @@
 // thread switches, one unlinks and frees under the space's lock, and one frees later what that has deferred.
 //
 // Models: walkers_to_union(), freers_to_new(), drain_old(), walkers_to_new() (mm/policy/switch.c), walk_selected()
-// (mm/walk_body.h; a walk of one page that finds another policy than its own does nothing), union_enter(), union_exit() (mm/policy/union.c), a gather that reads `freer` under the lock. A policy is what any of
-// them is for this protocol: a mark that its walker sets, fence, before it reads the root; its free looks for that mark
-// after a fence, and waits for who bears it. A grace period: as in machine.pml.
-// Asserts: no walker reads a table that is FREE; and the claim of switch.c: whoever reads the root follows the
+// (mm/walk_body.h; a walk of one page that finds another policy than its own does nothing), union_enter(), union_exit()
+// (mm/policy/union.c), a gather that reads `freer` under the lock. A policy is reduced to what this protocol needs of
+// any policy: its walker sets a mark, then has a fence, before it reads the root; its free looks for that mark after a
+// fence, and waits for a walker that has set it. A grace period: as in machine.pml.
+// Asserts: no walker reads a table that is FREE; and the claim of switch.c: a walker that reads the root follows the
 // discipline of each free that is under way, and the other way round.
 //
 //! protocol verified
@@ -17,9 +18,9 @@
 //! switch_no_last_wait found
 //! switch_turn_late found
 //! switch_freer_first found
-// No table is reached for want of the drain: what is deferred was unlinked before. It breaks the claim only.
+// Without the drain no walker reaches a table, because what is deferred was unlinked before. It breaks only the claim.
 //! switch_no_drain_tables equivalent switch_no_drain no_claim
-// The others do harm without the claim, too.
+// The others are found without the claim, too.
 //! switch_no_union_tables found switch_no_union no_claim
 //! switch_no_wait_tables found switch_no_wait no_claim
 //! switch_no_last_wait_tables found switch_no_last_wait no_claim

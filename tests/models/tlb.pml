@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
-// Who has the space loaded, and the shootdown: argument A of mm/tlb.h. CPU 0 loads the space, uses it, holds it lazily
-// and comes back; CPU 1 takes two things away, each a page or a table, and gives it back when the flush has returned.
+// Who has the space loaded, and the shootdown: argument A of mm/tlb.h. CPU 0 loads the space, uses it, enters lazy TLB
+// mode and comes back; CPU 1 unlinks two things, each a page or a table, and frees each when its flush has returned.
 //
 // Models: tlb_join(), tlb_unlazy(), tlb_leave(), tlb_follow(), tlb_flush_here(), flush_begin(), flush_targets()
-// (mm/tlb.c), flush_by_ipi(). Asserts: user mode reaches no page that was given back, and no TLB or paging-structure
-// cache leads to a table that was, on a lazy CPU either.
+// (mm/tlb.c), flush_by_ipi(). Asserts: user mode reaches no page that was freed, and no TLB or paging-structure
+// cache leads to a table that was freed, not even on a lazy CPU.
 //
 //! shootdown verified
 //! tlb_bit_last found
@@ -121,7 +121,7 @@ proctype thread() provided (!in_irq)
 		SWITCH;
 		ST(LAZY, 1);
 		d_step { irqs_off = 0; SAY("a kernel thread runs: the space is held lazily") }
-	:: events < EVENTS && user ->		// tlb_join() of another space ends so
+	:: events < EVENTS && user ->		// as tlb_join() of another space ends
 		SWITCH;
 		leave(scratch);
 		d_step { irqs_off = 0; scratch = 0; SAY("a thread of another space runs") }
@@ -197,7 +197,7 @@ proctype unmapper()
 			AWAIT(ANSWERS, mem[ANSWERS] == 1)
 		:: else
 		fi;
-		d_step { given_back[what] = 1; printf("@1 gives back what ENTRY%d named\n", what);
+		d_step { given_back[what] = 1; printf("@1 frees what ENTRY%d named\n", what);
 			assert(!(is_table[what] && cached[what])) };
 		d_step { what++; gen = 0; target = 0; scratch = 0 }
 	od

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Operations on shared addresses, where whatever comes may have been changed by others a moment ago, and walks and user
-// accesses anywhere. Any outcome is right that the contract allows at all (mm/space.h); what a page says is judged by
-// its stamp.
+// Operations on shared addresses, where others may have changed anything a moment ago, and walks and user accesses
+// anywhere. Any outcome that the contract allows (mm/space.h) is right; the content of a page is judged by its stamp.
 #include "kernel/errno.h"
 #include "mm/walk.h"
 #include "tests/torture/torture.h"
@@ -16,7 +15,7 @@ struct range {
 
 struct look {			// at one page
 	vaddr_t va;
-	u64 floor;		// below it word 1 is stale; 0: nobody knows
+	u64 floor;		// a smaller word 1 is stale; 0: not known
 };
 
 void check_error(const struct ref *r, vaddr_t va, int err, u64 allowed)
@@ -62,7 +61,7 @@ static struct range part_of(struct worker *w, struct range r)
 	return (struct range){ r.va + first * PAGE_SIZE, n * PAGE_SIZE };
 }
 
-// Mostly small; now and then a part of a block, a block, or all of a group, whose upper tables go then.
+// Mostly small; now and then a part of a block, a block, or all of a group, which frees upper tables, too.
 static struct range somewhere(struct worker *w)
 {
 	switch (RANDOM(w, 64)) {
@@ -150,7 +149,7 @@ static void sparse(struct worker *w, const struct ref *r)
 	drop(w, r, (struct range){ va, level_size(3) }, RANDOM(w, 2) ? space_discard : space_unmap);
 }
 
-// Around an address where a walk may be held: its table, or one further up.
+// Takes down what is around an address where a walk may be held: its table, or one further up.
 void take_bait(struct worker *w, const struct ref *r)
 {
 	int level = 2 + (int)RANDOM(w, 3);
@@ -219,7 +218,8 @@ void release_pin(struct held_pin *h, const struct worker *w)
 	h->page = NULL;
 }
 
-// One in 16 is kept for long, in the place of another one. No page twice by one worker: they would share a word.
+// One in 16 is kept for long, in the place of another one. Where a worker has pinned a page twice, both pins share a
+// word, and both expect what it holds now.
 static void keep_or_release(struct worker *w, struct held_pin *h)
 {
 	struct held_pin *place = &w->held[RANDOM(w, HELD_PINS)];
@@ -236,7 +236,8 @@ static void keep_or_release(struct worker *w, struct held_pin *h)
 	*place = *h;
 }
 
-// Of a page of a scene that plays in that space, and whose addresses do not change while we look.
+// The floor of a page of the other worker's scene, if that plays in this space and its addresses do not change
+// meanwhile.
 static u64 floor_of(const struct worker *other, u64 serial, vaddr_t va)
 {
 	vaddr_t hot = READ_ONCE(other->hot_va);
@@ -244,12 +245,12 @@ static u64 floor_of(const struct worker *other, u64 serial, vaddr_t va)
 
 	if (page >= STRIP_PAGES || READ_ONCE(other->hot_serial) != serial)
 		return 0;
-	floor = load_acquire(&other->floor[page]);	// pairs with raise_floor(): what is below it was taken away
+	floor = load_acquire(&other->floor[page]);	// pairs with raise_floor(): what is below it was unmapped
 	return READ_ONCE(other->hot_serial) == serial && READ_ONCE(other->hot_va) == hot ? floor : 0;
 }
 
-// Where a trap waits for a walk. Where somebody's scene plays in that space: there is always something under way. Or
-// where there was a page the last time. Else anywhere.
+// Chooses where to look: where a trap waits for a walk; where another worker's scene plays in that space, because there
+// is always something under way; where there was a page the last time; otherwise anywhere.
 static struct look interesting(struct worker *w, const struct ref *r)
 {
 	struct worker *other = &world.worker[RANDOM(w, world.nr_workers)];

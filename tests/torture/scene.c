@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
-// Scenes: a short random play by one worker on addresses that are its own, in a space that is everybody's. Nobody else
-// changes what is there (others walk it, pin it and read it), so a model of eight pages says exactly what each
+// Scenes: a short random sequence of operations by one worker, on addresses of its own in a shared space. The other
+// workers walk, pin and read what is there but change nothing, so a model of eight pages says exactly what each
 // operation must return and what each page must hold. The tables are shared with the neighbours' scenes.
 //
 //	strip   eight pages: regions, permissions, discards, page by page
 //	block   2 MiB, of which the eight pages are a part: collapse, split, and a move, once
 //
-// An operation that ends for want of memory has changed nothing.
+// An operation that fails for lack of memory has changed nothing.
 #include "kernel/errno.h"
 #include "mm/walk.h"
 #include "tests/torture/torture.h"
@@ -15,8 +15,8 @@
 struct page_model {
 	u8 prot;
 	bool mapped;
-	bool loose;		// unmapped, and maybe not yet out of the reach of other CPUs (tlb_flush=lazy)
-	bool no_stamp;		// without one when it was moved: none may come later
+	bool loose;		// unmapped, and other CPUs may still reach it (tlb_flush=lazy)
+	bool no_stamp;		// had no stamp when it was moved: it must not get one later
 	u64 stamp, value;	// words 0 and 1
 };
 
@@ -25,14 +25,14 @@ struct scene {
 	const struct ref *r;
 	struct space *s;
 	vaddr_t va;		// of the first page
-	bool wandered;		// since the scene's begin, to another CPU perhaps
+	bool wandered;		// has moved since the scene began, perhaps to another CPU
 	struct page_model page[STRIP_PAGES];
 };
 
 static vaddr_t page_va(const struct scene *sc, unsigned i) { return sc->va + i * PAGE_SIZE; }
 static bool inside(const struct scene *sc) { return sc->w->attached.space == sc->s; }
 
-// `expected`: the error that must come, 0 for none. True: the model follows.
+// `expected`: the error that must come, 0 for none. True: it took effect, and the model has to follow.
 static bool happened(struct scene *sc, unsigned i, int err, int expected)
 {
 	check_error(sc->r, page_va(sc, i), err, expected ? MAY(-expected) : 0);
@@ -43,7 +43,7 @@ static bool happened(struct scene *sc, unsigned i, int err, int expected)
 
 // ---- Accesses -------------------------------------------------------------------------------------------------------
 
-// By user access, or through a pin, as chance has it. -EAGAIN: nothing can be said, for want of memory.
+// By user access or through a pin, at random. -EAGAIN: nothing can be said, because memory was short.
 static int user_access(struct scene *sc, unsigned i, bool write, u64 *words)
 {
 	vaddr_t va = page_va(sc, i);
@@ -129,7 +129,7 @@ static void wander_about(struct scene *sc)
 	wander_off(sc->w);
 }
 
-// What page i has shown so far is out of everybody's reach: on CPUs that have not yet flushed, too.
+// No CPU can reach any more what page i has shown so far, not even one that has not flushed yet.
 static void raise_floor(struct scene *sc, unsigned i)
 {
 	store_release(&sc->w->floor[i], sc->w->values + 2);	// pairs with floor_of()
@@ -292,12 +292,12 @@ static void protect_block(struct scene *sc)
 		sc->page[i].prot = prot;
 }
 
-// What was born at the new place shall have a stamp of its own: who finds that by the old address has found a page that
-// was never there.
+// Pages that are allocated at the new place get a stamp of that place: a worker that finds such a page by the old
+// address has found one that was never there.
 static void look_after_move(struct scene *sc, struct scene *left)
 {
 	sc->va += DIST;
-	if (RANDOM(sc->w, 2))	// else the others go on looking at the old place
+	if (RANDOM(sc->w, 2))	// otherwise the others go on looking at the old place
 		WRITE_ONCE(sc->w->hot_va, sc->va);
 	for (unsigned i = 0; i < STRIP_PAGES; i++) {
 		sc->page[i].no_stamp = !sc->page[i].stamp;

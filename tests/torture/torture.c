@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // mode=torture: rounds of a few seconds, each in a world of its own (torture.h) that is torn down and balanced at its
-// end. The same seed gives each worker the same stream of random numbers; how the workers interleave is the machine's
-// affair, and so is, where a decision hangs on what was found, what becomes of it.
+// end. The same seed gives each worker the same stream of random numbers; how the workers interleave is up to the
+// machine, and so is each decision that depends on what a worker finds.
 #include "kernel/cmdline.h"
 #include "kernel/lib.h"
 #include "kernel/log.h"
@@ -19,7 +19,7 @@
 
 #define ROUND_NS (5 * NSEC_PER_SEC)
 #define LEAST_ROUND_NS NSEC_PER_SEC
-#define MOST_ROUNDS 30		// in all, if what must have happened has not when `seconds=` are over
+#define MOST_ROUNDS 30		// in all, if there is no evidence yet when `seconds=` are over
 #define FIRST_ROUND_NS (100 * NSEC_PER_MSEC)
 #define MOST_VIOLATIONS 20	// there is nothing more to learn then
 
@@ -28,7 +28,7 @@ static struct {
 	u64 oracle;			// its count at the start
 	u64 rounds, faults, operations, injected, thefts, changes, delays, trapped;
 	s64 frames_leaked;
-	u64 unbalanced;			// other things that were not given back
+	u64 unbalanced;			// rounds after which something was missing or left over
 	struct counters counted;	// at the start
 	struct beat beat;
 } run;
@@ -94,7 +94,7 @@ static void change_something(struct worker *w, const struct ref *r)
 	}
 	if (injected)
 		inject_end(w);
-	if (!RANDOM(w, 8) && pending_in_use() > (s64)pending_max())	// exact: it can only seem to be less than it is
+	if (!RANDOM(w, 8) && pending_in_use() > (s64)pending_max())	// it may read too low, but never too high
 		torture_fault(FAULT_over_bound, r, 0, (u64)pending_in_use());
 }
 
@@ -220,7 +220,7 @@ static void join_all(void)
 			mm_join(world.worker[i].beat.thread);
 }
 
-// Everything that a run takes for good is taken in a first, short round.
+// Whatever a run allocates and keeps, it allocates in a first, short round, which is not balanced.
 struct balance {
 	u64 frames, spaces, threads, tables;
 };

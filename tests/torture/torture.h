@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MIT
-// Inside mode=torture: random operations on random spaces on all CPUs, and everything that can come between. Files:
+// Inside mode=torture: random operations on random spaces on all CPUs, and all that can disturb them. Files:
 //
 //	torture.c          the run: rounds, each with a world of its own, balanced at its end
-//	world.c            spaces that come and go; stamps, and what a page may say
+//	world.c            spaces that come and go; stamps, and what a page may hold
 //	ops.c              what workers do to shared addresses, and walks and user accesses anywhere
 //	scene.c            a worker's own addresses, where it knows exactly what must be found
-//	trouble.c          traps for walks; migrations, idle times, RCU load, failing allocations; thefts, switches, delays
+//	trouble.c          traps for walks; migrations, idle times, RCU load, failing allocations; preempted CPUs,
+//	                   switches, delays
 //	watch.c            progress once a second, and the watchdog
 //	unsafe.c           a named unsafe pair: convicted by the load of tests/load/load.h
 //
@@ -17,8 +18,9 @@
 //	5          blocks: 2 MiB per worker                          ──> moved to 13
 //
 // Stamps. Word 0 of a page is 0, or says to which space and address it belongs. Shared pages are stamped with the
-// address from which they may have been moved, so that a stamp is right at both. A block's owner stamps before it
-// moves, and stamps afresh only what was born at the new address: a page with that stamp was never at the old one.
+// address from which they may have been moved, so that a stamp is right at both. A block's owner stamps pages
+// before it moves them, and after that only pages that are allocated at the new address: a page with such a stamp was
+// never at the old one.
 #pragma once
 #include "kernel/lib.h"
 #include "kernel/spinlock.h"
@@ -27,8 +29,8 @@
 #include "mm/space.h"
 
 #define MAX_SLOTS 12
-#define MORE_WORKERS 8u		// at most, than CPUs
-#define MOST_WORKERS 40u	// they wander over all CPUs; more, on a host of a few cores, take longer than RCU is patient
+#define MORE_WORKERS 8u		// at most so many more than CPUs
+#define MOST_WORKERS 40u	// they wander over all CPUs; more would make RCU report stalls on a host of few cores
 #define TROUBLEMAKERS 3		// threads besides the workers
 #define SHARED_GROUPS 3
 #define ENTRY_SHARED 1u
@@ -42,13 +44,13 @@
 
 // What went wrong. Each is a violation.
 #define TORTURE_FAULTS(X) \
-	X(bad_pin, "a pin of a page that is another's, or of none") \
+	X(bad_pin, "a pinned page is another's, or no user page") \
 	X(lost_write, "somebody else wrote to a page while it was pinned") \
 	X(bad_read, "user memory shows another's page") \
 	X(bad_value, "a worker's own page does not hold what its owner wrote, or zeroes when fresh") \
 	X(stale_value, "a page of a scene shows what had been unmapped or discarded before") \
 	X(bad_access, "an access that must fault does not, or the reverse") \
-	X(bad_error, "an operation failed that must not, or in a way that it must not") \
+	X(bad_error, "an operation returned an error that it must not return, or none where it must fail") \
 	X(early_free, "an object of an RCU reader was freed under it, or a grace period was too short") \
 	X(over_bound, "more pages wait to be freed than pending_max allows")
 
@@ -61,7 +63,7 @@ enum torture_fault {
 
 struct slot {			// a place for a space that comes and goes
 	struct spinlock lock;
-	struct space *space;	// a count of it; NULL: could not be made
+	struct space *space;	// with a reference; NULL: could not be created
 	u64 serial;		// of that space: never used again. Nonzero
 };
 
@@ -74,7 +76,7 @@ struct ref {			// a space that the holder may use
 struct held_pin {
 	struct page *page;	// NULL: free
 	u64 stamp;		// word 0 when it was pinned
-	u64 own;		// what we wrote into our own word
+	u64 own;		// what the worker wrote into its own word
 	bool write;
 };
 
@@ -94,8 +96,8 @@ struct worker {
 	u64 seed;
 	struct ref attached;	// the space that it runs in
 	struct held_pin held[HELD_PINS];
-	// Where its scene plays, for others to look at; hot_va 0: nowhere. What a page of it says in word 1 grows from
-	// write to write: below `floor` is what must be out of everybody's reach.
+	// Where its scene plays, for others to look at; hot_va 0: nowhere. Word 1 of a page grows with each write; no
+	// CPU may reach a value below `floor` any more.
 	u64 hot_serial;
 	vaddr_t hot_va;
 	u64 values;
@@ -111,7 +113,7 @@ struct world {
 	u32 stop;
 	u64 serials;
 	u64 thefts, delays, changes;	// of the troublemakers
-	u64 trapped;			// walks that were held where a table was about to go
+	u64 trapped;			// walks that were held where a table was about to be unlinked
 	u32 bait_slot;			// 1 + the slot in which a trap waits for a walk to bait_va, or 0
 	vaddr_t bait_va;
 	u64 fault[NR_FAULTS];
@@ -127,9 +129,9 @@ void torture_fault(enum torture_fault f, const struct ref *r, vaddr_t va, u64 se
 // torture/world.c
 bool world_create(u64 seed);
 void world_destroy(void);
-struct ref world_take(unsigned slot);		// with a count; .space NULL: the slot is empty
+struct ref world_take(unsigned slot);		// with a reference; .space NULL: the slot is empty
 void world_drop(struct ref *r);
-// Another space takes that place; the old one lives as long as it is used.
+// Puts another space into the slot; the old one lives as long as it is used.
 void world_renew(struct worker *w, unsigned slot);
 void attach_somewhere(struct worker *w);	// or nowhere
 bool random_safe_pair(u64 *seed, const struct table_policy **p, const struct flush_backend **b);
@@ -141,7 +143,7 @@ vaddr_t block_of(unsigned worker);
 
 // torture/ops.c
 void shared_operation(struct worker *w, const struct ref *r);
-void take_bait(struct worker *w, const struct ref *r);	// change what a trap is about
+void take_bait(struct worker *w, const struct ref *r);	// changes what a trap waits at
 void walk_somewhere(struct worker *w, const struct ref *r);
 void touch_somewhere(struct worker *w);		// as a user of the attached space
 void release_pin(struct held_pin *h, const struct worker *w);
@@ -156,8 +158,8 @@ void play_block(struct worker *w, const struct ref *r);
 void wander_off(struct worker *w);			// another CPU, or asleep
 void rcu_load(struct worker *w);
 void rcu_look(struct worker *w);
-void rcu_load_end(void);			// everything that it has made is freed
-bool inject_begin(struct worker *w);		// one worker at a time: allocations of it fail, until …
+void rcu_load_end(void);			// frees all that rcu_load() has allocated
+bool inject_begin(struct worker *w);		// for one worker at a time: its allocations fail, until …
 void inject_end(struct worker *w);
 bool trap_begin(struct worker *w, const struct ref *r, vaddr_t va, u64 len, bool alone);	// false: not this time
 void trap_end(struct worker *w);		// after one that began

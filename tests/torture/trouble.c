@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What comes between: threads that move and CPUs that idle, RCU load, allocations that fail, CPUs that are robbed,
-// pairs that change, and steps of the protocols that take longer than they should.
+// What disturbs the workers: threads that move and CPUs that idle, RCU load, allocations that fail, CPUs that are
+// preempted, pairs that change, and steps of the protocols that take longer than usual.
 #include "kernel/lib.h"
 #include "kernel/rcu/rcu.h"
 #include "kernel/time.h"
@@ -48,7 +48,7 @@ void inject_end(struct worker *w)
 {
 	inject_alloc_failure(0);
 	w->injected += inject_fired();
-	store_release(&injecting, 0u);		// the next one's cmpxchg finds all of it done
+	store_release(&injecting, 0u);		// pairs with the next one's cmpxchg
 }
 
 // ---- RCU ------------------------------------------------------------------------------------------------------------
@@ -59,7 +59,7 @@ void inject_end(struct worker *w)
 struct toy {
 	struct rcu_head head;
 	u64 alive;
-	u64 cookie;		// 0: waited for by other means than what it counts
+	u64 cookie;		// 0: an expedited grace period was waited for, which cookies do not count
 };
 static struct toy *toys[TOYS];
 
@@ -132,7 +132,7 @@ void rcu_load_end(void)
 
 static u32 delayed;		// 1 + the CPU that is being delayed at a stall point, or 0
 
-// One theft at a time. Half of the time, if there is one, the CPU that is in the middle of a step.
+// Has the thief preempt one CPU at a time: half of the time the CPU that is being delayed in a step, if there is one.
 int rob_cpus(void *arg)
 {
 	struct worker *w = arg;
@@ -141,7 +141,7 @@ int rob_cpus(void *arg)
 		unsigned there = READ_ONCE(delayed), cpu = there && RANDOM(w, 2) ? there - 1 : RANDOM(w, nr_cpus);
 		u64 ns = (100 + RANDOM(w, 4900)) * NSEC_PER_USEC;
 
-		beat(&w->beat, "a theft");
+		beat(&w->beat, "a preemption");
 		thread_sleep_ns(RANDOM(w, 8) * NSEC_PER_MSEC);
 		thief_rob(cpu, ns);
 		if (cpu != cpu_id())
@@ -185,13 +185,13 @@ int switch_pairs(void *arg)
 }
 
 #if CHECK
-static u32 stalling;		// whoever arms stall points: one at a time
-static u32 sprung;		// the trap's prey may go
+static u32 stalling;		// taken by a thread that arms stall points: one at a time
+static u32 sprung;		// the walker in the trap may go on
 
 static bool take_stalls(void) { return !READ_ONCE(stalling) && cmpxchg(&stalling, 0u, 1u); }
 static void give_stalls(void) { store_release(&stalling, 0u); }	// pairs with the next one's cmpxchg
 
-// Whoever comes by stays in that step for a while, in the state that it is in.
+// A CPU that comes to the point stays in that step for a while, in the state that it is in.
 static void dawdle(struct stall_point *p, void *arg)
 {
 	u64 end = now_ns() + (u64)(uintptr_t)arg;
@@ -213,7 +213,7 @@ static void arm(struct stall_point *p, u64 ns, const struct space *s, vaddr_t va
 static struct stall_point *random_point(struct worker *w)
 {
 	struct stall_point *pick = NULL;
-	bool walks = !RANDOM(w, 4);		// traps do more of that
+	bool walks = !RANDOM(w, 4);		// traps delay walks, too
 	unsigned n = 0;
 
 	FOR_EACH_STALL_POINT(p)
@@ -245,8 +245,9 @@ int delay_steps(void *arg)
 	return 0;
 }
 
-// The next walker that is about to read a table in that range stays there until trap_end(), or for so long. We wait for
-// one to come; the others hear of the place, and go on there unless we want to be alone with it.
+// The next walker that is about to read a table in that range stays there until trap_end(), or for a limited time. The
+// caller waits for one to come. The other workers learn of the place, so that they walk there, and go on there unless
+// the caller wants to be alone with the walker.
 bool trap_begin(struct worker *w, const struct ref *r, vaddr_t va, u64 len, bool alone)
 {
 	int level = RANDOM(w, 2) ? 2 : 2 + (int)RANDOM(w, 3);	// of the entry that names the table

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // mode=torture with a pair that is computed to be unsafe (allow_unsafe=1): the load of walkers against unmappers. It ends
-// as soon as the pair is convicted, and must be. A load that has given up (tests/load/load.h) is followed by another
-// one, with a new seed, until `seconds=` are over.
+// as soon as the pair is convicted, which must happen. A load that has given up (tests/load/load.h) is followed by
+// another one, with a new seed, until `seconds=` are over.
 #include "kernel/cmdline.h"
 #include "kernel/lib.h"
 #include "kernel/log.h"
@@ -38,7 +38,7 @@ static bool play_round(u64 seed, struct totals *t)
 	return true;
 }
 
-// What an unsafe pair does to the frames that it frees too early is not the kernel's to answer for.
+// What an unsafe pair does to frames that it frees too early does not make the run fail.
 static int verdict(const struct totals *t)
 {
 	const char *p = policy_default()->name, *b = flush_default()->name;

@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: MIT
-// Once a second a line of progress, and a look at every thread of the torture: has it completed an operation?
+// Once a second prints a line of progress and looks at every thread of the torture: has it completed an operation?
 //
-// Whose seconds? A host with fewer cores than this machine has CPUs takes them away for long, and that is no hang. So
-// time is counted in epochs: an epoch ends when every CPU has run for a second. A thread that has completed nothing in
-// `watchdog=` epochs hangs, be it that it spins, or sleeps and is not woken. A busy CPU's ticks say how long it has
-// run: a tick that was missed is not made up for. One that idles needs none, and one that keeps interrupts off takes none:
-// these get an NMI, and if that was answered by the next look they are taken to have had all the time between.
-// A CPU that answers nothing at all for a minute is reported, too: it hangs in an NMI, or the host has forgotten it.
+// The clock alone does not decide: a host with fewer cores than this machine has CPUs preempts them for long, and that
+// is no hang. So time is counted in epochs: an epoch ends when every CPU has run for a second. A thread that has
+// completed nothing in `watchdog=` epochs hangs, whether it spins, or sleeps and is not woken. The ticks of a busy CPU
+// show how long it has run, because a missed tick is never delivered later. A CPU that idles needs no tick, and one
+// that keeps interrupts off takes none: such a CPU gets an NMI, and if it has answered that by the next look it counts
+// as having run all the time between. A CPU that answers nothing at all for a minute is reported, too: it hangs in an
+// NMI, or the host does not run it any more.
 //
-// Two watchers on two CPUs, of which either is enough: what hangs may be a watcher's own CPU, with interrupts off.
+// There are two watchers on two CPUs, and either is enough, because it may be a watcher's own CPU that hangs with
+// interrupts off.
 #include "kernel/cmdline.h"
 #include "kernel/lib.h"
 #include "kernel/log.h"
@@ -22,7 +24,7 @@
 #include <arch/machine.h>
 
 #define LOOK_NS NSEC_PER_SEC
-#define GLANCE_NS (LOOK_NS / 16)	// a glance only sees time pass; two of them at most, since the host may have stopped the machine
+#define GLANCE_NS (LOOK_NS / 16)	// how often time is read; a gap counts as 2 at most: the host may have paused us
 #define EPOCH_NS NSEC_PER_SEC
 #define MUTE_NS (60 * NSEC_PER_SEC)
 #define MAX_BEATS (NR_CPUS + MORE_WORKERS + TROUBLEMAKERS + 1)
@@ -39,7 +41,7 @@ struct cpu_look {
 static DEFINE_PER_CPU(struct cpu_look, look);
 
 static struct {
-	u32 busy;		// held by who looks, or changes the list
+	u32 busy;		// held by the thread that looks, or changes the list
 	u32 stop;
 	u64 started, last, epoch;
 	struct seen seen;	// since `last`
@@ -59,7 +61,7 @@ static const char *set_watchdog(const char *value)
 	opt_watchdog = v;
 	return NULL;
 }
-CMDLINE_KEY(watchdog, "1 to 3600 (mode=torture: seconds of every CPU without an operation that are a hang; default 30)",
+CMDLINE_KEY(watchdog, "1 to 3600 (mode=torture: seconds that all CPUs run until a thread without progress hangs; default 30)",
 	    set_watchdog);
 
 // ---- Hang on purpose ------------------------------------------------------------------------------------------------
@@ -78,7 +80,7 @@ static const char *set_hang(const char *value)
 	}
 	return "unknown";
 }
-CMDLINE_KEY(hang, "no|lock|irqs-off|asleep (mode=torture: worker 1 shall hang, to show the watchdog)", set_hang);
+CMDLINE_KEY(hang, "no|lock|irqs-off|asleep (mode=torture: worker 1 hangs on purpose, to test the watchdog)", set_hang);
 
 void hang_now(struct worker *w)
 {
@@ -108,7 +110,7 @@ void hang_now(struct worker *w)
 static void answer_nmi(void) { WRITE_ONCE(this_cpu_ptr(&look)->answered, 1u); }
 NMI_HANDLER(answer_nmi);
 
-// Of `passed` ns.
+// Returns for how many of the `passed` ns the CPU has run.
 static u64 has_run(unsigned cpu, u64 passed)
 {
 	struct cpu_look *l = per_cpu_ptr(&look, cpu);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Spaces that come and go under their users, and what their pages may say.
+// Spaces that are replaced while workers use them, and what their pages may hold.
 #include "kernel/lib.h"
 #include "kernel/log.h"
 #include "mm/frame/slab.h"

@@ -20,8 +20,8 @@
 //! rcu_page_no_grace_period found POLICY=RCU_PAGE BACKEND=IPI
 //! batch_no_grace_period found POLICY=RCU BACKEND=IPI
 // The freeing side's half: the instruction that unlinks is LOCKed already, so on x86 each barrier after it is redundant
-// as far as walkers are concerned. (A CPU that leaves lazy TLB mode needs that of the generation: tlb.pml.) Without any
-// of them (no_fence_freer: the unlink is a plain store, too) each argument breaks.
+// for walkers. (A CPU that leaves lazy TLB mode needs that of the generation: tlb.pml.) Without any of them
+// (no_fence_freer: the unlink is a plain store, too) each argument breaks.
 //! ipi_no_fence_freer equivalent POLICY=POLICY_IPI BACKEND=IPI
 //! targeted_no_fence_freer equivalent POLICY=TARGETED BACKEND=IPI
 //! hazard_no_fence_freer equivalent POLICY=HAZARD BACKEND=IPI

@@ -4,9 +4,11 @@ parser of the kernel's HEADER, BENCH, HIST, VERDICT, TRACE and PATH lines. docs/
 broken is an error that names the file and the line, never a gap."""
 import dataclasses
 import glob
+import gzip
 import json
 import os
 import re
+import zlib
 
 import machine
 
@@ -167,9 +169,10 @@ def parse(lines, path="serial line"):
 def read(path):
     try:
         with open(path, "rb") as f:
-            lines = [machine.clean(raw) for raw in f.read().split(b"\n")]
-    except OSError as error:
-        raise Broken(f"{path}: {error.strerror}") from None
+            data = f.read()
+        lines = [machine.clean(raw) for raw in (gzip.decompress(data) if path.endswith(".gz") else data).split(b"\n")]
+    except (OSError, EOFError, zlib.error) as error:  # gzip's own error is an OSError without a number
+        raise Broken(f"{path}: {getattr(error, 'strerror', None) or error}") from None
     runs = [run for run in parse(lines, path) if not run.empty()]
     if not runs:
         raise Broken(f"{path}: no {', '.join(KINDS)} line in it")

@@ -30,7 +30,7 @@ def label_of(item):
     pair = [item[k] for k in ("table_free", "tlb_flush") if item.get(k) not in (None, "", "-")]
     more = [words.plural(item[k], text) for k, text in (("others", "other CPU"), ("walkers", "walker")) if item.get(k)]
     if item.get("stolen_us"):
-        more = [f"{words.time(item['stolen_us'] * 1000)} stolen"]  # their company is always the same
+        more = [f"preempted for {words.time(item['stolen_us'] * 1000)}"]  # their company is always the same
     if item["name"] == "unmap_kept":
         more.append(words.plural(item["pages"], "page"))
     return ", ".join([" ".join(filter(None, (item["name"], "+".join(pair)))), *more])

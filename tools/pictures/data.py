@@ -42,7 +42,7 @@ class Data:
                                                                   for pair in self.verdicts]
         self.policies = style.in_order({i["table_free"] for i in pairs})
         self.backends = style.in_order({i["tlb_flush"] for i in pairs}, style.BACKEND_LOOKS)
-        # Alone in a space the back-ends do nothing, so one stands for all where a figure hangs on the policy.
+        # Alone in a space the back-ends do nothing, so one stands for all where a figure depends on the policy.
         self.flush = "ipi" if "ipi" in self.backends else next(iter(self.backends), "ipi")
 
     @staticmethod
@@ -51,7 +51,7 @@ class Data:
         return sorted(items, key=lambda i: i.get("median") or 0)[(len(items) - 1) // 2]
 
     def judge(self):
-        """{pair: (claimed, found, sums)}: a violation anywhere counts; else clean, if any run with company said so."""
+        """{pair: (claimed, found, sums)}: a violation anywhere counts; otherwise clean, if any run with company said so."""
         found = {}
         for run in self.runs:
             for v in run.verdicts:

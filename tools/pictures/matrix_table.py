@@ -38,8 +38,8 @@ class Costs:
         yield "held", "the most table pages that wait to be freed while one CPU unmaps as fast as it can, median"
         if self.longest:
             which = "the longest unmap, in the median," if self.whole else "the longest that the first unmap took"
-            stolen = words.time(self.longest * 1000)
-            yield "worst", f"{which} while another CPU was robbed of its processor for {stolen}"
+            preempted = words.time(self.longest * 1000)
+            yield "worst", f"{which} while another CPU was preempted for {preempted}"
 
     def of(self, policy, flush):
         pair = {"table_free": policy, "tlb_flush": flush}

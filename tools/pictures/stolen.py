@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""What an unmapper pays while another CPU of the space is robbed of its processor: it waits, or pages pile up."""
+"""What an unmapper pays while another CPU of the space is preempted: it waits, or pages pile up."""
 import stats
 from pictures import style, words
 from pictures.section import Section, missing
 
-NAME, TITLE = "stolen", "While a CPU is robbed of its processor"
+NAME, TITLE = "stolen", "While a CPU is preempted"
 WAIT, HELD = "unmap_stolen", "pages_held"
 
 
@@ -16,7 +16,7 @@ class Curves:
         for flush in data.backends:
             for policy in data.policies:
                 some = data.select(name, table_free=policy, tlb_flush=flush)
-                # The case without a theft is one of several: the one with the same company.
+                # The case without a preemption is one of several: the one with the same company.
                 company = {(i.get("others"), i.get("walkers")) for i in some if i["stolen_us"]}
                 by_length = {i["stolen_us"]: i for i in some if (i.get("others"), i.get("walkers")) in company}
                 if any(by_length):
@@ -27,7 +27,7 @@ class Curves:
         return sorted({us for some in self.points.values() for curve in some.values() for us, _, _ in curve})
 
     def few(self, us=None):
-        """The pairs with a point, of thefts of that length, that too few samples stand for."""
+        """The pairs with a point, of preemptions of that length, that too few samples stand for."""
         return [f"{policy} with {flush}" for flush, some in self.points.items() for policy, curve in some.items()
                 if any(few and us in (None, length) for length, _, few in curve)]
 
@@ -37,7 +37,7 @@ class Curves:
 
 
 def x_of(us, lengths):
-    """Zero has its place left of the shortest theft."""
+    """Zero has its place left of the shortest preemption."""
     return us / 1000 if us else min(length for length in lengths if length) / 3000
 
 
@@ -69,14 +69,14 @@ def draw_panel(axes, curves, flush, lengths, floor, ceiling, names):
     shown = [us for us in lengths if us in (0, 1000, 10_000, 100_000)] + [us for us in lengths if us > 250_000]
     axes.set_xticks([x_of(us, lengths) for us in shown], [f"{us // 1000:,}" for us in shown])
     axes.xaxis.set_minor_locator(style.ticker.NullLocator())
-    axes.set_xlabel("ms stolen")
+    axes.set_xlabel("ms preempted")
 
 
 def draw(narrow, kinds, lengths, names):
     titles = [f"{'Wait' if c.name == WAIT else 'Pages held'}, {flush}" for c in kinds for flush in c.points]
     legend = [style.handle(name) for name in names]
     if kinds[0].name == WAIT:
-        legend.append((style.lines.Line2D([], [], color=style.MUTED, linewidth=5, alpha=0.25), "as long as the theft"))
+        legend.append((style.lines.Line2D([], [], color=style.MUTED, linewidth=5, alpha=0.25), "as long as the preemption"))
     if any(c.few() for c in kinds):
         legend.append(style.ring_handle())
     panels = style.Panels(narrow, titles, (max(len(c.points) for c in kinds), 2), 130 if narrow else 170, legend)
@@ -89,8 +89,8 @@ def draw(narrow, kinds, lengths, names):
 
 
 def say_waits(waits, longest):
-    """Which pairs wait for a robbed CPU, and which do not."""
-    through = longest * 1000 / 3  # a third of the theft, at least
+    """Which pairs wait for a preempted CPU, and which do not."""
+    through = longest * 1000 / 3  # a third of the preemption, at least
     parts = []
     for flush in waits.points:
         medians = waits.at(longest, flush)
@@ -106,8 +106,8 @@ def say_waits(waits, longest):
             at_most = f", {words.time(max(medians.values()))} at most"
             parts.append(f"under {flush} all that were measured{some} wait" if waiting else
                          f"under {flush} none of those measured{some} waits{at_most}")
-    robbed = words.time(longest * 1000)
-    return (f"while a CPU is robbed for {robbed}, in the median of the first unmap{words.weak(waits.few(longest))}, "
+    preempted = words.time(longest * 1000)
+    return (f"while a CPU is preempted for {preempted}, in the median of the first unmap{words.weak(waits.few(longest))}, "
             f"{'; '.join(parts)}")
 
 
@@ -131,7 +131,7 @@ def section(data):
         if curves.points:
             kinds.append(curves)
     if not kinds:
-        return missing(NAME, TITLE, "no run here has measured unmap_stolen or pages_held with a theft (it needs two "
+        return missing(NAME, TITLE, "no run here has measured unmap_stolen or pages_held with a preemption (it needs two "
                        "CPUs and steal=thief)", command)
     lengths = sorted(set().union(*(c.lengths() for c in kinds)))
     names = [p for p in data.policies if any(p in some for c in kinds for some in c.points.values())]
@@ -142,4 +142,4 @@ def section(data):
                    lambda narrow: draw(narrow, kinds, lengths, names),
                    note="Medians of how long the first unmap takes, and of the most table pages that wait to be freed "
                         "until the CPU is back; one panel for each flush back-end. Both axes are logarithmic; 0 is the "
-                        "same without a theft; curves that coincide are drawn side by side.")
+                        "same without a preemption; curves that coincide are drawn side by side.")

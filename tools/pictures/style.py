@@ -157,7 +157,7 @@ def readable_log(axis, text):
 
 
 def uncrowd(fig):
-    """Hide labels of ticks that would touch the next one; the last ones stay, for there the axis ends."""
+    """Hide labels of ticks that would touch the next one; the last ones stay, because the axis ends there."""
     fig.draw_without_rendering()
     renderer = backend_agg.FigureCanvasAgg(fig).get_renderer()
     for axis, along in [(axis, along) for axes in fig.axes for axis, along in ((axes.xaxis, 0), (axes.yaxis, 1))]:

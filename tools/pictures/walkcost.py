@@ -74,4 +74,4 @@ def section(data):
     return Section(NAME, TITLE, said + ".", command, lambda narrow: draw(narrow, walks, loads, pieces, contended,
                                                                               data.unit),
                    note="Medians. The put is not in it. The pieces on their own are measured in turn with the walks; "
-                        "they need not add up, for a processor overlaps them.")
+                        "they need not add up, because a processor overlaps them.")

@@ -4,8 +4,8 @@ docs/report.md says how to read it."""
 import os
 from html import escape
 
-from pictures import (bystander, cdf, changes, instructions, machines, page, scaling, stolen, style, svg, target_table,
-                      timeline, walkcost)
+from pictures import (article, bystander, cdf, changes, instructions, machines, page, scaling, stolen, style, svg,
+                      target_table, timeline, walkcost)
 from pictures.data import Data
 
 SECTIONS = (cdf.by_policy, cdf.by_backend, bystander.section, stolen.section, scaling.section, walkcost.section,
@@ -34,8 +34,17 @@ def draw(section, out, pngs):
     return inlined
 
 
+def write_article(data, out):
+    """The figures of docs/findings.md, from this data."""
+    os.makedirs(out, exist_ok=True)
+    for name, text in article.files(data).items():
+        with open(os.path.join(out, name), "w", encoding="utf-8") as f:
+            f.write(text)
+
+
 def build(runs, base, out, pngs=True):
-    """Write OUT/index.html and the pictures; the path of the page. `base`: runs to compare with, or none."""
+    """Write OUT/index.html and the pictures, and in a folder below the article's; the path of the page. `base`: runs to
+    compare with, or none."""
     data = Data(runs)
     sections = [section(data) for section in SECTIONS]
     if base:
@@ -43,6 +52,7 @@ def build(runs, base, out, pngs=True):
     sections.append(machines.section(data))
     os.makedirs(out, exist_ok=True)
     svgs = {s.name: draw(s, out, pngs) for s in sections if s.draw}
+    write_article(data, os.path.join(out, "findings"))
     path = os.path.join(out, "index.html")
     with open(path, "w", encoding="utf-8") as f:
         f.write(page.html(data, sections, svgs))

@@ -123,6 +123,8 @@ targets:
 report:
 	$(if $(RESULTS),,$(build_all))
 	@$(PYTHON) tools/report.py
+findings:
+	@$(PYTHON) tools/findings.py
 sweep:
 	$(build_all)
 	@$(PYTHON) tools/sweep.py
@@ -161,4 +163,4 @@ help:
 
 -include tests/host/host.mk tests/fuzz/fuzz.mk
 -include $(shell find build -name '*.d' -type f 2>/dev/null)
-.PHONY: all run bench budgets targets report sweep trace torture-all mutants models scale debug test test-all deps distro clean help FORCE
+.PHONY: all run bench budgets targets report findings sweep trace torture-all mutants models scale debug test test-all deps distro clean help FORCE

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """make report: measure the comparison over policies, flush back-ends and numbers of CPUs, and draw it as one page
-(build/report/index.html; docs/report.md). Variables: SECONDS= of measuring in all, SMP_LIST= numbers of CPUs, the
-machine's as for make run. RESULTS="files" draws what was measured before, without an emulator; BASE="files" compares
-with what is in these."""
+(build/report/index.html; docs/report.md), and the figures of docs/findings.md (build/report/findings/). Variables:
+SECONDS= of measuring in all, SMP_LIST= numbers of CPUs, the machine's as for make run. RESULTS="files" draws what was
+measured before, without an emulator; BASE="files" compares with what is in these."""
 import dataclasses
 import glob
 import json

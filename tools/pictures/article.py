@@ -210,7 +210,7 @@ def preempted(data):
         for ms, i in late.items():
             d.dot(wait.x(ms), wait.y(i["median"] * 1e-6), "green", "square")
         below = wait.y(min(i["median"] for i in late.values()) * 1e-6)
-        d.label(wait.x(lengths[-1]) + 4, below + 20, "pv with rcu, at the bound:", "green", "end", bold=True)
+        d.label(wait.x(lengths[-1]) + 4, below + 20, "rcu with pv, at the bound:", "green", "end", bold=True)
         d.label(wait.x(lengths[-1]) + 4, below + 39, "the longest unmap", "green", "end", bold=True)
     memory = Panel(d, (left, 2 * TITLE + 20 + high, width, low), x, linear(0, bound * 1.08))
     memory.title("How many page tables wait to be freed", 4)
@@ -219,10 +219,10 @@ def preempted(data):
     for pair, color, shape in ((HAZARD, "blue", "diamond"), (IPI, "red", "circle"), (RCU, "green", "square")):
         draw_curve(memory, held[pair], color, shape, "median", "min")
     d.label(wait.x(lengths[0]) + 4, wait.y(110), "flush by IPI", "red", bold=True)
-    d.label(wait.x(lengths[0]) + 8, wait.y(0.085), "pv with rcu", "green", bold=True)
-    d.label(wait.x(lengths[0]) + 8, wait.y(0.0009), "pv with hazard", "blue", bold=True)
+    d.label(wait.x(lengths[0]) + 8, wait.y(0.085), "rcu with pv", "green", bold=True)
+    d.label(wait.x(lengths[0]) + 8, wait.y(0.0009), "hazard with pv", "blue", bold=True)
     d.label(memory.x(lengths[0]) + 8, memory.y(bound) + 13, "the bound: pending_max=", "muted")
-    d.label(memory.x(lengths[2]) + 40, memory.y(bound * 0.5), "pv with rcu", "green", "end", bold=True)
+    d.label(memory.x(lengths[2]) + 40, memory.y(bound * 0.5), "rcu with pv", "green", "end", bold=True)
     d.label(memory.x(lengths[-1]) - 4, memory.y(bound * 0.13), "the other two: none", "muted", "end")
     return d
 

@@ -19,12 +19,12 @@
 #define fetch_and(p, v) ({ arch_yield_point(); __atomic_fetch_and((p), (v), __ATOMIC_SEQ_CST); })
 #define fetch_add_relaxed(p, v) ({ arch_yield_point(); __atomic_fetch_add((p), (v), __ATOMIC_RELAXED); })
 
-// Try once to replace *p, expected to be `old`, by `new`; true when it was. On failure *p is not returned: re-read it.
+// Replace *p by `new` if it is `old`, in one try; true: done. The value found on failure is lost: read *p again.
 #define cmpxchg(p, old, new) ({ \
 	typeof(*(p)) _old = (old); \
 	arch_yield_point(); \
 	__atomic_compare_exchange_n((p), &_old, (new), false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST); })
-// The same; on failure *old becomes what was found.
+// The same; on failure *old becomes the value that was found.
 #define cmpxchg_update(p, old, new) ({ \
 	arch_yield_point(); \
 	__atomic_compare_exchange_n((p), (old), (new), false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST); })

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The first line of every run: what runs where (DESIGN 10; scripts parse it).
+// The first line of every run: what runs where (docs/reference.md; scripts parse it).
 #pragma once
 #include "kernel/types.h"
 

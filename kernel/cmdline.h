@@ -7,7 +7,7 @@
 struct cmdline_key {
 	const char *name;
 	const char *valid;			// human-readable: "100 … 1000", "compare|test|…"
-	const char *(*set)(const char *value);	// NULL: accepted; else what is wrong
+	const char *(*set)(const char *value);	// NULL: accepted; otherwise what is wrong
 	void (*print_valid)(void);		// optional: prints the list of valid values instead of .valid
 };
 #define CMDLINE_KEY(key, doc, fn) \
@@ -21,14 +21,15 @@ struct cmdline_key {
 #define CMDLINE_MAX 1024
 #define CMDLINE_TOKEN_MAX 160
 
-// Parse both sources; false: errors were printed. fw_cfg's values win, key by key. Both lines are checked in full; a key given
-// twice in one of them is an error. fw_cfg's line has a length, and behind that a zero. A zero within it, at its end too, is
-// refused as any control character is: a line cut there would be another line, without a word.
+// Parse both sources; false: errors were printed. fw_cfg's values win, key by key. Both lines are checked in full; a
+// key that is given twice in one line is an error. fw_cfg's line has a length, and a zero byte follows it. A zero byte
+// within the length, its last byte included, is refused like any control character: to cut the line there would
+// silently make it another line.
 bool cmdline_parse_all(const char *grub, const char *fw_cfg, size_t fw_cfg_len);
-// One source, of that length; the errors go to `report`, one call each, without the print_valid lists (what the tests use).
+// Parse one source, of that length; the errors go to `report`, one call each, without the print_valid lists. For tests.
 bool cmdline_parse_to(const char *source, const char *line, size_t len, void (*report)(const char *error));
-// What these two lines come to: the first without the keys that the second has, then the second. Both have been accepted.
-// Returns the length that was wanted, as ksnprintf() does.
+// Merge two lines that have been accepted: the first without the keys that the second has, then the second. Returns the
+// length of the whole text, as ksnprintf() does.
 size_t cmdline_merge(const char *grub, const char *fw_cfg, char *buf, size_t size);
 
 extern char opt_test[128], opt_bench[128];	// globs

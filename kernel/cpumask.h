@@ -12,7 +12,7 @@ static inline bool cpumask_test(const struct cpumask *m, unsigned cpu)
 {
 	return READ_ONCE(m->w[cpu / 64]) >> (cpu % 64) & 1;
 }
-// The same with acquire: what the one who has changed the bit did before is seen.
+// The same with acquire: what the CPU that changed the bit did before is visible.
 static inline bool cpumask_test_acquire(const struct cpumask *m, unsigned cpu)
 {
 	return load_acquire(&m->w[cpu / 64]) >> (cpu % 64) & 1;
@@ -35,7 +35,7 @@ static inline void cpumask_or(struct cpumask *to, const struct cpumask *from)
 	for (int i = 0; i < CPUMASK_WORDS; i++)
 		to->w[i] |= READ_ONCE(from->w[i]);
 }
-// What was done before a bit that is clear here was cleared comes before what the caller does next.
+// If a bit is found clear, what the CPU that cleared it did before comes before what the caller does next.
 static inline void cpumask_or_acquire(struct cpumask *to, const struct cpumask *from)
 {
 	for (int i = 0; i < CPUMASK_WORDS; i++)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The frame around every interrupt and NMI handler. Entry: RCU first, for an interrupt out of idle must leave the idle
-// state before anything that could be a reader; then the nesting count. Exit the other way round.
+// The frame around every interrupt and NMI handler. Entry: RCU first, because an interrupt from idle must leave the
+// idle state before anything that could be a reader; then the nesting count. Exit: in reverse order.
 #include "kernel/irq.h"
 #include "kernel/panic.h"
 #include "kernel/preempt.h"
@@ -27,7 +27,8 @@ void irq_exit(void)
 	rcu_irq_exit();
 }
 
-// An NMI may come between the two lines of irq_enter() or irq_exit(): RCU counts NMIs apart.
+// An NMI may come between any two lines of irq_enter() or irq_exit(): RCU counts the depth of entries by itself
+// (rcu/idle.c).
 void nmi_enter(void)
 {
 	rcu_nmi_enter();

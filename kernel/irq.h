@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What arch's interrupt entries call. One pair around every handler; RCU and the scheduler hang on it.
+// What arch's interrupt entries call: one pair around every handler. RCU and the scheduler depend on it.
 #pragma once
 #include "kernel/types.h"
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What a C library would bring, and a little more.
+// What a C library would provide, and a little more.
 #pragma once
 #include "kernel/printf.h"
 #include "kernel/string.h"

@@ -5,9 +5,9 @@
 // entered again on the same CPU at any instant, also by an NMI in the middle of a line.
 //
 //   thread, printer free             take it, print, print what was deferred, release, look once more
-//   thread, another CPU prints       wait (bounded by that CPU's line, the console's patience and the interrupts that it takes meanwhile)
-//   IRQs off, or own CPU holds       try once; else leave the text in a deferred slot, which the holder prints
-//   panic mode                       the speaker writes at once; all others are mute
+//   thread, another CPU prints       wait (for that CPU's line at most, with the console's time-out and its interrupts)
+//   IRQs off, or own CPU holds       try once; if taken, leave the text in a deferred slot, which the holder prints
+//   panic mode                       the speaker writes at once; all other CPUs are mute
 #include "kernel/log.h"
 #include "kernel/atomic.h"
 #include "kernel/lib.h"
@@ -20,12 +20,12 @@
 #define EARLY_MAX 8192
 
 static u32 printer;		// CPU + 1 of the owner; 0: free
-static u32 speaker;		// CPU + 1 in panic mode; else 0
-static u32 last_writer;		// of the printer's owners
+static u32 speaker;		// CPU + 1 in panic mode; otherwise 0
+static u32 last_writer;		// the CPU that last owned the printer and wrote
 static u32 level_shown = LOG_INFO;
 
-// Owner of the printer only. In panic mode the speaker has a line of its own: the owner may have been stopped in
-// mid-line.
+// `line` belongs to the printer's owner. In panic mode the speaker has a line of its own: the owner may have been
+// stopped in mid-line.
 static char line[LOG_LINE_MAX], panic_line[LOG_LINE_MAX];
 static char early[EARLY_MAX];	// text kept back until log_open()
 static size_t early_len;
@@ -55,7 +55,7 @@ static size_t render(char *buf, size_t size, const struct text *t)
 	va_end(ap);
 	if (t->newline && n + 1 < size) {
 		buf[n++] = '\n';
-	} else if (t->newline || n >= size) {	// cut: the line still ends
+	} else if (t->newline || n >= size) {	// cut off, but still ended by a newline
 		n = size - 1;
 		memcpy(buf + n - 5, "[...]", 5);
 		buf[n - 1] = '\n';
@@ -73,7 +73,7 @@ static void write_out(const char *s, size_t n)
 		early_len += n;
 		return;
 	}
-	if (!opened) {		// too much to keep: better late than never, better early than lost
+	if (!opened) {		// too much to keep back: print it before the banner rather than lose it
 		opened = true;
 		arch_console_write(early, early_len);
 	}
@@ -98,8 +98,8 @@ static void write_deferred(void)
 
 static bool deferred_waiting(void) { return READ_ONCE(deferred[READ_ONCE(deferred_tail) % NR_DEFERRED].ready); }
 
-// Release, then look again: a line deferred after write_deferred() saw none found the printer taken. The exchange is a
-// full barrier; it pairs with the cmpxchg of printer_try() after the slot's `ready` in print().
+// Release, then look again: a CPU that deferred a line after write_deferred() saw none found the printer still taken.
+// The exchange is a full barrier; it pairs with the cmpxchg of printer_try() after the slot's `ready` in print().
 static void printer_release(void)
 {
 	do {
@@ -108,7 +108,7 @@ static void printer_release(void)
 	} while (deferred_waiting() && printer_try());
 }
 
-// Whoever wrote last: when it goes idle, it may be the only CPU that still has a tick.
+// The CPU that wrote last: when it goes idle, it may be the only CPU that still has a tick.
 bool log_needs_tick(void) { return arch_console_pending() && READ_ONCE(last_writer) == cpu_id(); }
 
 void log_tick(void)
@@ -150,7 +150,7 @@ static void print(const struct text *t)
 		write_out(line, render(line, sizeof(line), t));
 		printer_release();
 	} else if (!irqs_enabled() || READ_ONCE(printer) == mine) {
-		// Not wait, also in a thread: an interrupt of the holder may spin for a lock that this CPU has.
+		// Do not wait, not even in a thread: the holder's interrupts may spin for a lock that this CPU holds.
 		if (defer(t) && printer_try())
 			printer_release();
 	} else {
@@ -164,7 +164,8 @@ static void print(const struct text *t)
 	preempt_enable();
 }
 
-// The printer is waited for: whoever may sleep does not hold it, nor what its holder's interrupts may wait for.
+// May wait for the printer: a caller that may sleep holds neither the printer nor a lock that an interrupt on its
+// holder's CPU may wait for.
 void log_write(const char *text, size_t n)
 {
 	ASSERT_MAY_SLEEP();
@@ -212,7 +213,7 @@ void log_set_level(enum loglevel level)
 {
 	WRITE_ONCE(level_shown, level);
 	if (level == LOG_DEBUG)
-		log_open("");	// who debugs an early hang wants each line at once
+		log_open("");	// to debug an early hang, each line is needed at once
 }
 
 static void open_printer(const char *first)
@@ -242,10 +243,10 @@ void log_panic_mode(void)
 
 	if (before)
 		return;
-	// Let a line that another CPU has begun end, for a while: that CPU may be the one that is stuck.
+	// Give another CPU time to end the line that it has begun, but not for ever: it may be the CPU that is stuck.
 	for (u32 i = 0; i < 10000000 && READ_ONCE(printer) && READ_ONCE(printer) != cpu_id() + 1; i++)
 		cpu_relax();
-	arch_console_drain(100 * NSEC_PER_MSEC);	// what is said now shall find room; but the others still run
+	arch_console_drain(100 * NSEC_PER_MSEC);	// make room for what follows; but the other CPUs still run
 	if (!opened)
 		open_printer("");
 	write_deferred();

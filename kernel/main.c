@@ -54,14 +54,14 @@ static int main_thread(void *unused)
 {
 	const struct mode_entry *mode = opt_mode ? opt_mode : mode_find(MODE_DEFAULT);
 
-	if (!pair_check_options())		// once more: of the back-end's means some are only known by now
+	if (!pair_check_options())		// again: some of what a back-end needs is known only now
 		kernel_exit(EXIT_BAD_INPUT);
 	if (!mode) {
 		log_error("this build has no mode=" MODE_DEFAULT "; name another with mode=");
 		kernel_exit(EXIT_BAD_INPUT);
 	}
 	if (*opt_trace && mode != mode_find("trace") && !trace_start())
-		log_warn("trace=: no memory for the rings");
+		log_warn("trace=: no memory for the trace rings");
 	kernel_exit(mode->run());
 }
 
@@ -71,7 +71,7 @@ static void init_this_cpu(void)
 	page_init_cpu();			// its lists of free frames
 	rcu_init_cpu();				// it counts as a possible reader from here on
 	steal_init_cpu();			// its steal-time record
-	arch_hyperv_init_cpu();			// who it is for Hyper-V
+	arch_hyperv_init_cpu();			// its number for Hyper-V
 	time_init_cpu();			// its tick
 	cpumask_set_atomic(&cpus_online, cpu_id());
 }

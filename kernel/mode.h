@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What a run does (mode=): a function declared where it is written. It runs in a kernel thread on the finished machine
-// and returns the run's exit status (kernel/panic.h).
+// What a run does (mode=): a function declared where it is written. It runs in a kernel thread when the machine is
+// fully up, and returns the run's exit status (kernel/panic.h).
 #pragma once
 #include "kernel/types.h"
 
@@ -15,6 +15,6 @@ struct mode_entry {
 #define MODE_DEFAULT "compare"
 const struct mode_entry *mode_find(const char *name);	// NULL: this build has none of that name
 extern const struct mode_entry *opt_mode;		// mode=; NULL: not given
-// seconds=, or what a mode takes by itself: `usual`, but a fifteenth where time counts instructions, for there a second
-// takes the host five to ten. At least 1.
+// seconds=, or if that is not given `usual`; where time counts instructions a fifteenth of `usual`, because the host
+// takes five to ten seconds for one such second. At least 1.
 u32 mode_seconds(u32 usual);

@@ -6,8 +6,8 @@
 // Whichever comes second to the lock sees what the other did before it: either the waiter finds the condition true, or
 // the waker finds the waiter, whose state is then SLEEPING. So no wake-up is lost.
 //
-// What keeps a waiter alive in its waker's hands: it leaves only through waitq_finish(), which takes q->lock, and the
-// waker holds that until it is done with the waiter.
+// What keeps a waiter alive while a waker uses it: it leaves only through waitq_finish(), which takes q->lock, and the
+// waker holds that lock until it is done with the waiter.
 #include "kernel/mutex.h"
 #include "kernel/panic.h"
 #include "kernel/sched_internal.h"
@@ -30,7 +30,7 @@ void waitq_prepare(struct waitq *q, struct waiter *w)
 	if (!w->thread) {
 		w->thread = current;
 		list_push_back(&q->waiters, &w->link);
-	} else if (w->woken) {	// in vain: it keeps its place at the head
+	} else if (w->woken) {	// woken in vain: it gets its place at the head back
 		w->woken = false;
 		list_push_front(&q->waiters, &w->link);
 	}
@@ -56,7 +56,7 @@ void waitq_finish(struct waitq *q, struct waiter *w)
 	irqflags_t flags = spin_lock_irqsave(&q->lock);
 
 	WRITE_ONCE(current->state, THREAD_RUNNING);
-	if (w->woken)		// after we had found the condition true by ourselves: this wake-up is another's
+	if (w->woken)		// but we found the condition true without this wake-up: pass it on to another waiter
 		wake_first(q);
 	else
 		list_remove(&w->link);
@@ -96,8 +96,9 @@ bool mutex_held(struct mutex *m)
 	return READ_ONCE(m->owner) == current;
 }
 
-// A waiter that was woken and found the mutex taken again starves. From then on who comes anew does not overtake it: it
-// queues without a try, and whoever unlocks wakes it in its turn. A woken waiter always tries, so somebody gets on.
+// A waiter that was woken and found the mutex taken again is starving. From then on a newcomer does not overtake it:
+// the newcomer queues without a try, and an unlock wakes it in its turn. A woken waiter always tries, so some thread
+// gets on.
 static bool try_in_turn(struct mutex *m, unsigned *tries)
 {
 	if (!(*tries)++ && READ_ONCE(m->starving))

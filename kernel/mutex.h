@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What sleeps: mutexes, wait queues, completions. All: IRQs on, preemption on, except the wake-ups, which any
-// context but NMI may do.
+// The primitives that sleep: mutexes, wait queues, completions. All need IRQs and preemption on, except the wake-ups,
+// which any context but NMI may do.
 #pragma once
 #include "kernel/list.h"
 #include "kernel/panic.h"
@@ -46,7 +46,7 @@ void waitq_finish(struct waitq *q, struct waiter *w);	// runnable again, out of 
 struct mutex {
 	struct thread *owner;	// NULL: free. Uncontended lock and unlock are one cmpxchg each.
 	u32 waiters;
-	u32 starving;		// waiters that were woken once, and came too late
+	u32 starving;		// waiters that were woken and found the mutex taken again
 	struct waitq q;
 	const char *name;
 };
@@ -54,7 +54,7 @@ struct mutex {
 void mutex_init(struct mutex *m, const char *name);
 bool mutex_trylock(struct mutex *m);
 bool mutex_held(struct mutex *m);	// by the current thread
-void mutex_lock_slow(struct mutex *m);	// the whole of it, with its checks
+void mutex_lock_slow(struct mutex *m);	// the whole of mutex_lock(), with its checks
 DECLARE_PER_CPU(struct thread *, current_thread);	// thread.h
 
 static __always_inline void mutex_lock(struct mutex *m)

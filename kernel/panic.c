@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Giving up. The first CPU that panics owns the machine: it speaks, and stops the others by NMI. Each of those notes
-// its own backtrace in per-CPU memory and halts at once (many CPUs on few cores: none may spin for its turn); the owner
-// prints them all. The one wait is bounded: a CPU that does not answer is named and left behind.
+// Giving up. The first CPU that panics owns the machine: it prints, and stops the others by NMI. Each of those records
+// its own backtrace in per-CPU memory and halts at once (with many CPUs on few cores none may spin for its turn); the
+// owner prints them all. The only wait is bounded: the owner names a CPU that does not answer, and goes on.
 #include "kernel/panic.h"
 #include "kernel/cpumask.h"
 #include "kernel/lib.h"
@@ -16,7 +16,7 @@
 #define MAX_FRAMES 24
 #define TRACE_LAST 8	// events of each CPU
 #define ARRIVE_NS (5 * NSEC_PER_SEC)
-#define ARRIVE_SEEN_NS NSEC_PER_MSEC	// at most, from one look to the next
+#define ARRIVE_SEEN_NS NSEC_PER_MSEC	// of the time between two looks at most so much counts
 #define ARRIVE_ROUNDS 1000000000ull	// the clock may be what is broken, or may not run yet
 
 struct last_state {		// what a stopped CPU was doing
@@ -35,7 +35,7 @@ bool panic_in_progress(void) { return READ_ONCE(owner) != 0; }
 bool panic_is_mine(void) { return READ_ONCE(owner) == cpu_id() + 1; }
 u64 warn_count(void) { return READ_ONCE(warnings); }
 
-// IRQs off. True: the machine has just become this CPU's; false: it was before. Else this CPU stops here.
+// IRQs off. True: this CPU has just become the owner; false: it was the owner already. If another CPU is, stop here.
 static bool own_machine(void)
 {
 	if (cmpxchg(&owner, 0u, cpu_id() + 1))
@@ -69,7 +69,7 @@ static void print_state(unsigned cpu)
 _Noreturn void panic_stop_this_cpu(void)
 {
 	irq_disable();
-	// The NMI also comes to one that lost the race to panic and has noted its state: that may be being printed.
+	// The NMI also reaches a CPU that lost the race to panic and has recorded its state: that may be being printed.
 	if (!READ_ONCE(this_cpu_ptr(&last_state)->noted))
 		note_own_state(in_nmi() ? arch_backtrace_interrupted : arch_backtrace);
 	arch_halt_forever();
@@ -101,7 +101,7 @@ static void let_others_speak(void)
 
 _Noreturn void panic(const char *fmt, ...)
 {
-	static char message[512];	// the owner's alone: stacks may be what has run out
+	static char message[512];	// only the owner's. Static: it may be the stack that has run out
 	va_list ap;
 
 	irq_disable();
@@ -116,7 +116,7 @@ _Noreturn void panic(const char *fmt, ...)
 	va_end(ap);
 	kprintf("# PANIC: %s\n", message);
 	arch_print_registers();
-	note_own_state(arch_backtrace);		// from here also in an interrupt: its handler is what failed
+	note_own_state(arch_backtrace);		// the own stack, even in an interrupt: its handler is what failed
 	print_state(cpu_id());
 	let_others_speak();
 	kernel_exit(EXIT_PANIC);
@@ -140,7 +140,7 @@ _Noreturn void kernel_exit(int status)
 		log_error("%llu warnings: the run has failed", (unsigned long long)warn_count());
 		status = EXIT_TESTS_FAILED;
 	}
-	arch_console_drain(5 * NSEC_PER_SEC);	// the last line shall not be what is lost
+	arch_console_drain(5 * NSEC_PER_SEC);	// so that the last line is not lost
 	kprintf("quiesce: exit %d\n", status);
 	arch_exit(status);
 }

@@ -6,10 +6,10 @@
 // Print the message, registers if known, this CPU's backtrace, stop the other CPUs by NMI, print the backtrace of each,
 // and exit with EXIT_PANIC. Any context; the first caller wins, later ones stop.
 _Noreturn void panic(const char *fmt, ...) __printf(1, 2);
-bool panic_in_progress(void);	// or kernel_exit(); once true, for ever
+bool panic_in_progress(void);	// or kernel_exit(); once true, it stays true
 bool panic_is_mine(void);	// this CPU is the one that panics or exits
-// Called by arch's NMI handler when panic_in_progress(), but not panic_is_mine(): note the own backtrace for the CPU
-// that panics, never return. That one runs no NMI handlers and goes on.
+// Called by arch's NMI handler when panic_in_progress(), but not panic_is_mine(): record this CPU's backtrace for the
+// CPU that panics, and never return. The CPU that panics runs no NMI handlers and goes on.
 _Noreturn void panic_stop_this_cpu(void);
 
 // A condition that does not stop the kernel but makes the run fail (counted; the last line's status shows it).
@@ -22,5 +22,5 @@ u64 warn_count(void);
 
 enum { EXIT_OK = 0, EXIT_TESTS_FAILED = 1, EXIT_BAD_INPUT = 2, EXIT_PANIC = 3, EXIT_INCONCLUSIVE = 4 };
 // Print "quiesce: exit N" as the last line and leave the machine with that status. IRQs either way. Of panics
-// and exits the first decides the status; whoever comes later stops.
+// and exits the first decides the status; a CPU that comes later stops.
 _Noreturn void kernel_exit(int status);

@@ -62,7 +62,7 @@ static struct thread *pick_next(struct runq *rq)
 	return t;
 }
 
-// Queue a thread that was asleep, new or on its way, and see that its CPU notices if it should run at once.
+// Queue a thread that was asleep, is new or moves here, and make its CPU notice if it should run at once.
 static void activate(struct runq *rq, struct thread *t)
 {
 	enqueue(rq, t, false);
@@ -72,7 +72,7 @@ static void activate(struct runq *rq, struct thread *t)
 	if (rq == this_cpu_ptr(&runq)) {
 		this_cpu_write(need_resched, true);
 	} else if (!rq->kicked) {
-		// Inside the lock: a sender preempted between setting `kicked` and sending would leave others waiting.
+		// Inside the lock: a sender that was preempted between setting `kicked` and sending would delay others.
 		WRITE_ONCE(rq->kicked, true);
 		count(ipi_resched);
 		arch_send_ipi(t->cpu, IPI_RESCHED);
@@ -104,13 +104,14 @@ static struct runq *lock_runq_of(struct thread *t, irqflags_t *flags)
 }
 
 // The caller keeps t alive: it holds a reference, or a lock that t must take before it can go on (waitq).
-// Who wakes by a condition meets the waiter at q->lock: whoever comes second to it sees the other's store, see mutex.c.
-// A sleeper is woken by its own CPU. So no barrier is needed here between the condition and the load of `state`.
+// A waker that makes a condition true and the waiter for it both take q->lock, and the second to take it sees the
+// other's store (mutex.c). A thread that sleeps for a time is woken by its own CPU. So no barrier is needed here
+// between the condition and the load of `state`.
 bool thread_wake(struct thread *t)
 {
 	irqflags_t flags;
 	struct runq *rq = lock_runq_of(t, &flags);
-	// cmpxchg, for a thread that runs may set its own state meanwhile.
+	// cmpxchg, because a thread that runs may set its own state meanwhile.
 	bool woken = READ_ONCE(t->state) == THREAD_SLEEPING && cmpxchg(&t->state, THREAD_SLEEPING, THREAD_RUNNING);
 
 	// Still on its way to sleep (running, or preempted on that way and queued): schedule() will find it RUNNING.
@@ -128,7 +129,7 @@ static void put_prev(struct runq *rq, struct thread *prev, enum reason why, unsi
 	if (why == MOVING) {
 		WRITE_ONCE(prev->cpu, to);
 	} else if (why == PREEMPTED || state == THREAD_RUNNING) {
-		// One that was pushed aside by a higher priority goes on first when that is done.
+		// A thread that a higher priority preempted is the first of its own priority to run again.
 		enqueue(rq, prev, why == PREEMPTED && !rq->rotate);
 		return;
 	}
@@ -149,7 +150,7 @@ static void finish_switch(void)
 		sched_start_thread(prev, cpu);
 }
 
-// The one place where the CPU changes hands. IRQs off, preemption depth 1. Returns when the caller is picked again,
+// The one place where a CPU switches threads. IRQs off, preemption depth 1. Returns when the caller is picked again,
 // perhaps on another CPU.
 static void switch_away(enum reason why, unsigned to)
 {
@@ -167,7 +168,7 @@ static void switch_away(enum reason why, unsigned to)
 	WRITE_ONCE(rq->curr, next);
 	spin_unlock(&rq->lock);
 
-	rcu_context_switch();	// even if next == prev: all that got here was at depth 0
+	rcu_context_switch();	// even if next == prev: whatever called this was no reader
 	if (next == prev)
 		return;
 	ASSERT(!load_acquire(&next->on_cpu));
@@ -181,7 +182,7 @@ static void switch_away(enum reason why, unsigned to)
 	finish_switch();
 }
 
-// From preemption depth 0 and, but for irq_preempt(), with interrupts on: see the callers.
+// Called at preemption depth 0 and, except by irq_preempt(), from code with interrupts on: see the callers.
 static void reschedule(enum reason why, unsigned to)
 {
 	do {
@@ -215,7 +216,7 @@ void irq_preempt(void)
 {
 	if (this_cpu_read(need_resched) && this_cpu_read(preempt_count) == 0)
 		reschedule(PREEMPTED, 0);
-	irqsoff_end();		// the return from the interrupt turns them on
+	irqsoff_end();		// the return from the interrupt turns interrupts on
 }
 
 void sched_migrate(unsigned cpu)
@@ -263,7 +264,8 @@ void sched_tick(void)
 	struct runq *rq = this_cpu_ptr(&runq);
 	struct thread *curr = current;
 
-	// Before the wake-ups: a thread pushed aside by one of them must not keep its place by that.
+	// Before the wake-ups: if other threads wait, curr's turn is over, and it goes to the back of its queue even if
+	// a thread woken below preempts it.
 	if (curr != rq->idle && READ_ONCE(rq->ready) >> curr->prio) {
 		rq->rotate = true;
 		this_cpu_write(need_resched, true);

@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: MIT
 // Ticket spinlocks. `next` is the next ticket to be drawn, `serving` the one whose owner holds the lock; they are equal
-// when it is free. There are two ways to wait, and both may stand at one lock at the same time:
+// when it is free. There are two ways to wait, and both may be in use on one lock at the same time:
 //
-//   queue  draw a ticket, wait until `serving` shows it: first come, first served. For a machine of our own.
-//   barge  wait until the lock is free, then draw the ticket that is served at once. For a CPU that may lose its
-//          processor: a queue hands the lock to the next in line even if that one does not run, and with more CPUs than
-//          the host has cores every hand-over then costs a turn of the host's scheduler. Not fair, but whoever runs
-//          gets on.
+//   spin_barge off   draw a ticket, wait until `serving` shows it: first come, first served. For bare metal.
+//   spin_barge on    wait until the lock is free, then draw the ticket that is served at once. For vCPUs, which may be
+//                    preempted: a queue hands the lock to the next in line even if that vCPU does not run, and with
+//                    more vCPUs than the host has cores every hand-over then costs a turn of the host's scheduler. Not
+//                    fair, but a vCPU that runs gets on.
 //
 // Taking is an acquire (the load of `serving`), releasing a release (its store). Either way of taking contains a
 // seq_cst read-modify-write.
 //
-// The release store is the last access to the lock: whoever takes it next may free its memory.
+// The release store is the last access to the lock: the CPU that takes it next may free its memory.
 #include "kernel/spinlock.h"
 #include "kernel/atomic.h"
 #include "kernel/panic.h"
@@ -57,7 +57,7 @@ void spin_lock_nested(struct spinlock *l)
 	acquire(l, true);
 }
 
-// Never waits, so it needs no order: not checked, but recorded as held.
+// Never waits, so it may be taken in any order: the order is not checked, but the lock is recorded as held.
 bool spin_trylock(struct spinlock *l)
 {
 	preempt_disable();
@@ -83,7 +83,7 @@ irqflags_t spin_lock_irqsave(struct spinlock *l)
 	return flags;
 }
 
-// Preemption comes last, with interrupts restored: a wake-up inside takes effect here.
+// Preemption is enabled last, after interrupts: a thread that was woken under the lock can be switched to here.
 void spin_unlock_irqrestore(struct spinlock *l, irqflags_t flags)
 {
 	release(l);

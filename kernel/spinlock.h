@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Ticket spinlocks. Checking builds know the owner, the order (a lock may be taken only while all that this CPU holds
-// have a lower rank; same rank only via spin_lock_nested), and complain of a lock held or waited for too long.
+// Ticket spinlocks. Checking builds know the owner and check the order (a lock may be taken only while all locks that
+// this CPU holds have a lower rank; same rank only via spin_lock_nested). They complain about a lock that is held or
+// waited for too long.
 #pragma once
 #include "kernel/atomic.h"
 #include "kernel/preempt.h"
@@ -16,7 +17,7 @@ enum lock_rank {
 	RANK_TIMER,
 	RANK_RCU_NODE,	// one at a time: a leaf's is released before its parent's is taken
 	RANK_RCU_CB,
-	RANK_DEFERRED,	// flushes that a back-end has put off
+	RANK_DEFERRED,	// flushes that a back-end has deferred
 	RANK_SLAB,
 	RANK_PAGES,	// the buddy allocator
 	RANK_KMAP,
@@ -41,7 +42,8 @@ struct spinlock {
 #endif
 #define spin_init(l, n, r) (*(l) = (struct spinlock)SPINLOCK_INIT(n, r))
 
-// Contended locks: barge (true) or queue (false)? See spinlock.c. Set at boot: queue where no hypervisor is.
+// How to wait for a contended lock: try when it is free (true), or in ticket order (false). See spinlock.c. Set at
+// boot: ticket order where there is no hypervisor.
 extern bool spin_barge;
 
 // Take and release. The caller's preemption is off while it is held. Not from NMI.
@@ -52,8 +54,9 @@ void spin_lock_nested(struct spinlock *l);	// a second lock of the same rank, in
 // The same with interrupts off: needed when an interrupt handler takes the lock too.
 irqflags_t spin_lock_irqsave(struct spinlock *l);
 void spin_unlock_irqrestore(struct spinlock *l, irqflags_t flags);
-// The same, inlined, where interrupts are off already and the lock is almost always free: an uncontended one costs one LOCKed
-// instruction and no call. (Interrupts off is preemption off.) Checking builds go the usual way.
+// The same, inlined, where interrupts are off already and the lock is almost always free: without contention it costs
+// one LOCKed instruction and no call. (Interrupts off implies preemption off.) Checking builds call spin_lock() and
+// spin_unlock().
 static __always_inline void spin_lock_irqs_off(struct spinlock *l)
 {
 	u32 serving = load_acquire(&l->serving);	// pairs with the release in spin_unlock*()
@@ -62,7 +65,7 @@ static __always_inline void spin_lock_irqs_off(struct spinlock *l)
 		return;
 	spin_lock(l);
 	if (!CHECK)
-		preempt_enable_no_resched();	// the release below leaves the depth alone
+		preempt_enable_no_resched();	// spin_unlock_irqs_off() does not change the depth
 }
 static __always_inline void spin_unlock_irqs_off(struct spinlock *l)
 {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The steal-time records: who owns them, and the flusher's half of the protocol. See steal.h.
+// The steal-time records: who owns them, and the part of the protocol of a CPU that flushes. See steal.h.
 #include "kernel/steal.h"
 #include "kernel/cmdline.h"
 #include "kernel/lib.h"
@@ -14,7 +14,7 @@ static const char *const names[] = { [STEAL_NONE] = "none", [STEAL_THIEF] = "thi
 #define UNDECIDED (-1)
 static int owner = UNDECIDED;
 
-// Asked for once: what the machine offers takes a while to find out in a guest. (Any CPU would find the same.)
+// Decided once: in a guest it takes a while to find out what the hypervisor offers. (Every CPU would find the same.)
 enum steal_owner steal_owner(void)
 {
 	if (unlikely(READ_ONCE(owner) == UNDECIDED))
@@ -44,7 +44,7 @@ const char *steal_missing(void)
 	case STEAL_THIEF:
 		return NULL;
 	default:
-		return "with steal=none nobody would flush for a CPU that is away";
+		return "with steal=none nobody would flush for a preempted CPU";
 	}
 }
 
@@ -59,9 +59,8 @@ void steal_init_cpu(void)
 		log_info("steal=%s", names[steal_owner()]);
 }
 
-// The exchange also where the flag is set already: it fails if the owner has cleared the flag meanwhile, so when it
-// succeeds the owner's exchange, and the flush after it, are yet to come.
-
+// The exchange is made even if the flag is set already: it fails if the owner has cleared the flag meanwhile, so when
+// it succeeds, the owner's exchange and the flush after it are yet to come.
 bool steal_flush_later(unsigned cpu)
 {
 	u8 *preempted = &per_cpu(steal_record, cpu).preempted, seen;
@@ -70,7 +69,7 @@ bool steal_flush_later(unsigned cpu)
 		seen = READ_ONCE(*preempted);
 		if (!(seen & STEAL_PREEMPTED))
 			return false;
-		if (MUTANT(steal_no_flag))	// a CPU that is away is left out and not marked
+		if (MUTANT(steal_no_flag))	// a preempted CPU is left out and not marked
 			return true;
 	} while (!cmpxchg(preempted, seen, (u8)(seen | STEAL_FLUSH_TLB)));
 	return true;

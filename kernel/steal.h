@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
-// Stolen time (DESIGN 6): a record per CPU in the layout and with the protocol of KVM's steal-time record, and one owner
-// of all of them per run (steal=): the hypervisor, or the thief (lab/thief.h).
+// Steal time (DESIGN 6): a record per CPU in the layout and with the protocol of KVM's steal-time record. In each run
+// all records have one owner (steal=): the hypervisor, or the thief (lab/thief.h).
 //
-//   who flushes                                    the owner
-//   -----------                                    ---------
-//   preempted: PREEMPTED -> PREEMPTED|FLUSH_TLB    takes the CPU away: preempted = PREEMPTED
+//   a CPU that flushes                             the owner
+//   ------------------                             ---------
+//   preempted: PREEMPTED -> PREEMPTED|FLUSH_TLB    preempts the CPU: preempted = PREEMPTED
 //   by compare-and-exchange: then no IPI           before it runs again: old = xchg(preempted, 0);
 //                                                  old & FLUSH_TLB: flush its whole TLB
 #pragma once
@@ -14,7 +14,7 @@
 enum { STEAL_PREEMPTED = 1, STEAL_FLUSH_TLB = 2 };	// bits of `preempted`
 
 struct steal_record {		// struct kvm_steal_time
-	u64 ns;			// stolen so far
+	u64 ns;			// steal time so far
 	u32 version;		// odd: being written
 	u32 flags;
 	u8 preempted;
@@ -26,9 +26,9 @@ DECLARE_PER_CPU(struct steal_record, steal_record);
 
 enum steal_owner { STEAL_NONE, STEAL_THIEF, STEAL_KVM };
 enum steal_owner steal_owner(void);	// after the command line: steal=, or by default kvm where offered, else thief
-const char *steal_missing(void);	// NULL: the records have an owner; else why not
+const char *steal_missing(void);	// NULL: the records have an owner that flushes; otherwise why not
 void steal_init_cpu(void);		// each CPU, before it enables interrupts: hands its record to the owner
-// Mark a CPU that is away so that it flushes before it runs its next instruction. False: it runs (or nobody would do
-// it). Any context.
+// If that CPU is preempted, mark it so that it flushes before it runs its next instruction. False: it runs (or nobody
+// would flush for it). Any context.
 bool steal_flush_later(unsigned cpu);
-u64 steal_ns(unsigned cpu);		// stolen from that CPU so far, by its owner's account
+u64 steal_ns(unsigned cpu);		// that CPU's steal time so far, as the owner of its record counts it

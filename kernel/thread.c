@@ -16,7 +16,7 @@
 static struct slab_cache *thread_cache;
 static struct list all_threads = LIST_INIT(all_threads);
 static struct spinlock all_threads_lock = SPINLOCK_INIT("all_threads", RANK_THREADS);
-static u32 ending;		// threads that are in that list no more, and whose memory has not been given back
+static u32 ending;		// threads that have left that list and are not yet freed
 
 void sched_init(void)
 {
@@ -93,7 +93,7 @@ void thread_exit(int result)
 
 	ASSERT_MAY_SLEEP();
 	ASSERT(!thread_is_idle());
-	ASSERT(!t->space);	// space_detach() first: the count would be lost
+	ASSERT(!t->space);	// space_detach() first: otherwise its reference to the space is never dropped
 	t->result = result;
 	fetch_add(&ending, 1);
 	flags = spin_lock_irqsave(&all_threads_lock);
@@ -108,7 +108,7 @@ void thread_yield(void)
 	schedule();
 }
 
-// Into this CPU's list, behind all that are due no later. IRQs off.
+// Insert into this CPU's list, behind all sleepers that are due no later. IRQs off.
 static void sleepers_insert(struct thread *t)
 {
 	struct list *head = &this_cpu_ptr(&runq)->sleepers, *at = head->prev;

@@ -25,7 +25,7 @@ struct thread {
 	u8 prio;
 	u16 cpu;			// where it runs or last ran
 	struct cpumask affinity;
-	struct space *space;		// user half that it runs in, or NULL (it then holds the CPU's last one lazily)
+	struct space *space;		// user half that it runs in, or NULL (its CPU keeps the last one: lazy mode)
 	int (*fn)(void *);
 	void *arg;
 	int result;
@@ -55,5 +55,5 @@ int threads_run_on(const struct cpumask *mask, int (*fn)(void *), void *arg);
 
 void threads_print(void);		// one log line each
 u64 thread_count(void);			// that exist, idle threads not counted
-u32 threads_ending(void);		// that have ended, and whose memory has not been given back: a joined one's soon is
+u32 threads_ending(void);		// that have ended and are not yet freed; after thread_join() one soon is
 void sched_init(void);			// boot CPU, before other CPUs start

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
-// Every CPU's tick looks at one other CPU, in turn: has its timer gone silent, though it should come? Then it keeps
-// interrupts off, or the interrupt has been lost; in deadline mode the tick would not come back by itself, and who sleeps
-// on that CPU would sleep for ever without a word.
+// Every CPU's tick checks one other CPU, in turn: has that CPU had no timer interrupt for long although one was due?
+// Then it keeps interrupts off, or an interrupt was lost. In deadline mode a lost tick does not come back by itself,
+// and the threads that sleep on that CPU would sleep for ever, unnoticed.
 //
-// "For so long" means: under our eyes. While nobody looks (all are idle, or the host has stopped the machine) no time counts
-// but for one turn.
+// Only time that some CPU has watched counts (struct seen). A stretch in which no CPU looks (all are idle, or the host
+// has stopped the machine) counts as at most one round of looks.
 #include <arch/ipi.h>
 #include <arch/machine.h>
 #include "kernel/cpumask.h"
@@ -15,9 +15,9 @@
 #define DEPTH 16
 
 struct watched {
-	struct seen silent;	// since it had so many
+	struct seen silent;	// how long its count of ticks has been `ticks`
 	u64 ticks;
-	bool seen;		// once it was online: before, it has no tick, and could take no NMI
+	bool seen;		// it was online at an earlier look: before that it has no tick, and could take no NMI
 	u32 want_backtrace;
 };
 static DEFINE_PER_CPU(struct watched, watched);
@@ -39,7 +39,7 @@ NMI_HANDLER(show_backtrace);
 
 static void complain(unsigned cpu, struct watched *w, u64 ns)
 {
-	log_warn("time: CPU %u has had no timer interrupt for %llu ms, and one was due", cpu,
+	log_warn("time: CPU %u has had no timer interrupt for %llu ms although one was due", cpu,
 		 (unsigned long long)(ns / NSEC_PER_MSEC));
 	WRITE_ONCE(tick_watch.cpu, cpu);
 	fetch_add(&tick_watch.reports, 1);
@@ -55,14 +55,15 @@ static void look(void)
 
 	if (cpu == cpu_id() || !cpumask_test(&cpus_online, cpu))
 		return;
-	// One CPU that ticks comes round within half of the first, and of the second where all are idle but for a sleeper now and then.
+	// A single CPU that ticks looks at each other CPU again within half of the first bound. The second is for a
+	// machine that is idle but for a sleeper now and then, where looks are rare.
 	ns = seen_look(&w->silent, MAX(2 * nr_cpus * tick_ns(), limit / 8));
 	ticked = READ_ONCE(per_cpu(ticks, cpu));
 	if (ticked != READ_ONCE(w->ticks) || !tick_is_due(cpu, now_ns()) || !READ_ONCE(w->seen)) {
 		WRITE_ONCE(w->seen, true);
 		WRITE_ONCE(w->ticks, ticked);
 		WRITE_ONCE(w->silent.ns, 0);
-	} else if (ns > limit && xchg(&w->silent.ns, 0ull) > limit) {	// one of those who look now
+	} else if (ns > limit && xchg(&w->silent.ns, 0ull) > limit) {	// of the CPUs that look now one complains
 		complain(cpu, w, ns);
 	}
 }

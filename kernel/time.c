@@ -41,7 +41,7 @@ u64 now_ns(void)
 	return arch_ns();
 }
 
-// Each gap is added by one CPU, who wins the exchange. (It is empty where the clocks of two CPUs differ.)
+// Each gap is added by one CPU, the one that wins the exchange. (If another CPU's clock is ahead, there is no gap.)
 u64 seen_look(struct seen *s, u64 most_ns)
 {
 	u64 now = now_ns(), looked = READ_ONCE(s->looked), gap;
@@ -82,7 +82,7 @@ static void before_idling(void)
 
 static void tick_set(enum tick state)
 {
-	WRITE_ONCE(*this_cpu_ptr(&tick_state), state);	// others look on
+	WRITE_ONCE(*this_cpu_ptr(&tick_state), state);	// other CPUs read it
 }
 
 void tick_restart(void)

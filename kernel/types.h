@@ -25,7 +25,7 @@ typedef u64 vaddr_t;	// a virtual address of the user half
 #define __aligned(n) __attribute__((aligned(n)))
 #define __cacheline __attribute__((aligned(CACHE_LINE)))
 #define __noinline __attribute__((noinline))
-#define __hot __attribute__((hot))	// of an unmap or a map: laid out together (linker.ld)
+#define __hot __attribute__((hot))	// on the path of an unmap or a map: laid out together (linker.ld)
 #undef __always_inline
 #define __always_inline inline __attribute__((always_inline))
 #define __unused __attribute__((unused))

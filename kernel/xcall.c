@@ -4,10 +4,10 @@
 // node, there is no ABA problem.
 //
 // Only the push onto an empty queue sends the IPI. Any other push finds a request whose IPI is on its way or whose
-// handler has not taken the queue yet. Between push and send preemption stays off: a pusher that lost its CPU there to
-// a thread which waits for the same target would never send.
+// handler has not taken the queue yet. Between push and send preemption stays off: if the pusher were preempted there
+// by a thread that waits for the same target, the IPI would never be sent.
 //
-// Who keeps a node alive: of a call that is waited for, the waiter, until `pending` is 0; of an asynchronous one the
+// Who keeps a request alive: if the call is waited for, the waiter, until `pending` is 0; if it is asynchronous, the
 // caller, until `busy` is 0. The target reads all it needs before it touches either.
 #include "kernel/xcall.h"
 #include "kernel/panic.h"
@@ -19,13 +19,13 @@
 #include "lab/trace.h"
 #include <arch/ipi.h>
 
-// Each on lines of its own: what other CPUs write (a queue's head, `pending`), what they read (a request), what is nobody
-// else's.
+// Separate cache lines for what other CPUs write (a queue's head, `pending`), what they read (a request), and what only
+// the own CPU uses.
 struct queue {
 	struct xcall *head;
 } __cacheline;
 static DEFINE_PER_CPU(struct queue, xcall_queue);
-static DEFINE_PER_CPU(u32 *, unanswered);	// of the request that this CPU is running: its `pending`
+static DEFINE_PER_CPU(u32 *, unanswered);	// `pending` of the request that this CPU is running
 
 struct request {
 	struct xcall call;
@@ -62,7 +62,7 @@ static void call_here(xcall_fn fn, void *arg)
 	irqflags_t flags = irq_save();
 	u32 *outer = this_cpu_read(unanswered);
 
-	this_cpu_write(unanswered, NULL);	// of the request whose fn calls here, if any: not fn's to answer
+	this_cpu_write(unanswered, NULL);	// fn must not answer the request whose fn called us, if any
 	fn(arg);
 	this_cpu_write(unanswered, outer);
 	irq_restore(flags);

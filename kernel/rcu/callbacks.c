@@ -4,11 +4,12 @@
 //	call_rcu ──▶ NEXT ──▶ WAIT ──▶ DONE ──▶ thread of that CPU, RCU_BATCH at a time, in order of enqueue
 //	             c+2      c+1      ≤ c      (c: completed grace periods)
 //
-// Each list has a lock, almost always taken by its own CPU alone: so rcu_barrier() can append to the list of an idle
-// CPU without waking it. A CPU with callbacks keeps its tick, and its tick wakes whoever has to act: the callback
-// thread when the oldest callback is ready, the grace-period thread when it has not begun what they wait for. So none
-// starves. A list that grows long before the tick comes does without: call_rcu() itself asks and reports (hasten), and
-// the end of the grace period wakes the callback thread (rcu_callbacks_ready).
+// Each list has a lock, which almost always only its own CPU takes. Because of the lock rcu_barrier() can append to the
+// list of an idle CPU without waking that CPU. A CPU with callbacks keeps its tick, and the tick wakes the thread that
+// has to act: the callback thread when the oldest callback is ready, the grace-period thread when the grace period that
+// the callbacks wait for has not begun. So no callback starves. A list that grows to RCU_EAGER callbacks does not wait
+// for the tick: call_rcu() itself requests a grace period and reports a quiescent state (hasten), and the end of the
+// grace period wakes the callback thread (rcu_callbacks_ready).
 #include "kernel/panic.h"
 #include "kernel/rcu/internal.h"
 #include "kernel/thread.h"
@@ -110,15 +111,16 @@ static void want_no_tick(unsigned cpu)
 		cpumask_set_atomic(&rcu.eager, cpu);
 }
 
-// Whoever frees a lot does not wait for ticks: what is freed late has left the caches, and the memory is missing meanwhile.
-// The caller is preemptible, so its CPU is quiescent here (rcu.c). It asks for a grace period each time that RCU_EAGER more
-// wait, and reports to one that waits for this CPU. Other CPUs are not disturbed: one that computes reports at its tick.
+// A CPU that frees a lot does not wait for ticks: memory that is freed late has left the caches, and is missing until
+// then. The caller is preemptible, so its CPU is quiescent here (rcu.c). It requests a grace period each time RCU_EAGER
+// more callbacks wait, and reports its quiescent state if a grace period waits for this CPU. Other CPUs are not
+// disturbed: a CPU that computes reports at its next tick.
 static void hasten(u64 gp, bool ask)
 {
 	irqflags_t flags;
 
 	if (ask) {
-		want_no_tick(cpu_id());		// ours; another one's, if we have just been moved, does no harm
+		want_no_tick(cpu_id());		// if the thread has just moved, it marks the wrong CPU: no harm
 		rcu_request(gp, true);
 	}
 	if (!rcu_waits_for(this_cpu_ptr(&rcu_cpu)))
@@ -126,7 +128,7 @@ static void hasten(u64 gp, bool ask)
 	flags = irq_save();
 	rcu_quiescent(this_cpu_ptr(&rcu_cpu));
 	irq_restore(flags);
-	if (unlikely(this_cpu_read(need_resched)))	// that may have woken a thread of this CPU: irq_restore() does not look
+	if (unlikely(this_cpu_read(need_resched)))	// a thread may have been woken; irq_restore() does not look
 		preempt_resched();
 }
 
@@ -145,9 +147,9 @@ void call_rcu(struct rcu_head *head, rcu_fn fn)
 
 	spin_unlock_irqs_off(&l->lock);
 	irq_restore(flags);
-	// The wake-up of the grace-period thread is left to this CPU's next tick: the caller, who wanted not to wait,
-	// should not pay for it, and callbacks of one tick share a grace period. Whoever waits (synchronize_rcu,
-	// rcu_barrier) wakes it at once, and so does who leaves many.
+	// The wake-up of the grace-period thread is left to this CPU's next tick: a caller that does not want to wait
+	// should not pay for the wake-up, and all callbacks of one tick share a grace period. A caller that waits
+	// (synchronize_rcu, rcu_barrier) wakes the thread at once, and so does one that queues many callbacks (hasten).
 	if (READ_ONCE(rcu.requested) < gp)
 		rcu_request(gp, false);
 	if (MUTANT(rcu_call_is_quiescent) && waiting >= RCU_EAGER)	// it reports in a reader, too
@@ -155,7 +157,7 @@ void call_rcu(struct rcu_head *head, rcu_fn fn)
 	if (waiting >= RCU_EAGER && preemptible())
 		hasten(gp, waiting % RCU_EAGER == 0);
 	if (unlikely(waiting > READ_ONCE(rcu.pressure)))
-		rcu_press(preemptible());	// where preemption is off a lock may be held: the next tick sees to it
+		rcu_press(preemptible());	// with preemption off the caller may hold a lock: leave it to the tick
 }
 
 u64 rcu_pending_callbacks(void)
@@ -194,7 +196,7 @@ static bool take_batch(struct rcu_cblist *l, struct rcu_fifo *batch)
 	return got;
 }
 
-// A callback's head dies with the call: nothing of it is touched afterwards.
+// fn may free the callback's head: the head is not touched after the call.
 static bool invoke_batch(struct rcu_cblist *l)
 {
 	struct rcu_fifo batch;
@@ -231,7 +233,8 @@ static int cb_thread(void *arg)
 	return 0;
 }
 
-// A grace period has ended: who has asked not to be left to its tick is woken. Who asks too late has the tick.
+// A grace period has ended: wake the callback thread of each CPU that has asked not to wait for its tick. A CPU that
+// asks too late for this is served by its next tick.
 void rcu_callbacks_ready(void)
 {
 	for_each_cpu_in(cpu, &rcu.eager) {
@@ -240,9 +243,9 @@ void rcu_callbacks_ready(void)
 		bool due = ready(rc);
 
 		if (!due && READ_ONCE(rc->cb.count))
-			continue;	// they wait for the next one
+			continue;	// its callbacks wait for the next grace period
 		cpumask_clear_atomic(&rcu.eager, cpu);
-		// None is due: its tick was faster, and a CPU that idles by now is left alone.
+		// Not due, so the list is empty: the CPU's tick came first. The CPU may idle by now, and is not woken.
 		if (due && READ_ONCE(rc->cb_thread))
 			waitq_wake_one(&rc->cb_wq);
 	}
@@ -265,7 +268,8 @@ void rcu_callbacks_tick(struct rcu_cpu *rc)
 	}
 }
 
-// Without memory for a thread the callbacks, which may well free some, run right here; the next tick asks again.
+// If there is no memory for a thread, run a batch of the callbacks here: they may well free some. The next tick asks
+// again.
 void rcu_callbacks_threads(void)
 {
 	if (!READ_ONCE(rcu.threads_wanted))
@@ -296,7 +300,8 @@ static void barrier_callback(struct rcu_head *head)
 		waitq_wake_all(&barrier_wait.wq);
 }
 
-// Behind all that is queued or being invoked on that CPU. The new head need not wait for a grace period of its own.
+// Queue the barrier's head behind all callbacks that are queued or being invoked on that CPU. It need not wait for a
+// grace period of its own.
 static void barrier_entrain(unsigned cpu)
 {
 	struct rcu_cpu *rc = &per_cpu(rcu_cpu, cpu);
@@ -326,7 +331,7 @@ void rcu_barrier(void)
 			break;
 		barrier_entrain(cpu);
 	}
-	rcu_request(READ_ONCE(rcu.requested), true);	// what call_rcu() left to the tick begins now
+	rcu_request(READ_ONCE(rcu.requested), true);	// begin now the grace period that call_rcu() left to the tick
 	if (fetch_sub(&barrier_wait.left, 1) != 1)
 		wait_event(&barrier_wait.wq, load_acquire(&barrier_wait.left) == 0);
 	mutex_unlock(&barrier_wait.mutex);

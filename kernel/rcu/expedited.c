@@ -1,16 +1,18 @@
 // SPDX-License-Identifier: MIT
-// Expedited grace periods: interrupt the CPUs that run and ask what was interrupted.
+// Expedited grace periods: interrupt each CPU that is not idle, and check whether the interrupt hit a reader.
 //
-// One at a time; who finds one under way waits until either one that began after its own call has ended, or it can do
-// one itself. Per CPU a flag `exp_need`, cleared by xchg, and one count of the flags that are set. Argument, with the
-// definitions of rcu.c:
+// There is one at a time. A caller that finds one under way waits until a grace period that began after its call has
+// ended, or until it can run one itself. Each CPU has a flag `exp_need`, cleared by xchg; `left` counts the flags that
+// are set. Argument, with the definitions of rcu.c:
 //   1. The caller's full barrier precedes the sampling of the idle counters and the setting of the flags. A CPU whose
 //      sample is even is quiescent at that instant (properties 4 and 5 there); so is our own: we were preemptible.
-//   2. A flag is cleared by its own CPU only, by a full barrier, at an instant when it is quiescent: in the call, if
-//      that interrupted no reader; else at its next context switch, asked for by need_resched, or quiescent tick.
-//      A reader before that is over, ordered before our seeing the count 0; one after it sees what preceded 1.
-//   3. If the previous call is still in flight to a CPU (it reported by a context switch first) it is not sent again;
-//      it will find the new flag, because its full barrier follows the release of `busy` and ours precedes the try.
+//   2. A flag is cleared by its own CPU only, by a full barrier, at an instant when that CPU is quiescent: in the
+//      cross-CPU call, if that interrupted no reader; otherwise at its next context switch, which need_resched asks
+//      for, or at its next quiescent tick. A reader before that instant is over, ordered before our seeing the count 0;
+//      a reader after it sees what preceded 1.
+//   3. If the previous cross-CPU call to a CPU is still in flight (the CPU reported by a context switch first), no
+//      second one is sent. The call in flight will find the new flag, because its full barrier follows the release of
+//      the call's `busy`, and our full barrier precedes our try to set `busy`.
 #include "kernel/panic.h"
 #include "kernel/rcu/internal.h"
 #include "kernel/thread.h"
@@ -22,7 +24,7 @@
 static struct {
 	struct waitq busy_wq;
 	u32 busy;	// a grace period is under way
-	u64 seq;	// as rcu.seq; written by whoever set `busy`
+	u64 seq;	// counts as rcu.seq does; written only by the thread that set `busy`
 	u32 left;	// flags set, plus one while they are being set
 	struct waitq left_wq;
 } expedited;
@@ -44,7 +46,7 @@ static void exp_interrupt(void *arg)
 {
 	struct rcu_cpu *rc = arg;
 
-	smp_mb();	// 3.
+	smp_mb();	// argument 3
 	if (!READ_ONCE(rc->exp_need))
 		return;
 	if (MUTANT(rcu_exp_unasked))	// what was interrupted counts as quiescent, whatever it was
@@ -67,7 +69,7 @@ void rcu_exp_init(void)
 	}
 }
 
-// Preemption is off: while we choose whom to ask, our own CPU is covered by having been preemptible just before.
+// Preemption is off. Our own CPU needs no flag: it was preemptible, and so quiescent, just before.
 static void ask_running_cpus(void)
 {
 	struct cpumask asked = { 0 };
@@ -80,7 +82,7 @@ static void ask_running_cpus(void)
 		cpumask_set(&asked, cpu);
 	}
 	for_each_cpu_in(cpu, &asked)
-		xcall_async(cpu, &per_cpu(rcu_cpu, cpu).exp_call);	// false: 3.
+		xcall_async(cpu, &per_cpu(rcu_cpu, cpu).exp_call);	// false: still in flight, argument 3
 }
 
 static void exp_grace_period(void)
@@ -113,11 +115,11 @@ void synchronize_rcu_expedited(void)
 
 	ASSERT_MAY_SLEEP();
 	count(rcu_waits);
-	smp_mb();	// 1.
+	smp_mb();	// argument 1
 	u64 wanted = rcu_seq_next(READ_ONCE(expedited.seq));
 
 	wait_event(&expedited.busy_wq, covered(wanted) || (mine = cmpxchg(&expedited.busy, 0, 1)));
-	if (mine && !covered(wanted))	// still at most one short: whoever was busy has completed its own
+	if (mine && !covered(wanted))	// one is enough: the grace period that was under way at our call has ended
 		exp_grace_period();
 	if (mine) {
 		store_release(&expedited.busy, 0);

@@ -17,9 +17,9 @@
 #include "lab/stall.h"
 #include "lab/trace.h"
 
-// The thread has a doorbell, so that many CPUs with the same wish do not queue up for the lock of its wait queue. Who
-// finds it rung may go: the thread answers, by a full barrier, before it looks at what it waits for. Preemption is
-// off so that the one who rings does not lose its CPU before it wakes.
+// `wakeup_sent` is a doorbell: it keeps CPUs that all want to wake the thread from contending for the lock of its wait
+// queue. A CPU that finds it set has nothing to do: the thread clears it, by a full barrier, before it looks at what it
+// waits for. Preemption is off so that the caller that sets it cannot be preempted before it wakes the thread.
 void rcu_wake_thread(void)
 {
 	preempt_disable();
@@ -45,8 +45,8 @@ static bool gp_requested(void)
 //	thread: seq++ (gp_end), full barrier (the increment is one), reads `requested`
 //	we:     requested = gp, or we find that another has asked; full barrier, read `seq`
 //
-// Where another has asked, the barrier forbids that we see his request and still the `seq` that the thread has left behind
-// without seeing it. (He may have left the wake-up to his tick, and we want it now.)
+// If another CPU has made the request, the barrier rules out that we see that request, but read a `seq` older than the
+// one at which the thread looked and did not see it. (That CPU may have left the wake-up to its tick; we want it now.)
 void rcu_request(u64 gp, bool may_wake)
 {
 	u64 old;
@@ -93,14 +93,14 @@ static void gp_begin(void)
 	trace(EV_GP_BEGIN, rcu_seq_completed(rcu.seq) + 1);
 	fetch_add(&rcu.seq, 1);
 	smp_mb();	// property 1; pairs with the one in rcu_snapshot()
-	for (unsigned i = rcu.nr_nodes; i-- > 0; ) {	// the root first: a leaf may empty as soon as it is set
+	for (unsigned i = rcu.nr_nodes; i-- > 0; ) {	// the root first: a leaf may become empty as soon as it is set
 		struct rcu_node *node = &rcu.node[i];
 		irqflags_t flags = spin_lock_irqsave(&node->lock);
 
 		ASSERT(!node->waiting);
 		WRITE_ONCE(node->waiting, node->children);
 		spin_unlock_irqrestore(&node->lock, flags);
-		// The bits of one node are set; the first of all, the others not yet
+		// The bits of this node are set; when the point is first passed, those of all other nodes are not
 		STALL(rcu_gp_setting, NULL, 0, 0);
 	}
 }
@@ -215,7 +215,7 @@ void synchronize_rcu(void)
 {
 	ASSERT_MAY_SLEEP();
 	ASSERT(current != rcu.gp_thread && rcu.gp_thread);
-	struct waitq *q = &rcu.node[cpu_id() / RCU_FANOUT].done_wq;	// any would do: a near one
+	struct waitq *q = &rcu.node[cpu_id() / RCU_FANOUT].done_wq;	// any leaf's would do: take the nearest
 	u64 gp = rcu_snapshot();
 
 	count(rcu_waits);

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
-// RCU's idle state: a counter per CPU, even while the CPU idles. Only its own CPU writes it, by seq_cst
-// read-modify-writes, so that each edge is a full barrier; anyone samples it (properties 4 and 5 of rcu.c).
+// RCU's idle state: each CPU has a counter, whose value is even while the CPU idles. Only that CPU writes it, by
+// seq_cst read-modify-writes, so that each edge is a full barrier; any CPU may sample it (properties 4 and 5 of rcu.c).
 //
-// Interrupts and NMIs from idle leave the state before any reader and re-enter it on their way out. An entry may be
-// cut by an NMI at any instruction, hence one rule for all kinds of entry: take the next depth; if the counter is even
+// Interrupts and NMIs from idle leave the state before any reader and re-enter it on their way out. An NMI may come at
+// any instruction of an entry, hence one rule for all kinds of entry: take the next depth; if the counter is even
 // *now*, make it odd and remember that in this depth's bit. A nested entry restores parity and bits before the outer
 // one goes on, so the outer one never notices it:
 //
@@ -17,7 +17,7 @@ DEFINE_PER_CPU(struct rcu_cpu, rcu_cpu);
 
 u64 rcu_idle_sample(unsigned cpu)
 {
-	smp_mb();	// what came before (the start of the grace period) is visible to whoever leaves idle after this
+	smp_mb();	// a CPU that leaves idle after this sees what came before it (the start of the grace period)
 	u64 s = load_acquire(&per_cpu(rcu_cpu, cpu).idle_seq);
 	smp_mb();	// pairs with both edges
 	return s;
@@ -31,7 +31,7 @@ static __always_inline void entry(void)
 	WRITE_ONCE(rc->depth, depth);
 	barrier();
 	ASSERT(depth < 64);
-	if (MUTANT(rcu_entry_unseen))	// an interrupt out of idle does not leave the idle state
+	if (MUTANT(rcu_entry_unseen))	// an interrupt in the idle loop does not leave the idle state
 		return;
 	if (rcu_sample_idle(READ_ONCE(rc->idle_seq))) {
 		fetch_add(&rc->idle_seq, 1);
@@ -77,8 +77,8 @@ void rcu_idle_exit(void)
 	fetch_add(&rc->idle_seq, 1);
 }
 
-// The interrupt itself proves that interrupts were on. Preemption was on too if nothing but this interrupt is in the
-// count; and a CPU that idled is quiescent whatever the idle loop's depth is.
+// The interrupt itself proves that interrupts were on. Preemption was on too if preempt_count holds nothing but this
+// interrupt. A CPU that was idle is quiescent whatever preemption depth the idle loop has.
 bool rcu_interrupted_quiescent(void)
 {
 	struct rcu_cpu *rc = this_cpu_ptr(&rcu_cpu);

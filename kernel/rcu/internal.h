@@ -16,7 +16,7 @@
 _Static_assert(RCU_LEAVES <= RCU_FANOUT, "two levels hold all CPUs");
 #define RCU_GP_CPU 0		// where the grace-period thread lives
 #define RCU_BATCH 64		// callbacks taken off a list at once
-#define RCU_EAGER 128		// so many on one list do not wait for ticks
+#define RCU_EAGER 128		// a list with at least so many callbacks does not wait for ticks
 
 struct rcu_node {
 	struct spinlock lock;
@@ -24,7 +24,7 @@ struct rcu_node {
 	u32 children;		// constant after rcu_init()
 	u32 bit;		// this node's bit in its parent
 	struct rcu_node *parent;	// NULL: the root
-	struct waitq done_wq;	// of a leaf: those who called synchronize_rcu() on its CPUs
+	struct waitq done_wq;	// of a leaf: threads that called synchronize_rcu() on its CPUs
 } __cacheline;
 
 struct rcu_fifo {
@@ -41,11 +41,11 @@ struct rcu_cblist {
 	u64 gp[RCU_SEGMENTS];		// the segment may run when this one has completed; gp[RCU_DONE] is 0
 	u64 ready_at;			// of the oldest callback; U64_MAX: none. Read without the lock
 	u64 count;			// queued or being invoked. Read without the lock
-	bool invoking;			// a thread holds a batch: no other may take one, so that the order is kept
+	bool invoking;			// a thread invokes a batch: no other may take one, so that the order is kept
 };
 
 struct rcu_cpu {
-	u64 idle_seq;			// even: idle (or not yet born). Written by its CPU alone, by full barriers
+	u64 idle_seq;			// even: idle (or not yet started). Written only by its CPU, with full barriers
 	u64 left_idle;			// bit d: the entry at depth d left the idle state
 	u32 depth;			// interrupt and NMI entries
 	u32 exp_need;			// an expedited grace period waits for this CPU
@@ -70,15 +70,15 @@ struct rcu_state {
 	u64 late_ns;
 	u64 gp_started, exp_started;	// by rcu_watched_ns()
 	u64 late_at, exp_late_at;	// when to complain next, by the same; U64_MAX: nothing in progress
-	u64 late_reports, backtraces;	// complaints, and CPUs that then said where they are
+	u64 late_reports, backtraces;	// complaints, and the backtraces that holdouts then printed
 	u64 kicks;			// reschedule IPIs sent for pressure
 	u32 late_cpu;			// the CPU named by the last complaint
 	struct cpumask want_thread;	// CPUs whose callbacks need a thread
-	struct cpumask eager;		// CPUs whose callback thread is woken when a grace period ends
+	struct cpumask eager;		// CPUs whose callback thread the end of a grace period wakes, not their tick
 	u32 threads_wanted;
 	struct waitq gp_wq;		// the grace-period thread
-	struct seen watched __cacheline;	// by each tick in a grace period
-	u32 wakeup_sent __cacheline;	// it has been woken and has not looked yet
+	struct seen watched __cacheline;	// time that ticks have seen pass while a grace period was in progress
+	u32 wakeup_sent __cacheline;	// the grace-period thread has been woken and has not looked yet
 	struct thread *gp_thread __cacheline;
 	unsigned nr_nodes;
 	struct rcu_node *root;
@@ -104,12 +104,12 @@ void rcu_wake_thread(void);			// the grace-period thread. Any context but NMI
 // rcu/idle.c
 u64 rcu_idle_sample(unsigned cpu);		// fully ordered
 static inline bool rcu_sample_idle(u64 s) { return !(s & 1); }
-bool rcu_interrupted_quiescent(void);		// [interrupt] was what this interrupt interrupted no reader?
+bool rcu_interrupted_quiescent(void);		// [interrupt] true: this interrupt did not interrupt a reader
 
 // rcu/callbacks.c
 void rcu_callbacks_init(void);
-void rcu_callbacks_tick(struct rcu_cpu *rc);	// [tick, IRQs off] wake whoever has to act on this CPU's callbacks
-void rcu_callbacks_ready(void);			// [grace-period thread] one has ended: wake who does not wait for its tick
+void rcu_callbacks_tick(struct rcu_cpu *rc);	// [tick, IRQs off] wake the thread that has to act on its callbacks
+void rcu_callbacks_ready(void);			// [grace-period thread] one has ended: wake the threads of `eager`
 void rcu_callbacks_threads(void);		// [grace-period thread] create the wanted threads
 bool rcu_head_queued(const struct rcu_head *head, void (*fn)(struct rcu_head *));	// checking builds; else false
 
@@ -118,5 +118,5 @@ void rcu_exp_init(void);
 void rcu_exp_quiescent(struct rcu_cpu *rc);	// this CPU is quiescent and exp_need was seen
 
 // rcu/late.c
-u64 rcu_watched_ns(void);			// a clock that stands still while nobody looks. Any context
+u64 rcu_watched_ns(void);			// a clock that stands still while no CPU reads it. Any context
 void rcu_late_tick(void);			// [tick, IRQs off]

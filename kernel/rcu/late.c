@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
-// Complaints about grace periods that take too long. Every CPU's tick looks, so that the CPU that stalls cannot hide by
-// being the one that would have to notice; the first to see the deadline pass complains and sets the next one.
-// The time that counts is what those ticks have seen pass: not a pause of the whole machine, in which no reader could end.
-// The holdout is sent an NMI and prints where it is; if the NMI does not come through, its next tick prints it.
+// Complaints about grace periods that take too long. Every CPU's tick checks, so that a stall is noticed whichever CPU
+// stalls; the first CPU that sees the deadline passed complains and sets the next deadline. Only time that those ticks
+// have seen pass counts: a pause of the whole machine, in which no reader could end, does not. The holdout gets an NMI
+// and prints its backtrace; if the NMI does not arrive, the holdout's next tick prints it.
 #include <arch/ipi.h>
 #include <arch/machine.h>
 #include "kernel/log.h"
@@ -12,11 +12,11 @@
 #include "lab/trace.h"
 
 #define STALL_DEPTH 16
-#define SEEN_TICKS 4	// count at most, from one look to the next
+#define SEEN_TICKS 4	// of the time between two looks at most so many ticks count
 
 void rcu_set_late_ns(u64 ns)
 {
-	WRITE_ONCE(rcu.late_ns, MIN(ns, UINT64_MAX / 2));	// it is added to a time
+	WRITE_ONCE(rcu.late_ns, MIN(ns, UINT64_MAX / 2));	// a time plus this must not overflow
 }
 
 u64 rcu_watched_ns(void)
@@ -46,7 +46,7 @@ static void name_holdout(const char *what, unsigned cpu, u64 ms)
 {
 	struct rcu_cpu *rc = &per_cpu(rcu_cpu, cpu);
 
-	log_warn("rcu: CPU %u holds up %s for %llu ms", cpu, what, (unsigned long long)ms);
+	log_warn("rcu: CPU %u has held up %s for %llu ms", cpu, what, (unsigned long long)ms);
 	trace_print_last(cpu, 8);
 	WRITE_ONCE(rcu.late_cpu, cpu);
 	WRITE_ONCE(rc->want_backtrace, 1);
@@ -71,7 +71,7 @@ static void complain(const char *what, u64 since, bool (*waits)(struct rcu_cpu *
 		named++;
 	}
 	if (!named)
-		log_warn("rcu: %s is late by itself: %llu ms, and no CPU holds it up", what, (unsigned long long)ms);
+		log_warn("rcu: %s has taken %llu ms although no CPU holds it up", what, (unsigned long long)ms);
 	fetch_add(&rcu.late_reports, 1);
 }
 

@@ -48,7 +48,7 @@
 //   buffering, which the two full barriers forbid) the read of seq would have had to see 2g-1. In between, the order
 //   from the thread's barrier to R is carried by the leaf's lock (2a), or by the barriers of 4 (2b). ∎
 // Callbacks carry g = rcu_snapshot() taken after their enqueue began, and run after rcu_elapsed(g). rcu/expedited.c
-// argues for itself.
+// has an argument of its own.
 //
 // Locks: node locks are never nested; the thread is woken with none held. Nodes, CPUs' structures and threads live for
 // ever.
@@ -156,7 +156,7 @@ void rcu_tick(bool quiescent)
 	if (quiescent)
 		rcu_quiescent(rc);
 	else if (rcu_waits_for(rc) || READ_ONCE(rc->exp_need))
-		this_cpu_write(need_resched, true);	// have the reader's end report: ticks might always hit readers
+		this_cpu_write(need_resched, true);	// the reader's end shall report: every tick might hit a reader
 	if (READ_ONCE(rc->cb.count))
 		rcu_callbacks_tick(rc);
 	if (cpu_id() == RCU_GP_CPU && rcu_seq_running(READ_ONCE(rcu.seq))) {

@@ -25,8 +25,8 @@ bool rcu_elapsed(u64 snapshot);
 u64 rcu_completed(void);		// sequence number of the last grace period that completed
 u64 rcu_pending_callbacks(void);	// on all CPUs, approximately
 void rcu_hurry(void);			// run a grace period now and kick its holdouts. Any context but NMI
-void rcu_set_pressure(u64 callbacks);	// above so many waiting callbacks on one CPU the holdouts are kicked
-void rcu_set_late_ns(u64 ns);		// complain (with the backtrace of the holdout) after so long; default 10 s
+void rcu_set_pressure(u64 callbacks);	// kick the holdouts when more callbacks than this wait on one CPU
+void rcu_set_late_ns(u64 ns);		// complain (with the holdout's backtrace) when one takes longer; default 10 s
 u64 rcu_late_reports(void);			// complaints so far
 
 // Hooks; the caller's context in brackets.

@@ -92,7 +92,7 @@ unsigned bench_pairs(void)
 	return n;
 }
 
-// The median of many back-to-back readings: what each measurement contains besides its operation.
+// The least distance of many back-to-back readings: what each measurement contains besides its operation.
 u64 bench_clock_cost(void)
 {
 	static u64 cost;
@@ -161,15 +161,16 @@ static void run_slice(struct bench_case *c, void (*slice)(struct bench_case *c))
 	bench_count_to_here(c);
 }
 
-// One slice each: caches, the allocators' lists, the emulator's translations. Thrown away, unless it has taken all the
-// time, as with many CPUs on few cores; then it is what was measured. True: thrown away.
+// Run one slice of each case, to warm up the caches, the allocators' lists and the emulator's translations. Its samples
+// are thrown away, unless it has taken all the time, as it does with many CPUs on few cores: then they are the
+// measurement. True: thrown away.
 static bool warm_up(struct bench_case *cases, unsigned n, u64 end, void (*slice)(struct bench_case *c))
 {
 	bench_clock_cost();
 	for (unsigned i = 0; i < n; i++)
 		run_slice(&cases[i], slice);
 	if (now_ns() >= end) {
-		log_info("%s: the warm-up took all the time and counts", cases->name);
+		log_info("%s: the warm-up took all the time: its samples are the measurement", cases->name);
 		return false;
 	}
 	for (unsigned i = 0; i < n; i++)
@@ -245,8 +246,8 @@ void bench_discard(struct bench_case *c)
 	c->hist = NULL;
 }
 
-// Each gets its share of the time that is left: what one takes beyond its own, since it does each of its cases once at
-// least, the others make up for, with up to half of theirs.
+// Each benchmark gets its share, by weight, of the time that is left. A benchmark that runs over its share (it runs
+// each of its cases at least once) leaves less for those after it, but at least half of what they would have got.
 int bench_run_all(const char *glob, u64 total_ns)
 {
 	unsigned all = 0, left, k = 0, n = 0;
@@ -260,7 +261,7 @@ int bench_run_all(const char *glob, u64 total_ns)
 	}
 	if (!n)
 		return -1;
-	thread_pin_here();	// benchmarks say "another CPU" and mean it
+	thread_pin_here();	// "another CPU" in a benchmark must not be this one
 	left = all;
 	FOR_EACH_REGISTERED(benches, const struct bench, b) {
 		u64 gone = now_ns() - start;

@@ -18,7 +18,7 @@ static const char *unit_of(const struct bench_case *c)
 	return c->unit ? c->unit : arch_cycles_are_instructions() ? "instructions" : "cycles";
 }
 
-// What tells a case from all others: the keys that its two lines have in common.
+// What distinguishes a case from all others: the keys that its two lines have in common.
 #define IDENTITY_MAX 320
 static void identity(const struct bench_case *c, char *buf)
 {
@@ -89,7 +89,7 @@ static size_t hist_line(const struct bench_case *c, const char *who, char *buf, 
 	return n + (size_t)ksnprintf(buf + MIN(n, size), size - MIN(n, size), "}\n");
 }
 
-// Longer than kprintf() takes, perhaps: up to 60 KiB where every bucket is used.
+// The line may be longer than kprintf() takes: up to 60 KiB where every bucket is used.
 static void print_hist(const struct bench_case *c)
 {
 	char who[IDENTITY_MAX], none, *line;

@@ -6,31 +6,31 @@
 #include "kernel/types.h"
 
 #define COUNTERS(X) \
-	X(ipi_flush)		/* CPUs that shootdowns were for: IPIs, unless a counter below says otherwise */ \
+	X(ipi_flush)		/* CPUs that shootdowns targeted: IPIs, unless a counter below says otherwise */ \
 	X(ipi_sync)		/* sync IPIs sent */ \
 	X(ipi_walker)		/* shootdown IPIs sent only for a walker's sake */ \
 	X(ipi_resched)		/* reschedule IPIs sent */ \
 	X(resched_taken)	/* … taken; several may be taken as one */ \
 	X(ipi_xcall)		/* IPIs sent for cross-CPU calls of any kind */ \
 	X(xcalls)		/* cross-CPU requests queued: several may share one IPI */ \
-	X(irq_left)		/* interrupts that whoever ran before had left requested or in service */ \
+	X(irq_left)		/* interrupts that firmware or boot loader had left requested or in service */ \
 	X(irq_stray)		/* … came on a vector that nobody uses */ \
 	X(flush_local)		/* local invalidations asked for */ \
 	X(flush_full)		/* … of them full flushes */ \
 	X(lazy_deferred)	/* flushes left to the other CPUs' sweeps */ \
-	X(lazy_refused)		/* … not left to them: no memory, or too much waits already */ \
-	X(lazy_sweeps)		/* … these */ \
-	X(lazy_calls)		/* … CPUs that did not come by themselves in time */ \
-	X(lazy_settled)		/* … somebody could not wait */ \
+	X(lazy_refused)		/* … not left to them: no memory, or too much held already */ \
+	X(lazy_sweeps)		/* … the sweeps */ \
+	X(lazy_calls)		/* … CPUs that were called because they had not swept in time */ \
+	X(lazy_settled)		/* … flushed early because a caller could not wait for the sweeps */ \
 	X(flush_lazy_skipped)	/* lazy CPUs not interrupted */ \
 	X(flush_nmi)		/* NMIs sent to flush */ \
 	X(flush_stale_skipped)	/* remote flushes that a newer generation made needless */ \
-	X(flush_pv_flagged)	/* shootdowns left to the hypervisor: the CPU was away */ \
+	X(flush_pv_flagged)	/* shootdowns left to the hypervisor: the CPU was preempted */ \
 	X(flush_hv_calls)	/* flush hypercalls to Hyper-V, repetitions of one counted once */ \
 	X(flush_hv_lists)	/* … of them with a list of ranges */ \
 	X(flush_hv_extended)	/* … with a set of processors beyond the first 64 */ \
 	X(flush_hv_fallbacks)	/* … refused, and replaced by IPIs */ \
-	X(thefts)		/* times that the thief robbed a CPU */ \
+	X(thefts)		/* times that the thief preempted a CPU */ \
 	X(theft_flushes)	/* … and flushed for it, as asked by the flag */ \
 	X(cr3_writes)		/* loads of the page-table root */ \
 	X(walks)		/* walk_pin calls, per page */ \
@@ -56,7 +56,7 @@
 	X(rcu_waits)		/* threads that began to wait for a grace period, expedited or not */ \
 	X(rcu_callbacks)	/* callbacks invoked */ \
 	X(swmmu_fills)		/* entries that the software MMU cached */ \
-	X(swmmu_checks)		/* tables and pages freed under its eyes */ \
+	X(swmmu_checks)		/* tables and pages that it checked when they were freed */ \
 	X(swmmu_dead_ends)	/* its walks that a stale pointer led into a freed table or a reserved frame */
 
 struct counters {

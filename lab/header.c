@@ -13,7 +13,7 @@
 #include "mm/policy/policy.h"
 #include <arch/machine.h>
 
-// The inside of a JSON string: of the command line and of what the processor says of itself anything may be expected.
+// The inside of a JSON string. The command line and the processor's brand string may contain any character.
 static const char *json_text(char *buf, size_t size, const char *s)
 {
 	size_t len = 0;

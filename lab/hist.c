@@ -29,8 +29,8 @@ void hist_add(struct hist *h, u64 value)
 	h->buckets[hist_bucket(value)]++;
 }
 
-// The `k`-th of the `count` values of a bucket, spread evenly: the middle of its share. From 2^30 values wide on the
-// product might not fit into 64 bits, and the share's size is rounded first: no matter there.
+// The `k`-th of the `count` values of a bucket, spread evenly: the middle of its share. In a bucket of 2^30 values or
+// more the product might not fit into 64 bits, so the share's size is rounded first, which does not matter there.
 static u64 inside(unsigned bucket, u64 k, u64 count)
 {
 	u64 width = hist_width(bucket), steps = 2 * k + 1;

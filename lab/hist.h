@@ -5,8 +5,8 @@
 //   values   0 | 1 | … | 127 | 128 129 | … | 254 255 | 256 … 259 | … | 508 … 511 | 512 … 519 | … | … 2^64-1
 //   bucket   0 | 1 | … | 127 |     128 | … |     191 |       192 | … |       255 |       256 | … |     3775
 //
-// Below 128 the bucket is the value; else it is (shift << 6) + (value >> shift), with the shift that leaves the value's
-// 7 highest bits. tools/hist.py reads what is printed of it.
+// Below 128 the bucket is the value; otherwise it is (shift << 6) + (value >> shift), with the shift that leaves the
+// value's 7 highest bits. tools/hist.py reads what is printed of it.
 #pragma once
 #include "kernel/types.h"
 
@@ -39,5 +39,5 @@ void hist_add(struct hist *h, u64 value);
 u64 hist_at(const struct hist *h, u64 rank);
 // The value that num/den of all are below: of rank n * num / den.
 static inline u64 hist_quantile(const struct hist *h, u64 num, u64 den) { return hist_at(h, h->n * num / den); }
-// "[[bucket,count],…]" of those that are not empty, as ksnprintf() does: the length that was wanted is returned.
+// Print "[[bucket,count],…]" of the buckets that are not empty. Returns the whole text's length, as ksnprintf() does.
 size_t hist_print_buckets(const struct hist *h, char *buf, size_t size);

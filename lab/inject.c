@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
-// Allocation failures on purpose. One thread at a time injects; the allocators of all others pay one load.
+// Allocation failures on purpose. One thread at a time injects; each allocation of the other threads costs one load.
 #include "lab/inject.h"
 #include "kernel/atomic.h"
 #include "kernel/thread.h"
 
-static u64 countdown;		// 0: off; else the countdown-th allocation of `victim` from now fails
+static u64 countdown;		// 0: off; otherwise the countdown-th allocation of `victim` from now fails
 static bool all_that_follow, fired;
 static struct thread *victim;	// NULL while no thread exists yet: then the boot flow itself
 
@@ -25,7 +25,7 @@ bool inject_should_fail(void)
 {
 	u64 n;
 
-	// Others see countdown without order, but then `victim` is not them: only the victim itself goes on.
+	// Other threads may see `countdown` early or late, but they are not the victim: only the victim goes on.
 	if (!CHECK || !(n = READ_ONCE(countdown)) || READ_ONCE(victim) != current || in_irq())
 		return false;
 	if (n > 1 || !all_that_follow)

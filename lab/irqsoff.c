@@ -21,7 +21,7 @@ void irqsoff_begin(void)
 
 	if (this_cpu_read(irqsoff.since))
 		return;
-	this_cpu_write(irqsoff.since, 1);	// from here on a theft is forgiven: it moves this on
+	this_cpu_write(irqsoff.since, 1);	// from here on the thief adds the time that it steals
 	now = cycles();
 	STALL(irqsoff_begun, NULL, 0, 0);	// the clock was read, and is not yet noted
 	this_cpu_add(irqsoff.since, now);
@@ -34,7 +34,7 @@ void irqsoff_end(void)
 
 	if (!this_cpu_read(irqsoff.since))
 		return;
-	now = cycles();		// before `since`, which a theft in between moves on: too short rather than too long
+	now = cycles();		// before `since`, to which the thief may add in between: too short rather than too long
 	since = this_cpu_read(irqsoff.since);
 	if (now > since && now - since > this_cpu_read(irqsoff.longest))
 		this_cpu_write(irqsoff.longest, now - since);

@@ -9,7 +9,7 @@ struct hist;
 #if CHECK
 void irqsoff_begin(void);	// interrupts just went off (they were on)
 void irqsoff_end(void);		// they are about to go on
-void irqsoff_forgive(u64 stolen);	// [NMI] so many cycles of the stretch under way were not ours: stolen time
+void irqsoff_forgive(u64 stolen);	// [NMI] do not count so many cycles of the stretch under way: steal time
 #else
 static inline void irqsoff_begin(void) { }
 static inline void irqsoff_end(void) { }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Lock checking. Each CPU keeps a list of the locks that it holds, thread and interrupt context together: an interrupt
 // that takes a lock of a lower rank than one held by the code below it is as much a deadlock as nesting them would be.
-// Only the owner writes its list; others read it when all is lost anyway (watchdog, panic).
+// Only the owner writes its list; other CPUs read it only in a watchdog or a panic.
 #include "lab/lockcheck.h"
 
 #if CHECK
@@ -12,12 +12,12 @@
 #include "kernel/time.h"
 
 #define MAX_HELD 24
-// Of the owner's ticks, since those are what it has run: the host may have stopped it. One that keeps interrupts off has none: another
-// CPU that ticks names it (tick_watch.c).
+// Counted in the owner's ticks, in which it has run: the host may have stopped it for any time. An owner that keeps
+// interrupts off takes no ticks; another CPU's tick names it (tick_watch.c).
 #define HELD_LIMIT_NS (10 * NSEC_PER_SEC)
 
 struct held {
-	struct spinlock *waiting;	// a hint: an interrupt that takes a lock forgets it
+	struct spinlock *waiting;	// a hint: an interrupt that takes a lock clears it
 	u32 n;
 	struct spinlock *lock[MAX_HELD];
 };

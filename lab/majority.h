@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: MIT
-// The value that more than half of a sequence's have, exactly, in three words: Boyer and Moore's vote. Each value that
-// differs from the leader takes a vote from it, so only a majority is sure to lead in the end. Whether the leader is one
-// is proved by counting how often it came since it began to lead: more than three quarters are always proved. No lock.
+// The value that more than half of a sequence's values have, in three words: Boyer and Moore's majority vote. Each
+// value that differs from the leader takes a vote from it, so a majority leads in the end. That the leader is a
+// majority is proved by counting how often it came since it began to lead; a majority of three quarters is always
+// proved. No lock.
 #pragma once
 #include "kernel/types.h"
 
 struct majority {
 	u64 value;	// the leader
 	u32 votes;	// for it less those against it
-	u32 seen;	// how often it came since it began to lead: never more than it is there
+	u32 seen;	// how often it came since it began to lead: at most as often as it came in all
 };
 
 static inline void majority_add(struct majority *m, u64 value)
@@ -23,5 +24,5 @@ static inline void majority_add(struct majority *m, u64 value)
 	m->seen++;
 }
 
-// Of `n` values that were added: is m->value that of more than half?
+// Do more than half of the `n` values that were added equal m->value?
 static inline bool majority_proved(const struct majority *m, u64 n) { return 2ull * m->seen > n; }

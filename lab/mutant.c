@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The mutants by name, and the one that is on for good: of a build of its own (make MUTANT=name), or the host program's
+// The mutants by name, and the one that is always on: that of a build by make MUTANT=name, or of the host program's
 // mutant=.
 #include "lab/mutant.h"
 #include "kernel/lib.h"

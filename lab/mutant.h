@@ -1,25 +1,26 @@
 // SPDX-License-Identifier: MIT
 // Mutants: a named step of a protocol that a test takes out, to show that the step is needed and that the test notices.
 // Checking builds only; in release builds the condition is the constant false. `make MUTANT=name` builds a checking
-// kernel in which that one is on from the start and stays on, whatever a test says.
+// kernel in which that mutant is on from the start and stays on, whatever a test says.
 //
-// A mutant is defined where it stands, and begins the condition of a statement of its own, which does nothing where the
-// mutant is off: so nothing that decides in production is mixed with it.
+// A mutant is defined where it stands. It begins the condition of an if of its own, which does nothing while the mutant
+// is off: so it is never mixed with a condition of the release build.
 //
 //	if (MUTANT(flushes_nothing))			if (!MUTANT(frees_nothing))
 //		return;						page_put(p);
 //
-// One name may stand at several places (an inlined body is one at each): there is an object for each, and they go together.
+// One name may stand at several places (an inlined body is one at each): there is an object for each, and all of them
+// are switched together.
 #pragma once
 #include "kernel/atomic.h"
 
 struct mutant {
 	const char *name;
 	u32 on;
-	u32 always;	// this build's: never off
+	u32 always;	// never off: MUTANT= of this build, or mutant= of this run
 };
 
-const char *mutant_name(void);	// of the one that is on for good, or "none"
+const char *mutant_name(void);	// of the one that is always on, or "none"
 
 #if CHECK
 #define MUTANT(n) ({ \

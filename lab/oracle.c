@@ -50,7 +50,7 @@ void oracle_expect_violations(bool on)
 static const char *const what[] = {
 	[VIOLATION_WALK] = "a freed table is being walked",
 	[VIOLATION_STALE_TABLE] = "a CPU may walk a freed table",
-	[VIOLATION_STALE_LEAF] = "a CPU may use a page that is given back",
+	[VIOLATION_STALE_LEAF] = "a CPU may use a page that has been freed",
 	[VIOLATION_NO_TARGET] = "no flush goes to a CPU that walks",
 };
 
@@ -95,11 +95,11 @@ void oracle_report(const struct violation *v)
 
 struct oracle_slot {
 	u32 active;			// written last, on entry and on exit
-	const struct table_policy *policy;	// copies: the space may be gone when a freer reports
+	const struct table_policy *policy;	// copies: the space may be gone when the freeing side reports
 	const char *flush;
 	vaddr_t va;
 	uintptr_t caller;
-	struct page *path[PT_LEVELS];	// by level - 1; NULL: not there yet. The root, which the space's count holds, is there from the start
+	struct page *path[PT_LEVELS];	// by level - 1; NULL: not reached yet. The root is published at the start
 	u32 birth[PT_LEVELS];
 };
 #define NR_SLOTS 3
@@ -135,7 +135,7 @@ void oracle_enter(struct space *s, vaddr_t va, uintptr_t caller)
 	WRITE_ONCE(slot->active, 1);
 }
 
-// As tlb_flush() looks. Both bits are set and cleared by this CPU alone.
+// Would tlb_flush() target this CPU? Only this CPU sets and clears its bits in the two masks.
 void oracle_check_target(const struct table_policy *p, const struct space *s)
 {
 	if (MUTANT(oracle_no_target_unseen))
@@ -155,9 +155,9 @@ void oracle_publish(int level, struct page *table)
 	smp_mb();	// published before the state is read: pairs with inspect() in mm/table.c
 	slot->birth[level - 1] = READ_ONCE(table->birth);
 	state = READ_ONCE(table->table_state);
-	if (MUTANT(oracle_walker_blind))	// it is left to the freer
+	if (MUTANT(oracle_walker_blind))	// left to the freeing side to find
 		return;
-	if (MUTANT(oracle_kept_unseen) && state == TABLE_QUIESCED)	// a walker may come upon a table that is kept
+	if (MUTANT(oracle_kept_unseen) && state == TABLE_QUIESCED)	// a walker may reach a table that is kept
 		return;
 	if (state == TABLE_QUIESCED || state == TABLE_FREE || READ_ONCE(table->kind) != PAGE_TABLE)
 		report("walker", slot->policy, slot, cpu_id(), table);
@@ -198,12 +198,12 @@ static bool scan(struct page *table, const struct table_policy *policy, bool *wa
 		for (int i = 0; i < NR_SLOTS; i++) {
 			struct oracle_slot *slot = &per_cpu(oracle, cpu).slot[i];
 
-			if (MUTANT(oracle_one_context) && i)	// not for those in interrupts and NMIs
+			if (MUTANT(oracle_one_context) && i)	// walkers in interrupts and NMIs are not seen
 				break;
 			if (!READ_ONCE(slot->active))
 				continue;
 			*walking = true;
-			if (MUTANT(oracle_freer_blind))	// leaves it to the walker to come upon the freed table
+			if (MUTANT(oracle_freer_blind))	// left to the walker to find
 				continue;
 			if (READ_ONCE(slot->path[table->table_level - 1]) == table) {
 				report("freer", policy, slot, cpu, table);

@@ -2,25 +2,25 @@
 // The oracle (DESIGN 5): checking builds watch every software walker. A walker publishes each table of its path; the
 // FREE step scans what is published. A hit is one violation. Independent of the policy under test.
 //
-//   walker                                   freer (tables_free)
-//   ------                                   -------------------
+//   walker                                   freer: the CPU that frees (tables_free)
+//   ------                                   ---------------------------------------
 //   slot.path[level] = table                 state = FREE
 //   full barrier                     <-->    full barrier
 //   state must not be FREE                   no slot may name the table
 //   (nor QUIESCED: a table that is kept)     (the same when it is kept, or reused)
 //
-// One of the two sees the other. Between the reading of an entry and the publishing of what it names the table must not
-// come back as another one: it leaves the quarantine only after a grace period, and every walker is an RCU reader. (A table
-// that is reused without having been FREE passes no quarantine: a walker in that gap publishes it under its new birth
-// number and is not convicted. Tests of `wait` hold their walker after it.)
+// At least one of the two sees the other. Between a walker's reading of an entry and its publishing of the table that
+// the entry names, that table must not be reused: it leaves the quarantine only after a grace period, and every walker
+// is an RCU reader. (A table that is reused without having been FREE does not pass the quarantine: a walker in that gap
+// publishes it under its new birth number and is not reported. Tests of `wait` hold their walker after the gap.)
 #pragma once
 #include "mm/policy/policy.h"
 
 enum violation_kind {
 	VIOLATION_WALK,		// a software walker reads a freed table
 	VIOLATION_STALE_TABLE,	// a CPU's paging-structure cache leads to a freed table: found by the adversary
-	VIOLATION_STALE_LEAF,	// a CPU's TLB leads to a data page that is given back: found by the adversary
-	VIOLATION_NO_TARGET,	// a walk begins, and a flush would not go to its CPU, though its policy says so
+	VIOLATION_STALE_LEAF,	// a CPU's TLB leads to a data page that has been freed: found by the adversary
+	VIOLATION_NO_TARGET,	// a walk begins on a CPU that a flush would not target, though its policy says it would
 };
 
 struct violation {
@@ -29,18 +29,18 @@ struct violation {
 	const char *seen_by;		// "walker" or "freer"; "adversary"
 	paddr_t table;			// or the data page
 	int level;
-	unsigned cpu, walker_cpu;	// who found it; who still reads it
+	unsigned cpu, walker_cpu;	// the CPU that found it; the CPU that still reads it
 	u64 at;				// cycles() when it was found
 	vaddr_t va;
 	unsigned depth;			// of the backtrace
 	uintptr_t backtrace[8];
-	uintptr_t walker_pc;		// who called the walk
+	uintptr_t walker_pc;		// where the walk was called
 };
 
 #if CHECK
 void oracle_enter(struct space *s, vaddr_t va, uintptr_t caller);
-void oracle_check_target(const struct table_policy *p, const struct space *s);	// the walk that has begun here keeps
-				// p.walkers_are_targets
+void oracle_check_target(const struct table_policy *p, const struct space *s);	// does p.walkers_are_targets hold for
+				// the walk that has begun here?
 void oracle_publish(int level, struct page *table);	// before its first entry is read
 void oracle_leave(int level);		// the table of that level, if any, is read no more (its policy may let go of it)
 void oracle_exit(void);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The quarantine: see quarantine.h. A ring of the last tables that became FREE; who leaves it waits for a grace period.
+// The quarantine: see quarantine.h. A ring of the last tables that became FREE; a table that leaves it waits for a
+// grace period.
 #include "lab/quarantine.h"
 #include "kernel/lib.h"
 #include "kernel/panic.h"
@@ -14,12 +15,12 @@
 #define POISON_WORD 0x5a5a5a5a5a5a5a5aull
 
 #define QUARANTINE_PAGES 64
-#define LEAVING_MOST 1024	// when no grace period ends for long, rather lose sight of a few than hold all memory
+#define LEAVING_MOST 1024	// more do not wait: if no grace period ends for long, they would hold all memory
 static struct {
 	struct spinlock lock;
 	u32 next, count, leaving;
 	u64 spoiled;
-	const struct page *to_be_spoiled;	// by a test
+	const struct page *to_be_spoiled;	// a test will write to it
 	struct page *ring[QUARANTINE_PAGES];
 } quarantine = { .lock = SPINLOCK_INIT("quarantine", RANK_SLAB) };
 
@@ -35,7 +36,7 @@ static void leave(struct page *table)
 	const u64 *words = page_to_virt(table);
 
 	for (unsigned i = 0; i < PAGE_SIZE / sizeof(u64); i++) {
-		if (MUTANT(quarantine_forgives))	// what was written to is given on
+		if (MUTANT(quarantine_forgives))	// a table that was written to is reused
 			break;
 		if (words[i] != POISON_WORD) {
 			quarantine_spoilt(table, "a freed table was written to");
@@ -53,8 +54,9 @@ static void grace_period_over(struct rcu_head *head)
 	leave(container_of(head, struct page, rcu));
 }
 
-// A grace period after the table left the ring: a walker that has read an entry naming it, and not yet published it to
-// the oracle, still finds it FREE. (Every walker has at least preemption off, so it is a reader, whatever its policy.)
+// Release the table a grace period after it left the ring, so that a walker that has read an entry naming it, and not
+// yet published it to the oracle, still finds it FREE. (Every walker has at least preemption off, so it is a reader,
+// whatever its policy.)
 static void release(struct page *table)
 {
 	if (fetch_add(&quarantine.leaving, 1) >= LEAVING_MOST)
@@ -101,7 +103,7 @@ void quarantine_take(struct page *table, bool hit)
 {
 	if (!MUTANT(quarantine_no_poison))
 		memset(page_to_virt(table), POISON_BYTE, PAGE_SIZE);
-	if (MUTANT(quarantine_reuses_hit))	// what was found in use is given on
+	if (MUTANT(quarantine_reuses_hit))	// a table that was found in use is reused
 		hit = false;
 	if (!hit)
 		add(table);

@@ -7,12 +7,12 @@
 struct page;
 
 #if CHECK
-void quarantine_take(struct page *table, bool hit);	// FREE; one that was hit (somebody was inside) is never reused
+void quarantine_take(struct page *table, bool hit);	// it is FREE; never reused if it was hit (a walker is inside)
 void quarantine_spoilt(const struct page *table, const char *what);	// counts it and fails the run
 void quarantine_drain(void);	// give all pages back (tests that balance frames). May sleep
 u64 quarantine_count(void);
-u64 quarantine_spoiled(void);	// how many had been written to, or were not as empty as was said: those stay for ever
-void quarantine_expect(const struct page *table);	// tests: of this one the run is not to fail. NULL: none
+u64 quarantine_spoiled(void);	// how many were written to, or were not as empty as was said; those are never reused
+void quarantine_expect(const struct page *table);	// tests: this one may be spoiled without failing the run
 #else
 static inline void quarantine_take(struct page *table, bool hit) { }
 static inline void quarantine_spoilt(const struct page *table, const char *what) { }

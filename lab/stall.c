@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Stall points: off -> armed (stall_arm) -> taken (the first CPU that matches) -> off. `armed` is that state; whoever
-// wins the exchange armed -> taken owns the visit. The word also says which arming it is: a CPU that has matched the
-// condition of an earlier one must not win the exchange of this one.
+// Stall points: off -> armed (stall_arm) -> taken (the first CPU that matches) -> off. `armed` is that state; the CPU
+// that wins the exchange armed -> taken owns the visit. The word also holds a number of the arming: a CPU that has
+// matched the condition of an earlier arming must not win the exchange of this one.
 #include "lab/stall.h"
 #include "kernel/cmdline.h"
 #include "kernel/cpumask.h"
@@ -13,7 +13,7 @@
 enum { STALL_OFF, STALL_ARMED, STALL_TAKEN, STALL_STATES };
 static u32 stall_state(u32 armed) { return armed % STALL_STATES; }
 
-// The condition may be changing, for the point is being disarmed and armed anew: then stall_hit()'s exchange fails.
+// The condition may be changing, if the point is being disarmed and armed again: then stall_hit()'s exchange fails.
 static bool stall_matches(const struct stall_point *p, const void *space, u64 va, int level)
 {
 	const void *of = READ_ONCE(p->space);
@@ -30,7 +30,7 @@ void stall_hit(struct stall_point *here, const void *space, u64 va, int level)
 	u32 armed;
 
 	if (!p)
-		return;			// disarmed since the look
+		return;			// disarmed since STALL() looked
 	armed = load_acquire(&p->armed);	// pairs with stall_arm()'s release: the condition is complete
 	if (stall_state(armed) != STALL_ARMED || !stall_matches(p, space, va, level) ||
 	    !cmpxchg(&p->armed, armed, armed - STALL_ARMED + STALL_TAKEN))
@@ -108,7 +108,7 @@ void stall_release(struct stall_point *p)
 {
 	u32 armed = READ_ONCE(p->armed);
 
-	if (stall_state(armed) != STALL_ARMED || !cmpxchg(&p->armed, armed, (u32)STALL_OFF)) {	// else nobody came by
+	if (stall_state(armed) != STALL_ARMED || !cmpxchg(&p->armed, armed, (u32)STALL_OFF)) {	// a CPU has come by
 		store_release(&p->released, 1u);
 		spin_until(load_acquire(&p->armed) == STALL_OFF, p->name, -1);
 	}
@@ -120,9 +120,9 @@ void stall_release(struct stall_point *p)
 
 enum { PASSAGES_PER_TURN = 16 };
 enum { LONGEST_SHIFT = 6 };			// 65 us
-static DEFINE_PER_CPU(u64, draws);	// state of the generator; 0: not begun. An interrupt or a preemption costs a draw
+static DEFINE_PER_CPU(u64, draws);	// the generator's state; 0: not begun. An interrupt or preemption costs a draw
 static DEFINE_PER_CPU(u64, lingered);	// how often; one may be lost to an interrupt or a preemption
-static u32 passages_per_linger;			// 0: nobody lingers
+static u32 passages_per_linger;			// 0: no CPU lingers
 
 void stall_linger(unsigned passages) { WRITE_ONCE(passages_per_linger, passages); }
 
@@ -135,7 +135,7 @@ u64 stall_lingered(void)
 	return n;
 }
 
-// Of each power of two equally often.
+// For a random time, each order of magnitude equally often.
 static void stay(u64 random)
 {
 	u64 *n = this_cpu_ptr(&lingered), end = now_ns() + ((random & 1023) << (random >> 32) % (LONGEST_SHIFT + 1));

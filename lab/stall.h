@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 // Stall points: a named hook in each gap between two steps of a lockless protocol (checking builds; nothing in release
-// builds). It is defined where it stands, by STALL(). A test arms one by its name and (space, address, level), and parks the
-// CPU that comes by.
+// builds). It is defined where it stands, by STALL(). A test arms one by its name and (space, address, level), and
+// parks the CPU that comes by.
 //
-// One name may stand at several places, and an inlined body is one in each file: then there are several objects of that name.
-// One of them leads: whoever comes by any of them is at the same point.
+// One name may stand at several places, and an inlined body is one in each file: then there are several objects of that
+// name. One of them leads: a CPU that comes by any of them is at the same point.
 #pragma once
 #include "kernel/atomic.h"
 
@@ -12,8 +12,8 @@ struct stall_point {
 	const char *name;
 	struct stall_point *same;	// the next object of this name; NULL: no more
 	bool leads;			// stands for all of this name
-	struct stall_point *armed_as;	// of each object, while its name is armed: the one that leads; else NULL
-	u32 armed;		// 0: off; else state and turn, see stall.c. Written after the fields below, read before
+	struct stall_point *armed_as;	// of each object, while its name is armed: the one that leads; otherwise NULL
+	u32 armed;		// 0: off; or state and turn, see stall.c. Written after the fields below, read before
 	u32 turn;		// how often it has been armed
 	const void *space;	// NULL: any
 	u64 va_lo, va_hi;	// address range; 0,0: any
@@ -39,21 +39,22 @@ struct stall_point {
 #endif
 
 void stall_hit(struct stall_point *here, const void *space, u64 va, int level);
-// Where the CPUs take turns (`-icount`) a turn that ends only at HLT, PAUSE and timers would never end inside a
-// protocol, and no other CPU would ever be seen in a gap. So here it may: one passage in 16, drawn from opt_seed.
-// And, there as elsewhere, what stall_linger() asks for. Any context.
+// Where the CPUs take turns (QEMU's `-icount`), a turn ends only at HLT, PAUSE and timers: never inside a protocol, so
+// that no CPU would ever find another one in a gap. So one passage in 16, drawn from opt_seed, ends the turn. Also,
+// with and without -icount, does what stall_linger() asks for. Any context.
 void stall_passed(void);
-// While on, whoever passes a stall point, whichever it is and in whatever state, stays there one time in so many, for up to
-// 65 us: so each gap of each protocol is wide now and then. Drawn from opt_seed. 0: off.
+// Let each CPU linger at one in so many passages of any stall point, armed or not, for up to 65 us: so each gap of each
+// protocol is wide now and then. Drawn from opt_seed. 0: off.
 void stall_linger(unsigned passages);
-u64 stall_lingered(void);	// how often anybody has so far
-// The point of that name. There is none: the running test fails, and what is armed and awaited here never comes.
+u64 stall_lingered(void);	// how often CPUs have lingered so far
+// The point of that name. If there is none, the running test fails, and no CPU ever comes by the point that is
+// returned.
 struct stall_point *stall_point(const char *name);
 #define FOR_EACH_STALL_POINT(it) \
 	FOR_EACH_REGISTERED(stall_points, struct stall_point, it) \
 		if ((*it)->leads)
 #if CHECK
-void stall_init(void);		// boot, before anybody arms: which objects have one name
+void stall_init(void);		// boot, before any point is armed: link the objects of one name
 #else
 static inline void stall_init(void) { }
 #endif

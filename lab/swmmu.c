@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // The software MMU: its walk, what fills it, and what its CPU's invalidations drop. The checks are in swmmu_check.c.
 //
-//	walk of a CPU (IRQs off)                   flusher
-//	------------------------                   -------
+//	walk of a CPU (IRQs off)                   the CPU that flushes
+//	------------------------                   --------------------
 //	seq = number of own invalidations          clear the entry
 //	read the entry                             full barrier; read the CPU masks
 //	store the word, PENDING                    interrupt or NMI ──> that CPU drops, seq++
@@ -11,17 +11,18 @@
 //
 // No interrupt comes between two steps of a walk, so a flush by interrupt comes before or after all of it. An NMI may come
 // anywhere: its invalidation drops what is PENDING too, and then the walk's own cmpxchg fails; or seq has changed. In both
-// cases the walk begins anew. So a confirmed word that a scan finds after the flush was not read before it.
-// A CPU that is in no mask has not loaded the root when the flusher looked: its walks read the entry after that (tlb.h, A).
+// cases the walk begins anew. So a confirmed word that a scan finds after the flush was not read before the flush.
+// A CPU that is in no mask had not loaded the root when the masks were read: its walks read the entry later (tlb.h, A).
 //
 // A walk descends from the lowest cached table pointer that covers the address, however old it is, and only then reads
 // memory. It sees valid entries only and stops at anything else, poison included.
 //
-// Debt: a flush that this CPU does not see itself (swmmu_vouch) advances `debt` after it. Each word carries the debt that was
-// read before its entry was; a scan excuses a word of an older debt, and this CPU drops all before it uses any again.
-// Marks: a scan excuses what the CPU is about to drop by itself (lazy: leaves; in the middle of catching up; robbed with
-// the flush flag set), and marks it. When the CPU says that it has caught up, nothing marked may be left: who forgets to
-// catch up is found there.
+// Debt: after a flush that a CPU does not see itself (a hypervisor's), swmmu_vouch() advances that CPU's `debt`. Each
+// word carries the `debt` that was read before its entry was. A scan excuses a word with an older `debt`, and the CPU
+// drops all words before it uses any again.
+// Marks: a scan excuses a word that its CPU is about to drop by itself (in lazy TLB mode: leaves; in the middle of
+// catching up; preempted with the flush flag set), and marks it. When the CPU says that it has caught up, no marked
+// word may be left: a CPU that forgets to catch up is found there.
 //
 // Not modelled: the kernel's half, global entries, PCIDs, accessed bits of speculative walks, instruction fetches.
 #include "kernel/cmdline.h"
@@ -79,7 +80,7 @@ static void drop(struct swmmu *m, unsigned slot)
 	fetch_and(&m->pinned, ~(1ull << slot));
 }
 
-// Drop what `which` says of word and address; a word that is not yet confirmed always.
+// Drop each word that `which` selects, and each word that is not yet confirmed.
 static void invalidate(bool (*which)(u64 word, vaddr_t start, vaddr_t va), vaddr_t va)
 {
 	struct swmmu *m = this_cpu_ptr(&swmmu);
@@ -129,14 +130,14 @@ void swmmu_joined(const struct space *s)
 
 void swmmu_vouch(unsigned cpu) { fetch_add(&per_cpu_ptr(&swmmu, cpu)->debt, 1); }
 
-// The debt that counts for a walk which begins now. What was vouched for as flushed is dropped first.
+// The debt for the words of a walk that begins now. If a flush has been vouched for, all words are dropped first.
 static u64 settle_debt(struct swmmu *m)
 {
 	u64 debt = load_acquire(&m->debt);	// before any entry is read; pairs with swmmu_vouch()
 
 	bool due = debt != m->settled;
 
-	if (MUTANT(swmmu_keeps_debt))	// what was vouched for is used on
+	if (MUTANT(swmmu_keeps_debt))	// words that a vouched flush covers stay in use
 		due = false;
 	if (due) {
 		invalidate(all, 0);
@@ -152,7 +153,7 @@ static u64 random_bits(struct swmmu *m)
 	return rand_next(&m->random);
 }
 
-// Where a new word goes: the slot with the same meaning, a free one, or one at random that is not pinned; -1: none.
+// Where a new word goes: the slot with the same translation, a free one, or one at random that is not pinned; -1: none.
 static int choose_slot(struct swmmu *m, u64 word, vaddr_t start, bool pin)
 {
 	u64 mine = word & SWMMU_LEAF ? LEAF_SLOTS : ~LEAF_SLOTS, used = READ_ONCE(m->used), candidates;
@@ -175,7 +176,7 @@ static int choose_slot(struct swmmu *m, u64 word, vaddr_t start, bool pin)
 	return __builtin_ctzll(candidates);
 }
 
-// Cache one entry, unless an invalidation has come (in an NMI) since seq: then false, and it is as if never read.
+// Cache one entry, unless an invalidation has come (in an NMI) since seq: then false, as if it had never been read.
 static bool cache(struct swmmu *m, u64 word, vaddr_t start, bool pin, u64 seq)
 {
 	int slot = choose_slot(m, word, start, pin);
@@ -194,7 +195,7 @@ static bool cache(struct swmmu *m, u64 word, vaddr_t start, bool pin, u64 seq)
 	WRITE_ONCE(m->word[slot], word | SWMMU_PENDING);
 	barrier();
 	STALL(swmmu_pending, NULL, start, swmmu_level(word));	// the entry is stored, and not yet confirmed
-	if (MUTANT(swmmu_no_reread))	// it is cached though a flush has come between
+	if (MUTANT(swmmu_no_reread))	// it is cached although a flush has come since it was read
 		seq = READ_ONCE(m->seq);
 	if (READ_ONCE(m->seq) != seq || !cmpxchg(&m->word[slot], word | SWMMU_PENDING, word)) {
 		drop(m, (unsigned)slot);
@@ -257,9 +258,9 @@ static pte_t read_entry(const struct position *p, vaddr_t va, bool real, bool wr
 	return real ? marked : v;
 }
 
-// Is this RAM that can be read here, and no freed table? A stale pointer may lead into one; its entries are poison, which
-// says the same. A reserved frame may be none, and then it is in no direct map; nor was it ever a table of a space. (The
-// kernel's root may be reserved. Its user half is empty, so to refuse it says the same, too.)
+// May a walk read entries in this frame? Not in a freed table, to which a stale pointer may lead: its poison would end
+// the walk as well. Not in a reserved frame: it was never a table of a space, and if it is no RAM it is not in the
+// direct map. (The kernel's root may be reserved. Its user half is empty, so the walk would end there as well.)
 static bool walkable(paddr_t table)
 {
 	const struct page *page;
@@ -270,14 +271,14 @@ static bool walkable(paddr_t table)
 	page = page_of(table);
 	kind = READ_ONCE(page->kind);
 	if (kind != PAGE_RESERVED && (kind != PAGE_TABLE || READ_ONCE(page->table_state) != TABLE_FREE))
-		return true;	// as hardware: whatever else the frame may have become
+		return true;	// as hardware does, whatever else the frame may have become
 	count(swmmu_dead_ends);
 	return false;
 }
 
 enum walk { SPECULATIVE, PRIMING, READING, WRITING };
 
-// Down to the leaf for va: its word, or 0. Caches all on the way.
+// Walk down to the leaf for va: its word, or 0. Caches all entries on the way.
 static u64 walk(struct swmmu *m, vaddr_t va, enum walk how)
 {
 	bool real = how >= READING, pin = how == PRIMING;
@@ -286,7 +287,7 @@ static u64 walk(struct swmmu *m, vaddr_t va, enum walk how)
 again:
 	debt = settle_debt(m);
 	seq = READ_ONCE(m->seq);
-	known = real ? 0 : find_leaf(m, va, pin);	// a real access has looked, and wants another
+	known = real ? 0 : find_leaf(m, va, pin);	// a real access has looked: no leaf, or not dirty
 	if (known)
 		return known;
 	p = begin(m, va);
@@ -335,7 +336,7 @@ bool swmmu_access(vaddr_t va, bool write, paddr_t *pa)
 		return false;
 	enter(m);
 	settle_debt(m);
-	if (!MUTANT(swmmu_no_settle))	// an access does not ask whether what its CPU owed is gone
+	if (!MUTANT(swmmu_no_settle))	// an access does not check that what its CPU had to drop is gone
 		swmmu_settle_marks();
 	word = find_leaf(m, va, false);
 	if (!word || (write && (word & SWMMU_WRITE) && !(word & SWMMU_DIRTY)))
@@ -354,7 +355,7 @@ static int probe(struct swmmu *m, const struct position *p, unsigned *probes)
 	const pte_t *table = phys_to_virt(p->table);
 	u32 *at = &m->next_probe[p->level - 1];
 
-	if (!(random_bits(m) & 3))	// else where something was found before
+	if (!(random_bits(m) & 3))	// otherwise begin where the last entry was found
 		*at += 1;
 	for (; *probes; --*probes, ++*at) {
 		*at %= n;
@@ -413,7 +414,7 @@ void swmmu_speculate_rarely(void)
 TICK_HANDLER(swmmu_speculate);
 NMI_HANDLER(swmmu_speculate);
 
-// A robbed CPU flushes everything before it goes on, if it is asked to.
+// A CPU that the thief preempts flushes everything before it goes on, if it is asked to.
 static void robbed(bool begins)
 {
 	struct swmmu *m = this_cpu_ptr(&swmmu);

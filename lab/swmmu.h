@@ -14,12 +14,12 @@ enum swmmu_mode {
 	SWMMU_X86,		// all table pointers of the loaded root (INVLPG)
 	SWMMU_WEAKEST,		// those above the address, and only if the flush says freed_tables (arm64; INVLPGB final-only)
 };
-// What this CPU will drop anyway before it touches user memory again. A check that finds such an entry meanwhile marks
-// it; whatever is marked must be gone when the CPU says that it owes nothing any more.
+// What this CPU will drop by itself before it touches user memory again. A check that finds such an entry meanwhile
+// marks it; all marked entries must be gone when the CPU returns to SWMMU_OWES_NOTHING.
 enum swmmu_owes { SWMMU_OWES_NOTHING, SWMMU_OWES_LEAVES, SWMMU_OWES_ALL };
 
-// Until the end of the enclosing block this CPU owes that, and then again what it owed before: such blocks nest. IRQs off, or
-// in an NMI.
+// Set this CPU's `owes` to `what` until the end of the enclosing block, which restores the former value: such blocks
+// nest. IRQs off, or in an NMI.
 #define SWMMU_OWING(what) \
 	enum swmmu_owes _owed_before __attribute__((cleanup(swmmu_owed_end), unused)) = swmmu_owe(what)
 
@@ -29,12 +29,12 @@ void swmmu_flush_page(vaddr_t va, bool freed_tables);
 void swmmu_flush_user(void);
 void swmmu_flush_all(void);
 void swmmu_load_root(paddr_t root);
-void swmmu_joined(const struct space *s);	// s is loaded: its names, for the records
+void swmmu_joined(const struct space *s);	// s is loaded: note its policy and back-end, for reports
 
-enum swmmu_owes swmmu_owe(enum swmmu_owes what);	// SWMMU_OWING's: returns what was said before
-// Another CPU, or this one, has flushed by means that this kernel cannot see (a hypervisor did it for it): what its
-// software MMU cached before counts as dropped, all of it, whatever the flush was asked for, and is before that is used
-// again. So a hypercall for too few pages goes unseen here. After the flush; any context.
+enum swmmu_owes swmmu_owe(enum swmmu_owes what);	// for SWMMU_OWING: returns the former value
+// That CPU's TLB has been flushed by means that this kernel cannot see (by a hypervisor). All that its software MMU
+// cached before counts as dropped, whatever range the flush was for, and the CPU drops it before it uses its software
+// MMU again. So a hypercall for too few pages goes undetected here. To be called after the flush; any context.
 void swmmu_vouch(unsigned cpu);
 
 // Cache something, at random, along the loaded root's tables; bounded. IRQs off, or in an NMI.
@@ -44,8 +44,8 @@ void swmmu_speculate_rarely(void);	// one time in eight
 bool swmmu_table_freed(const struct page *table, const struct table_policy *p);	// true: some CPU may still walk it
 void swmmu_page_freed(const struct page *head, unsigned order);	// a PAGE_ANON block: no CPU may still have a leaf of it
 
-// One access to user memory by way of this TLB, accessed and dirty bits as hardware sets them: for machines that have
-// no other. False: a page fault. No interrupt and no NMI may come between this and the access itself.
+// One access to user memory by way of this TLB, accessed and dirty bits as hardware sets them: for the host build,
+// which has no other. False: a page fault. No interrupt and no NMI may come between this and the access itself.
 bool swmmu_access(vaddr_t va, bool write, paddr_t *pa);
 #else
 static __always_inline void swmmu_flush_page(vaddr_t va, bool freed_tables) { }
@@ -61,10 +61,10 @@ static __always_inline bool swmmu_table_freed(const struct page *table, const st
 
 static __always_inline void swmmu_owed_end(const enum swmmu_owes *before) { swmmu_owe(*before); }
 
-// For tests. Those of checking builds only:
-// That CPU walks to va as its hardware would, by what it has cached, even if memory has changed since, and caches all it
-// sees. Random filling does not push it out. True: down to a leaf. By a cross-CPU call (IRQs on), or at once if it is
-// the own CPU (any context).
+// For tests, in checking builds only.
+// That CPU walks to va as its hardware would: from the entries that it has cached, even if memory has changed since. It
+// caches all entries that it reads, and random filling does not replace them. True: the walk reached a leaf. By a
+// cross-CPU call (IRQs on), or directly on the own CPU (any context).
 bool swmmu_prime(unsigned cpu, vaddr_t va);
 bool swmmu_has_leaf(unsigned cpu, vaddr_t va);
 bool swmmu_has_table(unsigned cpu, vaddr_t va, int level);	// a pointer to the table of `level` through which va goes

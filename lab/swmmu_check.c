@@ -25,9 +25,8 @@ static void report(const char *what, const struct swmmu *m, unsigned cpu, unsign
 	oracle_report(&v);
 }
 
-// Is this CPU on its way to drop the entry? The order of the looks matters: a CPU that pays its debt says so in `owes` before
-// it takes the first sign of it back, and until it has dropped all; so when none of the signs is seen any more and the word is
-// still there, it has been kept.
+// Is this CPU about to drop the entry by itself? A CPU sets `owes` before it clears `lazy`, and keeps it set until the
+// entries are gone. So `lazy` is read first: if both are clear and the word is still there, the CPU has kept the entry.
 static bool owes_it(const struct swmmu *m, unsigned cpu, u64 word)
 {
 	bool lazy = READ_ONCE(per_cpu(cpu_tlb, cpu).lazy);
@@ -38,30 +37,31 @@ static bool owes_it(const struct swmmu *m, unsigned cpu, u64 word)
 	return owes == SWMMU_OWES_ALL || ((word & SWMMU_LEAF) && (lazy || owes == SWMMU_OWES_LEAVES));
 }
 
-// An entry that its CPU owes is marked, for what is marked must be gone when the CPU has paid. The CPU may have paid since we
-// looked, without seeing the mark; so we look again. Whoever takes a mark back reports the entry, and nobody else does.
+// An entry that its CPU is about to drop is marked: it must be gone when the CPU clears `owes`. The CPU may have
+// cleared `owes` since we looked, without seeing the mark; so we look again. Whichever CPU removes a mark reports the
+// entry, and no other CPU does.
 static bool excused(struct swmmu *m, unsigned cpu, unsigned slot, u64 word)
 {
 	bool vouched = word >> SWMMU_DEBT_SHIFT << SWMMU_DEBT_SHIFT != READ_ONCE(m->debt) << SWMMU_DEBT_SHIFT;
 	bool owed;
 
-	if (MUTANT(swmmu_counts_debt))	// what was vouched for is held against its CPU
+	if (MUTANT(swmmu_counts_debt))	// an entry that a vouched flush covers is reported
 		vouched = false;
 	owed = !vouched && owes_it(m, cpu, word);
-	if (MUTANT(swmmu_counts_owed))	// what it is about to drop is held against it
+	if (MUTANT(swmmu_counts_owed))	// an entry that its CPU is about to drop is reported
 		owed = false;
 	if (vouched)
 		return true;
 	if (owed) {
-		// A CPU owes the flush of an entry, which is not marked yet
+		// A CPU is about to drop an entry, which is not marked yet
 		STALL(swmmu_excusing, NULL, READ_ONCE(m->va[slot]), swmmu_level(word));
-		if (MUTANT(swmmu_no_mark))	// what it is about to drop is forgotten
+		if (MUTANT(swmmu_no_mark))	// an entry that its CPU is about to drop is excused, and not marked
 			return true;
 		if (!cmpxchg(&m->word[slot], word, word | SWMMU_OWED))
 			return true;	// dropped, or marked by another scan
 		word |= SWMMU_OWED;
 		WRITE_ONCE(m->marked, 1);
-		smp_mb();	// pairs with swmmu_owe(), which looks for marks after it has paid
+		smp_mb();	// pairs with swmmu_owe(), which looks for marks after it has cleared `owes`
 		if (owes_it(m, cpu, word))
 			return true;
 	}
@@ -84,7 +84,7 @@ static bool names(u64 word, const struct range *r)
 		size = PAGE_SIZE;
 	if (MUTANT(swmmu_first_frame))	// of a block only the first frame is looked for
 		end = r->start + PAGE_SIZE;
-	if (MUTANT(swmmu_counts_pending))	// what is not yet confirmed is held against its CPU
+	if (MUTANT(swmmu_counts_pending))	// an entry that is not yet confirmed is reported
 		word &= ~(u64)SWMMU_PENDING;
 	if (MUTANT(swmmu_no_tables) && !r->leaf)	// no pointer to a table is looked for
 		return false;
@@ -114,7 +114,7 @@ static bool scan(const struct range *r, const struct table_policy *p)
 {
 	bool hit = false;
 
-	smp_mb();	// what was unlinked before is unlinked for every walk whose word is not seen here
+	smp_mb();	// a walk whose word is not seen here sees what was unlinked before
 	count(swmmu_checks);
 	for_each_cpu_in(cpu, &swmmu_filled)
 		hit |= scan_cpu(cpu, r, p);
@@ -143,7 +143,7 @@ bool swmmu_table_freed(const struct page *table, const struct table_policy *p)
 
 	bool found = scan(&r, p);
 
-	if (MUTANT(swmmu_no_root))	// nobody looks who has loaded the root
+	if (MUTANT(swmmu_no_root))	// a root may be freed while a CPU has it loaded
 		return found;
 	return found | (table->table_level == PT_LEVELS && root_is_loaded(pa, p));
 }
@@ -169,18 +169,18 @@ void swmmu_settle_marks(void)
 
 	if (likely(!READ_ONCE(m->marked)))
 		return;
-	xchg(&m->marked, 0u);	// full barrier: a mark made after this is said anew; pairs with excused()
+	xchg(&m->marked, 0u);	// full barrier: a mark made after this sets `marked` again; pairs with excused()
 	for (u64 left = READ_ONCE(m->used); left; left &= left - 1) {
 		unsigned slot = (unsigned)__builtin_ctzll(left);
 		u64 word = READ_ONCE(m->word[slot]);
 
 		if (!(word & SWMMU_OWED))
 			continue;
-		if ((word & SWMMU_LEAF) && READ_ONCE(this_cpu_ptr(&cpu_tlb)->lazy)) {	// owed still
+		if ((word & SWMMU_LEAF) && READ_ONCE(this_cpu_ptr(&cpu_tlb)->lazy)) {	// still to be dropped
 			WRITE_ONCE(m->marked, 1);
 			continue;
 		}
-		if (cmpxchg(&m->word[slot], word, word & ~SWMMU_OWED))	// else an NMI has dropped it, or the scan reports it
+		if (cmpxchg(&m->word[slot], word, word & ~SWMMU_OWED))	// or an NMI dropped it, or the scan reports it
 			report("adversary, after its CPU had caught up", m, cpu_id(), slot, word, NULL);
 	}
 }
@@ -191,7 +191,7 @@ enum swmmu_owes swmmu_owe(enum swmmu_owes what)
 	enum swmmu_owes before = READ_ONCE(m->owes);
 
 	store_release(&m->owes, (u32)what);
-	// Said before the first sign of the debt goes, and before marks are looked for: pairs with owes_it() and excused().
+	// `owes` is set before `lazy` is cleared, and cleared before marks are read: pairs with owes_it(), excused()
 	smp_mb();
 	if (what == SWMMU_OWES_NOTHING)
 		swmmu_settle_marks();

@@ -14,8 +14,8 @@
 #define SWMMU_LEAF (1ull << 37)
 #define SWMMU_WRITE (1ull << 38)	// permissions are the AND of all levels down to here
 #define SWMMU_DIRTY (1ull << 39)
-#define SWMMU_PENDING (1ull << 40)	// stored, not yet confirmed: nobody uses it
-#define SWMMU_OWED (1ull << 41)		// a check has found it while its CPU owed a flush
+#define SWMMU_PENDING (1ull << 40)	// stored, not yet confirmed: not used
+#define SWMMU_OWED (1ull << 41)		// a check has found it while its CPU was about to drop it
 #define SWMMU_DEBT_SHIFT 44
 
 struct swmmu {
@@ -23,15 +23,15 @@ struct swmmu {
 	u64 va[SWMMU_SLOTS];		// where its reach begins. Own CPU; scanners read
 	u64 used;			// slots whose word is not 0. Own CPU; scanners read
 	paddr_t root;			// the last one loaded, 0: none yet. Own CPU; scanners read
-	u64 debt;			// advanced by whoever vouches for this CPU
+	u64 debt;			// advanced by swmmu_vouch() for this CPU
 	u32 owes;			// enum swmmu_owes. Own CPU; scanners read
 	u32 marked;			// scanners have marked entries since the last look
 	const char *policy, *flush;	// of the space that was loaded last. Own CPU; scanners read
 
 	// Own CPU only, its NMIs included.
-	enum swmmu_owes owed_when_robbed;	// what it owed before the theft
+	enum swmmu_owes owed_when_robbed;	// `owes` when the thief preempted this CPU
 	u64 pinned;			// slots that a test has primed
-	u64 settled;			// the debt up to which this CPU has dropped what was vouched for
+	u64 settled;			// the debt up to which this CPU has dropped what vouched flushes cover
 	u64 seq;			// invalidations so far
 	u32 busy;			// inside a walk or an invalidation: an NMI does not fill
 	u32 next_probe[PT_LEVELS];	// where the random descent left off, by level - 1
@@ -42,11 +42,11 @@ extern struct cpumask swmmu_filled;	// CPUs that have entries
 
 static __always_inline int swmmu_level(u64 word) { return (int)(word >> SWMMU_LEVEL_SHIFT & 7); }
 static __always_inline paddr_t swmmu_frame(u64 word) { return (word & SWMMU_FRAME) << PAGE_SHIFT; }
-// What it translates: a leaf one unit of its level, a pointer to a table all that lies under the table.
+// How much it translates: a leaf one unit of its level, a pointer to a table all that lies under the table.
 static __always_inline u64 swmmu_reach(u64 word)
 {
 	return level_size(word & SWMMU_LEAF ? swmmu_level(word) : swmmu_level(word) + 1);
 }
 static __always_inline bool swmmu_covers(u64 word, vaddr_t start, vaddr_t va) { return va - start < swmmu_reach(word); }
 
-void swmmu_settle_marks(void);		// this CPU has paid what it owed: no marked entry may be left
+void swmmu_settle_marks(void);		// this CPU has caught up: report marked entries that are left

@@ -23,7 +23,7 @@
 
 static const struct test *running;
 static u32 failures;		// of the running test; between two tests: of threads that outlive theirs
-static u32 late_failures;	// which no test has answered for
+static u32 late_failures;	// of threads that have outlived their test: no test counts them
 static const char *skipped;	// why, or NULL
 
 static const char *test_name(const struct test *t, char *buf, size_t size)
@@ -90,7 +90,7 @@ static const char *missing(const struct test *t, const char *glob)
 	return NULL;
 }
 
-// What no test may leave behind. Interrupts or preemption off would make all that follows meaningless.
+// What no test may leave behind. With interrupts or preemption off, all that follows would be meaningless.
 static void check_left_behind(const char *name, u64 warnings_before)
 {
 	inject_alloc_failure(0);
@@ -101,7 +101,7 @@ static void check_left_behind(const char *name, u64 warnings_before)
 		      this_cpu_read(preempt_count));
 }
 
-// A thread that fails in the middle of a later test fails that one; each says itself which EXPECT it was.
+// A thread that outlives its test and fails during a later test makes that one fail; the message names the EXPECT.
 static void note_late_failures(void)
 {
 	u32 late = xchg(&failures, 0);
@@ -111,8 +111,8 @@ static void note_late_failures(void)
 	late_failures += late;
 }
 
-// What earlier tests have left to grace periods and sweeps would go on beside this one, and push what it looks at out of the
-// quarantine.
+// Work that earlier tests have left to grace periods and sweeps would go on beside this test, and push the tables that
+// it looks at out of the quarantine.
 static void let_earlier_ones_end(void)
 {
 	if (tables_waiting())
@@ -176,7 +176,7 @@ static void print_suites(void)
 	}
 }
 
-// What whoever sees only the end must know.
+// For a reader who sees only the end of the log.
 static void print_totals(unsigned n, unsigned nr_failed, unsigned nr_skipped, const struct test *const *first_failed)
 {
 	char name[128];
@@ -214,8 +214,8 @@ int tests_run(const char *glob)
 
 // ---- Waiting --------------------------------------------------------------------------------------------------------
 
-// All of it is looked at during one stretch of idling. (An interrupt ends one and begins another; if it has made a thread ready
-// it has asked for the CPU before.)
+// All conditions are read during one stretch of idling. (An interrupt ends the stretch and begins another one; if it
+// has made a thread ready, need_resched is set before that.)
 bool cpu_rests(unsigned cpu, u64 until_ns)
 {
 	u64 idle = rcu_idle_sample(cpu);
@@ -229,7 +229,7 @@ u32 test_runs_of(unsigned cpu)
 	return (u32)(READ_ONCE(per_cpu(ticks, cpu)) + READ_ONCE(per_cpu(spin_looks, cpu)));
 }
 
-// A robbed CPU spins for its hypervisor: it does not run.
+// A CPU that the thief has preempted spins in its NMI handler: it does not run.
 static bool has_run(unsigned cpu, u32 before)
 {
 	return cpu_rests(cpu, now_ns()) || (test_runs_of(cpu) - before >= 2 && !thief_robs(cpu));
@@ -238,7 +238,7 @@ static bool has_run(unsigned cpu, u32 before)
 static bool all_have_run(const struct test_wait *w)
 {
 	for_each_cpu_in(cpu, &cpus_online)
-		if (cpu != cpu_id() && !has_run(cpu, w->runs[cpu]))	// the waiter's has
+		if (cpu != cpu_id() && !has_run(cpu, w->runs[cpu]))	// the waiter's own CPU has
 			return false;
 	return true;
 }

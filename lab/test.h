@@ -12,7 +12,7 @@ struct test {
 	u32 needs;
 	void (*fn)(void);
 };
-// What a test needs, else it is skipped with the reason.
+// What a test needs; otherwise it is skipped with the reason.
 enum {
 	NEEDS_CPUS2 = 1 << 0,	// at least two CPUs
 	NEEDS_CPUS4 = 1 << 1,
@@ -31,9 +31,9 @@ enum {
 // Any thread. After its test's end the run fails all the same.
 void test_fail(const char *file, int line, const char *fmt, ...) __printf(3, 4);
 void test_skip(const char *why);
-u32 test_take_back(void);	// how much has failed in the running test so far: it is no failure any more. Of tests of failing
+u32 test_take_back(void);	// failures of the running test so far, which count no more: for tests that test failing
 bool test_failed(void);		// has the running test failed already?
-// Does not return from the test by itself.
+// On failure the test goes on.
 #define EXPECT_SAYING(c, text) ({ \
 	bool _ok = !!(c); \
 	if (!_ok) \
@@ -54,16 +54,16 @@ bool test_failed(void);		// has the running test failed already?
 int tests_run(const char *glob);
 u64 test_seed(void);		// derived from seed= and the test's name: the same in each run
 
-// Waiting, asleep, for what others do. It is not time that runs out but what everybody has run, in rounds. A round ends
-// when the waiter has slept and each online CPU has run since the round began:
+// Waiting, asleep, for what other CPUs do. A wait is limited not by time but by rounds. A round ends when the waiter
+// has slept and each online CPU has run since the round began, which shows in one of two ways:
 //
-//  * it has taken two ticks: the first may have been due already, between the two it ran its threads; or it has looked at
-//    the watchdog of a spin as often (kernel/time.h), which shows that it runs with interrupts off; or
-//  * it rests: then it has nothing to run, and it is no matter whether a host lets it.
+//  * It has taken two ticks: the first may have been due already, but between the two it ran its threads. Or it has
+//    looked at the watchdog of a spin as often (kernel/time.h), which shows that it runs with interrupts off.
+//  * It rests: then it has nothing to run, and it does not matter whether the host runs it.
 //
-// So a CPU that the host keeps from running, or a clock that leaps, uses nothing up, and whoever is awaited has had some
-// thousand turns of its CPU when the wait is given up. If a CPU never gets on the wait does not end: that is for the
-// watchdogs of the kernel and for the limit of whoever started it.
+// So a CPU that the host does not run, or a clock that leaps, uses up no rounds. When the wait is given up, the thread
+// that was waited for has had some thousand turns of its CPU. If a CPU never runs, the wait does not end: the watchdogs
+// of the kernel and the time limit of the run are there for that.
 #define WAIT_ROUNDS 2000
 struct test_wait {
 	u32 rounds;		// left
@@ -71,7 +71,7 @@ struct test_wait {
 };
 struct test_wait test_wait(u32 rounds);
 bool test_wait_on(struct test_wait *w);	// sleep; false, at once: no round is left
-u32 test_runs_of(unsigned cpu);	// what stands for its having run: ticks, and looks while it waits for somebody. Wraps
+u32 test_runs_of(unsigned cpu);	// grows while that CPU runs: its ticks, and its looks in spin_until(). Wraps
 bool test_hold_on(struct test_wait *w);	// the same without sleep
 bool cpu_rests(unsigned cpu, u64 until_ns);	// idle, no timer before then, no interrupt on its way but an NMI (a hint)
 
@@ -82,10 +82,10 @@ bool cpu_rests(unsigned cpu, u64 until_ns);	// idle, no timer before then, no in
 		; \
 	_holds; })
 bool test_wait_was_vain(void);	// false; says which CPUs do not rest, and why
-// Does cond hold at last?
+// Does cond become true before WAIT_ROUNDS are over?
 #define EVENTUALLY(cond) (EVENTUALLY_WITHIN(cond, WAIT_ROUNDS) || test_wait_was_vain())
 
-// Go on for so many rounds without sleep, in any context: all others get the time to do what they must not. Nobody that has
-// something to run may spin for us with interrupts off, but by spin_until().
+// Go on for so many rounds without sleep, in any context: all other CPUs get the time to do what they must not do. A
+// CPU that waits for us with interrupts off must do so by spin_until(), whose looks show that it runs.
 #define WHILE_OTHERS_RUN(rounds) \
 	for (struct test_wait _w = test_wait(rounds); test_hold_on(&_w);)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The thief. A theft goes through three states, per CPU:
+// The thief. When it preempts a CPU, that CPU goes through three states:
 //
 //   thief_rob()        the CPU's NMI handler                                          NMI handler, at the end
 //   FREE ──────> ASKED ─────────────────────> ROBBED (preempted = PREEMPTED; spin) ──────────────────────────> FREE
@@ -23,7 +23,7 @@
 
 enum theft_state { THEFT_FREE, THEFT_ASKED, THEFT_ROBBED };
 struct theft {
-	u32 state;	// FREE: of whoever robs next; ASKED: of the CPU's NMI handler, until it is FREE again
+	u32 state;	// FREE: this belongs to the next thief_rob(); ASKED: to the CPU's NMI handler, until FREE again
 	u32 released;
 	u64 ns;		// how long; 0: until released
 	u64 until;	// now_ns(); 0: no such limit. Written by the handler, and by thief_release_in()
@@ -39,7 +39,7 @@ static bool theft_over(const struct theft *t)
 	return READ_ONCE(t->released) || panic_in_progress() || (until && now_ns() >= until);
 }
 
-// Out of RCU's sight: robbed out of idle the CPU counts as idle, robbed in a reader as that reader.
+// RCU must not see this NMI: a CPU that is preempted in idle counts as idle, and one preempted in a reader as a reader.
 static void be_away(const struct theft *t)
 {
 	rcu_nmi_exit();
@@ -54,7 +54,7 @@ static u8 clear_preempted(u8 *preempted)
 {
 	u8 seen = READ_ONCE(*preempted);
 
-	STALL(steal_returning, NULL, 0, 0);	// robbed no longer; the record has been looked at, and not yet cleared
+	STALL(steal_returning, NULL, 0, 0);	// no longer preempted; the record has been read, and not yet cleared
 	if (!MUTANT(steal_plain_store))	// CVE-2019-3016: a flag that is set between the look and the store is lost
 		return xchg(preempted, (u8)0);
 	WRITE_ONCE(*preempted, 0);
@@ -96,7 +96,7 @@ static void be_robbed(struct theft *t, u64 start)
 
 	tell(true);
 	trace(EV_THEFT_BEGIN, 0);
-	// A release: who sees it may take it that every access before the theft has been made.
+	// A release: for a CPU that sees it, every access of this CPU before the preemption has been made.
 	store_release(&r->preempted, (u8)STEAL_PREEMPTED);
 	store_release(&t->state, (u32)THEFT_ROBBED);
 	be_away(t);
@@ -110,9 +110,9 @@ static void thief_nmi(void)
 	struct theft *t = this_cpu_ptr(&theft);
 	u64 start, start_cycles;
 
-	if (load_acquire(&t->state) != THEFT_ASKED)	// pairs with thief_rob(): how long is known
+	if (load_acquire(&t->state) != THEFT_ASKED)	// pairs with thief_rob(): t->ns is set
 		return;
-	start_cycles = cycles();	// first: no less is forgiven than was stolen
+	start_cycles = cycles();	// first, so that irqsoff forgives all of the time that was stolen
 	start = now_ns();
 	WRITE_ONCE(t->until, t->ns ? start + t->ns : 0);
 	count(thefts);
@@ -128,7 +128,7 @@ void thief_rob(unsigned cpu, u64 ns)
 {
 	struct theft *t = per_cpu_ptr(&theft, cpu);
 	bool self = cpu == cpu_id();
-	irqflags_t flags = irq_save();		// the own CPU: here, and not in an interrupt handler that holds a lock
+	irqflags_t flags = irq_save();		// so that the own CPU is preempted here, not in an interrupt handler
 
 	ASSERT(thief_works() && !in_nmi() && state_of(cpu) == THEFT_FREE);
 	t->ns = ns;
@@ -144,5 +144,5 @@ void thief_release(unsigned cpu) { WRITE_ONCE(per_cpu(theft, cpu).released, 1); 
 void thief_release_in(unsigned cpu, u64 ns) { WRITE_ONCE(per_cpu(theft, cpu).until, now_ns() + ns); }
 bool thief_robs(unsigned cpu) { return state_of(cpu) == THEFT_ROBBED; }
 void thief_wait_robbed(unsigned cpu) { spin_until(thief_robs(cpu), "the thief", cpu); }
-void thief_wait_back(unsigned cpu) { spin_until(state_of(cpu) == THEFT_FREE, "a CPU that is robbed", cpu); }
+void thief_wait_back(unsigned cpu) { spin_until(state_of(cpu) == THEFT_FREE, "the end of its preemption", cpu); }
 u64 thief_stolen_ns(unsigned cpu) { return steal_ns(cpu); }

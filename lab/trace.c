@@ -12,24 +12,26 @@
 //	the fields
 //	slot.seq = 2n+2      (release)
 //
-// Nested writers take different numbers, so different slots, unless the inner ones come round the whole ring. Such a one
-// finds the outer one's slot marked odd and drops its own record. (Between its look and its mark a third may use the
-// slot: that one has ended before the second goes on, which then overwrites a whole record by an older one.) So no slot
-// ever has two writers, and an odd one has one that is not finished.
+// Nested writers take different numbers, so different slots, unless the inner ones come round the whole ring. An inner
+// writer that does finds the outer one's slot marked odd and drops its own record. (Between its look and its mark a
+// third writer may use the slot: the third has ended before the second goes on, and the second then overwrites a whole
+// record by an older one.) So no slot ever has two writers, and the writer of an odd slot has not finished.
 //
-// The reader's acquire pairs with the writer's release: who sees 2n+2 sees the fields. smp_rmb() pairs with smp_wmb():
-// who has copied a field of a later record sees at least that record's odd mark in b. While writers are stopped
-// (trace_stop(), or a panic that has halted the other CPUs anywhere) nothing changes, and what is torn is odd for good.
+// The reader's acquire pairs with the writer's release: a reader that sees 2n+2 sees the fields. smp_rmb() pairs with
+// smp_wmb(): a reader that has copied a field of a later record sees at least that record's odd mark in b. While
+// writers are stopped (trace_stop(), or a panic that has halted the other CPUs anywhere) nothing changes, and a torn
+// slot stays odd.
 //
-// In order of time: a writer reads the clock before it takes its number, so one that interrupts it between the two has a
-// lower number and a later time. Readers sort by time, then number. The time is that of the CPU's own counter;
+// Order of time: a writer reads the clock before it takes its number, so a writer that interrupts it between the two
+// has a lower number and a later time. Readers sort by time, then number. The time is that of the CPU's own counter;
 // docs/tracing.md says how far those of two CPUs agree.
 //
-// Stopping: after arch_branch_turn() no CPU enters a hook. One that was inside either finds `recording` false, for it looks
-// with preemption off, or has looked before and is an RCU reader, so a grace period later it has left. Two of them, for the
-// hooks in rcu_exp_quiescent() and in a switch of threads after its report: that CPU has reported to the first one
-// just before, and is a reader still for the second. (Who was preempted between the branch and its look may look when
-// the next recording has begun, and then writes one record of its present time.)
+// Stopping: after arch_branch_turn() no CPU enters a hook. A thread that is inside one looks at `recording` with
+// preemption off. Either it finds it false, or it has looked before and is an RCU reader, which has left after a grace
+// period. There are two grace periods because of the hooks in rcu_exp_quiescent() and in a switch of threads after its
+// report: a CPU in one of these has just reported to the first grace period, and is still a reader for the second. (A
+// thread that was preempted between the branch and its look at `recording` may look after the next recording has begun.
+// It then writes one record, with the time of its look.)
 #include "lab/trace.h"
 #include "kernel/cpumask.h"
 #include "kernel/lib.h"
@@ -97,7 +99,7 @@ void trace_write(u64 event, u64 arg)
 	STALL(trace_entered, NULL, arg, 0);	// the branch is taken, and nothing more
 	preempt_disable();
 	now = cycles();
-	if (likely(READ_ONCE(recording)))	// else it has ended since the branch was taken: see the top
+	if (likely(READ_ONCE(recording)))	// otherwise it has ended since the branch was taken: see the top
 		put(this_cpu_ptr(&ring), now, event, arg);
 	preempt_enable();
 }

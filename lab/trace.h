@@ -6,7 +6,7 @@
 #include <arch/branch.h>
 
 // Name, phase (B begin, E end, i an instant), what `arg` is. A B and the next E of the same name on the same CPU belong
-// together. The names stay put (DESIGN 10).
+// together. The names are an interface (docs/reference.md).
 #define TRACE_EVENTS(X) \
 	X(UNMAP_BEGIN, "unmap", 'B')			/* address */ \
 	X(UNMAP_END, "unmap", 'E') \
@@ -19,7 +19,7 @@
 	X(NMI_SENT, "nmi_sent", 'i')			/* the target */ \
 	X(NMI_BEGIN, "nmi", 'B')			/* received: the flush by NMI */ \
 	X(NMI_END, "nmi", 'E')				/* and acknowledged */ \
-	X(PV_FLAGGED, "pv_flagged", 'i')		/* the CPU that is away, and told to flush before it runs again */ \
+	X(PV_FLAGGED, "pv_flagged", 'i')		/* the preempted CPU, told to flush before it runs again */ \
 	X(SWEEP, "sweep", 'i')				/* flushed, for all that was deferred before */ \
 	X(WALK_BEGIN, "walk", 'B')			/* address */ \
 	X(WALK_END, "walk", 'E')			/* pages pinned */ \
@@ -33,8 +33,8 @@
 	X(EXPEDITED_BEGIN, "expedited", 'B') \
 	X(EXPEDITED_END, "expedited", 'E') \
 	X(QUIESCENT, "quiescent", 'i')			/* which CPU's bit a grace period need not wait for any more */ \
-	X(THEFT_BEGIN, "theft", 'B')			/* the CPU loses its processor */ \
-	X(THEFT_END, "theft", 'E')			/* and has it again, flushed if it was flagged */ \
+	X(THEFT_BEGIN, "theft", 'B')			/* the thief preempts the CPU */ \
+	X(THEFT_END, "theft", 'E')			/* the CPU runs again, flushed if it was flagged */ \
 	X(SWITCH_BEGIN, "switch", 'B')			/* of policy or back-end */ \
 	X(SWITCH_STATE, "switch_state", 'i')		/* its index in switch_states[] (mm/policy/switch.c) */ \
 	X(SWITCH_END, "switch", 'E')
@@ -68,7 +68,7 @@ struct trace_record {
 #define TRACE_RECORDS 4096	// per CPU; older ones are overwritten
 
 // Begin: all rings empty. False: no memory for them. Stop: on return no CPU is writing. Thread context, may sleep; one
-// caller at a time. Without effect if it is so already.
+// caller at a time. Starting twice, or stopping twice, has no further effect.
 bool trace_start(void);
 void trace_stop(void);
 bool trace_recording(void);

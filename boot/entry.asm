@@ -27,7 +27,7 @@ entry:
 	cli
 	mov esp, early_stack_top
 	push 0
-	popfd				; the specification settles IF and VM alone: NT, AC and DF are as somebody left them
+	popfd				; the specification defines IF and VM only: NT, AC and DF may have any value
 	mov [loader_magic], eax
 	mov [loader_info], ebx
 	mov esi, no_loader
@@ -83,7 +83,7 @@ entry:
 	lgdt [gdt_pointer]
 	jmp 8:entry64
 
-; esi: what is wrong. To the first serial port (with bounded patience) and out.
+; esi: what is wrong. Print it on the first serial port (the wait is bounded) and exit.
 refuse:
 	mov dx, 0x3f8 + 5
 	mov ecx, 100000

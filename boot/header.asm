@@ -1,7 +1,7 @@
 ; SPDX-License-Identifier: MIT
 ; The Multiboot2 header (specification 2.0, 3.1): must lie in the first 32 KiB of the file, 8-aligned. The loader places us
-; by the ELF program headers, and the defaults for entry and machine state suit us. Wanted is a screen, of pixels if there can
-; be one (3.1.10), of any size; text is what a loader for BIOS has otherwise.
+; by the ELF program headers, and the defaults for entry and machine state suit us. We ask for a screen of pixels, of
+; any size (3.1.10); where there is none, a loader for BIOS gives text.
 MAGIC equ 0xe85250d6
 ARCH_I386 equ 0
 FRAMEBUFFER equ 5

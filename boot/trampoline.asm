@@ -33,11 +33,11 @@ trampoline_data:		; struct trampoline_data in smp.c
 .cr4:		dd 0
 .cr0:		dd 0
 .efer:		dd 0
-.leaf_b:	dd 0		; APIC ids come from CPUID leaf 0xb, else leaf 1
+.leaf_b:	dd 0		; APIC ids come from CPUID leaf 0xb, otherwise from leaf 1
 .nr_slots:	dd 0
 .next_slot:	dd 0
 .page:		dd 0		; where this page is
-; smp.c adds the page to these three addresses. LGDT and a far jump want them whole.
+; smp.c adds the page to these three addresses. LGDT and a far jump need complete addresses.
 .to_protected:	dd at(real_mode.protected), 0x08	; far pointers: offset, selector
 .to_long:	dd at(real_mode.long), 0x18
 		dw 0		; alignment
@@ -150,7 +150,7 @@ ap_entry:
 	je .found
 	inc ecx
 	jmp .next
-.stray:					; nobody has called me
+.stray:					; this CPU has not been called
 	hlt
 	jmp .stray
 .found:

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// A process does not rewrite its code: a flag.
+// A process does not rewrite its code: the branch tests a flag.
 #include "kernel/atomic.h"
 #include <arch/branch.h>
 

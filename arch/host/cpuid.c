@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What the measurements' header says of the processor: it is the host's business.
+// What the header of the measurements says about the processor: it is the host's.
 #include <arch/machine.h>
 
 const char *arch_cpu_brand(void) { return "threads of a Linux process"; }

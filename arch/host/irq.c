@@ -51,7 +51,7 @@ static u32 ipi_bit(enum ipi kind)
 void arch_send_ipi(unsigned cpu, enum ipi kind)
 {
 	host_raise(cpu, ipi_bit(kind));
-	arch_yield_point();	// one to oneself arrives at once
+	arch_yield_point();	// an IPI to the own CPU arrives at once
 }
 
 void arch_send_ipi_mask(const struct cpumask *mask, enum ipi kind)

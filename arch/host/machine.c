@@ -3,8 +3,8 @@
 //
 //   quiesce-host [mem=MiB] [map=absurd|pieces] [sched=random|pct] [depth=N] [pauses=MS] [mutant=NAME] [KEY=VALUE …]
 //
-// mem= and map= are the host's own, and so are sched=, depth= and pauses= (steps.h; seed= counts there too) and mutant=, which takes
-// that step out for the whole run. The rest is the kernel's command line, and the kernel judges it.
+// mem=, map=, sched=, depth=, pauses= (steps.h, which uses seed=, too) and mutant=, which takes that step out for the
+// whole run, are this program's own. The rest is the kernel's command line, and the kernel checks it.
 #include "kernel/cmdline.h"
 #include "kernel/cpumask.h"
 #include "kernel/lib.h"

@@ -16,8 +16,8 @@
 #include <arch/tlb.h>
 #include <arch/uaccess.h>
 
-// So that nobody relies on RAM in one piece: a hole as on old PCs, and three eighths of the RAM far away, up to where a
-// whole section has no neighbour to merge with. What is not RAM cannot be accessed.
+// So that no code relies on RAM in one piece: a hole as on old PCs, and three eighths of the RAM far away, up to where
+// a whole section has no neighbour to merge with. What is not RAM cannot be accessed.
 #define RAM_START (1ull << 20)
 #define HOLE_START (15ull << 20)
 #define HOLE_END (16ull << 20)
@@ -42,8 +42,8 @@ void host_ram_init(u64 bytes)
 		os_exit(1);
 }
 
-// Behind the array lies memory of its own; the frames that are taken for it lie idle. For the length of a largest block behind
-// its end lies nothing, so that a look too far is seen.
+// The array gets memory of its own; the frames that page_init() takes for it stay unused. Behind its end, for the
+// length of a largest block's descriptors, nothing can be accessed, so that a look beyond the end is caught.
 void *arch_page_map(u64 bytes)
 {
 	void *map = os_reserve(bytes += sizeof(struct page) << MAX_ORDER);
@@ -57,8 +57,8 @@ void arch_page_map_back(void *at, paddr_t pa)
 		panic("no memory for page descriptors");
 }
 
-// As a broken firmware might put it: pieces of less than a page, a range that ends before it begins, one twice, and memory
-// at an address that is absurd.
+// As a broken firmware might report it: pieces of less than a page, a range that ends before it begins, one twice, and
+// memory at an address that is absurd.
 static void for_each_absurd(void (*fn)(paddr_t start, paddr_t end))
 {
 	fn(16, PAGE_SIZE - 16);
@@ -70,7 +70,7 @@ static void for_each_absurd(void (*fn)(paddr_t start, paddr_t end))
 	fn(1ull << 50, (1ull << 50) + PAGE_SIZE);
 }
 
-// More pieces than anybody would note.
+// More pieces than the kernel keeps.
 static void for_each_piece(void (*fn)(paddr_t start, paddr_t end))
 {
 	u64 pieces = 400;
@@ -121,7 +121,7 @@ paddr_t arch_current_root(void)
 
 	return root ? root : kernel_root;
 }
-void arch_flush_user(void) { ASSERT(!irqs_enabled()); }	// mm/inval.h sees to the TLB
+void arch_flush_user(void) { ASSERT(!irqs_enabled()); }	// mm/inval.h flushes the TLB
 void arch_flush_all(void) { }
 
 // The byte at va, or NULL.
@@ -136,7 +136,7 @@ static u8 *translate(vaddr_t va, bool write)
 static bool access_unbroken(vaddr_t va, u64 *value, bool write, vaddr_t *fault)
 {
 	vaddr_t second = ALIGN_UP(va + 1, PAGE_SIZE);	// where the next page begins, if the access reaches it
-	u8 *p = current->space ? translate(va, write) : NULL, *q = p;	// a lazily held space is not to be touched
+	u8 *p = current->space ? translate(va, write) : NULL, *q = p;	// in lazy TLB mode it must not be touched
 
 	*fault = va;
 	if (!p)
@@ -166,7 +166,7 @@ static bool access_unbroken(vaddr_t va, u64 *value, bool write, vaddr_t *fault)
 }
 
 // One access, as hardware does it: between the first look at the tables and the end of the access this CPU takes neither
-// interrupt nor NMI, so that who waits for an answer to a flush waits for the access, too.
+// interrupt nor NMI, so that a CPU that waits for the answer to a flush waits for the access, too.
 static bool access_user(vaddr_t va, u64 *value, bool write, vaddr_t *fault)
 {
 	struct host_irq *i;
@@ -174,7 +174,7 @@ static bool access_user(vaddr_t va, u64 *value, bool write, vaddr_t *fault)
 	u8 blocked;
 	bool ok;
 
-	flags = irq_save();	// first: from here on this is the CPU
+	flags = irq_save();	// first: from here on this thread stays on its CPU
 	i = host_this(host_irq);
 	blocked = i->nmi_blocked;
 	i->nmi_blocked = 1;
@@ -186,7 +186,7 @@ static bool access_user(vaddr_t va, u64 *value, bool write, vaddr_t *fault)
 	return ok;
 }
 
-// space_fault_current() makes the page present; it may be taken away again before the second look, so look again.
+// space_fault_current() makes the page present. It may be unmapped again before the next access: try again then.
 static int access_or_fault(vaddr_t va, u64 *value, bool write)
 {
 	vaddr_t fault;

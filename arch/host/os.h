@@ -14,11 +14,11 @@ void os_sleep_until(uint64_t ns);
 void os_futex_wait(uint32_t *word, uint32_t expected);	// may return early
 void os_futex_wait_until(uint32_t *word, uint32_t expected, uint64_t ns);	// also after os_ns() reaches `ns`
 void os_futex_wake(uint32_t *word);
-void os_thread(void (*fn)(void *), void *arg);		// a detached pthread; exits the program if it cannot be had
+void os_thread(void (*fn)(void *), void *arg);		// a detached pthread; exits the program if it cannot be created
 void os_write(const char *s, size_t n);
 int os_getc(void);					// -1: nothing to read
 _Noreturn void os_exit(int status);
 void os_catch_faults(void (*fn)(int sig, uintptr_t pc, uintptr_t addr, uintptr_t fp));	// SIGSEGV and its kind
 void os_fault_stack(void);				// each pthread that wants its faults caught
-const void *os_map_self(size_t *size);			// the program's own file, read-only; NULL: not to be had
+const void *os_map_self(size_t *size);			// the program's own file, read-only; NULL: cannot be mapped
 uintptr_t os_load_bias(void);				// where the program lies, less where it was linked

@@ -69,7 +69,7 @@ void arch_start_cpus(void)
 	}
 	spin_until(cpumask_weight(&cpus_online) == nr_cpus, "CPUs to start", -1);
 	for (unsigned i = 0; i < CPUMASK_WORDS; i++)
-		load_acquire(&cpus_online.w[i]);	// what they set up before they came online is ours to use
+		load_acquire(&cpus_online.w[i]);	// what they set up before they came online is visible
 }
 
 unsigned arch_most_starting_cpus(void) { return nr_cpus - 1; }

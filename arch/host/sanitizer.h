@@ -39,7 +39,7 @@ static inline void sanitizer_new(struct arch_context *c, void *stack)
 	c->bottom = stack;
 	c->size = KSTACK_SIZE;
 }
-// The frames of the thread that died here have left their marks in the shadow.
+// The frames of the thread that ended here have left their marks in the shadow memory.
 static inline void sanitizer_forget(void *stack) { __asan_unpoison_memory_region(stack, KSTACK_SIZE); }
 static inline void sanitizer_leave(struct arch_context *from, struct arch_context *to)
 {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// A Linux process is not told when its threads lose their processors.
+// A Linux process is not told when its threads are preempted.
 #include <arch/steal.h>
 #include "kernel/panic.h"
 

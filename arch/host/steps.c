@@ -3,8 +3,8 @@
 // another one is chosen:
 //
 //   yield point (kernel/atomic.h, irq_enable, cpu_relax, IPIs)        CPU that halts
-//     clock += STEP_NS; timers that are due raise interrupts            out of the choice until something is pending;
-//     step == next decision? choose a CPU, switch to it                 nobody is left: clock = earliest deadline
+//     clock += STEP_NS; timers that are due raise interrupts            is not chosen until something is pending;
+//     step == next decision? choose a CPU, switch to it                 if all halt: clock = earliest deadline
 //
 // Nothing else decides: no real clock, no other pthread, no address. So the same arguments give the same run, and the
 // hash of all decisions, printed at the end, shows it. What it explores is sequentially consistent: an access takes
@@ -32,7 +32,7 @@
 #define TURN_BITS 10		// random: turns of up to 2^10 steps
 #define WINDOW_BITS_MIN 7	// pct: windows of 2^7 …
 #define WINDOW_BITS_MAX 13	// … to 2^13 steps
-#define RELAX_BITS 9		// pct: who spins is passed over for up to 2^9 steps
+#define RELAX_BITS 9		// pct: a CPU that spins is passed over for up to 2^9 steps
 #define DEPTH_MAX 32
 #define PAUSE_NS (3600 * NSEC_PER_SEC)
 
@@ -50,7 +50,7 @@ static struct vcpu {
 	bool started, halted;
 	void (*fn)(void);
 	s64 priority;		// pct
-	u64 passed_over;	// … until this step, unless nobody else is left
+	u64 passed_over;	// … until this step, unless no other CPU is left
 } vcpus[NR_CPUS];
 static unsigned nr_vcpus;	// they are started in order
 
@@ -92,7 +92,7 @@ bool steps_argument(const char *arg, const char **wrong)
 		pauses_ns *= NSEC_PER_MSEC;
 		return true;
 	}
-	if (!strncmp(arg, "seed=", 5))		// also the kernel's, which will say what is wrong with it
+	if (!strncmp(arg, "seed=", 5))		// also a key of the kernel, which will say what is wrong with it
 		parse_u64(arg + 5, &seed);
 	return false;
 }
@@ -247,7 +247,7 @@ void steps_wake(unsigned cpu)
 	vcpus[cpu].halted = false;
 }
 
-// Who only looks at the clock gets on, too.
+// Each reading advances the clock, so that a loop that does nothing but read it ends.
 u64 steps_ns(void) { return now += STEP_NS; }
 
 void steps_pause(u64 ns) { now += ns; }

@@ -36,7 +36,7 @@ struct thread *arch_thread_switch(struct thread *prev, struct thread *next)
 	return prev;
 }
 
-// The contexts belong to the scheduler (steps.c), like it in ThreadSanitizer's blind spot.
+// Not instrumented: ThreadSanitizer must not see the contexts, which belong to the scheduler (steps.c).
 __attribute__((no_sanitize("thread"))) void host_switch_cpu(struct arch_context *from, struct arch_context *to)
 {
 	sanitizer_leave_cpu(from, to);

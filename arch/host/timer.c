@@ -7,7 +7,7 @@
 //   full barrier                     <-->  full barrier
 //   d < wake_at? alarm++, wake futex       read the deadlines again: none earlier? sleep while alarm is unchanged
 //
-// What the old deadline had in store is pending when the CPU has armed anew, as with hardware; nothing of it comes later:
+// When a CPU has armed anew, an interrupt for its old deadline is pending already or never comes, as on hardware:
 //
 //   deadline = d                           raising = 1
 //   full barrier                     <-->  deadline unchanged? take it by cmpxchg, raise HOST_TIMER
@@ -22,7 +22,7 @@
 
 #define NEVER (~0ull)
 
-// Of each CPU. A deadline changes by cmpxchg where the timer thread does it, so that a CPU's own store is never lost.
+// Of each CPU. The timer thread changes a deadline by cmpxchg, so that the CPU's own store is never lost.
 static struct timer {
 	u64 deadline, period;
 	u32 raising;
@@ -83,7 +83,7 @@ u64 host_timers_run(u64 now)
 			if (__atomic_compare_exchange_n(&t->deadline, &d, next, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {
 				host_raise(cpu, HOST_TIMER);
 				d = next;
-			}	// else the CPU has armed it anew, and d is what it wants
+			}	// otherwise the CPU has armed it anew, and d is the new deadline
 			__atomic_store_n(&t->raising, 0, __ATOMIC_RELEASE);
 		}
 		if (d < earliest)

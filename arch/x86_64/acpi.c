@@ -20,8 +20,8 @@ static u64 hpet_address;
 static bool can_power_off;
 static u8 s5_type_a, s5_type_b;
 
-// Tables lie wherever the firmware likes, often in reserved memory, so each gets a mapping of its own. An address that
-// the processor cannot form would fault by a reserved page-table bit.
+// Tables lie wherever the firmware likes, often in reserved memory, so each gets a mapping of its own. An address
+// beyond the processor's physical addresses would cause a fault by a reserved page-table bit.
 static const u8 *map_table(u64 pa, size_t len)
 {
 	unsigned bits = cpuid_has_leaf(0x80000008) ? cpuid(0x80000008).eax & 0xff : 36;
@@ -92,7 +92,7 @@ static const char *find_root(void)
 	return root.table ? NULL : "the root table is broken";
 }
 
-// Registers are written to: an address that a table names for them is looked at first.
+// Registers are written to, so an address that a table gives for them is checked first.
 static bool registers_ok(const char *table, const char *what, u64 pa, u64 len)
 {
 	const char *error = ram_mmio_error(pa, len);
@@ -204,7 +204,7 @@ bool acpi_power_off(void)
 	enter_sleep(fadt.pm1a_cnt, s5_type_a);
 	if (fadt.pm1b_cnt)
 		enter_sleep(fadt.pm1b_cnt, s5_type_b);
-	for (int i = 0; i < 10000000; i++)	// the power goes a moment later; no clock is trusted here
+	for (int i = 0; i < 10000000; i++)	// the power goes off a moment later; no clock is trusted here
 		cpu_relax();
 	return false;
 }

@@ -3,8 +3,8 @@
 #pragma once
 #include "arch/x86_64/acpi_parse.h"
 
-// Find and check the tables; each one that is missing or broken is named in the log, and what it would have told is
-// absent: without a MADT the boot CPU is alone.
+// Find and check the tables. Each one that is missing or broken is named in the log, and what it would have said is
+// missing: without a MADT the kernel uses the boot CPU only.
 void acpi_init(u32 boot_apic_id);
 const struct acpi_madt *acpi_madt(void);
 u64 acpi_hpet_address(void);			// 0: no HPET

@@ -194,8 +194,8 @@ const char *acpi_parse_madt(const void *buf, size_t len, u32 boot_apic_id, struc
 	return error;
 }
 
-// A register block's I/O port: the generic address at `wide` if the table is long enough and it is one, else the
-// 32-bit field at `narrow`.
+// A register block's I/O port: the generic address at `wide` if the table is long enough and the address is a port,
+// otherwise the 32-bit field at `narrow`.
 static u16 fadt_port(const u8 *p, size_t len, size_t wide, size_t narrow)
 {
 	u64 address = 0;

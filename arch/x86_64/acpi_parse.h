@@ -50,7 +50,7 @@ struct acpi_fadt {
 	bool hw_reduced;		// no PM1 registers
 	u16 smi_cmd, pm1a_cnt, pm1b_cnt, pm_timer;	// I/O ports; 0: absent
 	u8 acpi_enable;			// written to smi_cmd to enter ACPI mode
-	bool pm_timer_32bit;		// else 24
+	bool pm_timer_32bit;		// otherwise 24 bits
 };
 const char *acpi_parse_fadt(const void *buf, size_t len, struct acpi_fadt *out);
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The local APIC (SDM vol. 3, chapter 11), and the silencing of the interrupt controllers that we do not use.
-// The APIC's TPR, which is CR8, stays at class 1: an interrupt on a vector from 16 to 31, which would pass for an exception, is
-// never delivered. From 0 to 15 the APIC itself accepts none.
+// The APIC's TPR, which is CR8, stays at class 1: an interrupt on a vector from 16 to 31, which would be taken for an
+// exception, is never delivered. On vectors from 0 to 15 the APIC itself accepts none.
 #include "arch/x86_64/acpi.h"
 #include "arch/x86_64/apic.h"
 #include "arch/x86_64/cpuid.h"
@@ -23,7 +23,7 @@
 #define APIC_BASE_ENABLE (1ull << 11)
 #define MSR_X2APIC 0x800u		// + register offset / 16
 #define TPR_CLASS_1 0x10u
-#define ICR_WAIT_SPINS 1000000		// far beyond any honest delivery
+#define ICR_WAIT_SPINS 1000000		// far longer than any delivery takes
 
 static bool x2apic;
 static volatile u32 *registers;		// xAPIC
@@ -76,8 +76,8 @@ int apic_in_service(void)
 
 bool apic_requested(u8 vector) { return vector_bits(APIC_IRR, vector / 32) >> vector % 32 & 1; }
 
-// The APIC of QEMU and KVM has sent when the write is done; real ones, which another hypervisor may pass on, take their time
-// and must not be hurried.
+// The APIC of QEMU and KVM has sent the interrupt when the write is done. A real APIC, which another hypervisor may
+// pass through, takes longer, and must be idle before the next send.
 static bool sends_at_once;
 
 static void wait_icr_idle(void)
@@ -88,9 +88,9 @@ static void wait_icr_idle(void)
 		cpu_relax();
 }
 
-// In xAPIC mode a send is two writes, and an interrupt or NMI that sends too may come between them: it puts the destination
-// back and lets its own send finish first, so that whoever was interrupted notices nothing. (A thread would not be put
-// back in time: preemption is off.)
+// In xAPIC mode a send is two writes, and an interrupt or NMI that sends, too, may come between them. It lets its own
+// send finish and then restores the destination, so that the interrupted code notices nothing. (Another thread would
+// not restore it in time, so preemption is off.)
 static void xapic_send(u32 apic_id, u32 command)
 {
 	bool nested = in_irq();
@@ -123,10 +123,10 @@ static void error_interrupt(struct trap_frame *f)
 	static u32 errors;
 	u32 status;
 
-	apic_write(APIC_ESR, 0);	// latches what has gathered
+	apic_write(APIC_ESR, 0);	// latches the errors so far
 	status = apic_read(APIC_ESR);
 	apic_eoi();
-	if (status && fetch_add_relaxed(&errors, 1) < 8)	// 0: left by whoever ran before
+	if (status && fetch_add_relaxed(&errors, 1) < 8)	// 0: left by firmware or boot loader
 		log_error("apic: CPU %u: error status %#x", cpu_id(), status);
 }
 
@@ -139,14 +139,14 @@ static u16 pic_read(u8 command)		// the master's register in the lower half
 	return (u16)(inb(PIC_MASTER) | inb(PIC_SLAVE) << 8);
 }
 
-// What the 8259 have waiting. A BIOS's timer tick nearly always does.
+// Report what is requested or in service at the two 8259. A BIOS's timer tick nearly always is.
 static void note_left_at_8259(void)
 {
 	enum { READ_IRR = 0x0a, READ_ISR = 0x0b };
 	u16 mask = (u16)(inb(PIC_MASTER + 1) | inb(PIC_SLAVE + 1) << 8);
 	u16 requested = pic_read(READ_IRR) & ~mask, in_service = pic_read(READ_ISR);
 
-	if (mask == 0xffff && in_service == 0xffff)	// nobody is there
+	if (mask == 0xffff && in_service == 0xffff)	// there is no 8259
 		return;
 	count_add(irq_left, (u64)(__builtin_popcount(requested) + __builtin_popcount(in_service)));
 	if (requested || in_service)
@@ -157,7 +157,8 @@ static void silence_8259(void)
 {
 	enum { INIT_WITH_ICW4 = 0x11, MODE_8086 = 1 };
 
-	// Forgets what is requested and in service. Moved away from the exceptions even though masked: a spurious one cannot be masked.
+	// Clears what is requested and in service. The vectors are moved away from the exceptions although all lines
+	// are masked: a spurious interrupt cannot be masked.
 	outb(PIC_MASTER, INIT_WITH_ICW4);
 	outb(PIC_SLAVE, INIT_WITH_ICW4);
 	outb(PIC_MASTER + 1, VEC_PIC);
@@ -170,7 +171,7 @@ static void silence_8259(void)
 	outb(PIC_SLAVE + 1, 0xff);
 }
 
-// Firmware may have left entries open, at vectors that mean something else here.
+// Firmware may have left entries unmasked, at vectors that mean something else here.
 static void silence_ioapic(u32 address)
 {
 	enum { SELECT = 0, WINDOW = 0x10 / 4, REG_VERSION = 1, REG_ENTRIES = 0x10 };
@@ -181,7 +182,7 @@ static void silence_ioapic(u32 address)
 		return;
 	io[SELECT] = REG_VERSION;
 	last = io[WINDOW] >> 16 & 0xff;
-	if (last > 239)		// reads as all ones: nobody is there
+	if (last > 239)		// reads as all ones: there is no I/O APIC
 		return;
 	for (unsigned i = 0; i <= last; i++) {
 		io[SELECT] = REG_ENTRIES + 2 * i;
@@ -236,8 +237,8 @@ static void note_left(enum apic_reg first, const char *how)
 		log_info("apic: CPU %u: left %s:%s%s", cpu_id(), how, list, n < sizeof(list) ? "" : " ...");
 }
 
-// What whoever ran before has left. In service it would block all of lower priority. Requested it comes when interrupts are
-// turned on, on a vector that is used here or as a stray.
+// What firmware and boot loader have left. An interrupt in service would block all of lower priority, so it is
+// acknowledged. One that is requested comes when interrupts are turned on, on a vector that is used here or as a stray.
 static void take_over(void)
 {
 	note_left(APIC_ISR, "in service, now acknowledged");

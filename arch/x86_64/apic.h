@@ -3,9 +3,9 @@
 #pragma once
 #include "kernel/types.h"
 
-// A vector's upper four bits are its priority. All handlers run with interrupts off, so this only orders what waits.
+// A vector's upper four bits are its priority. All handlers run with interrupts off, so it only orders what is pending.
 enum {
-	VEC_PIC = 0x20,		// the two 8259: masked, but 7 and 15 of them may still come as spurious ones: strays
+	VEC_PIC = 0x20,		// the two 8259: masked, but lines 7 and 15 may still come as spurious ones: strays
 	VEC_TIMER = 0xd1,
 	VEC_RESCHED = 0xe1,
 	VEC_XCALL = 0xf1,
@@ -37,5 +37,5 @@ u32 apic_read(enum apic_reg reg);
 void apic_write(enum apic_reg reg, u32 value);
 void apic_eoi(void);
 int apic_in_service(void);		// the highest vector that awaits its EOI (SDM vol. 3, 11.8.4); -1: none
-bool apic_requested(u8 vector);		// … has been accepted and waits to be delivered (IRR)
+bool apic_requested(u8 vector);		// has it been accepted, and does it wait to be delivered (IRR)?
 void apic_send(u32 apic_id, u32 command);	// through the ICR; any context

@@ -77,8 +77,8 @@ unsigned arch_backtrace_interrupted(uintptr_t *out, unsigned max)
 	return walk(t->rbp, out, 1, max);
 }
 
-// As arch_thread_switch() left it: r15, r14, r13, r12, rbx, rbp, the return address. Should the thread be on its way back to
-// a CPU, what is found is old, or nonsense, but lies in its stack.
+// As arch_thread_switch() left it: r15, r14, r13, r12, rbx, rbp, the return address. If a CPU is just going on with the
+// thread, what is found is old, or nonsense, but lies in its stack.
 unsigned arch_backtrace_asleep(const struct thread *t, uintptr_t *out, unsigned max)
 {
 	const u64 *saved = (const u64 *)t->ctx.rsp;

@@ -8,11 +8,11 @@
 
 struct memory_range {
 	paddr_t start, end;
-	bool usable;		// RAM that nobody else claims; else: somebody else's, whatever it is
+	bool usable;		// RAM that the firmware does not claim; otherwise not ours, whatever it is
 };
 
 struct framebuffer {	// as the loader gives it; framebuffer_check() (multiboot2_parse.h) says whether it can be used
-	bool given, text;	// text: cells of an EGA text mode; else pixels
+	bool given, text;	// text: cells of an EGA text mode; otherwise pixels
 	u8 type, bits;		// per pixel or cell
 	u32 pitch, width, height;	// bytes from row to row; pixels or cells
 	paddr_t base;

@@ -8,16 +8,17 @@
 //	NMI to all, itself too         done == turn? leave        <--------- done = turn (release)
 //
 // Why it is right
-//   Between the last arrival and `done` nobody executes anything but the spin below and what the writer calls: no NMI is
-//   delivered inside an NMI handler, on the writer's CPU neither, and a machine check ends the run. So no CPU can meet a
-//   half-written instruction, and five bytes need not be one store, nor lie in one cache line or page.
-//   Old code may have been fetched ahead. It is thrown away: each CPU leaves by IRET, which serialises (SDM vol. 3, 9.1.3).
-//   Nobody waits for a lock here, and an NMI is taken whatever the interrupt flag says, so a CPU that spins with
-//   interrupts off for a lock of somebody who has arrived before delays nobody.
+//   Between the last arrival and `done` no CPU executes anything but the spin below and what the writer calls: no NMI
+//   is delivered inside an NMI handler, not even on the writer's CPU, and a machine check ends the run. So no CPU can
+//   meet a half-written instruction, and five bytes need not be one store, nor lie in one cache line or page.
+//   Old code may have been fetched ahead. It is thrown away: each CPU leaves by IRET, which serialises (SDM vol. 3,
+//   9.1.3).
+//   No CPU waits for a lock here, and an NMI is taken whatever the interrupt flag says. So a CPU that spins with
+//   interrupts off, for a lock of a CPU that has arrived before it, still arrives.
 //   A CPU that is slow to leave reads `done` again: `turn` only grows, and the next meeting needs that CPU's arrival.
 //
-// The text is mapped read-only by both of its names, and stays so: the writer clears CR0.WP for the time of its stores.
-// That concerns its own CPU alone, leaves no writable alias behind and nothing in anybody's TLB.
+// The text is mapped read-only in both of its mappings, and stays so: the writer clears CR0.WP for the time of its
+// stores. That concerns its own CPU alone, and leaves no writable alias behind and no entry in any TLB.
 #include "arch/x86_64/cpu.h"
 #include "kernel/cpumask.h"
 #include "kernel/lib.h"
@@ -35,7 +36,7 @@ extern const struct branch_site __start_branch_sites[] __attribute__((weak)), __
 static struct {
 	bool to;
 	unsigned writer;
-	u32 left;	// CPUs that have not come
+	u32 left;	// CPUs that have not arrived
 	u64 turn, done;
 } meeting;
 static DEFINE_PER_CPU(u32, asked);
@@ -64,9 +65,9 @@ static void meet(void)
 	u64 turn;
 
 	if (!xchg(this_cpu_ptr(&asked), 0))	// acquires what the caller wrote before it asked
-		return;				// somebody else's NMI
+		return;				// the NMI is for another handler
 	turn = meeting.turn;
-	fetch_sub(&meeting.left, 1);	// full: what ran here has run; pairs with the writer's load_acquire
+	fetch_sub(&meeting.left, 1);	// full: what ran here before is done; pairs with the writer's load_acquire
 	if (cpu_id() == meeting.writer) {
 		spin_until(!load_acquire(&meeting.left) || panic_in_progress(), "the CPUs to be stopped", -1);
 		if (!panic_in_progress())
@@ -94,9 +95,9 @@ void arch_branch_turn(bool on)
 	for_each_cpu_in(cpu, &cpus_online)
 		if (cpu != cpu_id())
 			xchg(&per_cpu(asked, cpu), 1);	// releases the above; pairs with meet()
-	STALL(branch_asked, NULL, 0, 0);	// the other CPUs are asked, and have not been sent for
+	STALL(branch_asked, NULL, 0, 0);	// the other CPUs are asked, and their NMIs are not yet sent
 	arch_send_ipi_mask(&cpus_online, IPI_NMI);
-	xchg(this_cpu_ptr(&asked), 1);	// last: from here any NMI makes this CPU wait for all those that were sent to
+	xchg(this_cpu_ptr(&asked), 1);	// last: from here on any NMI makes this CPU wait for all that got one above
 	arch_send_ipi(cpu_id(), IPI_NMI);
 	irq_restore(flags);
 	spin_until(load_acquire(&meeting.done) == turn, "the branch to be written", -1);

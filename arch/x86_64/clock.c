@@ -2,9 +2,9 @@
 // The clock: the TSC, scaled by a multiplication. Its frequency is measured against the best reference that this
 // machine has (HPET, ACPI PM timer, PIT) or told by CPUID. On bare metal without an invariant TSC the HPET is the clock.
 //
-// A virtual CPU may lose its processor in the middle of a measurement. So each reading of the reference is bracketed by
-// two of the TSC and the tightest of a few is used; and of several intervals the one with the tightest ends that agrees
-// with the median is taken (a reference that wrapped unseen is an outlier).
+// A vCPU may be preempted in the middle of a measurement. So each reading of the reference is bracketed by two of the
+// TSC and the tightest of a few is used; and of several intervals the one with the tightest ends that agrees with the
+// median is taken (a reference that wrapped unseen is an outlier).
 #include "arch/x86_64/acpi.h"
 #include "arch/x86_64/clock.h"
 #include "arch/x86_64/cpuid.h"
@@ -21,7 +21,7 @@
 #define WINDOW_FS 10000000000000ull	// 10 ms
 #define ATTEMPTS 5
 #define SPIN_MAX 50000000		// readings after which a counter counts as stuck
-#define HZ_MIN 10000000ull		// what a TSC may plausibly run at; below 10 MHz only a broken reference puts it
+#define HZ_MIN 10000000ull		// plausible for a TSC; only a broken reference yields less than 10 MHz
 #define HZ_MAX 20000000000ull
 #define HZ_UNKNOWN 1000000000ull	// without any reference: the clock is then wrong, but goes on
 
@@ -128,7 +128,7 @@ static bool measure_once(const struct clock_counter *c, u64 min_ticks, u64 min_c
 	b = take_sample(c);
 	out->in = (struct clock_interval){ b.tsc - a.tsc, (b.count - a.count) & c->mask };
 	out->width = a.width + b.width;
-	// Beyond these the products below would overflow: the host took the CPU away for minutes, or the TSC jumped.
+	// Beyond these the products below would overflow: the host preempted this CPU for minutes, or the TSC jumped.
 	if (!out->in.ticks || out->in.cycles >> 40)
 		return false;
 	out->ratio = (out->in.cycles << 20) / out->in.ticks;
@@ -239,7 +239,8 @@ static void start_clock(u64 (*read)(void), u64 ns_per_tick)
 	clock_scale = ns_per_tick;
 }
 
-// Hypervisors keep the TSC constant though not all say so; on bare metal one that does not may stop in sleep states.
+// Hypervisors keep the TSC constant although not all say so; on bare metal a TSC that is not invariant may stop in
+// sleep states.
 static bool tsc_is_steady(void) { return cpu_has_invariant_tsc() || cpu_has_hypervisor(); }
 
 void clock_init(void)
@@ -248,7 +249,7 @@ void clock_init(void)
 	u64 hz = hz_measured(&by), told = hz_told(&told_by);
 	bool hpet_works = by && !strcmp(by, "hpet") && hpet[HPET_CAPABILITIES] & HPET_64BIT;
 
-	// What is told is exact, but a hypervisor that scales the TSC may pass on what its own CPU says.
+	// The frequency that CPUID tells is exact, but a hypervisor that scales the TSC may pass on its own CPU's.
 	if (told >= HZ_MIN && told <= HZ_MAX && (!hz || (told > hz - hz / 100 && told < hz + hz / 100))) {
 		hz = told;
 		by = told_by;

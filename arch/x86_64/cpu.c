@@ -33,7 +33,7 @@ u64 cpu_cr4_wanted(void)
 	if (cpuid_has_leaf(7))
 		more = cpuid_count(7, 0);
 	if (basic.edx >> 7 & 1)
-		v |= CR4_MCE;		// else a machine check would be a shutdown
+		v |= CR4_MCE;		// without it a machine check would be a shutdown
 	if (more.ebx >> 7 & 1)
 		v |= CR4_SMEP;
 	if (more.ebx >> 20 & 1)

@@ -13,7 +13,7 @@ enum {
 #define MSR_EFER 0xc0000080u
 #define MSR_GS_BASE 0xc0000101u
 // The page attribute table (SDM vol. 3, 11.12): entries 0 to 3 as after a reset, which all else relies on, and entry 4
-// write-combining. No CPU reaches anything by entry 4 before it has it so.
+// write-combining. No CPU uses entry 4 before it has set it so.
 #define MSR_PAT 0x277u
 #define PAT_KERNEL 0x0007040100070406ull
 
@@ -24,7 +24,7 @@ void arch_cpu_setup(unsigned cpu);
 bool cpu_has_nx(void);
 bool cpu_has_pat(void);
 void cpu_flush_caches(void);		// write all lines back and drop them (WBINVD): slow
-void cpu_serialize(void);		// what was written to the code before is what runs after (SDM vol. 3, 9.1.3)
+void cpu_serialize(void);		// code modified before this runs as modified after it (SDM vol. 3, 9.1.3)
 void cpu_write_protect(bool on);	// may this CPU's kernel write to read-only pages? Off only while nothing else runs on it
 u64 cpu_phys_end(void);		// one past the highest physical address that it can name
 u64 cpu_cr4_wanted(void);	// what arch_cpu_setup() puts into CR4: the same on all

@@ -15,7 +15,7 @@ static inline struct cpuid_regs cpuid_count(u32 leaf, u32 subleaf)
 	return r;
 }
 static inline struct cpuid_regs cpuid(u32 leaf) { return cpuid_count(leaf, 0); }
-// The highest leaf of the range that `leaf` lies in: 0, 0x40000000 (hypervisor), 0x80000000 (extended).
+// Each range of leaves begins with one that names its highest: 0, 0x40000000 (hypervisor), 0x80000000 (extended).
 static inline bool cpuid_has_leaf(u32 leaf)
 {
 	u32 max = cpuid(leaf & 0xffff0000).eax;

@@ -8,7 +8,7 @@
 
 #define DRAIN_NS (5 * NSEC_PER_SEC)
 #define DEBUG_EXIT_PORT 0xf4	// QEMU's isa-debug-exit: value v ends QEMU with status 2v + 1
-#define DEBUG_EXIT_BASE 0x10	// … so that 0 is told from whatever else ends QEMU: status 33
+#define DEBUG_EXIT_BASE 0x10	// … so that success (QEMU's status 33) differs from all other ends of QEMU
 
 _Noreturn void arch_halt_forever(void)
 {

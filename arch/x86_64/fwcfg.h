@@ -3,6 +3,6 @@
 #pragma once
 #include "kernel/types.h"
 
-// QEMU's opt/quiesce/cmdline as it is, a zero behind it; "" if none. Of more than the kernel accepts, what shows that
-// it is too long.
+// QEMU's opt/quiesce/cmdline unchanged, with a zero behind it; "" if there is none. A line longer than the kernel
+// accepts is cut, but still too long.
 const char *fwcfg_cmdline(size_t *len);

@@ -50,7 +50,8 @@ void gdt_load(unsigned cpu)
 	fill(d);
 	for (unsigned i = 0; i < NR_IST; i++)
 		d->tss.ist[i] = ist_stack_top(cpu, i);
-	// A far return reloads CS. FS and GS are left alone: their bases are what counts, and loading GS would clear its.
+	// A far return reloads CS. FS and GS are not loaded: only their bases matter, and loading GS would clear its
+	// base.
 	__asm__ volatile("lgdt %0\n\t"
 			 "pushq %1\n\t"
 			 "leaq 1f(%%rip), %%rax\n\t"

@@ -12,13 +12,13 @@
 #include <arch/machine.h>
 
 #define HOLD_MAX 86400
-#define SEEN_NS (100 * NSEC_PER_MSEC)	// at most, from one look to the next
+#define SEEN_NS (100 * NSEC_PER_MSEC)	// of the time between two looks at most so much counts
 
-// The keyboard controller (IBM's 8042). Nobody is there where all bits are set.
+// The keyboard controller (IBM's 8042). Where there is none, all bits of its status are set.
 enum { PORT_DATA = 0x60, PORT_STATUS = 0x64 };
 enum { STATUS_FULL = 1 << 0, STATUS_FROM_MOUSE = 1 << 5, STATUS_NOBODY = 0xff };
-enum { RELEASED = 1 << 7 };	// in a scan code; above it also what a keyboard says of itself
-#define STALE_MAX 64		// bytes that may wait from before; a port that never empties is none
+enum { RELEASED = 1 << 7 };	// in a scan code; a keyboard's answers to commands have it set, too
+#define STALE_MAX 64		// bytes that may be left from before; a port that has more is no keyboard controller
 
 static u32 seconds = 600;
 
@@ -52,8 +52,8 @@ static bool key_pressed(void)
 	return code > 0 && !(code & RELEASED);
 }
 
-// Only time that was seen to pass counts: a laptop that slept shows the end when it wakes up. Where there is no clock yet, or it
-// stands still: by reads of a port, which take a microsecond each.
+// Only time that this loop has seen pass counts: a laptop that was suspended still shows the end when it wakes up.
+// Where there is no clock yet, or it stands still, reads of a port are counted, which take a microsecond each.
 static bool is_over(struct seen *held, u64 polls)
 {
 	u64 most = seconds * 1000000ull;
@@ -78,7 +78,7 @@ void hold_screen(int status)
 
 	if (!screen_present() || arch_cmdline_override_len() || !seconds)
 		return;
-	kprintf("# The end: %s. A key switches the machine off; without one it goes off after %u s.\n", meaning(status), seconds);
+	kprintf("# The end: %s. Press a key to switch the machine off; otherwise it goes off after %u s.\n", meaning(status), seconds);
 	for (int i = 0; i < STALE_MAX; i++)
 		scan_code();
 	held = SEEN_FROM_NOW;

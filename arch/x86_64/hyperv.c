@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// A guest of Hyper-V, or of a KVM that poses as it: the hypercall page, who is which virtual processor, and the flush
-// hypercalls (hyperv_call.h). Facts from Microsoft's Hypervisor Top-Level Functional Specification.
+// A guest of Hyper-V, or of a KVM that poses as it: the hypercall page, each CPU's number as a virtual processor, and
+// the flush hypercalls (hyperv_call.h). Facts from Microsoft's Hypervisor Top-Level Functional Specification.
 #include <arch/hyperv.h>
 #include <arch/irq.h>
 #include "arch/x86_64/cpuid.h"
@@ -29,7 +29,7 @@ enum { MSR_OS_ID = 0x40000000, MSR_HYPERCALL = 0x40000001, MSR_VP_INDEX = 0x4000
 extern const char hyperv_page[];
 static bool enabled, refused, has_extended, always_extended;
 static DEFINE_PER_CPU(u32, vp_index);
-// Twice what is needed, for a part that crosses no page: per-CPU data is aligned to 64 bytes only.
+// Twice what is needed, so that an aligned half crosses no page boundary: per-CPU data is aligned to 64 bytes only.
 static DEFINE_PER_CPU(u64, input_words[2 * HV_INPUT_WORDS]);
 
 const char *arch_hyperv_missing(void)
@@ -39,13 +39,13 @@ const char *arch_hyperv_missing(void)
 	if (!base)
 		return "this machine is no guest of Hyper-V";
 	if (cpuid(base).eax < base + LEAF_RECOMMENDED || cpuid(base + LEAF_INTERFACE).eax != INTERFACE_HV1)
-		return "this hypervisor does not keep to Hyper-V's interface";
+		return "this hypervisor does not implement Hyper-V's interface";
 	may = cpuid(base + LEAF_PRIVILEGES).eax;
 	if (!(may & MAY_HYPERCALL) || !(may & MAY_VP_INDEX))
 		return "this hypervisor grants its guest no hypercalls";
 	if (!(cpuid(base + LEAF_RECOMMENDED).eax & REMOTE_FLUSH))
 		return "this hypervisor recommends no flush by hypercall";
-	return refused ? "the hypervisor has locked its hypercall page elsewhere" : NULL;
+	return refused ? "the hypercall page is locked at another address" : NULL;
 }
 
 void arch_hyperv_init_cpu(void)
@@ -56,12 +56,12 @@ void arch_hyperv_init_cpu(void)
 		return;
 	this_cpu_write(vp_index, (u32)rdmsr(MSR_VP_INDEX));
 	if (cpu_id())
-		return;		// the rest is the whole machine's
+		return;		// the rest is done once, for the whole machine
 	has_extended = cpuid(hypervisor_leaf(SIGNATURE) + LEAF_RECOMMENDED).eax & EX_PROCESSOR_MASKS;
 	wrmsr(MSR_OS_ID, OS_ID);
 	page = image_to_phys(hyperv_page) | HYPERCALL_ENABLE;
 	wrmsr(MSR_HYPERCALL, page | (rdmsr(MSR_HYPERCALL) & HYPERCALL_RESERVED));
-	// Firmware may have locked the page where it had it: then ours holds no code.
+	// Firmware may have locked the hypercall page at an address of its own: then ours holds no code.
 	enabled = (rdmsr(MSR_HYPERCALL) & ~HYPERCALL_RESERVED) == page;
 	refused = !enabled;
 }

@@ -22,7 +22,7 @@ static unsigned put_targets(u64 *input, const struct hv_vps *vps, bool extended)
 	return n;
 }
 
-// A large page goes as a whole when any of its addresses is named.
+// A large page is flushed as a whole when any of its addresses is named.
 static unsigned put_ranges(u64 *to, u64 start, u64 pages, int level)
 {
 	unsigned n = 0;

@@ -36,6 +36,6 @@ static inline void hv_vps_add(struct hv_vps *s, unsigned vp)
 
 #define HV_MOST_RANGES 56
 #define HV_INPUT_WORDS 128	// 4 + 64 banks + the ranges
-// Fill `input` and return the control word, or 0: too many ranges. Arguments as for arch_hyperv_flush(); root alone, or
-// with pages > 0 the ranges; `extended`: the form that sets with other banks than the first need.
+// Fill `input` and return the control word, or 0: too many ranges. Arguments as for arch_hyperv_flush(): the whole
+// space, or the ranges if pages > 0. `extended`: the form that is needed for VPs beyond the first bank.
 u64 hv_flush_build(u64 *input, u64 root, u64 start, u64 pages, int level, const struct hv_vps *vps, bool extended);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Who runs us: the signatures in CPUID leaves 0x40000000, 0x40000100 …, valid where leaf 1 says that there is a hypervisor
-// at all.
+// Which hypervisor runs us: the signatures in CPUID leaves 0x40000000, 0x40000100 …, valid where leaf 1 says that there
+// is a hypervisor at all.
 #include "arch/x86_64/hypervisor.h"
 #include "arch/x86_64/cpuid.h"
 #include "kernel/lib.h"

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
-// Who runs us.
+// Which hypervisor runs us.
 #pragma once
 #include "kernel/types.h"
 
-// The leaf of the hypervisor interface with this signature of 12 bytes, 0: not offered. One that offers several has them
-// 0x100 apart: KVM's own follows Hyper-V's when it poses as that.
+// The leaf of the hypervisor interface with this signature of 12 bytes, 0: not offered. A hypervisor that offers
+// several has them 0x100 apart: KVM's own follows Hyper-V's when KVM poses as Hyper-V.
 u32 hypervisor_leaf(const char *signature);

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 // The deterministic machine: QEMU with -icount shift=0 counts one nanosecond, and one cycle of the TSC, per instruction,
-// and its CPUs take turns in one thread. Whether this is such a machine is found out, not told.
+// and its CPUs take turns in one thread. The kernel finds out by itself whether it runs on such a machine.
 //
-// There a run repeats to the byte, but for what comes before the kernel: firmware and boot loader poll the disk for as
-// long as the host takes to read it. So the kernel begins at a full second of the counter. It gets there by HLT, for time
-// then jumps, and QEMU begins its turns of the CPUs anew when it ends.
+// There a run repeats to the byte, except for what comes before the kernel: firmware and boot loader poll the disk for
+// as long as the host takes to read it. So the kernel begins at a full second of the counter. It gets there by HLT,
+// because time then jumps, and because QEMU begins its turns of the CPUs anew when the HLT ends.
 #include "arch/x86_64/icount.h"
 #include "arch/x86_64/apic.h"
 #include "arch/x86_64/hypervisor.h"
@@ -20,7 +20,7 @@
 #define COUNTS_PER_SECOND NSEC_PER_SEC	// of QEMU's TSC under -icount, and of its local APIC's timer
 
 static bool instructions;
-static DEFINE_PER_CPU(bool, kept_turn);	// at its last tick
+static DEFINE_PER_CPU(bool, kept_turn);	// it did not end its turn at its last tick
 
 bool arch_cycles_are_instructions(void) { return instructions; }
 
@@ -31,7 +31,8 @@ bool arch_cycles_are_instructions(void) { return instructions; }
 			 : "=&r"(_start), "=&r"(_end) : : "eax", "ecx", "edx", "cc"); \
 	_end - _start; })
 
-// Blocks that take a processor a quarter of a cycle and 20 to 100 cycles an instruction: no clock makes them equal.
+// Blocks that take a real processor a quarter of a cycle and 20 to 100 cycles per instruction: only a count of
+// instructions gives both one cycle per instruction.
 static bool counts_instructions(void)
 {
 	if (!hypervisor_leaf("TCGTCGTCGTCG"))	// the frequencies above are QEMU's
@@ -73,9 +74,10 @@ static void sleep_until_full_second(void)
 	apic_write(APIC_LVT_TIMER, APIC_MASKED | VEC_TIMER);
 }
 
-// In QEMU a turn ends with HLT, with PAUSE, or when the next timer is due, and then the next CPU's turn is over before it
-// began: behind a CPU that does neither another one would stand still for ever. PAUSE at each tick, and that other CPU
-// would do nothing but PAUSE, since it has a tick to take whenever its turn comes. So at every other one.
+// In QEMU a turn ends with HLT, with PAUSE, or when the next timer is due. If it ends by a timer, the next CPU's turn
+// is over before it began: so if a CPU executes neither HLT nor PAUSE, the next one would stand still for ever. If each
+// tick executed a PAUSE, that next CPU would do nothing but PAUSE, since it has a tick to take whenever its turn comes.
+// So every other tick executes one.
 void icount_tick(void)
 {
 	if (!instructions)

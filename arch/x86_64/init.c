@@ -42,7 +42,7 @@ void arch_init_early(void)
 	idt_init();
 	gdt_load(0);
 	idt_load();
-	override_line = fwcfg_cmdline(&override_len);	// before anything is refused: is a program looking? (hold.c)
+	override_line = fwcfg_cmdline(&override_len);	// before anything is refused: hold.c depends on it
 	read_boot_information();
 	screen_init();
 	ram_init();

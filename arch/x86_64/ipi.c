@@ -33,8 +33,8 @@ void arch_send_ipi_mask(const struct cpumask *mask, enum ipi kind)
 			apic_send(cpu_apic_id[cpu], icr_command[kind]);
 }
 
-// Acknowledged last, so that those who wait are answered sooner. A request that comes while the handler runs is not lost:
-// its interrupt waits in the APIC (IRR) until the acknowledgement, and then makes the handler run again.
+// Acknowledged last, so that the CPUs that wait are answered sooner. A request that comes while the handler runs is not
+// lost: its interrupt waits in the APIC (IRR) until the acknowledgement, and then makes the handler run again.
 static void xcall_handler(struct trap_frame *f)
 {
 	xcall_interrupt();

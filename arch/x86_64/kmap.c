@@ -103,7 +103,7 @@ static void map_direct(paddr_t start, paddr_t end, pte_t flags)
 		kmap_range(DIRECT_MAP_BASE + start, start, end - start, flags | PTE_G | pte_nx_mask, MMU_NR_PAGE_SIZES);
 }
 
-// What is read-only in the image must not be writable by its other name.
+// What is read-only in the image must not be writable in the direct map.
 static void map_ram(paddr_t start, paddr_t end)
 {
 	paddr_t ro = image_to_phys(__text_start), rw = image_to_phys(__data_start);
@@ -130,7 +130,7 @@ static void map_image_data(void)
 	map_image_part(from, __image_end, PTE_W | pte_nx_mask);
 }
 
-// The tables above the page descriptors of that RAM. page_init() adds the leaves, at a time when no table can be had.
+// The tables above the page descriptors of that RAM. page_init() adds the leaves, when no table can be allocated yet.
 static void prepare_page_map(paddr_t start, paddr_t end)
 {
 	u64 per_table = level_size(3) / sizeof(struct page) * PAGE_SIZE;	// bytes of RAM
@@ -187,8 +187,8 @@ static void *map_window(paddr_t pa, size_t len, pte_t flags)
 	return kmap_range(va, pa - offset, bytes, flags | PTE_G | pte_nx_mask, 1) ? (char *)va + offset : NULL;
 }
 
-// Writes to what somebody takes for registers must not go into RAM, and no RAM may have two kinds of caching (SDM vol. 3, 12.12.4).
-// (acpi.c has looked before, to name the table.)
+// Writes to what firmware calls registers must not go into RAM, and no RAM may have two memory types (SDM vol. 3,
+// 12.12.4). (acpi.c has checked before, to name the table.)
 void *arch_map_mmio(paddr_t pa, size_t len)
 {
 	return ram_mmio_error(pa, len) ? NULL : map_window(pa, len, PTE_W | PTE_CACHE_OFF);

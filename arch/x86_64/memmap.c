@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Which RAM is ours: the loader's map, put in order, less what others claim, less the image.
+// Which RAM is ours: the loader's map, put in order, less what is claimed otherwise, less the image.
 #include "arch/x86_64/memmap.h"
 #include "arch/x86_64/bootinfo.h"
 #include "arch/x86_64/cpu.h"
@@ -12,7 +12,7 @@
 extern char __image_start_pa[], __image_end[];
 
 struct boot_info boot_info;
-// `ram` is all usable RAM (what the direct map covers); `free` is what of it nobody uses yet.
+// `ram` is all usable RAM (what the direct map covers); `free` is the part of it that is not yet used.
 static struct ram_map ram, free;
 static bool handed_out;		// arch_for_each_ram() has been called: `free` belongs to the page allocator
 
@@ -33,9 +33,10 @@ void ram_init(void)
 			 (unsigned long long)limit);
 	if (!ram_map_build(&ram, boot_info.memory, boot_info.nr_memory, limit))
 		refuse_map();
-	// A map may count what the loader has filled as taken. The image runs, so it lies in RAM, and the direct map needs all of it.
+	// A map may report what the loader has filled as not usable. The image runs, so it lies in RAM, and the direct
+	// map needs all of it.
 	if (!ram_map_covers(&ram, image_start, image_end)) {
-		log_warn("memory map: the image, %#llx to %#llx, is not all usable RAM: taken as such, since the loader has put it there",
+		log_warn("memory map: the image, %#llx to %#llx, is not all usable RAM: used anyway, because the loader has put it there",
 			 (unsigned long long)image_start, (unsigned long long)image_end);
 		if (!ram_map_add(&ram, image_start, image_end))
 			refuse_map();
@@ -59,7 +60,7 @@ paddr_t ram_take_early(void)
 
 paddr_t ram_real_mode_page(void) { return ram_map_real_mode_page(&ram); }
 
-// The loader's map need not call the image's place usable.
+// The loader's map may not report the memory of the image as usable.
 bool ram_in_image(paddr_t pa, u64 len)
 {
 	return pa < image_to_phys(__image_end) && pa + len > (paddr_t)(uintptr_t)__image_start_pa;

@@ -3,7 +3,7 @@
 //
 //   u32 total_size, reserved | tag | tag | … | end tag        each tag: u32 type, size | payload, padded to 8 bytes
 //
-// A function of a buffer only, so that it can be fed with anything. Every length is checked before its contents are
+// A function of a buffer only, so that tests can give it anything. Every length is checked before its contents are
 // read.
 #include "arch/x86_64/multiboot2_parse.h"
 #include "arch/x86_64/bootinfo.h"
@@ -82,7 +82,7 @@ static const char *parse_memory_map(const struct tag *t, struct boot_info *out)
 	return NULL;
 }
 
-// What the root pointer says is the ACPI code's to check; here only its size. The newer structure wins.
+// The ACPI code checks what the root pointer says; here only its size is checked. The newer structure wins.
 static const char *parse_rsdp(const struct tag *t, struct boot_info *out)
 {
 	unsigned want = t->type == TAG_RSDP_NEW ? 36 : 20;
@@ -96,7 +96,7 @@ static const char *parse_rsdp(const struct tag *t, struct boot_info *out)
 	return NULL;
 }
 
-// What the values are worth is framebuffer_check()'s to say.
+// framebuffer_check() checks the values.
 static const char *parse_framebuffer(const struct tag *t, struct boot_info *out)
 {
 	const struct framebuffer_tag *f = (const struct framebuffer_tag *)t;
@@ -140,9 +140,9 @@ const char *framebuffer_check(const struct boot_info *b, u64 phys_end)
 	if (error)
 		return error;
 	if (!f->width || !f->height || f->pitch / ((f->bits + 7u) / 8) < f->width)
-		return "its rows are longer than their distance";
+		return "its rows are longer than its pitch";
 	if (!f->base || bytes > phys_end || f->base > phys_end - bytes)
-		return "beyond what the processor can name";
+		return "it lies beyond the processor's physical addresses";
 	for (unsigned i = 0; i < b->nr_memory; i++)
 		if (b->memory[i].usable && f->base < b->memory[i].end && b->memory[i].start < f->base + bytes)
 			return "it lies in usable memory";

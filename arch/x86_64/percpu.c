@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Per-CPU data: the template lies read-only in the image, CPU 0's copy in .bss, the others' in pages of their own. All
-// are addressed through the direct map, so that each GS base is negative (the NMI entry tells by that whose it is).
+// are addressed through the direct map, so that each GS base is negative (by that the NMI entry knows the kernel's).
 #include "arch/x86_64/percpu.h"
 #include "arch/x86_64/stack.h"
 #include "kernel/lib.h"

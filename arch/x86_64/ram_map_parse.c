@@ -90,7 +90,7 @@ bool ram_map_covers(const struct ram_map *m, paddr_t start, paddr_t end)
 	return false;
 }
 
-// Firmware is known to write into the first 64 KiB behind the system's back, so these come last; page 0 not at all.
+// Some firmware writes into the first 64 KiB while the system runs, so these are used last, and page 0 not at all.
 paddr_t ram_map_real_mode_page(const struct ram_map *m)
 {
 	static const struct { paddr_t start, end; } parts[] = { { 64 << 10, 640 << 10 }, { PAGE_SIZE, 64 << 10 } };

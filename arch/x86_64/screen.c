@@ -17,18 +17,18 @@
 #include "kernel/lib.h"
 #include "kernel/log.h"
 
-#define EARLY_END (4ull << 30)		// the first page tables' (boot/entry.asm)
+#define EARLY_END (4ull << 30)		// what the first page tables map (boot/entry.asm)
 #define EGA_GREY 0x0700			// light grey on black, beside the character
 enum { CRTC_INDEX = 0x3d4, CRTC_DATA = 0x3d5, CRTC_CURSOR_START = 0x0a, CURSOR_OFF = 0x20 };
-// Writers inside one another: an owner of the printer that was stopped in mid-line, and an NMI in the panic. More can only be
-// page faults of this very code.
+// Nested writers: an owner of the printer that was stopped in mid-line, and an NMI in the panic. More can only be page
+// faults of this very code.
 #define NESTED_MAX 4
 
 static struct text_screen text;
 static struct pixels pixels;
 static volatile u16 *ega;
 static u8 cells[2 * TEXT_COLUMNS_MAX * TEXT_ROWS_MAX] __aligned(8);
-static bool usable, open;	// the loader has given one that can be used; it can be written to by now
+static bool usable, open;	// the loader has given a usable screen; it can be written to by now
 static u32 nested;
 
 static void draw_pixels(unsigned column, unsigned row, u8 c) { pixels_draw(&pixels, column, row, c); }
@@ -39,8 +39,8 @@ static void draw_text(unsigned column, unsigned row, u8 c)
 	ega[row * (boot_info.framebuffer.pitch / sizeof(*ega)) + column] = EGA_GREY | (c < FONT_UNKNOWN ? c : '?');
 }
 
-// GRUB reports text also where there is no display adapter: nothing keeps what is written then. The one time that a screen
-// is read, and before it is used.
+// GRUB reports a text mode even where there is no display adapter; nothing keeps what is written there. This is the
+// only time that a screen is read, before it is used.
 static bool keeps_text(volatile u16 *cell)
 {
 	*cell = EGA_GREY | 'Q';
@@ -73,7 +73,7 @@ static bool open_pixels(const struct framebuffer *f, void *base)
 	return true;
 }
 
-// Its memory is at `base` now.
+// The screen's memory is at `base` now.
 static void reach_at(void *base)
 {
 	const struct framebuffer *f = &boot_info.framebuffer;
@@ -118,7 +118,7 @@ void screen_map(void)
 		return;
 	}
 	if (open)
-		cpu_flush_caches();	// the first page tables left its caching to the MTRRs, which may have it in lines (SDM vol. 3, 11.12.4)
+		cpu_flush_caches();	// the MTRRs alone decided until now, so it may be cached (SDM vol. 3, 11.12.4)
 	reach_at(window);
 }
 
@@ -134,7 +134,7 @@ static const char *set_screen(const char *value)
 }
 CMDLINE_KEY(screen, "auto|off (off: nothing more is written to it)", set_screen);
 
-// No lock: the printer's owner alone is in here, or in a panic the speaker, whatever the owner left behind.
+// No lock: only the printer's owner is in here, or in a panic the speaker, in whatever state the owner has left it.
 void screen_write(const char *s, size_t n)
 {
 	if (!open || READ_ONCE(nested) >= NESTED_MAX)

@@ -5,7 +5,7 @@
 
 #define FONT_WIDTH 8
 #define FONT_HEIGHT 16
-#define FONT_CHARACTERS 129	// ASCII, where one stands for all that has no letter here, and the ellipsis
+#define FONT_CHARACTERS 129	// ASCII (with one code for all that has no letter here), and the ellipsis
 #define FONT_UNKNOWN 0x7f
 #define FONT_ELLIPSIS 0x80
 

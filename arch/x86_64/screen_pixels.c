@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// A letter's row of 8 pixels takes a whole number of 8-byte words in every layout. What these are is computed once for
-// each of the 256 rows that there may be, and drawing is copying.
+// A letter's row of 8 pixels takes a whole number of 8-byte words in every layout. These words are computed once for
+// each of the 256 possible rows, and drawing only copies them.
 #include "arch/x86_64/screen_pixels.h"
 #include "kernel/lib.h"
 

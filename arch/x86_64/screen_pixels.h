@@ -18,6 +18,6 @@ struct pixels {
 
 // `f` has passed framebuffer_check(). Clears the screen. False: not one letter fits.
 bool pixels_init(struct pixels *p, const struct framebuffer *f, void *base, unsigned scale);
-unsigned pixels_scale(u32 width);	// with which letters are legible, 1 to SCALE_MAX
+unsigned pixels_scale(u32 width);	// the scale at which letters are legible, 1 to SCALE_MAX
 // The character at that cell; other cells are not touched.
 void pixels_draw(const struct pixels *p, unsigned column, unsigned row, u8 c);

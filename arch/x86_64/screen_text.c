@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT
-// Lines wrap and scroll in the shadow; then one pass draws what differs. A screen that scrolled by one line at a time would
-// be drawn anew for each: it makes room for several lines at once instead.
+// Lines wrap and scroll in the shadow; then one pass draws what differs. Scrolling by one line at a time would redraw
+// the screen for each line, so a scroll makes room for several lines at once.
 #include "arch/x86_64/screen_text.h"
 #include "arch/x86_64/screen_font.h"
 #include "kernel/atomic.h"
 #include "kernel/lib.h"
 
 #define TAB 8
-#define JUMP_SHARE 8	// a scroll makes room of an eighth of the rows
+#define JUMP_SHARE 8	// a scroll frees an eighth of the rows
 
 struct pen {		// a copy of the position, so that nobody else moves it between a check and a use
 	unsigned column, row;
@@ -65,7 +65,7 @@ static void put_newline(struct text_screen *t, struct pen *p)
 	p->row++;
 }
 
-// The bytes of the character at s, whose code goes to *c: ASCII, the ellipsis, and for all else one sign.
+// How many bytes the character at s has; its code goes to *c: ASCII, the ellipsis, or one code for all others.
 static size_t next_character(const char *s, size_t n, u8 *c)
 {
 	static const char ellipsis[] = "\xe2\x80\xa6";
@@ -94,7 +94,7 @@ static void show(struct text_screen *t, unsigned first, unsigned last)
 				column += sizeof(u64) - 1;
 			} else if (c != shown[column]) {
 				t->draw(column, row, c);
-				shown[column] = c;	// afterwards: whoever is stopped in between leaves it to the next
+				shown[column] = c;	// afterwards: if stopped in between, the next writer draws it
 			}
 		}
 	}

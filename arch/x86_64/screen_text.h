@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The text on a screen, as cells in memory: what shall stand in each, and what stands there already. The screen itself is
+// The text on a screen, as cells in memory: the character wanted in each, and the one shown there. The screen itself is
 // written to, cell by cell, and never read. No hardware here: its tests run on the host too.
 #pragma once
 #include "kernel/types.h"
@@ -18,6 +18,6 @@ struct text_screen {
 // All cells blank, as the caller has made the screen. `cells`: 8-aligned, `size` bytes; as many columns and rows as are
 // asked for and as fit in. Draws nothing.
 void text_init(struct text_screen *t, void *cells, size_t size, unsigned columns, unsigned rows);
-// Add text and draw each cell that has changed, once, however far the text scrolls by. No lock: one caller at a time;
-// should another have been stopped in the middle, or should two be in here after all, the worst is a wrong character.
+// Add text and draw each cell that has changed, once, however far the text scrolls by. No lock: one caller at a time.
+// If an earlier one was stopped in the middle, or if two are in here after all, the worst is a wrong character.
 void text_write(struct text_screen *t, const char *s, size_t n);

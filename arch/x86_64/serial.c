@@ -4,11 +4,11 @@
 //   the port sends              a write lasts until all of it has left: a hang just behind it hides nothing, and nothing
 //                               is sent later, in the middle of a measurement
 //   it takes nothing (stalled)  what is left stays in the ring and the CPU goes on; later writes and the tick try again
-//   the ring is full            a write waits with patience, but not in an interrupt; then it drops and counts until half of
-//                               the ring is free, and "# console: N characters lost here" stands in their place
+//   the ring is full            a write waits for PATIENCE_NS, but not in an interrupt; then it drops characters until
+//                               half of the ring is free, and "# console: N characters lost here" takes their place
 //
-// One CPU at a time is here, the printer's owner. Only the speaker in panic mode does not wait for an owner that may be stuck: the
-// two indices take atomic steps, so that the line is garbled at the worst.
+// One CPU at a time is here, the printer's owner. Only the speaker in panic mode does not wait for an owner, which may
+// be stuck: the two indices change atomically, so that at worst the text is garbled.
 #include "arch/x86_64/io.h"
 #include "arch/x86_64/serial.h"
 #include "kernel/atomic.h"
@@ -25,12 +25,12 @@ enum { LSR_DATA = 0x01, LSR_CAN_SEND = 0x20, LSR_ALL_SENT = 0x40 };
 #define RING (64u << 10)
 #define NOTE_MAX 64u			// "# console: …", with line ends
 #define TICK_MOST (RING / 64)		// characters that one tick sends
-// A port that sends takes the next characters within their time, 1.4 ms for a FIFO of them at 115200 baud. An emulated one
-// takes none while its reader pauses.
+// A port that sends takes the next characters when it has sent those before, 1.4 ms for a full FIFO at 115200 baud. An
+// emulated port takes none while its reader pauses.
 #define STALL_NS (5 * NSEC_PER_MSEC)	// times the divisor
-#define PATIENCE_NS (5 * NSEC_PER_SEC)	// of a write as a whole, beside the time that its characters need; others wait for the printer
+#define PATIENCE_NS (5 * NSEC_PER_SEC)	// of a whole write, beside the time for its characters: other CPUs may wait
 #define CHARACTER_NS (200 * NSEC_PER_USEC)	// times the divisor: twice what one needs
-#define SEEN_NS NSEC_PER_MSEC		// at most, from one poll to the next
+#define SEEN_NS NSEC_PER_MSEC		// of the time between two polls at most so much counts
 #define POLLS_MAX 1000000		// while the clock does not run yet …
 #define POLLS_EVER 1000000000		// … and where it has stopped
 
@@ -39,8 +39,8 @@ static u32 divisor = 1, depth = 1;	// characters that it takes when it says that
 static bool present;
 static char ring[RING], last = '\n';	// the last one put in
 static u32 head, tail;			// put in, sent; they wrap
-static bool stalled;			// it has just been waited for in vain …
-static bool given_up;			// … and with patience
+static bool stalled;			// the last wait for it, up to STALL_NS, was in vain
+static bool given_up;			// … and one of PATIENCE_NS, too
 static u64 lost;			// characters, behind the last one put in
 
 static bool answers(u16 p)
@@ -70,7 +70,7 @@ static bool open_port(u16 p, u32 baud)
 
 static u32 waiting(void) { return READ_ONCE(head) - READ_ONCE(tail); }
 
-// What the UART takes now; false: nothing.
+// Send what the UART takes now; false: it takes nothing.
 static bool push(void)
 {
 	if (!(inb(port + REG_LSR) & LSR_CAN_SEND))
@@ -88,7 +88,8 @@ static bool push(void)
 	return true;
 }
 
-// Until no more than `most` are waiting; false: `waited`, which goes on from before, has come to so much.
+// Send until no more than `most` characters are waiting. False: `waited`, which earlier waits may have begun, exceeds
+// patience_ns.
 static bool push_until(u32 most, struct seen *waited, u64 patience_ns)
 {
 	for (u32 polls = 0; waiting() > most; polls++) {
@@ -101,7 +102,7 @@ static bool push_until(u32 most, struct seen *waited, u64 patience_ns)
 	return true;
 }
 
-// … or it has taken nothing for so long.
+// Send until no character is waiting. False: the UART has taken nothing for patience_ns.
 static bool push_while_it_sends(u64 patience_ns)
 {
 	struct seen waited;
@@ -116,7 +117,7 @@ static bool push_while_it_sends(u64 patience_ns)
 	return false;
 }
 
-// For so many more? Where interrupts are off, somebody else may wait for this CPU.
+// Is there room for n more characters? Does not wait where interrupts are off: another CPU may be waiting for this one.
 static bool room_for(u32 n, struct seen *waited, u64 patience_ns)
 {
 	if (waiting() + n <= RING)

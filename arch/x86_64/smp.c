@@ -2,8 +2,8 @@
 // Starting the other processors, all at the same time, in two rounds through one trampoline (boot/trampoline.asm).
 //
 //   roll call (arch_init_platform)  INIT and start-up interrupt to every CPU that ACPI lists; each writes its APIC id
-//                                   down and halts. Who answered gets a number: there are no holes, and all that is
-//                                   sized by nr_cpus (per-CPU data, RCU's tree) is right from the start.
+//                                   down and halts. A CPU that has answered gets a number: there are no holes, and all
+//                                   that is sized by nr_cpus (per-CPU data, RCU's tree) is right from the start.
 //   work (arch_start_cpus)          the same again; each takes its stack, waits until the last one is there too, and
 //                                   goes to cpu_main().
 #include "arch/x86_64/acpi.h"
@@ -28,11 +28,11 @@
 
 #define INIT_WAIT_US 10000			// the manuals' wait between INIT and the first start-up interrupt
 #define POLL_US 200				// … and between the first and the second
-#define RESEND_POLLS 100			// then every so often: one that comes before its INIT is done is lost
-// Nobody new in so many polls, 5 s at the least: the missing ones do not come. Polls and not seconds, for a host that has
-// little time for this machine keeps the one that polls waiting, too.
+#define RESEND_POLLS 100			// then every so often: one that arrives before the INIT is done is lost
+// If no CPU has come during so many polls, 5 s at least, the missing ones do not come. Polls and not seconds, because a
+// host that has little time for this machine delays the CPU that polls, too.
 #define PATIENCE_POLLS 25000
-#define ABSENT_NAMED 8				// of those, so many are named
+#define ABSENT_NAMED 8				// of the missing CPUs so many are named
 
 enum phase { PHASE_CLOSED, PHASE_ROLL, PHASE_WORK };
 
@@ -41,7 +41,7 @@ struct trampoline_data {	// shared with trampoline.asm
 	struct { u32 offset, selector; } to_protected, to_long;	// far pointers
 	u16 unused, gdt_limit;
 	u32 gdt;
-	u32 slots[NR_CPUS];	// APIC ids of those who answered, ~0: free
+	u32 slots[NR_CPUS];	// APIC ids of the CPUs that have answered, ~0: free
 };
 _Static_assert(offsetof(struct trampoline_data, slots) == 68 && NR_CPUS == 256, "shared with trampoline.asm");
 
@@ -73,7 +73,7 @@ static void install_trampoline(void)
 	u8 *page = phys_to_virt(trampoline_page);
 
 	BUG_ON(size > PAGE_SIZE);
-	memset(page, 0xcc, PAGE_SIZE);		// INT3: whoever strays stops
+	memset(page, 0xcc, PAGE_SIZE);		// INT3: a CPU that strays stops
 	memcpy(page, trampoline, size);
 	data = (void *)(page + (trampoline_data - trampoline));
 	data->page = trampoline_page;
@@ -163,7 +163,7 @@ void smp_roll_call(void)
 	if (ap_count > 1) {
 		install_trampoline();
 		wake_all(PHASE_ROLL, has_answered);
-		store_release(&data->phase, PHASE_CLOSED);	// who comes now halts
+		store_release(&data->phase, PHASE_CLOSED);	// a CPU that comes now halts
 	}
 	for (unsigned i = 1; i < ap_count; i++) {
 		if (has_answered(i))
@@ -203,7 +203,7 @@ void arch_start_cpus(void)
 	if (!wake_all(PHASE_WORK, has_entered)) {
 		for (unsigned cpu = 1; cpu < nr_cpus; cpu++)
 			if (!has_entered(cpu))
-				log_error("smp: CPU %u (APIC id %u) answered the roll but does not start",
+				log_error("smp: CPU %u (APIC id %u) answered the roll call but does not start",
 					  cpu, cpu_apic_id[cpu]);
 		panic("not all CPUs have started");
 	}
@@ -214,7 +214,7 @@ void arch_start_cpus(void)
 }
 
 // An application processor in 64-bit mode on its own stack, still on the trampoline's page tables. It leaves when the
-// last one has come: that all of them fit in at once is then a fact, however fast each is.
+// last one has come, so that every run shows, however fast each CPU is, that all of them can be in here at once.
 void ap_main(u32 cpu)
 {
 	WRITE_ONCE(ap_has_entered[cpu], 1);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The processors: which are there, and how they start.
+// The processors: which ones there are, and how they start.
 #pragma once
 #include "kernel/types.h"
 

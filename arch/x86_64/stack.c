@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Kernel stacks: slots of a reserved area. The lower half of a slot stays unmapped and is the guard. A stack is never
-// unmapped, so no TLB ever needs to hear of one; freed stacks wait in a list that runs through their own memory.
+// unmapped, so it never needs a TLB flush; freed stacks wait in a list that runs through their own memory.
 #include "arch/x86_64/stack.h"
 #include "arch/x86_64/kmap.h"
 #include "kernel/panic.h"

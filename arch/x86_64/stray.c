@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Interrupts on vectors that nobody uses: left by whoever ran before, sent by a device or a CPU that errs, or spurious ones
-// of either interrupt controller. None of them is a reason to stop.
+// Interrupts on vectors that nobody uses: left by firmware or boot loader, sent by a faulty device or CPU, or spurious
+// ones of either interrupt controller. None of them is a reason to stop.
 #include "arch/x86_64/stray.h"
 #include "arch/x86_64/apic.h"
 #include "arch/x86_64/traps.h"
@@ -18,8 +18,8 @@ static bool first_time(unsigned vector)
 	return !(fetch_or(&named[vector / 64], bit) & bit);
 }
 
-// The local APIC has put what it delivers in service, above all else that is. A spurious interrupt, one of the 8259, and INT n
-// are not in there: an EOI would end another interrupt's service.
+// An interrupt that the local APIC delivers is in service there, with the highest priority of all that are. A spurious
+// interrupt, one of the 8259, and INT n are not: for these an EOI would end another interrupt's service.
 void stray_interrupt(struct trap_frame *f)
 {
 	bool in_service = apic_in_service() == (int)f->vector;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// This CPU's timer: the local APIC's, by TSC deadline where the CPU has that, else by its own counter.
+// This CPU's timer: the local APIC's, by TSC deadline where the CPU has that, otherwise by its own counter.
 #include "arch/x86_64/timer.h"
 #include "arch/x86_64/apic.h"
 #include "arch/x86_64/clock.h"
@@ -88,9 +88,9 @@ static void start_counter(u32 mode, u64 ns)
 	u64 count = seconds > 1000 ? ~0ull :
 		    seconds * counts_per_second + ns % NSEC_PER_SEC * counts_per_second / NSEC_PER_SEC;
 
-	// Stopped first: else the counter would for an instant have the new mode and the old count. Periodic with the rest of a
-	// short wait, some nanoseconds, it comes faster than an emulator can serve it: QEMU's main loop then never gets on, and
-	// keeps the lock that the next write here needs.
+	// Stopped first: otherwise the counter would for an instant have the new mode and the old count. A periodic
+	// timer whose period is the rest of a short wait, some nanoseconds, fires faster than an emulator can serve it:
+	// QEMU's main loop then never gets on, and keeps the lock that the next write here needs.
 	apic_write(APIC_TIMER_COUNT, 0);
 	apic_write(APIC_LVT_TIMER, mode | VEC_TIMER);
 	// 0 would stop it
@@ -109,7 +109,7 @@ void arch_timer_periodic(void)
 	}
 }
 
-// A wait longer than the counter can count ends early: whoever asked looks at the clock and asks again.
+// A wait longer than the counter can count ends early: the caller looks at the clock and arms the timer again.
 void arch_timer_oneshot(u64 ns)
 {
 	if (deadline_mode) {

@@ -74,7 +74,7 @@ static void page_fault(struct trap_frame *f)
 		irq_enable();
 		error = space_fault_current(cr2, f->error & 2);
 		irq_disable();
-		irqsoff_end();		// the IRET turns them on, as the fault found them
+		irqsoff_end();		// the IRET turns interrupts on, as the fault found them
 		if (!error)
 			return;
 	}
@@ -118,8 +118,8 @@ static void nmi(struct trap_frame *f)
 void trap_dispatch(struct trap_frame *f)
 {
 	if (f->rflags & X86_RFLAGS_AC)
-		user_memory_close();	// delivery leaves the flag as it was; IRET gives it back
-	// An NMI came between STI and HLT. The interrupt that the HLT is to wait for may come next: no HLT after that.
+		user_memory_close();	// delivery leaves the flag as it was; IRET restores it
+	// An NMI came between STI and HLT. The interrupt that the HLT is to wait for may come next: skip the HLT.
 	if (f->rip == (uintptr_t)idle_hlt)
 		f->rip += HLT_LENGTH;
 	f->quiescent = trap_from_user(f) || (irqs_enabled_in(f->rflags) && !this_cpu_read(preempt_count));

@@ -15,13 +15,13 @@ struct trap_frame {	// as the stubs push it
 };
 _Static_assert(sizeof(struct trap_frame) == 22 * 8, "shared with traps.asm");
 
-// Was the interrupted context a quiescent state for RCU: user mode, or preemption depth 0 with interrupts on? No for the
-// idle loop (depth 1): RCU and time_interrupt() know that one by themselves.
+// Was the interrupted context a quiescent state for RCU: user mode, or preemption depth 0 with interrupts on? False for
+// the idle loop (depth 1), which RCU and time_interrupt() recognise by themselves.
 static inline bool trap_was_quiescent(const struct trap_frame *f) { return f->quiescent; }
 static inline bool trap_from_user(const struct trap_frame *f) { return f->cs & 3; }
 
 // The handler of an interrupt vector (VEC_IRQ_FIRST …): runs between irq_enter() and irq_exit(), IRQs off, and
-// acknowledges at the APIC itself. A vector without one is stray_interrupt()'s.
+// acknowledges at the APIC itself. A vector without a handler goes to stray_interrupt().
 void arch_set_irq_handler(u8 vector, void (*fn)(struct trap_frame *));
 void trap_dispatch(struct trap_frame *f);		// called by the stubs only
 // The innermost interrupt, NMI or fatal exception that this CPU is in, or NULL.

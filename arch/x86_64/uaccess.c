@@ -18,9 +18,9 @@ const struct extable_entry *extable_find(u64 rip)
 	return NULL;
 }
 
-// A CPU without a space may still hold one lazily, and a stale TLB with it: unmappers skip it because it touches no
-// user address. The current thread and the root change together with interrupts off, so the answer holds until the
-// access.
+// A CPU whose thread has no space may be in lazy TLB mode, with a stale TLB: an unmap does not flush it because it
+// touches no user address. The current thread and the root change together with interrupts off, so the answer holds
+// until the access.
 static __always_inline bool no_user_memory(vaddr_t va) { return !current->space || va > USER_END - sizeof(u64); }
 
 #define EXTABLE(may_fault_in) \

@@ -5,7 +5,7 @@
 
 struct extable_entry {
 	u64 rip, fixup;
-	u64 may_fault_in;	// else the fixup is taken at once
+	u64 may_fault_in;	// otherwise the fixup is taken at once
 };
 
 const struct extable_entry *extable_find(u64 rip);	// NULL: no fault is expected there

@@ -6,15 +6,15 @@
 // The console. Any context, but one caller at a time for these four (kernel/log.c): the printer's owner.
 void arch_console_write(const char *s, size_t n);	// to screen and serial line; what a device does not take soon is pending
 bool arch_console_pending(void);			// also without owning the printer, as a hint
-void arch_console_push(void);				// try to be rid of what is pending, without waiting
-void arch_console_drain(u64 patience_ns);		// the same, waiting as long as something goes out within such a time
+void arch_console_push(void);				// send what is pending, as far as it goes without waiting
+void arch_console_drain(u64 patience_ns);		// the same, but wait, until nothing has gone out for so long
 int arch_console_getc(void);				// -1: nothing typed
-_Noreturn void arch_exit(int status);			// isa-debug-exit 0x10+status, else ACPI power-off, else halt
+_Noreturn void arch_exit(int status);			// isa-debug-exit 0x10+status; or ACPI power-off; or halt
 _Noreturn void arch_halt_forever(void);			// this CPU, IRQs off
 
 const char *arch_cmdline_boot(void);			// GRUB's line ("" if none)
 const char *arch_cmdline_override(void);		// fw_cfg opt/quiesce/cmdline ("" if none)
-size_t arch_cmdline_override_len(void);			// its bytes, among which zeros may be until it has been parsed
+size_t arch_cmdline_override_len(void);			// its bytes; until they are parsed, zeros may be among them
 const char *arch_firmware(void);			// "bios" | "uefi" | "host"
 const char *arch_hypervisor(void);			// "none" | "tcg" | "kvm" | …
 const char *arch_apic_mode(void);			// "xapic" | "x2apic" | "none"
@@ -26,13 +26,13 @@ unsigned arch_most_starting_cpus(void);			// most APs that were in the trampolin
 void arch_for_each_ram(void (*fn)(paddr_t start, paddr_t end));
 u64 arch_ram_bytes(void);				// total usable
 
-void arch_init_early(void);	// what main() needs first: console, boot info, descriptors, traps, the kernel's mappings (W^X, guard
-				// pages, direct map). Called by the entry code
+void arch_init_early(void);	// what kernel_main() needs first: console, boot info, descriptors, traps, the kernel's
+				// mappings (W^X, guard pages, direct map). Called by the entry code
 void arch_init_memory(void);	// after page_init(): tables of the kernel's half may now be taken from it
 void arch_init_platform(void);	// ACPI, APIC, clock calibration; sets nr_cpus (honouring opt_cpus)
 void arch_start_cpus(void);	// start all others in parallel; each calls cpu_main() on its own stack
-_Noreturn void kernel_main(void);	// kernel/main.c: the boot CPU's life, called after arch_init_early()
-_Noreturn void cpu_main(void);	// kernel/main.c: an application processor's life
+_Noreturn void kernel_main(void);	// kernel/main.c: the boot CPU, called after arch_init_early()
+_Noreturn void cpu_main(void);	// kernel/main.c: an application processor
 
 // NMIs coalesce, so each registered handler is called for every NMI and checks its own request word. Between
 // nmi_enter() and nmi_exit(); must not fault, must not touch user memory.
@@ -44,7 +44,7 @@ typedef void nmi_handler_fn(void);
 unsigned arch_backtrace(uintptr_t *out, unsigned max);
 unsigned arch_backtrace_interrupted(uintptr_t *out, unsigned max);	// in interrupt or NMI: the context below it
 struct thread;
-unsigned arch_backtrace_asleep(const struct thread *t, uintptr_t *out, unsigned max);	// of one that no CPU executes; 0: unknown
+unsigned arch_backtrace_asleep(const struct thread *t, uintptr_t *out, unsigned max);	// no CPU executes t; 0: unknown
 const char *symbol_name(uintptr_t addr, u64 *offset);	// "?" when unknown
 void print_backtrace(const uintptr_t *pcs, unsigned n);	// one klog line each
 void arch_print_registers(void);		// of the trap that this CPU is in, if any (for panic)

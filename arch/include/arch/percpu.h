@@ -3,7 +3,7 @@
 // constant distance away. Each operation on the own copy is indivisible for this CPU: safe against interrupts and
 // migration.
 //	this_cpu_read(v), this_cpu_write(v, x), this_cpu_add(v, n), this_cpu_inc(v), this_cpu_dec(v)
-//	this_cpu_ptr(p)		the copy's address. Preemption off, or the thread is pinned, or the value may be stale
+//	this_cpu_ptr(p)		the copy's address. Unless preemption is off or the thread is pinned, it may be stale
 #pragma once
 #include "kernel/atomic.h"
 #include "kernel/types.h"

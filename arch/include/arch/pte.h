@@ -30,7 +30,7 @@ enum pte_bits {
 #define PTE_NX (1ull << 63)
 #define PTE_ADDR 0x000ffffffffff000ull
 enum prot { PROT_R = 1, PROT_W = 2, PROT_X = 4 };
-extern pte_t pte_nx_mask;	// PTE_NX where the CPU has it, else 0
+extern pte_t pte_nx_mask;	// PTE_NX where the CPU has it, otherwise 0
 
 // An entry publishes what it names: acquire and release, which are plain moves on x86.
 static __always_inline pte_t pte_read(const pte_t *e) { return load_acquire(e); }
@@ -40,7 +40,7 @@ static __always_inline bool pte_cmpxchg(pte_t *e, pte_t old, pte_t v) { return c
 
 // Does the entry name a frame or a table (which, with PTE_NONE, nobody may use)?
 static __always_inline bool pte_present(pte_t v) { return v & (PTE_P | PTE_NONE); }
-static __always_inline bool pte_valid(pte_t v) { return v & PTE_P; }	// Does hardware look at it?
+static __always_inline bool pte_valid(pte_t v) { return v & PTE_P; }	// does hardware use it?
 static __always_inline bool pte_leaf(pte_t v, int level) { return level == 1 || (v & PTE_PS); }
 static __always_inline bool pte_writable(pte_t v) { return v & PTE_W; }
 static __always_inline bool pte_user(pte_t v) { return v & PTE_U; }
@@ -70,8 +70,8 @@ static __always_inline pte_t pte_with_prot(pte_t v, unsigned prot)
 		return v | PTE_NONE;
 	return v | PTE_P | PTE_U | (prot & PROT_W ? PTE_W : 0) | (prot & PROT_X ? 0 : pte_nx_mask);
 }
-// Equal but for the bits that hardware sets by itself?
-static __always_inline pte_t pte_diff(pte_t a, pte_t b) { return (a ^ b) & ~(pte_t)(PTE_A | PTE_D); }	// in which bits not
+// The bits that differ, without those that hardware sets by itself.
+static __always_inline pte_t pte_diff(pte_t a, pte_t b) { return (a ^ b) & ~(pte_t)(PTE_A | PTE_D); }
 static __always_inline bool pte_same(pte_t a, pte_t b) { return !pte_diff(a, b); }
 
 static __always_inline pte_t pte_make_leaf(paddr_t pa, int level, unsigned prot)	// a user leaf
@@ -80,9 +80,9 @@ static __always_inline pte_t pte_make_leaf(paddr_t pa, int level, unsigned prot)
 }
 // v, marked accessed and dirty where `from` is.
 static __always_inline pte_t pte_with_use(pte_t v, pte_t from) { return v | (from & (PTE_A | PTE_D)); }
-// v as hardware leaves it behind an access.
+// v as hardware leaves it after an access.
 static __always_inline pte_t pte_mark_used(pte_t v, bool dirty) { return v | PTE_A | (dirty ? PTE_D : 0); }
-// Of a leaf or a table: one right less, or another address. For tests of what a walk refuses.
+// A leaf or table entry with one right less, or with another address. For tests of what a walk refuses.
 static __always_inline pte_t pte_without_valid(pte_t v) { return v & ~(pte_t)PTE_P; }
 static __always_inline pte_t pte_without_write(pte_t v) { return v & ~(pte_t)PTE_W; }
 static __always_inline pte_t pte_without_user(pte_t v) { return v & ~(pte_t)PTE_U; }
@@ -96,5 +96,5 @@ static __always_inline paddr_t virt_to_phys(const void *p) { return (uintptr_t)p
 bool arch_has_page_size(int level);		// may a leaf stand at this level?
 
 // The array of page descriptors (mm/frame/page.h), for page_init() on the boot CPU.
-void *arch_page_map(u64 bytes);			// where it begins, no memory behind it yet; NULL: too many
-void arch_page_map_back(void *at, paddr_t pa);	// level_size(2) bytes of RAM come behind it; both aligned to that
+void *arch_page_map(u64 bytes);			// where it begins, not yet backed by memory; NULL: too large
+void arch_page_map_back(void *at, paddr_t pa);	// back level_size(2) bytes of it with RAM; both aligned to that

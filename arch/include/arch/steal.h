@@ -3,7 +3,7 @@
 #pragma once
 #include "kernel/types.h"
 
-const char *arch_steal_missing(void);		// NULL: it offers the records; else why not
-const char *arch_steal_flush_missing(void);	// NULL: and it honours STEAL_FLUSH_TLB in them; else why not
+const char *arch_steal_missing(void);		// NULL: it offers the records; otherwise why not
+const char *arch_steal_flush_missing(void);	// NULL: it also honours STEAL_FLUSH_TLB in them; otherwise why not
 // From now on the hypervisor writes this CPU's record: 64 bytes, aligned to 64, in the direct map, never freed.
 void arch_steal_enable(void *record);

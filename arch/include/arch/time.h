@@ -4,7 +4,7 @@
 #include "kernel/types.h"
 
 static __always_inline u64 cycles(void);	// not ordered against other instructions
-bool arch_cycles_are_instructions(void);	// those executed by all CPUs together: an emulator that counts them
+bool arch_cycles_are_instructions(void);	// an emulator counts the instructions that all CPUs execute together
 u64 arch_cycles_hz(void);		// after calibration
 u64 arch_cycles_to_ns(u64 c);
 u64 arch_ns(void);			// monotonic ns since boot, any context

@@ -4,10 +4,10 @@
 #pragma once
 #include <arch/pte.h>
 
-// This CPU's TLB and paging-structure caches (SDM vol. 3, 4.10.4). Preemption off, IRQs either way but where it is said.
+// This CPU's TLB and paging-structure caches (SDM vol. 3, 4.10.4). Preemption off, IRQs either way where not said.
 static __always_inline void arch_flush_page(vaddr_t va);	// the leaf of va and all upper entries
-void arch_flush_user(void);			// all that is not global: reload of the root. IRQs off: a call that comes
-						// between its reading and its writing may evict the space and free the root
+void arch_flush_user(void);			// all that is not global: reload of the root. IRQs off: a call between
+						// its read and its write of the root could free that root
 void arch_flush_all(void);			// global ones too
 void arch_load_root(paddr_t root);		// switch; flushes as above
 paddr_t arch_current_root(void);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The interrupt flag is a word of the CPU. Turning it on is a yield point: what waited is taken there.
+// The interrupt flag is a word of the CPU. Turning it on is a yield point: interrupts that waited are taken there.
 #pragma once
 #include <arch/atomic.h>
 

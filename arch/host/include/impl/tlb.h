@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The only TLB here is the adversary's, and mm/inval.h sees to it.
+// The only TLB here is the adversary's, which mm/inval.h flushes.
 #pragma once
 
 static __always_inline void arch_flush_page(vaddr_t va) { }

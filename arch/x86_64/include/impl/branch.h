@@ -19,9 +19,9 @@ on:	__attribute__((cold));
 	return true;
 }
 
-// In such a branch: trace_write(event, arg), which changes no register (branch_call.asm), and no memory that the code around
-// it knows of: said to the compiler, it would read anew after each branch what it has read before. It stays in order with
-// other volatile assembly and accesses.
+// For use in such a branch: trace_write(event, arg). It changes no register (branch_call.asm), and no memory that the
+// code around it uses. So there is no "memory" clobber, after which the compiler would read again what it has read
+// before. It stays in order with other volatile assembly and accesses.
 static __always_inline void arch_branch_call(u64 event, u64 arg)
 {
 	__asm__ volatile("pushq %0; pushq %1; call branch_call" :: "ri"(event), "re"(arg) : "cc");

@@ -25,7 +25,7 @@ _Static_assert(sizeof(struct steal_record) == 64, "KVM's layout");
 DECLARE_PER_CPU(struct steal_record, steal_record);
 
 enum steal_owner { STEAL_NONE, STEAL_THIEF, STEAL_KVM };
-enum steal_owner steal_owner(void);	// after the command line: steal=, or by default kvm where offered, else thief
+enum steal_owner steal_owner(void);	// known after the command line: steal=, or kvm where it is offered, or thief
 const char *steal_missing(void);	// NULL: the records have an owner that flushes; otherwise why not
 void steal_init_cpu(void);		// each CPU, before it enables interrupts: hands its record to the owner
 // If that CPU is preempted, mark it so that it flushes before it runs its next instruction. False: it runs (or nobody

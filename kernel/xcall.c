@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Cross-CPU calls. Each CPU has a queue: many producers push at its head (cmpxchg), and its owner takes all of it at
-// once (xchg) and reverses it, so that requests run in the order in which they came. As nobody ever removes a single
+// once (xchg) and reverses it, so that requests run in the order in which they came. Because no CPU removes a single
 // node, there is no ABA problem.
 //
 // Only the push onto an empty queue sends the IPI. Any other push finds a request whose IPI is on its way or whose

@@ -13,7 +13,8 @@ u64 host_timers_run(u64 now);
 void host_symbols_init(void);
 void host_ram_init(u64 bytes);
 extern enum host_map { MAP_PLAIN, MAP_ABSURD, MAP_PIECES } host_map;	// how arch_for_each_ram() reports the RAM
-// Save the caller's context as prev and continue next. Returns when somebody continues prev, with the context that did.
+// Save the caller's context as prev and continue next. Returns when a context continues prev; the value is that
+// context.
 struct arch_context *host_switch(struct arch_context *prev, struct arch_context *next);
 // The same for the contexts of two CPUs, where ThreadSanitizer must infer no order from the switch. host_arrive_cpu()
 // is its second half, called in the context that goes on.

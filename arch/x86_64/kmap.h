@@ -28,7 +28,7 @@ void *arch_map_mmio(paddr_t pa, size_t len);		// uncached, writable. NULL also w
 void *arch_map_framebuffer(paddr_t pa, size_t len);	// write-combining, or uncached if the CPU has no PAT; writable
 void *arch_map_firmware(paddr_t pa, size_t len);	// cached, read-only: ACPI tables. RAM is reached by the direct map instead
 
-void kmap_init(void);		// boot CPU, before anything else allocates: build the kernel root and load it
+void kmap_init(void);		// boot CPU, before anything else allocates: build the kernel root
 // Map [va, va+len) -> pa with flags (PTE_W, PTE_G, NX …) and the largest leaves up to max_level. False: out of memory.
 // Only entries that are not present yet are written, so nothing needs to be flushed.
 bool kmap_range(uintptr_t va, paddr_t pa, u64 len, pte_t flags, int max_level);

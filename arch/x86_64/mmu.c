@@ -30,7 +30,7 @@ bool arch_has_page_size(int level)
 	return READ_ONCE(has_1g);
 }
 
-// Not a switch of roots, and therefore not counted as one: the counter shows who loads a root.
+// Not a switch of roots, and therefore not counted: cr3_writes counts the code that loads a root.
 void arch_flush_user(void)
 {
 	ASSERT(!irqs_enabled());

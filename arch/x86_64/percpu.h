@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What else each CPU has of its own.
+// What each CPU has besides its per-CPU variables.
 #pragma once
 #include "kernel/types.h"
 

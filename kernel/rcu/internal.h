@@ -111,7 +111,7 @@ void rcu_callbacks_init(void);
 void rcu_callbacks_tick(struct rcu_cpu *rc);	// [tick, IRQs off] wake the thread that has to act on its callbacks
 void rcu_callbacks_ready(void);			// [grace-period thread] one has ended: wake the threads of `eager`
 void rcu_callbacks_threads(void);		// [grace-period thread] create the wanted threads
-bool rcu_head_queued(const struct rcu_head *head, void (*fn)(struct rcu_head *));	// checking builds; else false
+bool rcu_head_queued(const struct rcu_head *head, void (*fn)(struct rcu_head *));	// false in release builds
 
 // rcu/expedited.c
 void rcu_exp_init(void);

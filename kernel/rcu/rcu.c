@@ -156,7 +156,7 @@ void rcu_tick(bool quiescent)
 	if (quiescent)
 		rcu_quiescent(rc);
 	else if (rcu_waits_for(rc) || READ_ONCE(rc->exp_need))
-		this_cpu_write(need_resched, true);	// the reader's end shall report: every tick might hit a reader
+		this_cpu_write(need_resched, true);	// let the reader's end report: every tick might hit a reader
 	if (READ_ONCE(rc->cb.count))
 		rcu_callbacks_tick(rc);
 	if (cpu_id() == RCU_GP_CPU && rcu_seq_running(READ_ONCE(rcu.seq))) {

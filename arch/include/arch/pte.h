@@ -62,7 +62,7 @@ static __always_inline bool pte_permits_below(pte_t v, bool write)
 
 	return (v & (need | PTE_PS)) == need;
 }
-// The leaf with other permissions and all else, A and D included, as it is.
+// The leaf with other permissions and everything else, A and D included, unchanged.
 static __always_inline pte_t pte_with_prot(pte_t v, unsigned prot)
 {
 	v &= ~(pte_t)(PTE_P | PTE_NONE | PTE_W | PTE_NX | PTE_U);

@@ -10,7 +10,8 @@ MACHINE ?= q35
 BUILD ?= check
 export EMULATOR SMP MEM ACCEL FIRMWARE MACHINE CPU BUILD CMDLINE EXTRA TIMEOUT VERBOSE RESULTS BASE SECONDS SMP_LIST SWEEP JOBS SSHLOGIN WORKDIR REASON
 
-# The default toolchain: a bare-metal one, else the distribution's, else the native one used freestanding.
+# The default toolchain: a bare-metal one; otherwise the distribution's cross compiler; otherwise the native one,
+# freestanding.
 CROSS_COMPILE ?= $(firstword $(foreach p,x86_64-elf- x86_64-linux-gnu-,$(if $(shell command -v $(p)gcc),$(p))))
 CC := $(CROSS_COMPILE)gcc
 LD := $(CROSS_COMPILE)ld
@@ -18,7 +19,7 @@ NM := $(CROSS_COMPILE)nm
 STRIP := $(CROSS_COMPILE)strip
 NASM := nasm
 GRUB_MKRESCUE ?= $(firstword $(foreach p,grub-mkrescue grub2-mkrescue,$(if $(shell command -v $(p)),$(p))) grub-mkrescue)
-# The distribution's python3, which has its packages, before whichever else comes first in PATH.
+# /usr/bin/python3 before any other python3 in PATH: the distribution installs its Python packages for that one.
 PYTHON := PYTHONDONTWRITEBYTECODE=1 $(firstword $(wildcard /usr/bin/python3) python3) -u
 
 WARN := -Wall -Wextra -Werror -Wmissing-prototypes -Wno-unused-parameter
@@ -27,7 +28,7 @@ KFLAGS := -std=gnu11 -O2 -g -ffreestanding -fno-pic -fno-pie -fno-omit-frame-poi
 	-fstack-protector-strong -mstack-protector-guard=global -I. -Iarch/include -Iarch/x86_64/include $(WARN) -MMD -MP
 LDFLAGS := -n -z noexecstack --no-warn-rwx-segments -T linker.ld
 
-# All of a folder and of those below it. Their order is the linker's, and so that of what they register.
+# All .c files below a folder, sorted. The linker takes them in this order, so what they register is in this order, too.
 c_files = $(sort $(shell find $(1) -name '*.c'))
 PORTABLE_C := $(call c_files,kernel mm lab)
 TESTS_C := $(filter-out tests/fuzz/% tests/host/%,$(call c_files,tests))
@@ -35,7 +36,7 @@ SRC_C := $(wildcard arch/x86_64/*.c) $(PORTABLE_C) $(TESTS_C)
 SRC_ASM := $(wildcard boot/*.asm arch/x86_64/*.asm)
 objs = $(SRC_C:%.c=build/$(1)/%.o) $(SRC_ASM:%.asm=build/$(1)/%.asm.o) build/$(1)/version.o build/$(1)/font.o
 
-# `make MUTANT=name`: the checking build once more, with that mutant on for good. One object differs.
+# `make MUTANT=name`: the checking build with that mutant always on. Only one object differs.
 MUTANT ?=
 export MUTANT
 MUTANTS = $(sort $(shell grep -rohE 'MUTANT\([a-z0-9_]+\)' --exclude=mutant.h arch kernel lab mm | sed 's/[A-Z()]//g'))
@@ -70,19 +71,19 @@ build/$(1)/version.o build/$(1)/font.o: build/$(1)/%.o: build/%.c Makefile
 endef
 $(foreach b,release check untraced,$(eval $(call compile,$(b))))
 
-# Written anew only when the version or the commit changes, so that nothing else is compiled again.
+# Rewritten only when the version or the commit changes, so that nothing else is recompiled.
 build/version.c: FORCE
 	@mkdir -p $(@D)
 	@commit=$$(git describe --always --dirty --exclude='*' 2>/dev/null || echo unknown); \
 	printf '#include "kernel/version.h"\nconst char quiesce_version[] = "$(VERSION)";\nconst char quiesce_commit[] = "%s";\n' \
 		"$$commit" > $@.new; cmp -s $@.new $@ && rm $@.new || mv $@.new $@
 
-# The screen's letters, of the font that comes with GRUB.
+# The screen's letters, from the font that comes with GRUB.
 build/font.c: tools/font.py
 	@mkdir -p $(@D)
 	@$(PYTHON) $< > $@.new && mv $@.new $@
 
-# Two links: the first yields the symbol table that the second carries along for backtraces.
+# Linked twice: the symbol table of the first link becomes part of the second, for backtraces.
 build/quiesce.elf: $(call objs,release) linker.ld tools/ksyms.py
 build/quiesce-check.elf: $(call objs,check) linker.ld tools/ksyms.py
 build/quiesce-untraced.elf: $(call objs,untraced) linker.ld tools/ksyms.py
@@ -92,20 +93,21 @@ build/%.elf:
 	@python3 tools/ksyms.py $(NM) $@.1 > $@.ksyms.asm && $(NASM) -f elf64 -o $@.ksyms.o $@.ksyms.asm
 	@$(LD) $(LDFLAGS) -o $@ $(filter %.o,$^) $@.ksyms.o
 
-# xorriso (libburn 1.5.4) sometimes crashes after it has written the whole image: its write thread shows an idle drive before it
-# sends its last message, and the main thread then frees what that message needs. Only after such a crash there is a second try.
+# xorriso (libburn 1.5.4) sometimes crashes after it has written the whole image: its write thread shows an idle drive
+# before it sends its last message, and the main thread then frees what that message needs. Only after such a crash is
+# it run again.
 mkrescue = $(GRUB_MKRESCUE) -o $@ $@.d >$@.log 2>&1
 
-# GRUB's menu offers what the checking build does, too.
+# GRUB's menu can boot the checking build, too, so this image holds both.
 build/quiesce.iso: build/quiesce-check.elf
 build/%.iso: build/%.elf grub.cfg
 	@echo "ISO $@"
 	@rm -rf $@.d && mkdir -p $@.d/boot/grub && cp grub.cfg $@.d/boot/grub/
-	@$(STRIP) -o $@.d/boot/quiesce.elf $<	# GRUB would read all of it
+	@$(STRIP) -o $@.d/boot/quiesce.elf $<	# otherwise GRUB would read the debugging information, too
 	@$(foreach elf,$(filter-out $<,$(filter %.elf,$^)),$(STRIP) -o $@.d/boot/$(notdir $(elf)) $(elf) &&) true
 	@$(mkrescue) || { grep -q 'UNIX-SIGNAL: *SIGSEGV' $@.log && $(mkrescue); } || { cat $@.log; exit 1; }
 
-# A make of its own builds, so that `make deps run` sees the tools that deps has just installed, and builds in parallel.
+# A second make builds: so `make deps run` sees the tools that deps has just installed, and the build is parallel.
 build_all = @+$(MAKE) --no-print-directory -j$$(nproc) all
 run bench budgets targets report sweep trace debug test test-all torture-all mutants models scale fuzz: | $(filter deps,$(MAKECMDGOALS))
 run:

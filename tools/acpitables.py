@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""ACPI tables of our own for QEMU's firmware, sound and broken: with acpi=off the machine brings none, so that these
-can stand in their place (fw_cfg files etc/acpi/rsdp, etc/acpi/tables and the script etc/table-loader for SeaBIOS)."""
+"""Our own ACPI tables, sound and broken, for QEMU's firmware. With acpi=off the machine has none, and these take their
+place: fw_cfg files etc/acpi/rsdp, etc/acpi/tables and, for SeaBIOS, the script etc/table-loader."""
 import struct
 
 TABLES, RSDP = "etc/acpi/tables", "etc/acpi/rsdp"
@@ -56,8 +56,9 @@ def name(text):
 
 
 def files(*of_root):
-    """The three fw_cfg files. Pointers are relative to their file; the firmware adds where it has put it, and computes
-    the checksums of what it changed. The checksums of the root table's tables are ours, right or wrong."""
+    """The three fw_cfg files. A pointer is an offset in its file; the firmware adds the address to which it has loaded
+    the file, and recomputes the checksums of the tables that it has changed. The tables that the root table lists keep
+    our checksums, right or wrong."""
     length = 36 + 4 * len(of_root)
     rsdt = table(b"RSDT", b"".join(struct.pack("<I", length + sum(len(t) for t in of_root[:i]))
                                    for i in range(len(of_root))))
@@ -82,7 +83,7 @@ CASES = {
     "entry-length-0": files(madt(local_apic(0) + b"\0\0" + b"\xff" * 30)),
     "entry-beyond-end": files(madt(local_apic(0) + b"\0\xf0")),
     "table-length-huge": files(madt(local_apic(0) + local_apic(1), length=0xFFFFFFF0)),
-    # Registers where the kernel's text, and where RAM is; a sound I/O APIC among them.
+    # Registers at addresses inside the kernel's image and inside RAM, and one sound I/O APIC.
     "registers-in-ram": files(madt(local_apic(0) + local_apic(1) + io_apic(0x110000) + io_apic(0xFEC00000) +
                                    io_apic(0x1000000) + local_apic_address(0x1234000)), hpet(0x1001000)),
     "table-length-short": files(madt(local_apic(0) + local_apic(1), length=20)),
@@ -90,7 +91,8 @@ CASES = {
 
 
 def qemu_arguments(case, folder):
-    """Write the case's files into `folder`; the arguments that make QEMU use them (beside machine option acpi=off)."""
+    """Write the case's files into `folder`; returns the arguments that make QEMU use them (with machine option
+    acpi=off)."""
     arguments = []
     for number, (fw_name, data) in enumerate(CASES[case].items()):
         path = f"{folder}/{case}-{number}.bin"

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""The two axes as the sources have them: what DEFINE_TABLE_POLICY ends in mm/policy/, and each struct flush_backend of
-mm/flush/. Whatever needs a list of all policies or back-ends takes it from here, or from the lines of a boot."""
+"""The two axes as the sources define them: each DEFINE_TABLE_POLICY() in mm/policy/, and each struct flush_backend in
+mm/flush/. A tool that needs a list of all policies or back-ends takes it from here, or from the lines of a boot."""
 import dataclasses
 import glob
 import re
@@ -16,7 +16,7 @@ class Value:
     identifier: str
     path: str
     text: str     # of the whole file
-    fields: dict  # {field: its initialiser}; what a file leaves out is not in it
+    fields: dict  # {field: its initialiser}, without the fields that the file does not initialise
 
 
 def values(folder, pattern):

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
 """One run of Quiesce in Bochs (Debian's packages bochs, bochs-term, bochsbios, vgabios).
 
-Bochs has neither QEMU's fw_cfg nor isa-debug-exit. The command line travels on a second disk, whose quiesce.cfg is
-sourced by the same ISO's grub.cfg; the verdict is the serial port's last line, after which the kernel powers the
-machine off. Bochs ends itself then ("soft power off" is a panic of Bochs, and its exit status says nothing). Debian's
-build stops in its debugger unless commands are given, and its text display wants a terminal: it gets a
+Bochs has neither QEMU's fw_cfg nor isa-debug-exit. The command line is on a second disk, whose quiesce.cfg the ISO's
+grub.cfg sources. The exit status is in the last line of the serial port, after which the kernel powers the machine off.
+Bochs then ends itself; it treats "soft power off" as a panic, and its own exit status says nothing. Debian's build
+stops in its debugger unless it is given commands, and its text display needs a terminal, so it gets a
 pseudo-terminal."""
 import os
 import pty
@@ -21,11 +21,11 @@ import machine
 import patience
 from machine import Lacking, Result, Unavailable
 
-# x2APIC, TSC deadline, INVPCID; and no SMAP: with it, Bochs 2.7 walks the tables anew at each access of the kernel to a
-# user page, so that no stale translation can be seen there.
+# It has x2APIC, TSC deadline and INVPCID, but no SMAP: with SMAP, Bochs 2.7 walks the tables again at each access of
+# the kernel to a user page, so that no stale translation can be seen there.
 CPU_MODEL = "corei7_haswell_4770"
-# Instructions in an emulated second, all CPUs together, and the TSC's frequency: not far from what a host manages, so
-# that what waits for time to pass does not take for ever. The kernel wants at least 10 MHz of a TSC.
+# Instructions per emulated second, of all CPUs together, and the TSC's frequency. It is close to what a host can
+# execute, so that waiting for emulated time does not take for ever. The kernel requires a TSC of at least 10 MHz.
 IPS = 20_000_000
 BIOS, VGA_BIOS = "/usr/share/bochs/BIOS-bochs-latest", "/usr/share/vgabios/vgabios.bin"
 MEMORY_MAX = 2048  # MiB
@@ -72,17 +72,18 @@ def check_available(config):
     if not shutil.which("bochs-bin") or not os.path.exists(BIOS) or not os.path.exists(VGA_BIOS):
         raise Lacking(f"{machine.LACKS}Bochs: make deps")
     if config.accel != "tcg" or config.firmware != "bios" or config.extra:
-        raise Unavailable("EMULATOR=bochs: neither ACCEL= nor FIRMWARE=uefi, nor QEMU's arguments")
+        raise Unavailable("EMULATOR=bochs takes neither ACCEL= nor FIRMWARE=uefi nor arguments for QEMU")
     if not all(" " <= c <= "~" and c not in "'\"\\" for c in config.cmdline):
-        raise Unavailable("EMULATOR=bochs: GRUB would change this line: no quotes, backslashes, control characters")
+        raise Unavailable("EMULATOR=bochs: GRUB would change this CMDLINE=: use no quotes, backslashes or control "
+                          "characters")
     if not 1 <= config.smp <= SMP_MAX:
         raise Unavailable(f"EMULATOR=bochs SMP={config.smp}: valid are 1 to {SMP_MAX}; more would be too slow")
     megabytes(config.mem)
 
 
 def command(config, folder):
-    # GRUB looks for no key before it boots: on the serial line Bochs makes it take seconds. screen=off: Bochs with its debugger
-    # draws on a second pseudo-terminal, of its own, which nobody reads; so it stops when that is full.
+    # No menu: under Bochs, GRUB takes seconds to look for a key on the serial line. screen=off: with its debugger,
+    # Bochs draws on a second pseudo-terminal of its own, which nobody reads, and it blocks when that is full.
     disk = grubcases.disk(folder, "set timeout_style=menu\nset timeout=0\nset quiesce_screen=text\n"
                                   f"set quiesce_cmdline='{config.cmdline} screen=off'\n")
     with open(f"{folder}/settings", "w", encoding="ascii") as f:
@@ -95,7 +96,8 @@ def command(config, folder):
 
 
 class Screen:
-    """The pseudo-terminal that Bochs draws on: read, or Bochs would block, and kept in case Bochs says why it fails."""
+    """The pseudo-terminal that Bochs draws on. It is read, because Bochs would block otherwise; its last bytes are
+    kept, because Bochs may say there why it fails."""
 
     def __init__(self):
         try:
@@ -109,7 +111,7 @@ class Screen:
         try:
             while data := os.read(self.ours, 65536):
                 self.shown = (self.shown + data)[-2000:]
-        except OSError:  # Bochs has gone, and so has the terminal's other end
+        except OSError:  # Bochs has ended, and closed the terminal's other end
             pass
 
     def attach(self):
@@ -125,7 +127,7 @@ class Screen:
 
 
 class Serial:
-    """The file that com1 writes to, line by line while it grows."""
+    """The file that com1 writes to, read line by line while it grows."""
 
     def __init__(self, path, on_line):
         self.file, self.on_line = open(path, "rb"), on_line
@@ -155,7 +157,7 @@ class Serial:
 
 
 def follow(process, serial):
-    """Until Bochs has ended, or leaves the machine on after the kernel's last line."""
+    """Read the serial port until Bochs has ended, or has not powered off in time after the kernel's last line."""
     last_line = None
     while process.poll() is None:
         time.sleep(POLL_SECONDS)
@@ -170,7 +172,7 @@ def follow(process, serial):
 
 
 def last_panic(folder):
-    """What Bochs itself gave up over; "": nothing, or the power-off that it counts as such."""
+    """The panic of Bochs itself that ended it; "" if there was none, or only the power-off, which it treats as one."""
     if not os.path.exists(f"{folder}/log"):
         return ""
     with open(f"{folder}/log", encoding="utf-8", errors="replace") as f:
@@ -179,8 +181,8 @@ def last_panic(folder):
 
 
 def sentence_of(exit_status, why, lines, panic, screen):
-    """`exit_status`: of the serial port's last line. `why` it had to be ended, or "". `panic`, `screen`: what Bochs has
-    said."""
+    """`exit_status`: from the last line of the serial port. `why`: why we had to end Bochs, or "". `panic`, `screen`:
+    what Bochs has said."""
     if exit_status is not None:
         return machine.ended_with(exit_status)
     if why:
@@ -191,7 +193,7 @@ def sentence_of(exit_status, why, lines, panic, screen):
 
 def run(config, on_line, interactive):
     if interactive:
-        raise Unavailable("EMULATOR=bochs: its serial port only writes; use qemu to type")
+        raise Unavailable("EMULATOR=bochs: its serial port is output only; use qemu to type")
     with tempfile.TemporaryDirectory(prefix="quiesce-bochs-") as folder:
         arguments, screen = command(config, folder), Screen()
         open(f"{folder}/serial", "wb").close()

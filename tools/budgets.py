@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """tests/budgets.txt: how many instructions each hot path of the release build may take, by compiler (docs/budgets.md).
-"check" (make test): KTAP, a test for each path; one that has grown at all fails. "write" (make budgets): what was
-counted goes into the file; a figure that grows needs REASON="...", which is kept beside it."""
+"check" (make test) prints KTAP, with a test for each path, which fails if the path takes one instruction more. "write"
+(make budgets) writes what was counted into the file; a figure that grows needs REASON="...", which is kept beside
+it."""
 import concurrent.futures
 import dataclasses
 import os
@@ -18,7 +19,7 @@ CPUS = (1, 2)  # a boot each: mode=paths
 HEAD = """\
 # SPDX-License-Identifier: MIT
 # Instructions that each hot path of the release build takes, as ACCEL=icount counts them: docs/budgets.md. A path that
-# takes one more fails `make test`. `make budgets` writes this file: it lowers freely, and raises with REASON="why".
+# takes one more fails `make test`. `make budgets` writes this file; it raises a figure only with REASON="why".
 """
 REASON = re.compile(r"(\S+) (\d+) -> (\d+): (.*)")
 ADVICE = "make budgets"
@@ -137,14 +138,14 @@ def read():
 # ---- Judging --------------------------------------------------------------------------------------------------------
 
 def judge(budgets, compiler, counted):
-    """(name, what is wrong, what is worth saying, why skipped) of each path that is counted or has a line. Whoever adds a
-    policy edits no other file, so the paths of one that has no line at all are skipped."""
+    """(name, what is wrong, what is worth saying, why skipped) of each path that is counted or has a line. A new policy
+    needs no second file, so the paths of a policy without any line are skipped."""
     policies = {"-", *(policy for _, policy in budgets)}
     for key in sorted(counted.keys() | budgets.keys()):
         had, now = budgets.get(key, Line()).figures.get(compiler), counted.get(key)
         wrong = said = skip = ""
         if now is None:
-            wrong = f"{FILE} has a line for it, but it is no path of this kernel: {ADVICE}"
+            wrong = f"{FILE} has a line for it, but this kernel has no such path: {ADVICE}"
         elif had is None and key[1] not in policies:
             said, skip = f"{now} instructions with {compiler}: {ADVICE} would write it down", f"{matrix.NO_BUDGETS_OF}{key[1]}"
         elif had is None:
@@ -184,7 +185,7 @@ def check():
 # ---- Writing --------------------------------------------------------------------------------------------------------
 
 def update(budgets, compiler, counted, reason):
-    """The budgets that `counted` makes of them, and what changed, as lines. A raise without a reason is refused."""
+    """The new budgets by `counted`, and what changed, as lines. A raise without a reason is refused."""
     changes, refused, new = [], [], {}
     for key in sorted(budgets.keys() - counted.keys()):
         changes.append(f"{title(key)}: no path any more")
@@ -200,10 +201,10 @@ def update(budgets, compiler, counted, reason):
             refused += [] if reason else [changes[-1]]
             line.reasons[compiler] = f"{step}: {reason}"
         elif (why := line.reasons.get(compiler)) and now <= int(REASON.fullmatch(why)[2]):
-            del line.reasons[compiler]  # what was raised has been won back
+            del line.reasons[compiler]  # the figure is back to what it was before the raise
     if refused:
-        raise Refused("\n".join(["these grew, so nothing was written; what is worth it is raised by "
-                                 f"{ADVICE} REASON=\"why\"", *(f"  {line}" for line in refused)]))
+        raise Refused("\n".join([f"these grew, so nothing was written; if that is worth it: {ADVICE} REASON=\"why\"",
+                                 *(f"  {line}" for line in refused)]))
     return new, changes
 
 

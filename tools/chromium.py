@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Debian's Chromium without a window, driven over its debugging pipe (the DevTools protocol: JSON objects that end in a
-zero byte): a page at any width, light or dark, its picture, and what JavaScript finds in it."""
+zero byte): shows a page at any width, light or dark, takes its picture, and runs JavaScript in it."""
 import base64
 import json
 import os
@@ -37,7 +37,7 @@ class Browser:
                      "--disable-extensions", "--disable-component-update", "--disable-background-networking",
                      "--hide-scrollbars", "--remote-debugging-pipe", f"--user-data-dir={self.profile.name}",
                      "about:blank"]
-        # It reads from 3 and writes to 4.
+        # It reads from descriptor 3 and writes to descriptor 4.
         self.log = tempfile.TemporaryFile()
         script = f'exec 3<&{to_browser} 4>&{from_browser}; exec "$@"'
         self.process = subprocess.Popen(["/bin/sh", "-c", script, "sh", *arguments], stdin=subprocess.DEVNULL,
@@ -85,7 +85,7 @@ class Browser:
         return json.loads(text)
 
     def call(self, method, **params):
-        """Its result. Events that come before are kept."""
+        """The method's result. Events that come before it are kept."""
         self.last += 1
         message = {"id": self.last, "method": method, "params": params}
         if self.session:
@@ -100,7 +100,7 @@ class Browser:
             self.events.append(got)
 
     def open(self, path, width, height, dark=False):
-        """Show a file in a window of that size; the addresses that were asked for meanwhile."""
+        """Show a file in a window of that size; returns the addresses that the page has requested."""
         self.events.clear()
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1,
                   mobile=width < 600)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""What the main job has found out, from the VERDICT and BENCH lines of its boots: whether each claim was confirmed, and
-whether anything is missing. table.py and summary.py show it."""
+"""What the main job (make run) has found out, from the VERDICT and BENCH lines of its boots: whether each claim was
+confirmed, and whether anything is missing. table.py and summary.py show it."""
 import itertools
 
 import results
@@ -12,8 +12,8 @@ BY_PAIR = [
     ("unmap 1 page and its tables, all other CPUs in the space", "unmap_page", ALL, "time"),
     ("unmap 512 pages, all other CPUs in the space", "unmap_512", ALL, "time"),
     ("protect 1 page, all other CPUs in the space", "protect_page", ALL, "time"),
-    ("map, touch, unmap, sustained, all costs included: per second", "map_touch_unmap", {}, "rate"),
-    ("most table pages waiting to be freed, meanwhile", "pages_held", {"stolen_us": 0, "others": 0}, "time"),
+    ("map, touch, unmap in a loop, deferred work included: per second", "map_touch_unmap", {}, "rate"),
+    ("most table pages held while one CPU unmaps in a loop", "pages_held", {"stolen_us": 0, "others": 0}, "time"),
 ]
 # What the boot under ACCEL=icount counts for each policy.
 COUNTED = [("lockless walk, undisturbed", "walk", {}), ("unmap 1 page and its tables, alone", "unmap_page", ALONE)]
@@ -32,8 +32,8 @@ def pair_of(item):
 
 
 def select(bench, name, want, **more):
-    """The one measurement that fits; None if there is none. "most" is the most that was measured under this name, by
-    whomever: a pair that lacks it has no figure, not that of fewer."""
+    """The one measurement that fits; None if there is none. "most" stands for the largest value with which any pair was
+    measured under this name: a pair that lacks that measurement has no figure, rather than one with fewer CPUs."""
     named = [b for b in bench if b["name"] == name]
     fitting = [b for b in named if all(b.get(k) == v for k, v in more.items())]
     for key, value in want.items():
@@ -66,7 +66,7 @@ class Comparison:
         """Raises results.Broken where there is nothing to compare."""
         self.verdicts = [v for run in runs for v in run.verdicts]
         timed = [run for run in runs if not of_icount(run)]
-        if not any(run.bench for run in timed):  # SMP=1 ACCEL=icount: it is all counted
+        if not any(run.bench for run in timed):  # SMP=1 ACCEL=icount: all of it is counted
             timed = runs
         self.bench = [b for run in timed for b in run.bench]
         self.counted = timed_by([b for run in runs if of_icount(run) for b in run.bench], "release")
@@ -90,8 +90,9 @@ class Comparison:
         return [v for v in self.verdicts if v["found"] != EXPECTED[v["claimed"]]]
 
     def gaps(self):
-        """What the comparison lacks: each policy that occurs anywhere is judged with each back-end that does, the
-        unsafe control among them; each safe pair is timed as the others are, and counted where instructions are."""
+        """What the comparison lacks. It is complete if each policy that occurs anywhere is judged with each such
+        back-end, and one of these policies is an unsafe control; if each safe pair has all times; and, where
+        instructions were counted, all counts."""
         policies, flushes = self.axes(self.verdicts + [b for b in self.bench if b.get("tlb_flush") != "-"])
         unjudged = [pair for pair in itertools.product(policies, flushes) if pair not in self.claims]
         safe = [pair for pair, claimed in self.claims.items() if claimed == "safe"]

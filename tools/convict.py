@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""make convict: which steps of the protocols does the load of mode=compare miss when they are taken out? Each mutant of the
-table below, for SEEDS seeds (default 10), in the host build under its deterministic scheduler (HOW, default sched=random;
-HOW= with threads), SECONDS each (default 30, of its own time). Prints a table for docs/testing.md: in how many of the runs a
-safe pair that the mutant concerns was convicted, and by what; in how many the unsafe control was, with the same back-ends;
-and, once, the runs without a mutant, in which nothing may be. Arguments: globs of mutants' names. Logs: build/convict/.
-Fails if a pair is convicted that the mutant does not concern, or that nothing concerns."""
+"""make convict: does the load of mode=compare notice when a step of a protocol is taken out? Each mutant of the table
+below runs with SEEDS seeds (default 10), SECONDS each (default 30, of virtual time), in the host build under its
+deterministic scheduler (HOW, default sched=random; HOW= for threads). Prints a table for docs/testing.md: in how many
+runs a safe pair that the mutant concerns was convicted (a violation, or another error of the load), and by which
+judgement; and in how many runs the unsafe control was convicted with every back-end. The first row is without a mutant:
+no safe pair may be convicted in it. Arguments: globs of mutants' names. Logs: build/convict/. Fails if a safe pair is
+convicted that the mutant does not concern."""
 import fnmatch
 import json
 import os
@@ -16,7 +17,7 @@ import sys
 
 FOLDER = "build/convict"
 CONTROL = "immediate"
-# The pairs in whose walks or flushes the step is: policies, back-ends; * stands for all.
+# The pairs whose walks or flushes take the step: (policies, back-ends); * stands for all.
 CONCERNS = {
     "targeted_one_slot": ("targeted", "*"),
     "hazard_one_level": ("hazard", "*"),
@@ -99,7 +100,7 @@ def main():
     patterns = sys.argv[1:] or ["*"]
     mutants = [m for m in CONCERNS if any(fnmatch.fnmatch(m, p) for p in patterns)]
     if not mutants:
-        print(f"convict: none matches; there are: {', '.join(CONCERNS)}")
+        print(f"convict: no mutant matches; there are: {', '.join(CONCERNS)}")
         return 1
     os.makedirs(FOLDER, exist_ok=True)
     print(f"{len(seeds)} seeds, {how or 'threads'}, seconds={seconds}")

@@ -3,7 +3,7 @@
 FUZZ_CC ?= clang
 FUZZ_DIR := build/fuzz
 FUZZ_SAN := address,undefined
-# clang does not know all of gcc's pragmas. __SANITIZE_ADDRESS__: what gcc defines, for arch/host/sanitizer.h.
+# clang does not know all of gcc's pragmas. gcc defines __SANITIZE_ADDRESS__ by itself; arch/host/sanitizer.h needs it.
 FUZZ_FLAGS = -std=gnu11 -O1 -g -fno-omit-frame-pointer -fno-optimize-sibling-calls -fno-strict-aliasing -fno-builtin \
 	-pthread -I. -Iarch/include -Iarch/host/include $(WARN) -Wno-unknown-pragmas -Wno-bitwise-instead-of-logical \
 	-DCHECK=1 -DBUILD_NAME='"check"' -MMD -MP \
@@ -16,7 +16,7 @@ FUZZ_PARSERS := arch/x86_64/%.o tests/fuzz/%.o kernel/cmdline.o kernel/options.o
 $(addprefix $(FUZZ_DIR)/,$(FUZZ_PARSERS)): FUZZ_COV = -fsanitize=fuzzer-no-link
 $(FUZZ_DIR)/tests/mm/model/check.o: FUZZ_COV =
 FUZZ_TARGETS := $(patsubst tests/fuzz/target_%.c,%,$(wildcard tests/fuzz/target_*.c))
-# The kernel as a Linux process (tests/host/host.mk), but for its clock and its main().
+# The kernel as a Linux process (tests/host/host.mk), except its clock and its main().
 FUZZ_SRC := $(filter-out arch/host/machine.c arch/host/timer.c,$(wildcard arch/host/*.c)) \
 	$(wildcard arch/*/*_parse.c) $(filter-out kernel/string.c,$(PORTABLE_C)) \
 	tests/mm/help.c tests/mm/stamps.c $(wildcard tests/mm/model/*.c) \

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-# The kernel as a Linux process: kernel/, mm/, lab/ and tests/ unchanged, arch/host beneath. `make host`, `make host-test`;
-# HOST_SAN=thread|address|undefined|address,undefined builds with those sanitizers, HOST_SAN=coverage for gcov, each in a
-# directory of its own. `make hosted`: all of them, and the deterministic scheduler (docs/hosted.md). HOST_BUDGET: seconds
-# of processor time, after which a run counts as hung (tools/patience.py).
+# The kernel as a Linux process: kernel/, mm/, lab/ and tests/ unchanged, on arch/host. `make host`, `make host-test`;
+# HOST_SAN=thread|address|undefined|address,undefined builds with those sanitizers, HOST_SAN=coverage for gcov, each in
+# a directory of its own. `make hosted`: all of them, and the deterministic scheduler (docs/hosted.md). HOST_BUDGET:
+# seconds of processor time, after which a run counts as hung (tools/patience.py).
 HOST_SAN ?=
 HOST_CC ?= gcc
 HOST_DIR := build/host$(if $(HOST_SAN),-$(HOST_SAN))
@@ -18,7 +18,7 @@ HOST_SANLINK := -fsanitize=$(HOST_SAN)
 endif
 HOST_FLAGS := -std=gnu11 -O1 -g -fno-omit-frame-pointer -fno-optimize-sibling-calls -fno-strict-aliasing -fno-builtin \
 	-pthread -I. -Iarch/include -Iarch/host/include $(WARN) -DCHECK=1 -DBUILD_NAME='"check"' -MMD -MP $(HOST_SANFLAGS)
-# The parsers of what firmware says touch no hardware: their tests run here too, under the sanitizers as well.
+# The parsers of firmware tables touch no hardware, so their tests run here too, also under the sanitizers.
 HOST_SRC := $(wildcard arch/host/*.c arch/*/*_parse.c arch/x86_64/screen_text.c arch/x86_64/screen_pixels.c tests/host/*.c) \
 	$(filter-out kernel/string.c,$(PORTABLE_C)) $(filter-out tests/arch/x86_64/%,$(TESTS_C))
 HOST_OBJ := $(HOST_SRC:%.c=$(HOST_DIR)/%.o) $(HOST_DIR)/version.o $(HOST_DIR)/font.o
@@ -42,7 +42,7 @@ $(HOST_DIR)/quiesce-host: $(HOST_OBJ)
 $(HOST_DIR)/version.o $(HOST_DIR)/font.o: $(HOST_DIR)/%.o: build/%.c
 	@mkdir -p $(@D)
 	@$(HOST_CC) $(HOST_FLAGS) -c $< -o $@
-# The deterministic scheduler's variables belong to the CPU that runs, which ThreadSanitizer cannot know.
+# Only the CPU that runs touches the deterministic scheduler's variables; ThreadSanitizer cannot know that.
 $(HOST_DIR)/arch/host/steps.o: HOST_FLAGS += -fno-sanitize=thread
 $(HOST_DIR)/%.o: %.c
 	@mkdir -p $(@D)

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Checks that need no boot, as KTAP: the sources keep their rules (rules.py), the release build carries no detector, and the tools
-that judge the other tests do fail what must fail. Run from the top of the tree, after make. With the argument "logs":
-what is said of the serial logs of the configurations `verdicts` and `times`, after these."""
+"""Checks that need no boot, as KTAP: the sources keep their rules (rules.py), the release build carries no detector,
+and the tools that judge the other tests fail what they must fail. Run from the top of the tree, after make. With the
+argument "logs" it checks the serial logs that the configurations `verdicts` and `times` have left."""
 import contextlib
 import io
 import json
@@ -43,7 +43,8 @@ REGISTERED = re.compile(r"^__reg_(policies|backends)_(\w+)_(?:policy|backend)$")
 
 @test
 def both_axes_are_what_the_kernel_has_registered():
-    """Whoever lists them on the host reads the sources (tools/axes.py): it must miss none."""
+    """The tools on the host list both axes from the sources (tools/axes.py), and must miss no policy and no
+    back-end."""
     wrong = []
     for elf in ("build/quiesce.elf", "build/quiesce-check.elf"):
         found = {match.groups() for s in symbols(elf) if (match := REGISTERED.match(s))}
@@ -64,8 +65,9 @@ def release_build_carries_no_detector():
 
 
 def walks(elf):
-    """Instructions of each policy's compiled walks: of several pages, of one page to read and to write, and what these
-    two go on with at a large leaf. (The union of two policies, for switches, goes through their tables.)"""
+    """Instructions of each policy's compiled walks: the walk of several pages, the walks of one page for reading and
+    for writing, and the function with which these two continue at a large leaf. (The union of two policies, while a
+    switch is under way, calls through their operations tables.)"""
     text = subprocess.run(["objdump", "-d", "--no-show-raw-insn", elf], check=True, capture_output=True, text=True).stdout
     blocks = re.findall(r"^[0-9a-f]+ <(\w+)_walk(?:_large|_read|_write)?(?:\.\w+)*>:\n((?:.+\n)+)", text, re.M)
     found = [(name, [line.split("\t", 1)[-1] for line in body.splitlines()]) for name, body in blocks
@@ -77,7 +79,7 @@ def walks(elf):
 
 @test
 def entry_clears_the_flags():
-    """Before anything else. No loader sets NT or AC, so no boot would show it; a processor clears them in its handlers."""
+    """The entry does that before anything else. No boot would show that it is missing: no loader sets NT or AC."""
     text = subprocess.run(["objdump", "-d", "-M", "i386", "--no-show-raw-insn", "-j", ".boot", "build/quiesce.elf"], check=True,
                           capture_output=True, text=True).stdout
     code = re.findall(r"^ +[0-9a-f]+:\t(.+)$", text.partition("<entry>:\n")[2], re.M)[:4]
@@ -86,8 +88,9 @@ def entry_clears_the_flags():
 
 @test
 def release_walks_call_nothing_but_the_last_put():
-    """Nor jump there, nor through a pointer. Rare, and with the read side left behind: walk_missed() and walk_resched().
-    Not executed unless it is patched in: branch_call, of the trace."""
+    """They do not jump elsewhere either, nor through a pointer. Allowed, too: walk_missed() and walk_resched(), which
+    are rare and run after the read side has ended; and the trace's branch_call, which runs only where it is patched
+    in."""
     wrong = []
     for name, body in walks("build/quiesce.elf"):
         inside = re.compile(rf"<{name}_walk(_large|_read|_write)?(\.\w+)*[+>]|<(page_put|walk_missed|walk_resched|branch_call|__stack_chk_fail)>")
@@ -97,9 +100,9 @@ def release_walks_call_nothing_but_the_last_put():
 
 @test
 def release_walks_lock_nothing_but_the_count():
-    """One LOCKed access to memory that others use: the page's count. (On the stack it is a barrier.) Beside it only
-    what the policy's own file says by name: calls of functions called *_atomic, as to join the mask of remote walkers.
-    The compiler may place one of those twice, on two ways out."""
+    """One LOCKed access to memory that other CPUs use: the page's count. (A LOCKed access to the stack is a barrier.)
+    Beside it only the calls of functions named *_atomic in the policy's own file, for example to join the mask of
+    remote walkers. The compiler may emit one of these twice, on two ways out."""
     texts, wrong = rules.policies(), []
     for name, body in walks("build/quiesce.elf"):
         shared = [line for line in body if line.startswith("lock") and "(%rsp)" not in line]
@@ -185,7 +188,7 @@ def ends_of_bochs_are_told_apart():
     return wrong
 
 
-# As QEMU's monitor said it of a run that hung so.
+# What QEMU's monitor said of a run that hung in this way.
 L1_CPU = """CPU#0
 RAX=00000000474f6000 RBX=000000001efe7fdb RCX=000000001efe9330 RDX=000000001efe7fdb
 RSI=0000000000001060 RDI=0000000000000000 RBP=0000000000000000 RSP=ffffc900003ebce0
@@ -241,7 +244,7 @@ def what_l1_says_is_told_from_what_l2_did():
                                   (stuck.locked_up, "kvm: BUG of the guest", False)):
         if bool(judge([f"# stuck: L1: {said}"])) != expected:
             wrong.append(f"{judge.__name__}: {said}")
-        if judge([f"# {said}"]):  # the guest may say what it likes
+        if judge([f"# {said}"]):  # a line of the guest proves nothing
             wrong.append(f"{judge.__name__}, by the guest: {said}")
     return wrong
 
@@ -258,7 +261,8 @@ def a_run_that_has_failed_a_test_is_not_made_again():
 @test
 def a_run_lost_by_the_emulation_is_made_again_once():
     def runs(*endings, accel="nested"):
-        """How many runs are made where they end so, and what is said of it."""
+        """(how many runs are made if they end with these lines, whether the last one is good, whether it was
+        announced)"""
         left, said = list(endings), []
         made = lambda *_: machine.Result(0 if not left[0] else None, "", [left.pop(0)], 1.0)
         with unittest.mock.patch.object(qemu, "run_once", made):
@@ -331,7 +335,7 @@ def table_fails_what_contradicts_its_claim():
 
 @test
 def a_pair_that_is_not_judged_as_claimed_is_noticed():
-    """What matrix.py finds in the log of `verdicts`, on made-up logs of both axes without `hyperv`."""
+    """matrix.py judges made-up logs of the configuration `verdicts`, with all pairs except those with `hyperv`."""
     policies, backends = axes.policies(), axes.backends()
     lines, lacking = [], "# INFO: tlb_flush=hyperv is not to be had: no guest of Hyper-V"
     for p in policies:
@@ -370,7 +374,7 @@ def a_table_comes_out():
 
 @log_test
 def no_line_may_be_missing():
-    """Without any one verdict, and without the figures of any one pair, it fails and names the pair."""
+    """If any one verdict, or the figures of any one pair, are missing, the table fails and names the pair."""
     lines, wrong = [line for line in log_lines() if line.startswith(("VERDICT ", "BENCH "))], []
     pairs = [(v["table_free"], v["tlb_flush"], v["claimed"]) for run in results.parse(lines) for v in run.verdicts]
     for policy, flush, claimed in pairs:
@@ -420,8 +424,8 @@ NAMES = {"unmap_page", "unmap_8", "unmap_64", "unmap_512", "unmap_kept", "protec
 
 @log_test
 def what_was_to_be_measured_was():
-    """All names, but for what a busy host had no time for, as the kernel says; as many tables freed as there must be:
-    those of an operation, and at most one root a sample more."""
+    """All names are there, except those that the kernel says it left out on a busy host. And as many tables are freed
+    as must be: those of the operation, and at most one root more for each sample."""
     lines = log_lines()
     bench = [b for run in results.parse(lines) for b in run.bench]
     left_out = {m[1] for line in lines if (m := re.match(r"# INFO: (scale_\w+): \d+ of \d+ cases left out ", line))}
@@ -434,7 +438,7 @@ def what_was_to_be_measured_was():
             wrong.append(f"tables freed by 1,000 times {b['name']}: {b['tables_freed_per_1000']} ({b['table_free']} + "
                          f"{b['tlb_flush']}, {b['pages']} pages, {b['others']} others)")
         if b["name"] == "unmap_kept" and b["tlb_flush"] in events.INTERRUPTING:
-            # Each other CPU is interrupted, unless just then something else runs there. Rounded down, twice.
+            # Each other CPU is interrupted, unless something else runs there just then. Both figures are rounded down.
             told = b["ipi_flush_per_1000"] + b["lazy_skipped_per_1000"]
             if told < 1000 * b["others"] - 1:
                 wrong.append(f"{b['name']} with {b['others']} others: by 1,000 times {told} are told or need not be")

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """make coverage: which lines and branches of mm/, the detectors and kernel/rcu/ the runs of the coverage build have
-reached, per file, out of gcov's counts. Fails below the bound. Argument: the build directory; --missing names the lines."""
+reached, per file, from gcov's counts. Fails if a group has reached too few lines. Argument: the build directory;
+--missing names the lines."""
 import collections
 import fnmatch
 import json
@@ -16,7 +17,7 @@ WANTED = {
     "kernel/rcu": "kernel/rcu/*",
 }
 LEAST = 95.0                       # percent of lines
-# Not for the host, by name. (Nothing else is left out: what the totals count is every other line.)
+# Files that cannot run on the host. (Nothing else is left out: the totals count every line of the other files.)
 LEFT_OUT = {
     "mm/flush/hyperv.c": "a process has no hypervisor: runs in the configuration nested-hyperv",
 }
@@ -59,8 +60,8 @@ class File:
 
 
 def breakages(path):
-    """Of a source: the lines of mutants' conditions, and those of the statements behind them, which are there to break the
-    code and not to be reached."""
+    """(lines of a source's mutant conditions, lines of the statements that they guard). Such a statement breaks the
+    code on purpose, and no run of the coverage build is meant to reach it."""
     conditions, found, until = set(), set(), None
     with open(path, encoding="utf-8") as f:
         lines = f.read().splitlines()
@@ -82,7 +83,7 @@ def group_of(path):
 
 
 def counts(build):
-    """Of each file of the project that is wanted, by its path in the tree."""
+    """{path in the tree: File} of the files that are wanted."""
     data = [os.path.join(folder, name) for folder, _, names in os.walk(build) for name in names
             if name.endswith(".gcda")]
     if not data:

@@ -1,8 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# make deps: have what tools/deps.txt lists. With apt: install what is missing, as root, which is said before; it never asks,
-# and what it prints is shown only if it fails. Without: name what is missing, and the packages that hold it. Fails only for
-# want of what everything needs; what else is missing is named, with the tests that it costs.
+# make deps: install what tools/deps.txt lists and this machine lacks. With apt it installs as root, and says so before;
+# it asks nothing, and shows apt's output only if apt fails. Without apt it names what is missing, and the packages to
+# install. It fails only if something is missing that everything needs; of the rest it names what is missing, and the
+# tests that are skipped without it.
 set -eu
 table=$(dirname "$0")/deps.txt
 python3=/usr/bin/python3
@@ -11,7 +12,7 @@ python3=/usr/bin/python3
 # The table's lines: package, fedora, arch, what, needs.
 rows() { grep -v '^#' "$table"; }
 
-# One of the alternatives of the table's column: a program, a file's pattern, a module of Python.
+# Is one of the alternatives of the table's column there: a program, a file's pattern, a module of Python?
 is_here() {
 	for one in $(echo "$1" | tr , ' '); do
 		case $one in
@@ -26,7 +27,7 @@ is_here() {
 with_apt() { command -v apt-get >/dev/null && command -v dpkg-query >/dev/null; }
 is_installed() { dpkg-query -W -f='${Status}' "$1" 2>/dev/null | grep -q '^install ok installed$'; }
 
-# The lines of what is missing.
+# The table's lines of what is missing.
 missing() {
 	rows | while read -r package fedora arch what needs; do
 		if with_apt; then is_installed "$package"; else is_here "$what"; fi ||
@@ -55,8 +56,8 @@ by_apt() {
 	echo "deps: as root${as_root:+ (by $as_root)}: apt-get update; apt-get install$need$want"
 	log=$(mktemp)
 	trap 'rm -f "$log"' EXIT
-	$as_root apt-get update -qq >>"$log" 2>&1 </dev/null || true # the lists that are here may do
-	# All at once; if that fails, what everything needs, and of the rest each by itself.
+	$as_root apt-get update -qq >>"$log" 2>&1 </dev/null || true # the old lists may be good enough
+	# All at once; if that fails, first what everything needs, then each of the others by itself.
 	install $need $want || {
 		[ -z "$need" ] || install $need || {
 			cat "$log"

@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# make distro: do what README.md says in a Debian in which nothing is installed. As root, in a chroot that debootstrap makes:
-# DISTRO is the release. There HEAD is cloned (not what is uncommitted) and COMMAND runs. FOLDER keeps what debootstrap made,
-# and the chroot, which is made anew each time; AGAIN=1 goes on in the one that is there, with what is installed in it.
+# make distro: follow README.md in a Debian in which nothing is installed. Needs root: debootstrap makes a chroot of the
+# release DISTRO, HEAD is cloned into it (without uncommitted changes), and COMMAND runs there. FOLDER keeps what
+# debootstrap made, and the chroot. Each run makes a new chroot; AGAIN=1 uses the old one, with what is installed in it.
 # MIRROR: where debootstrap gets Debian from, if not from its default.
 set -eu
 DISTRO=${DISTRO:-trixie}
@@ -17,13 +17,13 @@ fail() {
 	exit 1
 }
 
-# As after a login: nothing of our environment but the way out.
+# As after a login: of our environment only the proxy.
 inside() {
 	chroot "$root" /usr/bin/env -i HOME=/root TERM=linux PATH=/usr/sbin:/usr/bin:/sbin:/bin \
 		${http_proxy:+http_proxy="$http_proxy"} sh -c "$1"
 }
 
-# What is mounted here is seen by nobody else, and is gone with the last process of the namespaces; so are all processes.
+# In namespaces of our own: nobody else sees the mounts, they end with the last process, and all processes end with us.
 if [ "${1:-}" != inside ]; then
 	[ "$(id -u)" = 0 ] || fail "needs root: it makes a chroot and mounts in it"
 	for program in debootstrap unshare git; do
@@ -59,7 +59,7 @@ enter() {
 
 clone() {
 	rm -rf "$root/root/quiesce"
-	[ -z "$(git -C "$tree" status --porcelain)" ] || echo "distro: what is not committed is not tried"
+	[ -z "$(git -C "$tree" status --porcelain)" ] || echo "distro: uncommitted changes are not tried"
 	git clone -q --no-hardlinks "$tree" "$root/root/quiesce"
 }
 

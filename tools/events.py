@@ -1,17 +1,19 @@
 # SPDX-License-Identifier: MIT
-"""What must hold of the BENCH lines of thefts (tests/bench/stolen.c) and bystanders (tests/bench/bystander.c), however
-busy the host: the order of events and counts that the kernel has noted. How long anything took is told, not judged."""
+"""What must hold of the BENCH lines of preemptions by the thief (tests/bench/stolen.c) and of bystanders
+(tests/bench/bystander.c), however busy the host is: the order of events, and counts, as the kernel has recorded them.
+Times are shown, not judged."""
 
 
-INTERRUPTING = ("ipi", "nmi")  # each CPU that runs in the space, for each unmap
-LEFT_BY_LAZY = ("ipi", "pv", "hyperv", "lazy")  # a CPU that holds the space lazily leaves it when it is interrupted
+INTERRUPTING = ("ipi", "nmi")  # they interrupt each CPU that runs in the space, for each unmap
+LEFT_BY_LAZY = ("ipi", "pv", "hyperv", "lazy")  # a CPU in lazy TLB mode leaves the space when it is interrupted
 
 
 def bystander_errors(bench):
-    """Who receives how many interrupts for the unmaps of another CPU: nobody elsewhere; one that holds the space lazily
-    one, when it leaves (but NMIs do not make it leave); one that runs there each, unless it was switched away from, or
-    none where they are deferred. Beside those it takes others: `resched`, and no more than `called`. A slice begins and
-    ends in the middle of an unmap. Of a back-end that is not named here: no more than one for each unmap."""
+    """How many interrupts a CPU may receive for another CPU's unmaps. A CPU elsewhere: none. A CPU in lazy TLB mode:
+    one in each slice, because it then leaves the space (but an NMI does not make it leave). A CPU that runs in the
+    space: one for each unmap, fewer if it was switched away from, none if the flush is deferred. Beside these it
+    receives others: `resched`, and at most `called`. A slice begins and ends in the middle of an unmap. With a back-end
+    that is not named here, a CPU receives at most one for each unmap."""
     for b in bench:
         if not b["name"].startswith("bystander"):
             continue
@@ -24,32 +26,33 @@ def bystander_errors(bench):
                   f"reschedule, {b['called']} to sweep, {slices} slices"
 
 
-# How the first unmap ends during a theft in the middle of a walk: by what is claimed of the pair (docs/policies.md).
-# Nothing is claimed here of another pair.
-HOLDING = {(policy, "pv") for policy in ("rcu", "rcu-sync", "rcu-page")}  # at once; what it unlinked waits
+# When the first unmap returns while the thief has preempted a CPU in the middle of a walk: what is claimed of these
+# pairs (docs/policies.md). Nothing is claimed here of other pairs.
+HOLDING = {(policy, "pv") for policy in ("rcu", "rcu-sync", "rcu-page")}  # at once; what it unlinked is held
 SPARING = {("hazard", "pv")}  # at once
-WAITING = {("targeted", "pv")}  # with the theft: it waits for that walk
+WAITING = {("targeted", "pv")}  # after the preemption: it waits for that walk
 LEAST = HOLDING | SPARING | WAITING | {("ipi", "ipi"), ("rcu", "ipi"), ("rcu", "lazy")}  # measured on any host
 
 
 def theft_errors(b):
-    """Of one line with thefts, by the order of events that the kernel has noted: no clock has a part in it."""
+    """What is wrong with one line of preemptions, by the order of events that the kernel has recorded, without a
+    clock."""
     pair, n = (b["table_free"], b["tlb_flush"]), b["n"]
     holds = pair in HOLDING or b["tlb_flush"] == "lazy"
     waits = pair in WAITING or b["tlb_flush"] in INTERRUPTING
     if b["marked"] != n:
-        yield f"in {n - b['marked']} of {n} the CPU was not away yet, or no more, when the first unmap began"
+        yield f"in {n - b['marked']} of {n} the CPU was not preempted when the first unmap began"
     if waits and b["early"]:
-        yield f"{b['early']} of {n} first unmaps have returned before the CPU was back, though they must wait for it"
+        yield f"{b['early']} of {n} first unmaps have returned before the CPU ran again, though they must wait for it"
     if (holds or pair in SPARING) and b["early"] != n:
         yield f"{n - b['early']} of {n} first unmaps have waited for the CPU, though they need not"
     if holds and b["kept"] != n:
-        yield f"in {n - b['kept']} of {n} something unlinked during the theft was freed before the CPU was back"
+        yield f"in {n - b['kept']} of {n} something unlinked during the preemption was freed before the CPU ran again"
 
 
 def stolen_errors(bench):
-    """Thefts began and ended where they should; who must wait has waited, who need not has not; what is held stays
-    within its bound, and nothing is held where the flush is the only wait. How long it took is told, not judged."""
+    """Each preemption began and ended where it should; an unmap that must wait for the CPU has waited, and one that
+    need not has not; held pages stay within their bound, and none is held where the flush is the only wait."""
     for b in (b for b in bench if b["name"] in ("unmap_stolen", "unmap_longest", "pages_held") and b["others"]):
         where = f"{b['name']} under {b['table_free']} + {b['tlb_flush']}, {b['stolen_us']} us"
         if b["stolen_us"]:
@@ -59,4 +62,4 @@ def stolen_errors(bench):
         if b["name"] == "pages_held" and (b["table_free"], b["tlb_flush"]) == ("ipi", "ipi") and b["max"]:
             yield f"{where}: {b['max']} pages held, though each unmap frees what it has unlinked"
     stolen = {(b["table_free"], b["tlb_flush"]) for b in bench if b["name"] == "unmap_stolen" and b["stolen_us"]}
-    yield from (f"no theft under {policy} + {flush}" for policy, flush in sorted(LEAST - stolen))
+    yield from (f"no preemption under {policy} + {flush}" for policy, flush in sorted(LEAST - stolen))

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""The screen's letters: reads a font in GRUB's format (PF2), GNU Unifont by default, as GRUB itself installs it. As a
-program, writes them as C (arch/x86_64/screen_font.h)."""
+"""The screen's letters: reads a font in GRUB's format (PF2), GNU Unifont by default, as GRUB itself installs it. Run as
+a program, it prints them as C (arch/x86_64/screen_font.h)."""
 import os
 import struct
 import sys
@@ -9,7 +9,7 @@ import sys
 WIDTH, HEIGHT = 8, 16
 FILES = ("/usr/share/grub/unicode.pf2", "/usr/share/grub2/unicode.pf2", "/boot/grub2/fonts/unicode.pf2",
          "/boot/grub/fonts/unicode.pf2")
-# By character code: what stands for all others at 0x7f, the ellipsis behind it. Below the blank there is nothing.
+# By character code: blanks below 0x20; at 0x7f the letter that replaces all others, at 0x80 the ellipsis.
 CODES = [0x20] * 0x20 + list(range(0x20, 0x7F)) + [0xFFFD, 0x2026]
 INDEX_ENTRY = struct.Struct(">IBI")  # code point, flags, offset
 GLYPH = struct.Struct(">HHhhh")  # width, height, x, y of its lowest row above the base line, advance

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""make fuzz: each target of build/fuzz/ for its share of SECONDS, on two cores; starts from tests/fuzz/corpus/ and what
-earlier runs have added in build/fuzz/corpus/. Arguments: targets; --ktap: the short run of `make test`, which also
-breaks the kernel on purpose, to see that the kept inputs notice."""
+"""make fuzz: runs each target of build/fuzz/ for its share of SECONDS, on two cores. It starts from the kept inputs in
+tests/fuzz/corpus/ and from those that earlier runs have added in build/fuzz/corpus/. Arguments: targets; --ktap: the
+short run of `make test`, which also breaks the kernel on purpose, to see that the kept inputs notice."""
 import concurrent.futures
 import glob
 import os
@@ -24,8 +24,8 @@ SHARES = {"space": 3}               # it is slower and has more to find; the oth
 MAX_LENGTH = {"space": 402, "cmdline": 2600, "acpi": 8192, "bootinfo": 16384}
 MUTANTS = ("discard_no_recheck", "no_flush_without_leaf", "tree_lower_entry_left", "collapse_one_invlpg")
 SHORT_RUNS = {"space": 3000, "acpi": 8000, "bootinfo": 25000, "cmdline": 50000}  # inputs: some 15 s of two idle cores
-# Of processor time, beside what is asked for. An input takes milliseconds: what uses all that hangs. (libFuzzer's own
-# limits go by the clock: off.)
+# Seconds of processor time, beyond those asked for. An input takes milliseconds, so a target that uses up all that
+# hangs. (libFuzzer's own limits go by the clock, so they are off.)
 BUDGET = 300
 NO_CLOCK = ("-timeout=0", "-report_slow_units=1000000")
 FIRST_OF_A_FAILURE = re.compile(r"# PANIC|# ERROR: tests/|runtime error|ERROR: AddressSanitizer|ERROR: libFuzzer")
@@ -45,7 +45,7 @@ class Result:
                 f"{self.corpus} inputs in the corpus")
 
     def failure(self):
-        """What a person wants to see of one that has failed."""
+        """The lines that a person wants to see of a run that has failed."""
         start = next((i for i, line in enumerate(self.lines) if FIRST_OF_A_FAILURE.search(line)), len(self.lines) - 15)
         lines = [line for line in self.lines[max(0, start):start + 25]]
         if self.reproducer:
@@ -54,7 +54,7 @@ class Result:
 
 
 def abort(process):
-    """libFuzzer names the input that it is at, and ends."""
+    """Make libFuzzer name its current input, and end."""
     process.send_signal(signal.SIGABRT)
     try:
         process.wait(60)
@@ -77,7 +77,7 @@ def run(target, options, folders, budget, env=None):
 
 
 def fuzz(target, seconds, more):
-    """Until `more` says that it is enough, or for so many seconds."""
+    """One run of a target: until the options `more` end it, or without them for so many seconds."""
     own, kept, words = f"{BUILD}/corpus/{target}", f"{KEPT}/{target}", f"tests/fuzz/dict/{target}.dict"
     os.makedirs(own, exist_ok=True)
     options = list(more) or [f"-max_total_time={max(1, round(seconds))}"]
@@ -96,7 +96,7 @@ def attempt(target, seconds, more):
 
 
 def fuzz_all(targets, seconds, report, more=lambda target: ()):
-    """Each target for its share, the longest first; `more(target)`: options."""
+    """Run each target for its share, the longest first; `more(target)`: options."""
     workers = min(2, os.cpu_count(), len(targets))
     parts = sum(SHARES.get(t, 1) for t in targets)
     with concurrent.futures.ThreadPoolExecutor(workers) as pool:
@@ -145,7 +145,7 @@ def lacking():
             f.write("int LLVMFuzzerTestOneInput(const char *data, unsigned long n) { return 0; }\n")
         linked = subprocess.run([compiler, "-fsanitize=fuzzer,address,undefined", "-o", f"{folder}/empty", source],
                                 stdin=subprocess.DEVNULL, capture_output=True, check=False)
-    return "" if linked.returncode == 0 else f"what {compiler} links for -fsanitize=fuzzer,address,undefined: make deps"
+    return "" if linked.returncode == 0 else f"{compiler}'s runtime of -fsanitize=fuzzer,address,undefined: make deps"
 
 
 def build():
@@ -155,7 +155,7 @@ def build():
 
 
 def notices(mutant):
-    """(the kept inputs find the kernel broken so, what they find)"""
+    """(do the kept inputs notice this mutant?, what they find)"""
     result = run("space", ("-runs=0",), (f"{KEPT}/space",), BUDGET, {"FUZZ_MUTANT": mutant})
     why = next((line for line in result.lines if FIRST_OF_A_FAILURE.search(line)), "nothing")
     return result.reproducer is not None, [f"found: {why}"]

@@ -1,32 +1,35 @@
 # SPDX-License-Identifier: MIT
-"""Boots that GRUB prepares: commands of its own before and after it loads the kernel, to hand over a machine in a state
-that firmware may leave, and QEMU's does not. They travel on a second disk, whose quiesce.cfg the ISO's grub.cfg sources."""
+"""Boots that GRUB prepares: GRUB's own commands, before and after it loads the kernel, bring the machine into a state
+that some firmware leaves behind and QEMU's does not. They are on a second disk, whose quiesce.cfg the ISO's grub.cfg
+sources."""
 import io
 import os
 import tarfile
 
-# "$multiboot2" becomes the line that loads the kernel, and what follows it comes between that and the start. Without it
-# the commands come before, and the menu entry loads.
+# "$multiboot2" becomes the line that loads the kernel; the commands behind it run after the loading and before the
+# start. Without it all commands run first, and the menu entry loads the kernel.
 LOAD = "$multiboot2"
 
 # What the test matrix boots with: name -> commands.
 CASES = {
-    # The page that would serve otherwise is not in the memory map, nor most others.
+    # The page that the trampoline would use otherwise is not in the memory map, nor are most others.
     "trampoline-moves": """
         insmod mmap
         cutmem 0x1000 0x57000
     """,
-    # No page for a trampoline, though GRUB needs some bytes there itself; and the image lies in what the map has not.
+    # No page is left for a trampoline, except some bytes that GRUB needs itself; and the image lies outside the memory
+    # map.
     "image-not-in-map": f"""
         insmod mmap
         {LOAD}
         cutmem 0x1800 0x9f000
         cutmem 0x100000 0x400000
     """,
-    # Interrupts that whoever ran before has left. In the local APIC: two in service, since the BIOS's handler acknowledges
-    # none of their kind; then some requested, with priority 255 against them: one on a vector nobody uses, one on an
-    # exception's, and those of the kernel's timer, calls, errors and spurious interrupts. In the 8259: the timer's, by
-    # polling put in service, and requested once more (its counter in mode 0 runs out once, at once).
+    # Interrupts that earlier software has left. In the local APIC: two in service, because the BIOS's handler does not
+    # acknowledge such vectors; then some requested, held back by a task priority of 255: on a vector that nobody uses,
+    # on an exception's vector, and on those of the kernel's timer, calls, errors and spurious interrupts. In the 8259:
+    # the timer's interrupt, put in service by polling, and then requested once more (in mode 0 its counter runs out
+    # only once, and immediately).
     "interrupts-left": f"""
         insmod memrw
         insmod iorw
@@ -61,7 +64,7 @@ def disk(folder, text):
 
 
 def disk_arguments(folder, text):
-    """What makes QEMU have that disk as its first hard disk, and boot the ISO."""
+    """QEMU's arguments for that disk as the first hard disk, and to boot from the ISO."""
     return ["-drive", f"file={disk(folder, text)},format=raw,snapshot=on", "-boot", "d"]
 
 

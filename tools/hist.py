@@ -26,8 +26,8 @@ def bounds(bucket):
 
 
 def quantile(hist, num, den):
-    """The value that num/den of all are below, in whole numbers as lab/hist.c computes it: those of one bucket count
-    as spread evenly over it."""
+    """The value below which num/den of all samples lie, in whole numbers as lab/hist.c computes it: the samples of one
+    bucket count as evenly spread over it."""
     rank, below = min(hist["n"] * num // den, hist["n"] - 1), 0
     for bucket, count in hist["buckets"]:
         if rank < below + count:

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""What a result file says of the machine that measured, so that a figure can be judged, and of how to repeat it."""
+"""What a result file says of the machine that measured, so that a reader can judge its figures, and how to repeat the
+run."""
 import datetime
 import itertools
 import os
@@ -32,7 +33,7 @@ def cpus():
 
 
 def emulator_version(config):
-    """QEMU says it; Bochs does not without booting, so there the package's version stands for it."""
+    """QEMU prints its version. Bochs does so only when it boots, so its package's version is taken instead."""
     command = [qemu.QEMU, "--version"]
     if config.emulator == "bochs":
         command = ["dpkg-query", "-W", "-f=version ${Version}", "bochs"]
@@ -64,8 +65,8 @@ class Load:
 
 
 def overcommitted(accel, smp, host_cpus, others):
-    """Why the CPUs of the guest had to wait for each other or for somebody else; "" if they had not. Where instructions are
-    counted nothing depends on the host."""
+    """Why the guest's CPUs had to wait for each other or for other work of the host; "" if they did not. Counts of
+    instructions do not depend on the host."""
     if accel == "icount":
         return ""
     if smp > host_cpus:
@@ -81,7 +82,7 @@ def make_word(value):
 
 
 def repeat(config):
-    """The shell command that makes this run again."""
+    """The shell command that repeats this run."""
     words = [f"{key.upper()}={make_word(getattr(config, key))}" for key, value in DEFAULTS.items()
              if getattr(config, key) != value]
     return " ".join(["make run"] + words + [f"CMDLINE={make_word(config.cmdline)}"])
@@ -100,7 +101,7 @@ def header(config, result, load, date):
 
 
 def result_path(config, date, folder):
-    """A file's name that a person can read and that sorts by time; no file has it yet."""
+    """A new file's name, which a person can read and which sorts by time."""
     mode = re.search(r"\bmode=(\w+)", config.cmdline)
     emulator = config.accel if config.emulator == "qemu" else config.emulator
     name = f"{folder}/{date:%Y%m%d-%H%M%S}-{config.build}-{mode[1] if mode else 'compare'}-smp{config.smp}-{emulator}"

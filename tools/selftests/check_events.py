@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Tests of events.py: lines that are right, and then one thing wrong with one of them."""
+"""Tests of events.py: lines that are right, and then lines of which one is wrong in one thing."""
 import sys
 
 import events
@@ -12,7 +12,7 @@ BYSTANDER = {"table_free": "rcu", "ops": 50, "ipis": 0, "resched": 3, "called": 
 
 
 def theft(policy, flush):
-    """As it should be under that pair."""
+    """A line as it should be under that pair."""
     holds = (policy, flush) in events.HOLDING or flush == "lazy"
     early = holds or (policy, flush) in events.SPARING
     return THEFT | {"table_free": policy, "tlb_flush": flush, "early": 5 * early, "kept": 5 * holds}
@@ -27,14 +27,14 @@ def thefts_that_contradict_a_claim_are_noticed():
     early = list(events.stolen_errors([theft(*pair) for pair in events.LEAST] + [theft("rcu", "nmi") | {"early": 1}]))
     wrong += [] if len(early) == 1 and "must wait" in early[0] else [f"rcu + nmi, early: {early}"]
     for policy, flush, keys, said in (
-            ("rcu", "pv", {"marked": 4}, "not away yet"), ("rcu", "ipi", {"marked": 0}, "not away yet"),
+            ("rcu", "pv", {"marked": 4}, "not preempted"), ("rcu", "ipi", {"marked": 0}, "not preempted"),
             ("rcu", "pv", {"early": 4}, "1 of 5 first unmaps have waited"), ("hazard", "pv", {"early": 0}, "need not"),
             ("rcu", "lazy", {"early": 4, "kept": 4}, "need not"), ("rcu", "pv", {"kept": 4}, "was freed before"),
             ("rcu", "ipi", {"early": 1}, "must wait"), ("targeted", "pv", {"early": 2}, "must wait"),
             ("rcu", "pv", {"name": "pages_held", "max": 65}, "pending_max is 64"),
             ("ipi", "ipi", {"name": "pages_held", "max": 1}, "frees what it has unlinked"),
-            ("rcu", "pv", {"name": "unmap_page"}, "no theft under rcu + pv"),
-            ("rcu", "pv", {"stolen_us": 0}, "no theft under rcu + pv")):
+            ("rcu", "pv", {"name": "unmap_page"}, "no preemption under rcu + pv"),
+            ("rcu", "pv", {"stolen_us": 0}, "no preemption under rcu + pv")):
         found = complaints((policy, flush), **keys)
         if not any(said in text for text in found):
             wrong.append(f"{policy} + {flush}, {keys}: {found}")

@@ -25,12 +25,12 @@ BUDGET = 900                       # seconds of processor time for one run
 TRACE = re.compile(r"^# sched=.* trace ([0-9a-f]{16})$")
 ASSERTION = re.compile(r"^# ERROR: (tests/host/stress\.c:\d+: .*)$")
 KINDS = ("random", "pct")
-ACCUSED = re.compile(r"# (WARN|ERROR|PANIC): .* \d{6,} m?s\b")  # of taking long, minutes at least
+ACCUSED = re.compile(r"# (WARN|ERROR|PANIC): .* \d{6,} m?s\b")  # complaints that something took minutes or longer
 FULL = "quick" not in sys.argv
 SEEDS = range(1, 21) if FULL else range(1, 3)
 PLANTED_SEEDS = range(1, 41)       # one of them must find it
 
-# A step taken out, and the pair under which that matters.
+# (a mutant: a step taken out, the keys of a pair for which the step matters)
 PLANTED = [
     ("targeted_no_publish", "table_free=targeted"),
     ("hazard_no_reread", "table_free=hazard"),
@@ -46,7 +46,7 @@ PLANTED = [
 QUICK_PLANTED = ("targeted_no_publish", "hazard_no_reread", "batch_no_grace_period", "lazy_no_wait",
                  "walk_no_leaf_recheck")
 
-# ThreadSanitizer takes 30 times as long under the deterministic scheduler: suites where CPUs meet.
+# ThreadSanitizer takes 30 times as long under the deterministic scheduler: only the suites in which CPUs meet.
 THREAD_SUITES = "stress,walkers,rcu*,xcall,smoke,host,lock,policy*,history,switch*,flush*,pending,stolen,space_random"
 THREAD_QUICK = "stress,walkers,rcu_torture,xcall"
 
@@ -79,7 +79,7 @@ class Outcome:
     hung: str = ""                 # why it had to be ended
 
     def wrong(self, expected=0):
-        """Why it is not as it should be, or None."""
+        """Why the run is not as it should be, as lines, or None."""
         if self.status == expected and (expected or not self.report_errors()):
             return None
         tail = [line for line in self.lines if re.search(r"ERROR|PANIC|not ok|runtime error|WARNING: Thr", line)][:12]
@@ -150,8 +150,8 @@ def silent(san, error, keys, says):
 # ---- Checks: each returns (problems, what there is to say). ---------------------------------------------------------
 
 def address_undefined():
-    """Real threads, then the deterministic scheduler; in the quick part the latter alone, which takes a third of the
-    time."""
+    """Under the deterministic scheduler, and with real threads. The quick part makes only one run, under the scheduler,
+    which takes a third of the time."""
     san = "address,undefined"
     if wrong := build(san):
         return wrong, ""
@@ -163,8 +163,8 @@ def address_undefined():
 
 
 def thread():
-    """As above. A switch between CPUs orders nothing for ThreadSanitizer, which judges the schedule as if it were
-    threads."""
+    """As above. The scheduler's switches between CPUs order nothing for ThreadSanitizer, so it judges a schedule as if
+    the CPUs were threads."""
     if wrong := build("thread"):
         return wrong, ""
     mute = silent("thread", "race", " sched=random", "WARNING: ThreadSanitizer: data race")
@@ -184,12 +184,12 @@ def schedules(kind):
     traces = {outcome.trace for outcome in outcomes}
     wrong = problems(outcomes)
     if not wrong and len(traces) != len(outcomes):
-        wrong.append(f"{len(outcomes)} seeds took only {len(traces)} different ways")
+        wrong.append(f"{len(outcomes)} seeds made only {len(traces)} different schedules")
     return wrong, f"{passed(outcomes)}, all of them different"
 
 
 def repeats():
-    """The same seed, the same way through every suite, in a process of its own. And a hang is told at once."""
+    """The same seed makes the same schedule of all suites, in another process. And a hang is reported at once."""
     if wrong := build(""):
         return wrong, ""
     wrong, said = silent("", "hang", " sched=random", "PANIC: deadlock: every CPU halts"), []
@@ -204,7 +204,7 @@ def repeats():
 
 
 def pauses():
-    """A host that stops the machine for an hour again and again: nobody is accused of a hang."""
+    """The host stops the machine for an hour, again and again: the kernel may report no hang."""
     if wrong := build(""):
         return wrong, ""
     suites = "time,rcu,rcu_*,lock,xcall,sched*,stolen,pending,walk*,page,slab"
@@ -291,7 +291,7 @@ def main():
     if not some:
         sys.exit("hosted: no check has such a name")
     print(f"KTAP version 1\n1..{len(some)}")
-    # Most checks run one process after another: JOBS + 1 checks at a time find work for JOBS processes.
+    # Most checks run one process after another: JOBS + 1 checks at a time keep JOBS processes busy.
     with interruptible(concurrent.futures.ThreadPoolExecutor(JOBS + 1)) as pool:
         results = [pool.submit(attempt, check) for _, check in some]
         for k, ((name, _), result) in enumerate(zip(some, results), 1):

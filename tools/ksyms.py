@@ -8,7 +8,7 @@ import re
 import subprocess
 import sys
 
-# NASM calls a local label "function.label"; what the compiler appends to a function's name is part of it.
+# NASM calls a local label "function.label"; a suffix that the compiler appends is part of the function's name.
 LOCAL_LABEL = re.compile(r"\.(?!isra|constprop|part|cold|\d)\w")
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A strict reader of KTAP version 1: what a truncated or contradictory report leaves open counts as a failure."""
+"""A strict reader of KTAP version 1: a report that is truncated or contradicts itself counts as a failure."""
 import dataclasses
 import re
 

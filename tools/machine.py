@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""One run of Quiesce in an emulator: what is asked for, what came of it, and who does it (qemu.py, bochs.py)."""
+"""One run of Quiesce in an emulator: what is asked for (Config), how it ended (Result), and which module runs it
+(qemu.py, bochs.py)."""
 import dataclasses
 import importlib
 import os
@@ -7,7 +8,7 @@ import re
 
 EMULATORS = ("qemu", "bochs")
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")  # the firmware and GRUB paint their screens
-DEFAULT_BUDGET = 600  # beyond the seconds= that the command line asks for
+DEFAULT_BUDGET = 600  # seconds of processor time, beyond the seconds= that the command line asks for
 EXIT_NAMES = {1: "tests failed", 2: "bad input", 3: "panic", 4: "inconclusive"}
 
 
@@ -19,7 +20,7 @@ class Lacking(Unavailable):
     """The host lacks what only some configurations need: a test of them is skipped."""
 
 
-# How the reason of a skip begins that a tool prints in its KTAP for the same cause.
+# The reason of a skip begins so where a tool prints it in its own KTAP.
 LACKS = "this machine lacks "
 
 
@@ -35,7 +36,7 @@ class Config:
     cmdline: str = ""
     timeout: float = 0  # seconds of the clock; 0: none
     budget: float = 0  # seconds of processor time, for each CPU of the host that the run can keep busy; 0: the default
-    attended: bool = False  # a PC as somebody sits at: it has a display, and nothing by which a program learns the status
+    attended: bool = False  # a PC for a person: with a display, and without the device that tells a program the status
     extra: tuple = ()  # more arguments for QEMU
     iso: str = ""  # default: of the build
     emulator: str = "qemu"
@@ -79,7 +80,7 @@ def seconds_of(cmdline):
 
 
 def limits(config, interactive):
-    """For patience.Watch: when a run has hung. None when somebody types."""
+    """For patience.Watch: the limits beyond which a run counts as hung. No budget when somebody types."""
     asked = seconds_of(config.cmdline)
     budget = (config.budget or DEFAULT_BUDGET + asked) * min(config.smp + 1, os.cpu_count() or 1)
     return {"budget": 0 if interactive else budget, "clock": config.timeout, "sleep": asked}
@@ -110,7 +111,7 @@ def timed_out(lines, why):
 
 
 def emulator(config):
-    """The module that runs it."""
+    """The module that runs this configuration."""
     if config.emulator not in EMULATORS:
         raise Unavailable(f"EMULATOR={config.emulator} is unknown; valid: {', '.join(EMULATORS)}")
     return importlib.import_module(config.emulator)

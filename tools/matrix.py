@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What `make test` runs, as a table: which machine, which tests, how long it takes about, and how it must end."""
+"""What `make test` runs, as a table: which machine, which tests, about how long it takes, and how it must end."""
 import dataclasses
 import os
 import re
@@ -16,21 +16,22 @@ from comparison import names, pair_of
 @dataclasses.dataclass
 class Run:
     name: str
-    seconds: int                   # about, of the whole; only the estimate of the time left hangs on it
+    seconds: int                   # about, of the whole run: for the estimate of the time left, and for limit()
     config: machine.Config = None  # None: `command`, which prints KTAP on the host
     command: tuple = ()
     acpi: str = ""                 # boots with these tables (acpitables.CASES)
     grub: str = ""                 # GRUB is given these commands (grubcases.CASES)
     status: int = 0                # the kernel's exit status that is right
-    ktap: bool = True              # it reports tests; else the run as a whole is one test
+    ktap: bool = True              # it reports tests; otherwise the whole run is one test
     says: tuple = ()               # each must be part of some line of the serial log
     finds: callable = None         # what is wrong with the serial log's lines, as sentences
     budget: int = 0                # of processor time (limit()); default: a multiple of `seconds`
     light: bool = False            # one CPU's work, or it waits often: may run beside another light one
 
     def limit(self):
-        """Seconds of processor time for each CPU of the host (patience.py). On an idle host no run takes longer than
-        `seconds` about, so it uses no more than that; a busy one makes it wait, which does not count."""
+        """Seconds of processor time for each CPU of the host (patience.py). On an idle host a run takes about
+        `seconds`, so it uses no more processor time than that. A busy host makes it wait, and waiting does not
+        count."""
         return self.budget or max(120, 6 * self.seconds)
 
 
@@ -55,7 +56,7 @@ def refused(name, cmdline, *says):
 
 
 def whole(name, seconds, cmdline, *says, status=0, light=False, **options):
-    """A run without KTAP that must end with that status and say so."""
+    """A run without KTAP that must end with that status, and whose lines must have each of `says` in them."""
     return Run(name, seconds, machine.Config(cmdline=cmdline, **options), status=status, ktap=False, says=says,
                light=light)
 
@@ -77,7 +78,7 @@ XAPIC, X2APIC = "apic=xapic", "apic=x2apic"
 
 # What only Bochs has: TSC deadlines, translations that stay until they are invalidated, global ones too; and x2APIC. It
 # is slow, hence neither all suites nor many CPUs. With SMAP (Ice Lake) no stale user translation can be seen (bochs.py),
-# so there the suites without such controls.
+# so that model runs only suites that need to see none.
 BOCHS_SAYS = (X2APIC, "clock=tsc-deadline+hpet", "global translations outlive a reload of the root")
 BOCHS_SMAP = "smoke,kmap,uaccess,time,sched,lock,policy,rcu,walk"
 BOCHS_2 = "smoke,stray,kmap,uaccess,time,xcall,stale,rcu,walk"
@@ -93,13 +94,13 @@ def bochs(name, seconds, tests, **options):
 # tests/kernel/log.c: longer than one kprintf(), while another CPU prints.
 LONG_LINES = tuple(f"# log: long line {number} {'x' * 5096} ends" for number in (1, 2))
 MANY_CPUS = "smoke,scale,xcall,rcu,stale"  # with 64 CPUs on a few cores: boot, calls, RCU, shootdown
-# What a hypervisor does to the guest. Not here: the tests whose controls must show a race or a stale translation, for
-# it may hide both; and what does not depend on how the CPUs are executed (lib, slab, ...), for where KVM is nested
-# itself it may be slow beyond measure.
+# Suites that depend on the hypervisor. Left out are tests whose controls must show a race or a stale translation,
+# because a hypervisor may hide both; and tests that do not depend on how the CPUs are executed (lib, slab, ...),
+# because a KVM that is itself nested may be extremely slow.
 WITH_HYPERVISOR = "smoke,stray,nested,steal.hyp*,stolen.pv_l*"
 KVM_SUITES = f"{WITH_HYPERVISOR},policy,xcall,space.p*,space.t*,space.e*,walk.c*,walk.h*,walk.r*,walk.ip*,walk.t*"
 TORTURE_CLEAN = ("torture: 0 violations, ", " 0 unbalanced rounds, 0 frames leaked")
-# One worker hangs on purpose. The watchdog must say so, and who it is, and where.
+# One worker hangs on purpose. The watchdog must report the hang, and name the worker and the place.
 TORTURE_HANGS = ("# PANIC: torture: hang: ", " in a hang on purpose", " hang_now+")
 
 EVERYWHERE = {"ipi", "lazy", "nmi", "pv"}  # back-ends that need nothing of the machine
@@ -107,8 +108,8 @@ NOT_TO_BE_HAD = re.compile(r"# INFO: tlb_flush=(\S+) is not to be had: ")
 
 
 def verdict_errors(lines):
-    """mode=compare: every policy of mm/policy/ is judged with every back-end of mm/flush/ that the machine has, is claimed
-    to be what its fields say, and is found so; so it stands in the short table."""
+    """mode=compare: every policy of mm/policy/ is judged with every back-end of mm/flush/ that the machine has. Each
+    pair is claimed to be what the fields of both say, is found so, and is in the short table with that finding."""
     policies, backends = axes.policies(), axes.backends()
     lacking = {match[1] for line in lines if (match := NOT_TO_BE_HAD.match(line))}
     want = {(p, b): ("safe", "clean") if axes.is_safe(policies[p], backends[b]) else ("unsafe", "violated")
@@ -124,7 +125,7 @@ def verdict_errors(lines):
                      rows.get(policy) != (found := sorted(f for pair, (_, f) in want.items() if pair[0] == policy))]
 
 
-BEYOND_1T = ("-global", "q35-pcihost.pci-hole64-size=1020G")  # puts what lies above 4 GiB there
+BEYOND_1T = ("-global", "q35-pcihost.pci-hole64-size=1020G")  # puts the RAM above 4 GiB there
 
 COUNTED = "walk*,unmap_page,unmap_512,protect_page,map_*"  # what the report's picture shows, and little more
 
@@ -172,7 +173,8 @@ MATRIX = [
     boot("smp64-q35", 240, MANY_CPUS, smp=64, mem="1G"),
     boot("smp255-q35", 60, "smoke,scale", smp=255, mem="1G"),
     whole("torture-smp255", 20, "mode=torture seconds=3", *TORTURE_CLEAN, smp=255, mem="1G"),
-    # Light ones from here on. KVM's guest is mostly the host's work, on one CPU; it takes longest, so it comes first.
+    # Light runs from here on. Under KVM most work is done by the host's kernel, on one CPU; it takes longest, so it
+    # comes first.
     boot("kvm", 180, KVM_SUITES, smp=4, accel="kvm", budget=1500, light=True),
     boot("kvm-hyperv", 20, "nested,hyperv", smp=4, accel="kvm", cpu="hyperv", budget=1500, light=True),
     Run("report", 60, command=(sys.executable, "tools/selftests", "report"), budget=900, light=True),
@@ -190,7 +192,7 @@ MATRIX = [
           "holds lock 'torture hang'", status=3, smp=4, light=True),
     whole("torture-hang-asleep", 10, "mode=torture seconds=60 watchdog=2 hang=asleep", *TORTURE_HANGS,
           " wait_for_completion+", status=3, smp=4, light=True),
-    # It ends with the conviction.
+    # It ends as soon as the oracle has reported a violation.
     whole("torture-bug-of-2012", 8, "mode=torture seconds=120 table_free=ipi tlb_flush=pv allow_unsafe=1",
           "torture: ipi+pv violated, as claimed, after", smp=8, light=True),
     bochs("bochs-smp1-icelake", 25, BOCHS_SMAP, smp=1, cpu="corei7_icelake_u", light=True),
@@ -248,7 +250,7 @@ MATRIX = [
          "irq: CPU 0: stray interrupt, vector 0x68; not named again", tests="smoke,stray"),
 ]
 
-# Skips that are right: the reason, and when it is. Any other skip fails the run.
+# Expected skips: the reason, and for which configurations it is right. Any other skip fails the run.
 EXPECTED_SKIPS = [
     ("needs 2 CPUs", lambda c: c.smp < 2),
     ("needs 4 CPUs", lambda c: c.smp < 4),
@@ -282,8 +284,8 @@ def skip_is_expected(run, reason):
 
 
 def counts_error(result):
-    """ACCEL=nested: what the guest says that it did against what L1's KVM has seen; None: they agree. Each hypercall is
-    counted on both sides. Several flushers may set one flag, which is honoured once."""
+    """ACCEL=nested: how what the guest says it did differs from what L1's KVM has seen; None if they agree. Both sides
+    count each hypercall. Several flushes may set the same flag, which KVM honours once."""
     at = next((i for i, line in enumerate(result.lines) if line.startswith("# nested: guest ")), None)
     if at is None:
         return None
@@ -301,7 +303,7 @@ def counts_error(result):
 
 
 def prepare(run, folder):
-    """Last settings that need a folder for files."""
+    """The settings that need a folder for files."""
     if run.acpi and run.acpi in acpitables.CASES:
         os.makedirs(folder, exist_ok=True)
         run.config.extra = acpitables.qemu_arguments(run.acpi, folder)

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""What is said of an exception that nobody expected: a part of a tool that fails in the middle becomes that part's
-named failure, and the others go on."""
+"""What is reported of an unexpected exception: the part of a tool that raised it fails, with the exception as the
+reason, and the other parts go on."""
 import traceback
 
 LAST_LINES = 12
-# A part ends by any of these; not by the keyboard.
+# Any of these ends one part only. KeyboardInterrupt is none of them: it ends the tool.
 ANY = (Exception, SystemExit)
 
 

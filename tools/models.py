@@ -4,13 +4,14 @@
 line per variant and every counterexample as an interleaving; fails where a verdict is not the expected one.
 
 A model declares its variants in its head:
-    //! NAME EXPECTED DEFINE[=VALUE] …                      one variant, EXPECTED being: verified; equivalent (the same:
-                                                            a step is taken out, and no harm done); found (an assertion
-                                                            fails); hangs (nobody can go on)
-    //! pairs                                               each policy with each back-end that numbers.pml knows; the
-                                                            verdict comes from mm/, and what numbers.pml lacks is skipped
+    //! NAME EXPECTED DEFINE[=VALUE] …                      one variant. EXPECTED is one of: verified; equivalent
+                                                            (verified, although a step is taken out); found (an
+                                                            assertion fails); hangs (no process can go on)
+    //! pairs                                               each policy with each back-end that numbers.pml knows;
+                                                            what is expected comes from mm/; what numbers.pml lacks
+                                                            is skipped
     //! slow GLOB …                                         not part of --quick
-The name is a define, too, where the model asks for it: it takes the step out that it names."""
+If the model tests NAME as a define, it is defined, and takes out the step that it names."""
 import argparse
 import concurrent.futures
 import dataclasses
@@ -52,8 +53,8 @@ class Variant:
     depth: int = 0
     seconds: float = 0.0
     trace: list = dataclasses.field(default_factory=list)
-    broken: str = ""      # why there is nothing to search
-    skip: str = ""        # why nothing is to be searched
+    broken: str = ""      # why the model cannot be searched
+    skip: str = ""        # why it is skipped
 
     def right(self):
         return self.found == ("verified" if self.expected == "equivalent" else self.expected)
@@ -76,11 +77,12 @@ def modelled(axis):
 
 
 def pairs(model):
-    """Each policy that is modelled with each such back-end; one without a model is a skip by name."""
+    """Each modelled policy with each modelled back-end; a policy or back-end without a model is a skip with its
+    name."""
     policies, backends = axes.policies(), axes.backends()
     some_policies, some_backends = modelled("POLICY"), modelled("BACKEND")
     if gone := [*(set(some_policies) - set(policies)), *(set(some_backends) - set(backends))]:
-        raise ModelError(f"{NUMBERS} has values for what is not in mm/: {', '.join(sorted(gone))}")
+        raise ModelError(f"{NUMBERS} has values that are not in mm/: {', '.join(sorted(gone))}")
     found = [Variant(model, f"{p}+{b}", "verified" if axes.is_safe(policies[p], backends[b]) else "found",
                      [f"POLICY={some_policies[p]}", f"BACKEND={some_backends[b]}"])
              for p in some_policies for b in some_backends]
@@ -105,7 +107,7 @@ def variants_of(path):
             steps = [d for d in [name] + words[1:] if "=" not in d and d in asked]
             defines = steps + [d for d in words[1:] if "=" in d]
             if set(words[1:]) - set(defines) or (words[0] == "equivalent" and not steps):
-                raise ModelError(f"{path}: the model does not ask for what stands in \"{line}\"")
+                raise ModelError(f"{path}: the model does not test what is defined in \"{line}\"")
             found.append(Variant(model, name, words[0], defines))
         else:
             raise ModelError(f"{path}: what does \"{line}\" mean?")
@@ -115,7 +117,7 @@ def variants_of(path):
 
 
 def included(path):
-    """A model's text with that of all that it includes."""
+    """A model's text, and the text of all files that it includes."""
     with open(path, encoding="utf-8") as f:
         text = f.read()
     return text + "".join(included(f"{FOLDER}/{name}") for name in re.findall(r'#include "(.*)"', text))
@@ -142,8 +144,8 @@ def command(words, folder, budget, what):
 
 
 def build(v):
-    """The verifier. NOREDUCE: no partial-order reduction, every interleaving is searched. BFS where a counterexample is
-    wanted: the first that it finds is a shortest one."""
+    """Build the verifier. NOREDUCE: no partial-order reduction, every interleaving is searched. BFS where a
+    counterexample is wanted: the first that it finds is a shortest one."""
     shutil.rmtree(v.folder(), ignore_errors=True)
     os.makedirs(v.folder())
     source = os.path.relpath(f"{FOLDER}/{v.model}.pml", v.folder())
@@ -190,7 +192,7 @@ def replay(v, source):
         text = re.search(r"text of failed assertion: assert\((.*)\)", output)
         v.trace.append(f"      violated: {text[1] if text else ''} ({violated[1]}:{violated[2]})")
     else:
-        v.trace.append("      violated: nobody can take another step, and not all have ended")
+        v.trace.append("      violated: no process can take another step, and not all have ended")
 
 
 def check(v):

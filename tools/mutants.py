@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""make mutants: each named breakage (MUTANT(), lab/mutant.h) in a kernel of its own, before the tests that should
-notice it. A mutant is killed when one of them fails by a named assertion, for each of three seeds, while the same tests
-pass unmutated. A panic, a hang, or a run without a failed assertion does not count. Arguments: globs of mutants' names;
---quick: one seed, and of each part of the kernel one mutant; --ktap: report as tests."""
+"""make mutants: each named breakage (MUTANT(), lab/mutant.h) in a kernel of its own runs the tests that should notice
+it. A mutant is killed when one of them fails by a named assertion, for each of three seeds, while the same tests pass
+without the mutant. A panic, a hang, or a run without a failed assertion does not count. Arguments: globs of mutants'
+names; --quick: one seed, and one mutant of each part of the kernel; --ktap: report as tests."""
 import concurrent.futures
 import dataclasses
 import fnmatch
@@ -28,7 +28,8 @@ TEST = re.compile(r"# \[\d+/\d+\] (\S+)$")
 ASSERTION = re.compile(r"# ERROR: (?:WARNING: )?(\w+/\S+?:\d+): (.*)")
 HYPERV = {"accel": "nested", "cpu": "hyperv"}
 
-# Which tests should notice. A mutant that is missing here, or one too many, is an error.
+# {mutant: the tests that should notice it}. A mutant of the code that is missing here is an error, and so is one too
+# many.
 TESTS = {
     # The gather and the flush
     "gather_no_flush": "history.collapse*,adversary.*,stale.unmap_4k*",
@@ -143,14 +144,15 @@ def defined():
 
 
 def check_table(mutants):
-    """Each mutant that only the code or only the table has, and what is wrong with it. Whoever adds a policy or a back-end
-    edits no other file, so the mutants of one of which the table has none are skipped."""
+    """Each mutant that only the code or only the table has, and what is wrong with it. A new policy or back-end needs
+    no second file, so its mutants are skipped if the table has none of its file."""
     known = {path for name, paths in mutants.items() if name in TESTS for path in paths}
-    wrong = {name: "stands in tools/mutants.py and not in the code" for name in TESTS if name not in mutants}
+    wrong = {name: "is in tools/mutants.py but not in the code" for name in TESTS if name not in mutants}
     for name, paths in mutants.items():
         if name not in TESTS:
             new = all(path.startswith(("mm/policy/", "mm/flush/")) and path not in known for path in paths)
-            wrong[name] = f"SKIP {matrix.NO_TESTS_OF}{', '.join(sorted(paths))}" if new else "stands not in tools/mutants.py"
+            skip = f"SKIP {matrix.NO_TESTS_OF}{', '.join(sorted(paths))}"
+            wrong[name] = skip if new else "is not in tools/mutants.py"
     return wrong
 
 
@@ -166,8 +168,8 @@ def boot(mutant, tests, seed):
 
 
 def first_assertion(lines):
-    """Of the test that it failed in; "": none before the end, or before a panic (what a broken kernel does after it has been
-    found out is no matter)."""
+    """The first failed assertion, with its test; "" if there is none before the end or before a panic. (It does not
+    matter what a broken kernel does after the assertion.)"""
     running = ""
     for line in lines:
         if match := TEST.match(line):
@@ -180,7 +182,7 @@ def first_assertion(lines):
 
 
 def judge(result):
-    """Which assertion of which test has failed; and what else is wrong with the run."""
+    """(which assertion of which test has failed, what else is wrong with the run)"""
     killed = "" if result.ok else first_assertion(result.lines)
     if result.exit == 1 and (error := test.totals_error(result.lines, ktap.parse(result.lines))):
         return "", error
@@ -205,7 +207,7 @@ UNMUTATED = {}
 
 
 def passes_unmutated(mutant, tests, seed):
-    """The same tests without the mutant, once for all mutants that they serve. "" or what is wrong."""
+    """Do the same tests pass without the mutant? "" or what is wrong. They run once for all mutants that use them."""
     key = (tests, seed)
     if key not in UNMUTATED:
         result = boot("", tests, seed) if mutant not in OPTIONS else machine.run(
@@ -232,7 +234,7 @@ def examine(mutant, seeds):
 
 
 def attempt(mutant, seeds):
-    """examine(), whatever happens."""
+    """examine(), which may raise: then that is this mutant's problem."""
     try:
         return examine(mutant, seeds)
     except machine.Lacking as error:
@@ -267,7 +269,7 @@ def main():
     wrong = check_table(defined())
     mutants = sorted(wrong) + [m for m in TESTS if m not in wrong and any(fnmatch.fnmatch(m, p) for p in patterns)]
     if not mutants:
-        say(f"mutants: none matches; there are: {', '.join(TESTS)}")
+        say(f"mutants: no mutant matches; there are: {', '.join(TESTS)}")
         return 1
     seeds = SEEDS[:1] if "--quick" in options else SEEDS
     os.makedirs("build/mutants", exist_ok=True)

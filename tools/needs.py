@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What this machine lacks of tools/deps.txt, and which configurations of make test it costs."""
+"""What this machine lacks of tools/deps.txt, and which configurations of make test are skipped for that."""
 import fnmatch
 import glob
 import importlib.util
@@ -10,7 +10,7 @@ TABLE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "deps.txt")
 
 
 def is_here(what):
-    """One of the alternatives of the table's column: a program, a file's pattern, a module of Python."""
+    """Is one of the alternatives of the table's column there: a program, a file's pattern, a module of Python?"""
     for one in what.split(","):
         kind, _, module = one.partition(":")
         if importlib.util.find_spec(module) if kind == "python3" else glob.glob(one) if "/" in one else shutil.which(one):
@@ -31,6 +31,6 @@ matches = fnmatch.fnmatch
 
 
 def missing_for(name):
-    """The packages that a configuration lacks, of those without which the others can run."""
+    """The packages whose lack skips this configuration. (Packages that everything needs are none of them.)"""
     return [package for package, what, patterns in rows()
             if any(matches(name, pattern) for pattern in patterns) and not is_here(what)]

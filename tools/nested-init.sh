@@ -21,19 +21,20 @@ for each in $traced; do
 	echo "hist:keys=${each#*:}" >$events/${each%:*}/trigger
 done
 
-# Where a CPU of L2 was when it shut down by a triple fault (exit 0x7f), which KVM answers by a reset that forgets all.
+# Record where a CPU of L2 is when it shuts down by a triple fault (exit 0x7f): KVM then resets it, and its registers
+# are lost.
 echo "exit_reason == 0x7f" >$events/kvm_exit/filter
 echo 1 >$events/kvm_exit/enable
 
-# A VM without a CPU that lives to the end: with the last one L1 would rewrite its own code while its other CPU runs it, and
-# QEMU may go on with what it has translated of the old code.
+# A VM without a CPU, which lives to the end: when its last VM ends, L1 rewrites its own code while its other CPU may
+# run it, and QEMU may go on with its translation of the old code.
 qemu-system-x86_64 -nodefaults -display none -machine none -accel kvm &
 
 stty -F /dev/ttyS1 raw -echo 115200
 echo "nested: begin"
 sh /l2 </dev/ttyS1 >/dev/ttyS1 2>/tmp/errors
 status=$?
-# QEMU's own words only where it failed: it also warns of more vCPUs than CPUs, which is what is wanted here.
+# QEMU's own messages only where it failed: it also warns of more vCPUs than CPUs, which is intended here.
 case $status in
 1 | 1[3-9]?) cat /tmp/errors >/dev/ttyS1 ;;
 esac
@@ -43,4 +44,4 @@ done
 sed -n 's/.*kvm_exit: *\(vcpu [0-9]*\) reason.* rip 0x\([0-9a-f]*\) .*/nested: \1 shut down at \2/p' /sys/kernel/tracing/trace
 echo "nested: status $status"
 sleep 0.3	# the serial ports drain
-echo b >/proc/sysrq-trigger	# at once, without taking CPUs and devices down; -no-reboot makes it the end
+echo b >/proc/sysrq-trigger	# reboots at once, without taking CPUs and devices down; with -no-reboot QEMU ends

@@ -3,7 +3,7 @@
 """ACCEL=nested: a genuine KVM without /dev/kvm (docs/nested.md). QEMU's TCG emulates a CPU with AMD's virtualisation;
 an unmodified Debian kernel boots in it (L1), loads kvm-amd, and runs the guest (L2) in Debian's QEMU.
 
-`nested.py fetch` gets the two packages that L1 is made of, as make deps does; they are unpacked, not installed."""
+`nested.py fetch`, which make deps runs, gets the two packages that L1 is made of; they are unpacked, not installed."""
 import dataclasses
 import fcntl
 import glob
@@ -28,18 +28,18 @@ MODULES = ("irqbypass", "kvm", "kvm-amd")
 FIRMWARE_FOLDERS = ("/usr/share/seabios", "/usr/share/qemu")
 FIRMWARE = ("bios-256k.bin", "bios.bin", "kvmvapic.bin", "linuxboot_dma.bin")
 L1_MEMORY = 512  # MiB beside L2's: the kernel, the initramfs twice while it is unpacked, QEMU
-# With 1 CPU the vCPUs of others always look preempted, with 4 almost none does.
+# With 1 CPU, all vCPUs but the running one always look preempted; with 4, almost none does.
 L1_CPUS = 2
-# No 5-level paging, which L2 would be offered; the TSC must count as reliable for the Hyper-V clock.
+# Without 5-level paging, because L2 would be offered it.
 L1_CPU = "max,-la57"
-# Ticks that come by themselves: QEMU loses an interrupt of L1 now and then, and the next one for the same CPU brings it
-# back (docs/nested.md).
+# tsc=reliable, for the Hyper-V clock. Periodic ticks (nohz=off highres=off), because QEMU loses an interrupt of L1 now
+# and then, and the next one for the same CPU brings it back (docs/nested.md).
 L1_CMDLINE = "console=ttyS0 quiet loglevel=4 mitigations=off nokaslr panic=-1 tsc=reliable nohz=off highres=off"
 ASSERTION = re.compile(r"(qemu|QEMU|ERROR:).*[Aa]ssertion.*failed")
 
 
 class Missing(Exception):
-    """There is no nested KVM to be had here; the text says why."""
+    """Nested KVM is not available here; the text says why."""
 
 
 # --- The packages
@@ -67,13 +67,13 @@ def download():
 
 
 def fetch():
-    """Have the packages, for make deps. False: not obtainable."""
+    """Get the packages, for make deps. False if that is not possible."""
     os.makedirs(FOLDER, exist_ok=True)
     if all(packages()):
         return True
     if not download() and shutil.which("apt-get"):  # the lists of packages may be missing or out of date
         as_root = [] if os.getuid() == 0 else ["sudo", "-n"]
-        print(f"deps: as root: apt-get update, for want of {METAPACKAGE} or {BUSYBOX} in its lists", flush=True)
+        print(f"deps: as root: apt-get update, because apt's lists lack {METAPACKAGE} or {BUSYBOX}", flush=True)
         apt(*as_root, "apt-get", "update", "-qq")
         download()
     return all(packages())
@@ -131,12 +131,12 @@ def kernel_module(folder, name):
     path = find(folder, f"**/{name}.ko*")
     suffix = os.path.splitext(path)[1]
     if suffix not in DECOMPRESS:
-        raise Missing(f"nobody knows how {os.path.basename(path)} is compressed")
+        raise Missing(f"{os.path.basename(path)} is compressed in an unknown way")
     return DECOMPRESS[suffix](read(path))
 
 
 def libraries(program):
-    """What the dynamic linker loads for it, and the linker itself."""
+    """The libraries that the dynamic linker loads for the program, and the linker itself."""
     listing = subprocess.run(["ldd", program], stdout=subprocess.PIPE, text=True).stdout
     return re.findall(r"(/\S+) \(0x", listing)
 
@@ -161,7 +161,7 @@ def base():
     qemu = shutil.which(QEMU)
     if not qemu:
         raise Missing(f"{QEMU} is not installed: make deps")
-    if not all(packages()):  # a run asks no network: only fetch() does
+    if not all(packages()):  # a run does not use the network: only fetch() does
         raise Missing(f"the packages that {METAPACKAGE} and {BUSYBOX} stand for are not in {FOLDER}/: make deps, with "
                       "a network")
     with open(f"{FOLDER}/lock", "w", encoding="ascii") as lock:  # two runs may want it at once
@@ -170,7 +170,7 @@ def base():
 
 
 def made_base(qemu):
-    """base() for who alone works in FOLDER."""
+    """base(), where nobody else works in FOLDER."""
     kernel, initramfs = f"{FOLDER}/vmlinuz", f"{FOLDER}/base.cpio"
     key = hashlib.sha256(read(__file__) + read(INIT))
     for path in (*packages(), qemu):
@@ -182,7 +182,7 @@ def made_base(qemu):
     shutil.rmtree(unpacked, ignore_errors=True)
     for package in packages():
         unpack(package, unpacked)
-    # Each in one step: a run that has begun may still be reading the old ones.
+    # Each is replaced in one step, because a run that has begun may still be reading the old one.
     shutil.copyfile(find(unpacked, "boot/vmlinuz-*"), f"{kernel}.new")
     with open(f"{initramfs}.new", "wb") as f:
         f.write(cpio(base_files(unpacked, qemu), ("proc", "sys", "dev", "tmp")))
@@ -230,7 +230,7 @@ def l2_monitor(folder):
 
 @dataclasses.dataclass
 class Outcome:
-    status: int = None  # of L2's QEMU; None: L1 ended without telling
+    status: int = None  # of L2's QEMU; None: L1 ended without reporting it
     counts: dict = dataclasses.field(default_factory=dict)  # {(event, value): how often}
     last: str = "nothing at all"  # of L1's console
     troubles: list = dataclasses.field(default_factory=list)  # what it says of a CPU of L2 that shut down, and of L1 itself
@@ -277,7 +277,7 @@ def main():
         reason = "apt cannot download them"
     except Missing as error:
         reason = error
-    print(f"deps: ACCEL=nested will be missing, and its tests will be skipped: {reason}")
+    print(f"deps: ACCEL=nested will not be available, and its tests will be skipped: {reason}")
     return 0
 
 

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""What a change costs: two kernels are booted in turn, A B B A A B …, the same benchmarks each time, and each pair of boots
-gives one ratio, B's tenth percentile to A's. Printed is their median with a bootstrap confidence interval of 95 %. The tenth
-percentile and not the median, for a busy host only ever adds. Usage: pairwise.py A.iso B.iso ROUNDS [bench=… seconds=…]; SMP=2 in the
-environment."""
+"""What a change costs: boots two kernels in turn, A B B A A B …, with the same benchmarks. Each pair of boots gives one
+ratio: B's tenth percentile over A's. Prints the median of these ratios with a bootstrap confidence interval of 95 %. It
+takes the tenth percentile and not the median, because a busy host only ever adds time. Usage: pairwise.py A.iso B.iso
+ROUNDS [bench=… seconds=…]; SMP=2 in the environment."""
 import collections
 import math
 import os

@@ -1,19 +1,19 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""When has a child process hung? Not after so many seconds of the clock: a host with other work gives it as little of a
-processor as it likes, and nothing may fail for that. What ends it instead:
+"""When has a child process hung? The clock cannot tell: a host with other work may give the process very little
+processor time, and no test may fail for that. Two limits end it instead:
 
-- its *budget*, in seconds of processor time, its own and that of all its descendants: whoever hangs in a loop uses that
-  up, and whoever does not get a processor does not;
-- *sleep*: one that hangs and uses nothing never uses up a budget. About once a second all threads are looked at. A
-  thread that runs, waits for a processor, waits for a disk, or was stopped by somebody counts as awake. Where one is
-  awake at less than one look in AWAKE_ONE_IN (an idle Linux in QEMU has its ticks), and QUIET looks have been so on
-  balance, all of them wait for what does not come. Looks are counted, not seconds: when the host does not let us look,
-  nothing is counted.
+- its *budget*, in seconds of processor time, of the process and all its descendants. A process that hangs in a loop
+  uses it up; a process that gets no processor does not.
+- *sleep*: a process that hangs without running never uses up a budget. So about once a second all its threads are
+  looked at. A thread that runs, waits for a processor, waits for a disk, or was stopped counts as awake. A look that
+  finds no thread awake counts one up, any other look counts AWAKE_ONE_IN - 1 down, because even an idle Linux in QEMU
+  wakes up for its ticks. At QUIET the threads are taken to wait for something that never comes. Looks are counted, not
+  seconds: when the host does not let us look, nothing is counted.
 
-Neither can come from a slow host: the first needs a processor to be had, the second needs that nobody wants one.
+A slow host alone reaches neither limit: the first needs a processor to be used, the second that no thread wants one.
 
-`patience.py BUDGET COMMAND ...` runs a command so."""
+`patience.py BUDGET COMMAND ...` runs a command with these limits."""
 import contextlib
 import os
 import queue
@@ -56,7 +56,7 @@ def tree(pid):
 
 
 def seconds_used(processes):
-    """With what their children had used that have ended and were waited for."""
+    """Including what their children have used that have ended and were waited for."""
     return sum(sum(int(ticks) for ticks in fields[11:15]) for fields in processes.values()) / TICKS
 
 
@@ -72,7 +72,8 @@ def is_awake(processes):
 
 
 def kill_tree(pid):
-    """The process and all its descendants, in whatever sessions. Stopped first, so that none has a child meanwhile."""
+    """Kill the process and all its descendants, in any session. They are stopped first, so that none forks
+    meanwhile."""
     for number in (signal.SIGSTOP, signal.SIGKILL):
         for each in tree(pid):
             try:
@@ -82,15 +83,15 @@ def kill_tree(pid):
 
 
 class Patience:
-    """With one child. budget: of processor time; 0: without end. clock: seconds that somebody has set by TIMEOUT=.
-    sleep: how many looks more than QUIET it may sleep for."""
+    """The limits of one child. budget: seconds of processor time; 0: no limit. clock: seconds of the clock, where
+    TIMEOUT= sets them. sleep: how many looks beyond QUIET it may sleep for."""
 
     def __init__(self, pid, budget=0, clock=0, sleep=0):
         self.pid, self.budget, self.clock, self.most_quiet = pid, budget, clock, QUIET + sleep
         self.start, self.used, self.quiet = time.monotonic(), 0.0, 0
 
     def look(self):
-        """Why it has to be ended, or ""."""
+        """Why the child has to be ended, or ""."""
         if self.clock and time.monotonic() - self.start > self.clock:
             return f"still running after {self.clock:g} s"
         if not self.budget:
@@ -101,13 +102,13 @@ class Patience:
             return f"still running after {self.used:.0f} s of processor time"
         self.quiet = max(0, self.quiet + (1 - AWAKE_ONE_IN if is_awake(processes) else 1))
         if self.quiet >= self.most_quiet:
-            return f"asleep: hardly anything in it has wanted a processor at {self.most_quiet} looks, one a second"
+            return f"asleep: at {self.most_quiet} looks, one a second, hardly any of its threads wanted a processor"
         return ""
 
 
 class Watch:
-    """A thread that looks at a child until it ends. When that has to be ended, `end()` is called, which kills it; `why`
-    then says the reason. limits: of Patience."""
+    """A thread that looks at a child until it ends. When the child has to be ended, it calls `end()`, which kills the
+    child; `why` then is the reason. limits: of Patience."""
 
     def __init__(self, process, end=None, **limits):
         self.end = end or (lambda: kill_tree(process.pid))
@@ -116,7 +117,7 @@ class Watch:
         self.thread = threading.Thread(target=self.watch, daemon=True)
 
     def watch(self):
-        while not self.over.wait(LOOK_SECONDS) and self.process.poll() is None:  # who ended may wait for being read
+        while not self.over.wait(LOOK_SECONDS) and self.process.poll() is None:  # one that ended may still be read
             if why := self.patience.look():
                 self.why = why
                 self.end()
@@ -134,8 +135,8 @@ class Watch:
 
 
 def drained(lines):
-    """The same lines. A thread takes them as they come, so that whoever writes them does not wait for what we do with
-    them: a pipe that we print to may take nothing for long."""
+    """The same lines. A thread reads them as they come, so that their writer does not wait for what we do with them: a
+    pipe that we print to may be full for a long time."""
     taken, end = queue.SimpleQueue(), object()
 
     def take():
@@ -143,7 +144,7 @@ def drained(lines):
         try:
             for line in lines:
                 taken.put(line)
-        except BaseException as error:  # whoever takes the lines has to know
+        except BaseException as error:  # raised again where the lines are taken
             last = error
         taken.put(last)
 
@@ -155,7 +156,8 @@ def drained(lines):
 
 
 def run(command, budget, end=None, **options):
-    """As subprocess.run(), what it says in one piece: (status, None if it was ended; text; why it was ended or "")."""
+    """As subprocess.run(), with the output in one piece: (status, or None if we ended it; text; why we ended it, or
+    "")."""
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                                **options)
     try:
@@ -170,7 +172,7 @@ def run(command, budget, end=None, **options):
 
 @contextlib.contextmanager
 def interruptible(pool):
-    """A pool of which nothing more is begun when we are interrupted; what runs has been told by the terminal, too."""
+    """A pool that begins nothing more after an interrupt; the terminal has interrupted the running commands itself."""
     with pool:
         try:
             yield pool

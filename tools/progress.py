@@ -16,9 +16,9 @@ def say(text):
 
 
 class Progress:
-    """Run k of n and the time left: a bar that stays on one line of a terminal, lines in a log. A run has a name, the
-    seconds that it takes about, and may be `light`: another one may be under way meanwhile, so what is said of it is said
-    at its end, in one piece. `bar`: whether a terminal gets one."""
+    """Run k of n and the time left: as a bar on one line of a terminal, as lines in a log. A run has a name, the
+    seconds that it takes about, and may be `light`: then another one may be under way at the same time, so all lines of
+    a light run are printed at its end, in one piece. `bar`: whether a terminal gets the bar."""
 
     def __init__(self, runs, bar=TERMINAL):
         self.bar = bar and TERMINAL
@@ -31,7 +31,7 @@ class Progress:
             threading.Thread(target=self.tick, daemon=True).start()
 
     def estimate_done(self):
-        """With a share of the runs that are under way."""
+        """The estimated seconds that are done, with a share of the runs that are under way."""
         now = time.monotonic()
         return self.estimated_done + sum(min((now - since) / self.pace, 0.95 * run.seconds)
                                          for run, since in self.running.values())
@@ -49,7 +49,7 @@ class Progress:
             sys.stdout.flush()
 
     def tick(self):
-        """The time left runs down also while nobody says anything."""
+        """Redraw each second, so that the time left runs down also while no line comes."""
         while self.done < len(self.runs):
             time.sleep(1)
             with self.lock:
@@ -81,7 +81,7 @@ class Progress:
             del self.running[run.name]
             self.done += 1
             self.estimated_done += run.seconds
-            # The table's estimates, corrected by how this machine has done so far once that says something.
+            # Correct the table's estimates by the pace of this machine, once enough is done to know it.
             if self.estimated_done >= 60:
                 self.pace = max(0.05, (time.monotonic() - self.start) / self.estimated_done)
             self.note(lines)

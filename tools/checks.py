@@ -366,7 +366,7 @@ def a_table_comes_out():
     done = subprocess.run([sys.executable, "tools/table.py"], input="\n".join(log_lines()), capture_output=True,
                           text=True)
     wanted = ["Verdicts", *(title for title, _, _, _ in BY_PAIR), "Stolen time", "Bystanders",
-              "lockless walk, undisturbed", "table_free=rcu", "CPUs at work", "whatever the policy", "found safe",
+              "lockless walk, undisturbed", "table_free=rcu", "CPUs at work", "independent of the policy", "found safe",
               "Every claim was confirmed"]
     return [f"the table says nothing of: {text}" for text in wanted if text not in done.stdout] + (
         [f"status {done.returncode}: {(done.stdout + done.stderr)[-500:]}"] if done.returncode else [])

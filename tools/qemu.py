@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""One run of Quiesce in QEMU: the command line, the run with a time limit, and a plain sentence of how it ended."""
+"""One run of Quiesce in QEMU: the command line, the run within its limits, and a plain sentence about how it ended."""
 import os
 import re
 import shutil
@@ -25,11 +25,11 @@ def cpu_model(config):
     if config.accel == "tcg":
         return config.cpu or "max"
     if config.accel == "icount":
-        # QEMU 10 does not tell the counter that RDMSR and WRMSR may reach a device, so that the x2APIC's timer ends it by
-        # "Bad icount read" (docs/measuring.md).
+        # QEMU 10's instruction counter does not know that RDMSR and WRMSR may access a device, so the x2APIC's timer
+        # ends QEMU with "Bad icount read" (docs/measuring.md).
         return f"{config.cpu or 'max'},-x2apic"
     # A nested host may offer MSR_IA32_ARCH_CAPABILITIES in CPUID and yet refuse it, which ends QEMU at its start. In L1
-    # the register that XSETBV writes does not stick.
+    # the register that XSETBV writes does not keep its value.
     host = "host,-arch-capabilities" if config.accel == "kvm" else "host,-xsave"
     if config.cpu == "hyperv":
         return ",".join((host,) + HYPERV)
@@ -56,7 +56,7 @@ def check_available(config):
         raise Lacking(f"ACCEL=kvm: /dev/kvm {what}; use ACCEL=tcg or ACCEL=nested")
     if config.accel == "kvm" and config.cpu == "hyperv" and (refusal := refuses("kvm", cpu_model(config))):
         raise Lacking(f"ACCEL=kvm CPU=hyperv: KVM on this machine cannot pose as Hyper-V: {refusal}")
-    # "enforce" asks for all that the model names, and so may more than this QEMU emulates.
+    # "enforce" demands all features that the model names, which may be more than this QEMU emulates.
     if config.accel == "tcg" and "enforce" in config.cpu.split(",") and (refusal := refuses("tcg", config.cpu)):
         raise Lacking(f"{machine.LACKS}a QEMU that emulates CPU={config.cpu}: {refusal}")
     if config.accel == "nested":
@@ -81,14 +81,14 @@ def firmware_files(config):
 
 
 def seed_of(cmdline):
-    """seed= as the kernel reads it, for the machine's own random numbers (RDRAND); the kernel names a wrong one."""
+    """seed= as the kernel reads it, for the machine's own random numbers (RDRAND). The kernel reports a wrong one."""
     match = re.search(r"\bseed=(0x[0-9a-fA-F]+|\d+)", cmdline)
     return (int(match[1], 0) if match else 1) % (1 << 64)
 
 
 def execution(config, folder, interactive=False):
-    """How the CPUs are executed, and where the serial line goes. Under ACCEL=icount to a file: a pipe takes no more now and
-    then, and the guest would see that it has to wait."""
+    """How the CPUs are executed, and where the serial line goes. Under ACCEL=icount it goes to a file: a pipe is full
+    now and then, and the guest would notice that it has to wait."""
     if config.accel != "icount":
         accel = {"tcg": "tcg,thread=multi", "nested": "kvm"}.get(config.accel, config.accel)
         return ["-accel", accel, "-serial", "stdio"]
@@ -99,7 +99,7 @@ def execution(config, folder, interactive=False):
 def command(config, folder, interactive=False):
     """QEMU's arguments; `folder` is private to this run."""
     iso = machine.iso_of(config)
-    # The files that the machine uses: by their names here, and in L1, which has the copies for itself.
+    # The files that the machine uses: {name in L1, which has its own copies: name here}.
     l2 = config.accel == "nested"
     files = {"/quiesce.iso": iso}
     for_whom = ["-vga", "std"] if config.attended else ["-vga", "none", "-device", "isa-debug-exit,iobase=0xf4,iosize=0x4"]
@@ -138,7 +138,7 @@ def protocol(name, **arguments):
 
 
 def exit_of(status):
-    """The kernel's exit status in QEMU's; None: it is not one."""
+    """The kernel's exit status, from QEMU's; None if QEMU's does not hold one."""
     return (status - SUCCESS) // 2 if status is not None and status >= SUCCESS and status % 2 else None
 
 
@@ -147,7 +147,7 @@ def elf_of(config):
 
 
 def sentence_of(status, lines, why):
-    """`why`: for which reason it was ended where the status is None."""
+    """`why`: why we ended the run, where the status is None."""
     said = next((line for line in reversed(lines) if line.startswith("quiesce: exit ")), None)
     last = machine.last_said(lines)
     if status is None:
@@ -199,8 +199,8 @@ def run_once(config, on_line, interactive):
         def end():
             try:
                 found.extend(stuck.evidence(process.pid, monitors, elf_of(config)))
-            except Exception as error:  # whatever it is: the run ends, and is judged without
-                found.append(f"# stuck: it could not be asked: {error!r}")
+            except Exception as error:  # whatever it is: the run is ended, and judged without evidence
+                found.append(f"# stuck: no evidence could be taken: {error!r}")
             finally:
                 process.kill()
 
@@ -240,8 +240,8 @@ def run_once(config, on_line, interactive):
 
 
 def broken_emulation(lines):
-    """ACCEL=nested: why it is QEMU that has failed, and not the guest; None: nothing shows that, or the guest itself has
-    failed a test, found a violation, or panicked."""
+    """ACCEL=nested: what shows that QEMU has failed, and not the guest. None if nothing shows that, or if the guest
+    itself has failed a test, found a violation, or panicked."""
     if any(GUEST_FAILED.match(line) for line in lines):
         return None
     if line := next((line for line in lines if nested.ASSERTION.search(line)), None):
@@ -258,9 +258,9 @@ def broken_emulation(lines):
 
 
 def run(config, on_line=None, interactive=False):
-    """Boot once (machine.run()). QEMU's emulation of AMD's virtualisation has an assertion that fails now and then for
-    reasons of its own, and it has been seen to lose the guest's registers, and interrupts and changed code of L1
-    (docs/nested.md); such a run says nothing about the guest, and only such a run is made again, once."""
+    """Boot once (machine.run()). QEMU's emulation of AMD's virtualisation has bugs that do not come from the guest: now
+    and then it fails an assertion, or loses the guest's registers, or an interrupt or changed code of L1
+    (docs/nested.md). Such a run says nothing about the guest; only such a run is made again, once."""
     result = run_once(config, on_line, interactive)
     if config.accel == "nested" and not result.ok and (why := broken_emulation(result.lines)):
         if on_line:

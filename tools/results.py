@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """What a boot measured, from its result file (build/results/*.jsonl) or from the raw log of a serial line: the only
 parser of the kernel's HEADER, BENCH, HIST, VERDICT, TRACE and PATH lines. docs/report.md has the format. A line that is
-broken is an error that names the file and the line, never a gap."""
+broken is an error that names the file and the line; it is never left out silently."""
 import dataclasses
 import glob
 import gzip
@@ -23,9 +23,9 @@ KINDS = {
 LINE = re.compile(r"(HEADER|" + "|".join(KINDS) + r") (.*)")
 BANNER = re.compile(r"quiesce (?P<version>\d\S*): (?P<rest>build=\S+ commit=.*)")
 EXIT = re.compile(r"quiesce: exit (\d+)$")
-# What the banner calls otherwise than HEADER.
+# What the banner says under the same names as a HEADER line.
 BANNER_KEYS = ("build", "commit", "mutant", "firmware", "hypervisor", "apic", "clock", "table_free", "tlb_flush")
-# What makes two measurements the same one.
+# Two measurements with the same values of these measure the same thing.
 IDENTITY = ("name", "build", "table_free", "tlb_flush", "cpus", "others", "walkers", "pages", "remote", "stolen_us",
             "unit")
 
@@ -68,7 +68,8 @@ def identity(item):
 
 
 def instructions_of(item):
-    """Of counted instructions: (how many, whether more than half of the samples have just that many); else the fewest, which is exact, too."""
+    """Of counted instructions: (the count that more than half of the samples have, True); without such a count (the
+    fewest, which is exact, too, False)."""
     usual = item.get("usual")
     return (usual, True) if usual is not None else (item["min"], False)
 
@@ -98,7 +99,7 @@ def object_of(text):
 
 
 def header_of_banner(match):
-    """What the first line of a kernel says: all that a log from before there were HEADER lines has."""
+    """What the first line of a kernel says. Logs from before there were HEADER lines have nothing else."""
     words = dict(word.split("=", 1) for word in match["rest"].split() if "=" in word)
     header = {"version": match["version"]} | {key: words[key] for key in BANNER_KEYS if key in words}
     if words.get("cpus", "").isdecimal():
@@ -109,7 +110,7 @@ def header_of_banner(match):
 
 
 def parse_serial(lines, path):
-    """The boots of a serial log, one Run each: a banner begins the next."""
+    """The boots of a serial log, a Run for each: a banner begins the next one."""
     runs = []
 
     def current():
@@ -201,7 +202,7 @@ def load(paths):
 
 def write(path, header, lines):
     """A result file of one boot: the header, completed by what the kernel says of itself, then each measurement in the
-    lines of its serial port. It comes into being whole, or not at all. False: there was nothing to keep."""
+    lines of its serial port. The file appears whole, or not at all. False if nothing was measured."""
     runs = parse_serial(lines, path)
     if all(run.empty() for run in runs):
         return False

@@ -65,7 +65,7 @@ def architecture_names_no_policy():
 
 @test
 def core_names_no_policy_and_no_backend():
-    """Neither by its header, nor by its name, nor by a function that its file defines."""
+    """It names none by its header, by its name, or by a function that its file defines."""
     found = policies() | backends()
     text = "".join(found.values())
     names = "|".join({*found, *axes.policies(), *axes.backends()})
@@ -78,7 +78,7 @@ def core_names_no_policy_and_no_backend():
 
 @test
 def mutants_are_whole_statements():
-    """Whatever decides in production stands in a statement without any: a mutant begins the condition of its own."""
+    """A mutant has an `if` statement of its own, whose condition it begins. Conditions of production code have none."""
     allowed = re.compile(r"^\s+(?:\} )?(?:else )?if \((?:!?MUTANT\(\w+\)\)|MUTANT\(\w+\) && (?!.*\|\|))")
     files = [f for f in sources("arch/**/*.[ch]", "kernel/**/*.[ch]", "lab/**/*.[ch]", "mm/**/*.[ch]") if f != "lab/mutant.h"]
     return [line for line in offending(files, r"\bMUTANT\(") if not allowed.match(re.sub(r"^\S+?:\d+: ", "\t", line))]
@@ -86,8 +86,8 @@ def mutants_are_whole_statements():
 
 @test
 def tests_arm_what_there_is():
-    """A wrong name of a stall point or a mutant fails its test (harness.wrong_names_fail, which makes two up). Here it is
-    found before anything boots."""
+    """A test that names a stall point or mutant that does not exist fails (harness.wrong_names_fail makes up two such
+    names). Here the wrong name is found before anything boots."""
     wrong = []
     for hook, uses in (("STALL", r'\bstall_point\("(\w+)"\)'), ("MUTANT", r"\bmutant_(?:set\(|turn\(\"|turn_or_fail\(\")(\w+)")):
         there = set()
@@ -102,15 +102,16 @@ def tests_arm_what_there_is():
 
 
 def states_of_a_switch():
-    """Stall points by REACHED(), which makes up their names."""
+    """The stall points of REACHED(), which composes their names."""
     with open("mm/policy/switch.c", encoding="utf-8") as f:
         return {f"switch_{name}" for name in re.findall(r"\bREACHED\(c, (\w+),", f.read())}
 
 
 @test
 def nothing_calls_upwards():
-    """The core and the frame allocator know nothing of spaces, back-ends and detectors: those register. main.c is the table
-    of contents, banner.c names the pair; the switch of threads loads the root."""
+    """The core and the frame allocator know nothing of spaces, back-ends and detectors, which register themselves.
+    Allowed: main.c, which is the table of contents; banner.c, which prints the pair; mm/tlb.h, because a switch of
+    threads loads the root."""
     above = r'#include "(mm/(?!frame/)|lab/(swmmu|oracle|quarantine|thief))'
     files = [f for f in sources("kernel/**/*.[ch]", "mm/frame/*.[ch]") if f not in ("kernel/main.c", "kernel/banner.c")]
     return offending(files, above, allowed=('"mm/tlb.h"',))
@@ -118,7 +119,7 @@ def nothing_calls_upwards():
 
 @test
 def both_architectures_keep_the_contract():
-    """Each function that it declares is defined by both, or by the core."""
+    """Each function that the contract declares is defined by both architectures, or by the core."""
     names, wrong = set(), []
     for path in sources("arch/include/arch/*.h"):
         with open(path, encoding="utf-8") as f:
@@ -135,18 +136,18 @@ def both_architectures_keep_the_contract():
 
 @test
 def only_inval_invalidates():
-    """What goes past mm/inval.h the adversary (lab/swmmu.c) does not see."""
+    """The adversary (lab/swmmu.c) does not see an invalidation that bypasses mm/inval.h."""
     return offending([f for f in portable() if f != "mm/inval.h"], r"\barch_(flush_\w+|load_root)\b")
 
 
 @test
 def bits_of_entries_stay_in_arch():
-    """Everybody else goes by the pte_* of arch/include/arch/pte.h."""
+    """All other code uses the pte_* functions of arch/include/arch/pte.h."""
     return offending([f for f in portable() if not f.startswith("tests/arch/")], r"\bPTE_[A-Z]")
 
 
-# Beside foo.h and foo_internal.h, which are also foo_bar.c's, and the contract in arch/include/arch/: the headers of
-# folders that are one module, and of files that are a part of what another file's header offers.
+# A function of foo.c or foo_bar.c is declared in foo.h or foo_internal.h, or in the contract in arch/include/arch/.
+# Other homes: the headers of folders that are one module, and headers whose functions several files define.
 MODULES = {"arch/host/": ["host.h"], "kernel/rcu/": ["rcu.h", "internal.h"], "mm/flush/": ["flush.h"]}
 PARTS = {"mm/space.h": ["mm/discard.c", "mm/huge.c", "mm/move.c"], "mm/frame/slab.h": ["mm/frame/kmalloc.c"],
          "mm/frame/page.h": ["mm/frame/boot.c", "mm/frame/stock.c"]}
@@ -168,7 +169,7 @@ def is_home(header, path):
 
 @test
 def functions_are_declared_in_their_own_header():
-    """And once; and no .c file declares a function of another one."""
+    """And only once; and no .c file declares a function of another .c file."""
     declared, wrong = {}, []
     for path in sources(*(f"{d}/**/*.[ch]" for d in SOURCES)):
         for name in functions(path, ";"):

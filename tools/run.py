@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: MIT
 """make run, make debug, make bench: boot Quiesce in an emulator as the environment says (EMULATOR, SMP, MEM, ACCEL,
 FIRMWARE, MACHINE, CPU, BUILD, MUTANT, CMDLINE, EXTRA, TIMEOUT, VERBOSE). With CMDLINE one boot, whose serial lines are
-shown; without it the main job: the verdicts from the checking build, the times from the release build, the instructions
-from one CPU of a machine that counts them, and a table of a screen; EXTRA has more keys for their command lines. The
-exit status is 0 only when the kernel ended with success and, in the main job, each claim was confirmed."""
+shown. Without it the main job: verdicts from the checking build, times from the release build, counts of instructions
+from one CPU under ACCEL=icount, and at the end a table that fits on a screen; EXTRA has more keys for their command
+lines. The exit status is 0 only if the kernel ended with success and, in the main job, each claim was confirmed."""
 import collections
 import dataclasses
 import os
@@ -25,15 +25,15 @@ from progress import Progress, say
 
 FOLDER = "build/run"  # the main job's serial logs and tables
 TABLES = f"{FOLDER}/tables.txt"
-# The build, what is found out, the command line, seconds= to measure (under ACCEL=icount the kernel knows best, whose
-# seconds are a thousand million instructions), and for how long that keeps the host busy besides.
+# The build, the boot's name, its command line, seconds= to measure, and how much longer the boot takes. (Under
+# ACCEL=icount seconds= is left to the kernel: its second is a thousand million instructions.)
 VERDICTS = "check", "verdicts", "mode=compare", 100, 10
 TIMES = "release", "times", "mode=compare", 85, 15
 COUNTS = "release", "instructions", "mode=bench bench=walk,unmap_page seconds=1", 0, 11
-GOES_ON = (1, 4)  # the kernel's exit statuses after which there is something to show: it has found fault, but has ended
+GOES_ON = (1, 4)  # the kernel's exit statuses after which there is something to show: a failure, but it ran to its end
 TROUBLE = re.compile(r"\s*not ok |# (WARN|ERROR|PANIC|stuck|nested)\b")
 DATA = re.compile("(BENCH|HIST|VERDICT|TRACE) ")
-CONTEXT, TAIL = 3, 20  # lines around what must be seen; at the end of a run that broke off
+CONTEXT, TAIL = 3, 20  # lines shown around trouble, and at the end of a boot that broke off
 
 
 def without_keys(names, words):
@@ -41,8 +41,8 @@ def without_keys(names, words):
 
 
 def with_extra(cmdline, refused=()):
-    """The keys of EXTRA= behind our own, but for those refused. One that is in both is EXTRA's: the kernel takes each
-    once."""
+    """Our keys, then those of EXTRA= except the refused ones. EXTRA= replaces a key of ours, because the kernel takes
+    each key only once."""
     extra = without_keys(refused, (os.environ.get("EXTRA") or "").split())
     named = [word.split("=")[0] for word in extra]
     return " ".join(without_keys(named, cmdline.split()) + extra)
@@ -80,7 +80,7 @@ def step(base, kind, refused=(), **changes):
 
 
 def plan(config):
-    """The boots, and why there is none that counts instructions, or ""."""
+    """(the boots, why none of them counts instructions, or "")"""
     steps = [step(config, VERDICTS), step(config, TIMES)]
     for each in steps:
         machine.check_available(each.config)
@@ -98,8 +98,8 @@ def verbose():
 
 
 class Watch:
-    """Who sees each serial line of a boot: the log, and the terminal what must be seen. That is everything if VERBOSE=1
-    says so, else how far it is, and warnings, errors and panics with the lines around them."""
+    """Writes each serial line of a boot to its log, and shows on the terminal what a person must see: with VERBOSE=1
+    everything; otherwise how far the boot is, and warnings, errors and panics with the lines around them."""
 
     def __init__(self, log, progress):
         self.log, self.progress = log, progress
@@ -124,7 +124,7 @@ class Watch:
         self.unseen.clear()
 
     def tail(self):
-        """The end of what a boot said that broke off, as far as it has not been shown."""
+        """Show the end of a boot that broke off, as far as it has not been shown."""
         if self.unseen:
             self.show(self.unseen)
 
@@ -143,7 +143,7 @@ def boot(step, progress):
 
 
 def show(lines):
-    """The tables into their file; the one of a screen, and what follows from it, onto the terminal. The exit status."""
+    """Write all tables into their file; print the table of a screen and the conclusion. Returns the exit status."""
     c = Comparison(results.parse(lines))
     full, short, (status, conclusion) = table.full(c), summary.lines(c), c.conclusion()
     with open(TABLES, "w", encoding="utf-8") as f:
@@ -203,10 +203,10 @@ def main():
             return debug(config)
         if sys.argv[1:] == ["compare"] or not config.cmdline:
             if config.iso:
-                raise machine.Unavailable("MUTANT= runs with CMDLINE=, for example CMDLINE=mode=test")
+                raise machine.Unavailable("MUTANT= needs CMDLINE=, for example CMDLINE=mode=test")
             return compare(config)
         if os.environ.get("EXTRA"):
-            raise machine.Unavailable("EXTRA= has more keys for a run without CMDLINE=; with it, write them there")
+            raise machine.Unavailable("EXTRA= is for a run without CMDLINE=; with CMDLINE=, write the keys there")
         return 0 if boot_once(config).ok else 1
     except (machine.Unavailable, results.Broken) as error:
         say(f"run: {error}")
@@ -215,7 +215,7 @@ def main():
         say("run: interrupted")
         return 130
     except BrokenPipeError:  # nobody reads us any more: make run | head
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nor what Python still has for them
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nor what Python has buffered
         return 141
 
 

@@ -22,7 +22,7 @@ QUANTITIES = (
     ("ipis_per_unmap_with_one", "with 1", lambda cpus: 1),
     ("ipis_per_unmap_with_all", "with all", lambda cpus: cpus - 1),
     ("reports_per_grace_period_idle", "reports idle", lambda cpus: 1),
-    ("reports_per_grace_period_busy", "busy", lambda cpus: cpus * 1.2),  # some of one that began before or ended after
+    ("reports_per_grace_period_busy", "busy", lambda cpus: cpus * 1.2),  # some belong to the one before or after
     ("wakeups_of_idle_cpus", "wake-ups", lambda cpus: 0),
     ("us_per_grace_period_idle", "us idle", None),
     ("us_per_grace_period_busy", "us busy", None),
@@ -39,7 +39,7 @@ class Boot:
         if match := BANNER.match(line):
             self.seconds_to_boot = seconds
             if int(match[1]) != self.cpus:
-                self.wrong.append(f"only {match[1]} CPUs came")
+                self.wrong.append(f"only {match[1]} CPUs came up")
         elif match := LINE.match(line):
             self.values[match[1]] = int(match[2]) / int(match[3])
 
@@ -84,8 +84,8 @@ def table(boots):
 
 def main():
     boots = [measure(cpus) for cpus in [int(n) for n in (os.environ.get("CPUS") or "").split()] or CPUS]
-    run.say("\nPer unmap: IPIs, alone in the space, with one other CPU in it, with all. Per grace period: reports of\n"
-            "quiescent states, all others idle and all busy; wake-ups of idle CPUs; microseconds.\n\n"
+    run.say("\nPer unmap: IPIs, alone in the space, with one other CPU in it, and with all. Per grace period: reports\n"
+            "of quiescent states, with all other CPUs idle and with all busy; wake-ups of idle CPUs; microseconds.\n\n"
             + "\n".join(table(boots)))
     failed = sum(bool(boot.wrong) for boot in boots)
     run.say(f"{len(boots) - failed} passed, {failed} failed")

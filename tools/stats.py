@@ -3,8 +3,8 @@
 bootstrap, and whether two of them differ by more than noise. Every random choice comes from a fixed seed, so the same
 files give the same figures.
 
-A bucket is at most 1/64 of its lower end wide, and values in it are taken to lie evenly: that is what percentiles
-between its ends rest on."""
+A bucket is at most 1/64 of its lower end wide. A percentile between its ends assumes that the values in it are evenly
+spread."""
 import dataclasses
 
 import numpy
@@ -23,7 +23,7 @@ def few(item):
 
 @dataclasses.dataclass
 class Distribution:
-    """Buckets as arrays: each one's lower and upper end, and its count. An end lies outside min and max nowhere."""
+    """Buckets as arrays: each one's lower and upper end, and its count. No end lies outside min and max."""
     low: numpy.ndarray
     high: numpy.ndarray
     count: numpy.ndarray
@@ -34,7 +34,7 @@ class Distribution:
 
 
 def distribution(hist):
-    """Of a HIST line, or of several of the same thing, put together."""
+    """Of a HIST line, or of several HIST lines of the same thing, put together."""
     if isinstance(hist, Distribution):
         return hist
     counts, least, most = {}, None, None
@@ -46,7 +46,7 @@ def distribution(hist):
             most = h["max"] if most is None else max(most, h["max"])
     ends = numpy.array([bounds(index) for index in sorted(counts)], dtype=float).reshape(-1, 2)
     if counts:
-        ends[:, 1] += ends[:, 0] - 1  # where one starts and how wide it is: its least and its greatest value
+        ends[:, 1] += ends[:, 0] - 1  # from start and width to the least and the greatest value
         ends = ends.clip(least, most)
     return Distribution(ends[:, 0], ends[:, 1], numpy.array([counts[i] for i in sorted(counts)], dtype=numpy.int64))
 
@@ -65,21 +65,22 @@ def rank(n, q):
 
 
 def percentile(hist, p):
-    """The value that p per cent of all are below, or None of an empty one."""
+    """The value below which p per cent of all samples lie, or None of an empty distribution."""
     d = distribution(hist)
     return float(values_at(d, numpy.array([rank(d.n, p / 100) + 0.5]))[0]) if d.n else None
 
 
 def cumulative(hist):
-    """(values, shares): of all values, so large a share is at most so large. For drawing: ends of buckets, in order."""
+    """(values, shares), for drawing: the ends of the buckets in order, and for each the share of all samples up to
+    it."""
     d = distribution(hist)
     return d.high, d.count.cumsum() / max(1, d.n)
 
 
 def resampled(hist, q, random):
-    """The q-quantile of ROUNDS samples drawn from this one, each as large. They need not be drawn: the value of rank r
-    of n drawn ones is the drawn-from distribution's at u, where u is the rank-r value of n even random numbers, and
-    that has a beta distribution."""
+    """The q-quantiles of ROUNDS bootstrap samples of this distribution, each as large as it. They need not be drawn:
+    the value of rank r of n draws is this distribution's quantile at u, where u is the value of rank r of n uniform
+    random numbers, which has a beta distribution."""
     d = distribution(hist)
     r = rank(d.n, q)
     return values_at(d, d.n * random.beta(r + 1, d.n - r, ROUNDS))
@@ -92,7 +93,7 @@ def interval_of(values, level=LEVEL):
 
 
 def interval(hist, p=50, level=LEVEL):
-    """The confidence interval of a percentile, the median if not said otherwise."""
+    """The confidence interval of a percentile; by default of the median."""
     return interval_of(resampled(hist, p / 100, numpy.random.default_rng(SEED)), level)
 
 
@@ -120,18 +121,18 @@ def ratio(a, b, p=50, level=LEVEL):
 
 
 # Two boots of the same kernel do not measure the same: memory lies elsewhere, the host does other things. No interval
-# from within one boot knows of that, so a change counts as beyond noise only from here on; docs/report.md says why so.
+# from within one boot includes that, so only a larger change counts as beyond noise; docs/report.md says why so much.
 NOISE, NOISE_OVERCOMMITTED = 0.10, 2.0
 
 
 def noise_of(headers):
-    """What is to be expected between boots on the hosts that these headers tell of."""
+    """The noise to expect between boots on the hosts that these headers describe."""
     return NOISE_OVERCOMMITTED if any(header.get("overcommitted") for header in headers) else NOISE
 
 
 def side(hists, q, random):
-    """The q-quantile by several boots, which is the middle of theirs, and ROUNDS others that might have been found as
-    well: of boots drawn from these, each with samples drawn from its own."""
+    """The q-quantile of several boots, which is the median of theirs, and its values in ROUNDS bootstrap samples: boots
+    are drawn from these, and for each of them samples from its own."""
     each = numpy.array([resampled(h, q, random) for h in hists])
     drawn = numpy.take_along_axis(each, random.integers(0, len(each), each.shape), axis=0)
     return float(numpy.median([percentile(h, 100 * q) for h in hists])), numpy.median(drawn, axis=0)
@@ -143,9 +144,9 @@ class Change(Ratio):
 
 
 def changed(new, old, p=50, noise=NOISE):
-    """How much a percentile has changed from `old` to `new`: the HIST line of one boot, or a list of several boots'.
-    Beyond noise if the whole confidence interval is further from 1 than boots of one kernel are from each other. None:
-    not comparable, or too few samples on one side."""
+    """How much a percentile has changed from `old` to `new`, each the HIST line of one boot or a list of several
+    boots'. The change is beyond noise if the whole confidence interval is further from 1 than boots of one kernel are
+    from each other. None: not comparable, or too few samples on one side."""
     new, old = ([h for h in (of if isinstance(of, list) else [of]) if distribution(h).n] for of in (new, old))
     if any(sum(distribution(h).n for h in of) < FEW for of in (new, old)):
         return None

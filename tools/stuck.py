@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""What a QEMU that has not ended in time is doing, asked before it is killed: its threads, by /proc, and its CPUs, by its
-monitor. A monitor that does not answer is a finding, too: then it is QEMU's main loop that is stuck."""
+"""What a QEMU that has not ended in time is doing, looked up before it is killed: its threads in /proc, its CPUs by its
+monitor. A monitor that does not answer is a finding, too: then QEMU's main loop is stuck."""
 import bisect
 import glob
 import os
@@ -65,7 +65,7 @@ class Monitor:
         self.socket.settimeout(TALK_SECONDS)
         try:
             self.socket.connect(path)
-            self.socket.sendall(b"\n")  # one on a serial line has greeted nobody
+            self.socket.sendall(b"\n")  # on a serial line its first prompt came before we connected
         except OSError as error:
             raise Mute(f"the monitor cannot be reached: {error}") from None
         self.receive(lambda got: False, QUIET_SECONDS)
@@ -95,7 +95,7 @@ class Monitor:
 # --- What is asked
 
 class Symbols:
-    """Of the kernel: where an address is. Without them, or elsewhere: nowhere."""
+    """The kernel's symbols: the function at an address; "" without symbols, or for an address outside the kernel."""
 
     def __init__(self, elf):
         self.functions = ksyms.functions("nm", elf)[1] if os.path.exists(elf) else []
@@ -109,7 +109,7 @@ class Symbols:
 
 
 def registers(lines, symbols):
-    """A line for each CPU: only what says where it is."""
+    """A line for each CPU, with only the registers that say where it is."""
     cpus = []
     for line in lines:
         if line.startswith("CPU#"):
@@ -123,7 +123,7 @@ def registers(lines, symbols):
 
 
 def monitor(path, symbols):
-    """What the CPUs do, by the monitor at that socket."""
+    """What the CPUs do, according to the monitor at that socket."""
     try:
         talk = Monitor(path)
         yield from talk.ask("info status")
@@ -139,7 +139,7 @@ def monitor(path, symbols):
 
 
 def evidence(pid, monitors, elf):
-    """Lines. monitors: {what it is the monitor of: socket}; elf: of the kernel, for names."""
+    """All that can be seen, as lines. monitors: {what it is the monitor of: socket}; elf: the kernel's, for names."""
     symbols = Symbols(elf)
     lines = [f"# stuck: {line}" for line in threads(pid)]
     for whose, path in monitors.items():
@@ -150,13 +150,13 @@ def evidence(pid, monitors, elf):
 # --- What it proves
 
 CPU = re.compile(r"^# stuck: (?P<whose>[^:]+): CPU#\d+ .*\b[RE]IP=(?P<pc>[0-9a-f]+) .*\bCR3=(?P<root>[0-9a-f]+) ")
-MODULES = 0xc0000000  # where modules of a Linux kernel begin, and above Quiesce: the lower half of the address
+MODULES = 0xc0000000  # where a Linux kernel's modules begin, above all of Quiesce: the lower half of the address
 
 
 def lost_guest(lines):
     """QEMU's emulation of AMD's virtualisation has saved the state of L1, which runs KVM, as that of L2: a CPU of L2 has the
-    page tables of L1's kernel and stands in one of its modules. No guest can bring that about, and L2 runs no more. Returns
-    the line that shows it, or None."""
+    page tables of L1's kernel and is in one of its modules. No guest can cause that, and L2 no longer runs. Returns the
+    line that shows it, or None."""
     cpus = [(match, line) for line in lines if (match := CPU.match(line))]
     roots = {int(match["root"], 16) for match, _ in cpus if match["whose"] == "QEMU"} - {0}
     return next((line for match, line in cpus if match["whose"] != "QEMU" and int(match["root"], 16) in roots and
@@ -168,14 +168,14 @@ L1_TROUBLE = re.compile(r"nested: vcpu \d+ shut down at (?P<pc>[0-9a-f]+)|(?P<ke
 
 
 def lost_and_shut_down(lines):
-    """As lost_guest(), seen by KVM: a CPU of L2 has shut down by a triple fault where L1 has a module."""
+    """As lost_guest(), but seen by KVM: a CPU of L2 has shut down by a triple fault at an address of L1's modules."""
     found = ((L1_TROUBLE.search(line), line) for line in lines if line.startswith("# stuck: L1: "))
     return next((line for match, line in found if match and match["pc"] and int(match["pc"], 16) & 0xffffffff >= MODULES and
                  int(match["pc"], 16) >> 32 in (0, 0xffffffff)), None)
 
 
 def locked_up(lines):
-    """L1's own watchdogs say that L1's kernel stands still. No guest of KVM can bring that about: QEMU has lost something of
+    """L1's own watchdogs report that L1's kernel is stuck. No guest of KVM can cause that: QEMU has lost something of
     L1's, or runs code of L1's that is no longer there."""
     return next((line for line in lines if line.startswith("# stuck: L1: ") and (match := L1_TROUBLE.search(line)) and
                  match["kernel"]), None)
@@ -187,9 +187,9 @@ INTERRUPTS_ON = 0x200
 
 
 def lost_interrupt(lines):
-    """QEMU has lost an interrupt: at each look a CPU halts with interrupts on, though its local APIC has some for it. VMRUN,
-    where an interrupt window is asked for, sets a bit of the CPU's requests without the lock, and wipes out what another
-    thread sets at the same instant. Returns the line that shows it, or None."""
+    """QEMU has lost an interrupt: at each look a CPU halts with interrupts on, although its local APIC has some for it.
+    QEMU's VMRUN, when it opens an interrupt window, sets a bit in the CPU's requests without the lock, and can
+    overwrite a bit that another thread sets at the same time. Returns the line that shows it, or None."""
     halts = [match["cpu"] for line in lines if (match := HALTED.match(line)) and int(match["flags"], 16) & INTERRUPTS_ON]
     pending = {}
     for line in lines:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The last screen of make run: one table of at most 15 lines and 120 columns, a row for each policy.
 
-Its figures are medians under the default back-end. What was not measured is a dash; what rests on few samples, or
-belongs to an unsafe pair, is marked."""
+Its figures are medians under the default back-end. A dash: not measured. A figure of few samples, or of an unsafe pair,
+has a mark."""
 import results
 from comparison import ALL, ALONE, EXPECTED, FEW_MARK, FEWEST, INSTRUCTIONS, few, pair_of, select
 
@@ -11,14 +11,14 @@ THEFT_US = 10_000
 SYNC_MARK, UNSAFE_MARK = "*", "!"
 NONE = "-"
 SAFE_WIDTH = 14  # of the column of back-ends
-# Who that is, by which of bystander, bystander_lazy and bystander_elsewhere are interrupted: sharers run in the space,
-# holders hold it, lazily too.
+# Who is interrupted, by which of bystander, bystander_lazy and bystander_elsewhere are. Sharers run in the space;
+# holders are sharers and CPUs that hold it in lazy TLB mode.
 INTERRUPTED = {(False, False, False): "nobody", (True, False, False): "sharers", (True, True, False): "holders",
                (False, True, False): "lazy CPUs", (True, True, True): "all CPUs"}
 
 
 def digits(value):
-    """Three of them."""
+    """A number with three digits."""
     return f"{value:.2f}" if value < 9.995 else f"{value:.1f}" if value < 99.95 else f"{value:,.0f}"
 
 
@@ -49,8 +49,8 @@ def listed(flushes, of):
 
 
 def safe_with(c, policy):
-    """The back-ends with which the policy is claimed to be safe and was found clean. What contradicts its claim is all
-    that is said then."""
+    """The back-ends with which the policy is claimed to be safe and was found clean. If a finding contradicts its
+    claim, the cell says only that."""
     _, flushes = c.axes(c.verdicts)
     found = {v["tlb_flush"]: v for v in c.verdicts if v["table_free"] == policy}
     for kind, judged_so in (("WRONG", lambda v: v["found"] != "inconclusive"), ("UNPROVEN", lambda v: True)):
@@ -83,7 +83,7 @@ def cycles(name, want):
 
 
 def exactly(b):
-    """What most samples have, for a median comes from buckets; where no value is most samples', the least."""
+    """The count that most samples have, because a median comes from buckets; if there is none, the least."""
     number, usual = results.instructions_of(b)
     return count(number) if usual else f">={count(number)}"
 
@@ -101,8 +101,8 @@ def shared(c, policy):
 
 
 def interrupted(c, policy):
-    """Whom an unmap interrupts at least every other time, as bystanders have counted; and whether a collapse interrupts
-    all CPUs, as its counters say."""
+    """Whom more than half of the unmaps interrupt, as bystanders have counted; and whether a collapse interrupts all
+    CPUs, as its counters say."""
     found = [select(c.bench, name, {"others": 1}, table_free=policy, tlb_flush=FLUSH)
              for name in ("bystander", "bystander_lazy", "bystander_elsewhere")]
     if not all(b and b.get("ops") for b in found):
@@ -143,11 +143,11 @@ GROUPS = [
     ("preempted 10 ms", [("ipi", preempted("ipi")), ("pv", preempted("pv"))]),
     ("map+touch", [("+unmap/s", rate)]),
 ]
-LEFT = 2  # so many groups keep to the left, the others to the right
+LEFT = 2  # groups that are aligned to the left; the others are aligned to the right
 
 
 def level(cells):
-    """Where any has a mark, the others get a space in its place: the digits stand below each other."""
+    """If any cell has a mark, those without one get a space in its place, so that the digits are aligned."""
     marks = SYNC_MARK, FEW_MARK, UNSAFE_MARK
     if not any(text.endswith(marks) for text in cells):
         return cells
@@ -166,7 +166,7 @@ def block(c, policies, group):
 
 
 def legend(c, text):
-    """What the marks mean that occur in the text."""
+    """The meaning of the marks that occur in the text."""
     marks = ((SYNC_MARK, "collapse: all CPUs"), (FEW_MARK, f"n < {FEWEST}"), (UNSAFE_MARK, "unsafe pair"),
              (f" {NONE}", "not measured"))
     return "; ".join([f"tlb_flush={FLUSH}, SMP={c.cpus}, medians", "instr: exact, SMP=1"]

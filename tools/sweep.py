@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """make sweep: each line of SWEEP= (a file of make variables) in a boot of its own, through GNU parallel, JOBS= at a
 time or over the machines of SSHLOGIN=. The results come together in build/sweep/NAME/, for `make report
-RESULTS=build/sweep/NAME`. A sweep that was cut off goes on where it was, and tries again what has failed. More is in
+RESULTS=build/sweep/NAME`. A sweep that was cut off continues where it was, and repeats what has failed. More is in
 docs/report.md.
 
 `sweep.py job PLAN NAME` is one boot, on whichever machine parallel has chosen."""
@@ -90,8 +90,8 @@ def checksum(path):
 
 
 def keep_plan(folder, jobs):
-    """The sweep as a file beside its results. Parallel goes by the number of a job, and a report by the kernel: lines
-    may be added at the end; with other lines or another kernel this is another sweep."""
+    """Write the plan of the sweep beside its results. Parallel knows a job by its number, and a report is of one
+    kernel. So lines may be added at the end; with other lines or another kernel it is another sweep."""
     plan = {"jobs": [dataclasses.asdict(job) for job in jobs], "kernels": {path: checksum(path) for path in KERNELS}}
     path = f"{folder}/plan.json"
     if os.path.exists(path):
@@ -123,8 +123,8 @@ def job(plan, name):
 
 
 def parallel(folder, plan, jobs):
-    """GNU parallel's command line. `--workdir .`: on another machine the same folder below the home, if it is below
-    ours."""
+    """GNU parallel's command line. `--workdir .`: on another machine the same folder below the home directory, if this
+    folder is below ours."""
     fitting = host.cpus() // max(job.config().smp for job in jobs)
     command = ["parallel", "--will-cite", "--joblog", f"{folder}/joblog", "--resume-failed",
                "--jobs", os.environ.get("JOBS") or str(max(1, fitting))]
@@ -132,7 +132,7 @@ def parallel(folder, plan, jobs):
         command.append("--bar")
     if machines := os.environ.get("SSHLOGIN"):
         command += ["--sshlogin", machines, "--workdir", os.environ.get("WORKDIR") or "."]
-        for path in (*ISOS, plan, "tools"):  # few: each comes by a connection of its own, all at the same time
+        for path in (*ISOS, plan, "tools"):  # few: each is copied by a connection of its own, all at once
             command += ["--basefile", path]
         for path in (f"{folder}/{{}}.jsonl", f"{folder}/logs/{{}}.log"):
             command += ["--return", path]
@@ -140,7 +140,7 @@ def parallel(folder, plan, jobs):
 
 
 def lock(folder):
-    """The file that whoever works in this folder holds: parallel too, should it outlive us."""
+    """The lock of this folder. Parallel holds it, too, in case it outlives us."""
     held = open(f"{folder}/lock", "w", encoding="utf-8")
     try:
         fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -150,8 +150,8 @@ def lock(folder):
 
 
 def end(process):
-    """Parallel lets running jobs come to their end when told once, and ends them when told again; but it may be too
-    busy to be told."""
+    """Parallel lets running jobs finish at the first SIGTERM, and ends them at the second; but it may be too busy to
+    notice one."""
     for _ in range(40):
         if process.poll() is not None:
             return
@@ -162,7 +162,7 @@ def end(process):
 
 
 def execute(command, names, held):
-    """Run parallel; when we are told to end, so is it. Away from the terminal, whose ^C is for us."""
+    """Run parallel, and end it when we are ended. It has a session of its own, because the terminal's ^C is for us."""
     def told(*_):
         raise KeyboardInterrupt
 
@@ -203,7 +203,7 @@ def main(arguments):
         say(f"sweep: {error}")
         return 1
     except KeyboardInterrupt:
-        say("sweep: interrupted; the same command goes on from here")
+        say("sweep: interrupted; the same command continues from here")
         return 130
 
 

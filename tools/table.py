@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: MIT
 """What the kernel measured, for a person who wants all of it: a few tables, policies down and flush back-ends across.
-Alone it makes them, and the last screen of make run (summary.py), from serial logs:
-python3 tools/table.py < serial.log"""
+`python3 tools/table.py < serial.log` prints them, and the last screen of make run (summary.py), from serial logs."""
 import collections
 import itertools
 import sys
@@ -14,7 +13,7 @@ from comparison import (ALL, ALONE, BY_PAIR, COUNTED, EXPECTED, FEW_MARK, FEWEST
 # What is measured for each policy under one back-end, the default.
 BY_POLICY = [
     ("lockless walk, undisturbed", "walk", {}),
-    ("  of a space not loaded here", "walk_remote", {}),
+    ("  of a space that is not loaded on this CPU", "walk_remote", {}),
     ("  against an unmapper", "walk_contended", {"walkers": 1}),
     ("  against unmappers on all other CPUs", "walk_contended", {"walkers": "most"}),
     ("  of 16 pages at once", "walk_16", {}),
@@ -47,13 +46,13 @@ COMMON = [
     ("four dependent loads", "loads4"),
     ("grace period, the other CPUs idle", "grace_period"),
     ("expedited grace period", "expedited"),
-    ("barrier behind one callback", "rcu_barrier"),
+    ("rcu_barrier() behind one callback", "rcu_barrier"),
 ]
 VERDICTS = "Verdicts: tables freed under walkers, watched by the oracle"
-STOLEN = """Stolen time: the first unmap while another CPU, in the middle of its walks, is robbed of its processor, and
-the most pages that waited to be freed until it was back; medians"""
-BYSTANDERS = """Bystanders: how much of its time a CPU loses while another unmaps, tick and host included, and the IPIs
-that it receives for each unmap"""
+STOLEN = """Stolen time: how long the first unmap takes while another CPU is preempted in the middle of its walks, and
+the most pages held until that CPU runs again; medians"""
+BYSTANDERS = """Bystanders: the share of its time that a CPU loses while another CPU unmaps (its tick and the host
+included), and the IPIs that it receives for each unmap"""
 FEW_LEGEND = f"{FEW_MARK}: fewer than {FEWEST} samples"
 
 
@@ -67,14 +66,14 @@ def number(b, what="time"):
 
 
 def grid(rows):
-    """Columns as wide as their widest cell; the first to the left, the others to the right."""
+    """Columns as wide as their widest cell; the first aligned to the left, the others to the right."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = [row[0].ljust(widths[0]) + "".join("  " + c.rjust(w) for c, w in zip(row[1:], widths[1:])) for row in rows]
     return [lines[0], "-" * len(lines[0])] + lines[1:]
 
 
 def found_text(v):
-    """Capitals where there is something to see; a contradiction stands out."""
+    """In capitals if it is not clean; with an exclamation mark if it contradicts the claim."""
     text = v["found"] if v["found"] == "clean" else v["found"].upper()
     return f"{v['claimed']}: {text}" + ("" if v["found"] == EXPECTED[v["claimed"]] else " !")
 
@@ -164,10 +163,10 @@ def stolen_cell(c, policy, flush, us):
 
 
 def stolen_rows(c):
-    """Latency of the first unmap and the most pages held, medians, by pair and by the length of the theft."""
+    """Latency of the first unmap and the most pages held, medians, by pair and by the length of the preemption."""
     stolen = [b for b in c.bench if b["name"] == "unmap_stolen"]
     lengths = sorted({b["stolen_us"] for b in stolen})
-    rows = [["a CPU of the space is robbed for"] + [time_text(us * 1000) if us else "0" for us in lengths]]
+    rows = [["a CPU of the space is preempted for"] + [time_text(us * 1000) if us else "0" for us in lengths]]
     for policy, flush in itertools.product(*c.axes(stolen)):
         if select(stolen, "unmap_stolen", {}, table_free=policy, tlb_flush=flush):
             rows.append([f"{policy} + {flush}"] + [stolen_cell(c, policy, flush, us) for us in lengths])
@@ -175,8 +174,9 @@ def stolen_rows(c):
 
 
 def bystander_rows(c):
-    """By pair and kind of bystander: how much of its time was taken, and how many IPIs it received for each unmap."""
-    kinds = [("in the space", "bystander"), ("holding it lazily", "bystander_lazy"), ("elsewhere", "bystander_elsewhere")]
+    """By pair and kind of bystander: how much of its time it lost, and how many IPIs it received for each unmap."""
+    kinds = [("in the space", "bystander"), ("in lazy TLB mode", "bystander_lazy"),
+             ("elsewhere", "bystander_elsewhere")]
     bystanders = [b for b in c.bench if b["name"].startswith("bystander")]
     rows = [["a CPU that only reads its clock"] + [title for title, _ in kinds]]
 
@@ -210,14 +210,14 @@ def scale_rows(bench):
 
 def common_rows(c):
     rows = [[title, number(select(c.bench, name, {}))] for title, name in COMMON]
-    return [["whatever the policy", c.unit]] + [row for row in rows if row[1] != "-"]
+    return [["independent of the policy", c.unit]] + [row for row in rows if row[1] != "-"]
 
 
 def counted_rows(c):
-    """What the boot at one CPU has counted: each policy's paths, exactly."""
+    """What the boot with one CPU has counted: each policy's paths, exactly."""
     bench = [b for b in c.counted if b["tlb_flush"] == summary.FLUSH]
     policies, _ = c.axes(bench)
-    rows = [["instructions, at one CPU"] + policies]
+    rows = [["instructions, with one CPU"] + policies]
     for title, name, want in COUNTED:
         rows.append([title] + [number(select(bench, name, want, table_free=policy)) for policy in policies])
     return rows if bench else []

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""The speed that the project aims at, and what runs say of it: the one place for both, used by the report.
+"""The project's speed targets, and whether runs meet them. The report shows this, too.
 
-make targets judges RESULTS="files" (result files or serial logs), else the newest result file of this kernel with two
-CPUs; where there is none, or where SECONDS= is given, it measures first. A miss is reported and is no failure: the exit
-status is 0 where there was something to judge. Alone: python3 tools/targets.py FILE..., with --json one object a line.
+make targets judges RESULTS="files" (result files or serial logs), otherwise the newest result file of this kernel with
+two CPUs; if there is none, or if SECONDS= is given, it measures first. A missed target is reported, but is no failure:
+the exit status is 0 if there was something to judge. By hand: python3 tools/targets.py FILE..., with --json one object
+a line.
 
 Each target is computed within one boot of the release build, under the flush back-end `ipi`. They are meant for two
 CPUs under TCG: with more CPUs than the host has, they measure the host's scheduler."""
@@ -24,7 +25,7 @@ from comparison import INSTRUCTIONS
 from run import with_extra
 
 CPUS = 2  # for which the targets are meant
-CONTROL = "immediate"  # unsafe: nobody may choose it, so nothing is asked of it
+CONTROL = "immediate"  # unsafe: nobody may choose it, so it has no targets
 UNMAP_LIMIT, ALONE_LIMIT, SUSTAINED_LIMIT, UNMAP_512_LIMIT = 1.25, 3000, 10_000, 100_000
 WALK_LIMITS = {"rcu-sync": 2.5, "rcu-page": 2.5, "ipi": 3.5, "rcu": 3.5}  # the others' walks are only reported
 RCU_LIMIT, RCU_RATE_LIMIT, RCU_SAMPLES = 1.03, 0.9, 10_000
@@ -69,7 +70,7 @@ class Target:
 
 
 class Figures:
-    """What one boot has measured under the back-end that the targets are about."""
+    """What one boot has measured under the back-end for which the targets are."""
 
     def __init__(self, run):
         self.header = run.header
@@ -131,7 +132,7 @@ def rcu_against_control(f):
         found = f.target(f"rcu_unmap/{others}", f"unmap a page, {title}, under rcu / under {CONTROL}", "times",
                          lambda rcu, control: rcu / control, [rcu, control], limit=RCU_LIMIT, bound=True)
         if found and FEWEST <= (found.n or 0) < RCU_SAMPLES:
-            found.why = f"n = {found.n}, and {RCU_SAMPLES:,} samples are asked for: more seconds="
+            found.why = f"n = {found.n}, but {RCU_SAMPLES:,} samples are needed: raise seconds="
         elif found and found.high is None:
             found.why = "the log has no distributions"
         yield found
@@ -140,8 +141,8 @@ def rcu_against_control(f):
 def rcu_rate(f):
     rcu, control = (f.one("map_touch_unmap", table_free=policy) for policy in ("rcu", CONTROL))
     if rcu and control and rcu.get("ops_per_sec") and control.get("ops_per_sec"):
-        yield Target("rcu_rate", "map, touch, unmap per second, all that was put off included, under rcu / under "
-                     f"{CONTROL}", "times", limit=RCU_RATE_LIMIT, at_least=True,
+        yield Target("rcu_rate", f"map, touch, unmap per second, deferred work included, under rcu / under {CONTROL}",
+                     "times", limit=RCU_RATE_LIMIT, at_least=True,
                      value=rcu["ops_per_sec"] / control["ops_per_sec"],
                      n=min(rcu.get("n") or 0, control.get("n") or 0), cpus=rcu.get("cpus"))
 
@@ -173,14 +174,14 @@ PARTS = [
 
 
 def of_run(run):
-    """What one boot says, target by target, as far as it was measured."""
+    """{part: its targets}, of one boot, as far as it has measured them."""
     figures = Figures(run)
     return {name: found for part, name, _ in PARTS if (found := [target for target in part(figures) if target])}
 
 
 def judge(runs):
-    """For each hypervisor and number of CPUs that was measured, each target, from the boot with the most samples of it;
-    one that none has measured says so."""
+    """Each target, for each hypervisor and number of CPUs that was measured, from the boot with the most samples of it.
+    A target that no boot has measured says so."""
     best = {}
     for run in runs:
         if any(b.get("unit") == "instructions" for b in run.bench):
@@ -215,13 +216,13 @@ def sentence(target):
 
 
 def summary(found):
-    """How many of them are met, in one sentence."""
+    """How many are met, missed and so on, in one sentence."""
     verdicts = [target.verdict() for target in found]
     return ", ".join(f"{verdicts.count(verdict)} {verdict}" for verdict in dict.fromkeys(verdicts))
 
 
 def print_judged(found):
-    """Each machine that was measured: its targets, then their sum."""
+    """For each machine that was measured: its targets, then how many are met."""
     for where, some in itertools.groupby(found, lambda target: (target.hypervisor, target.cpus)):
         some = list(some)
         beside = "" if where[1] == CPUS else f"; the targets are meant for SMP={CPUS}"
@@ -231,7 +232,7 @@ def print_judged(found):
 
 
 def of_this_kernel(path):
-    """Is it a result file that this kernel has left, of a boot that timed what targets are made of?"""
+    """Is it a result file of this kernel, of a boot that timed what the targets need?"""
     if os.path.getmtime(path) < os.path.getmtime(ISO):
         return False
     return any(run.header.get("build") == "release" and run.header.get("cpus") == CPUS and "unmap_alone" in of_run(run)
@@ -245,7 +246,7 @@ def newest():
 
 
 def measure(seconds):
-    """One boot that measures all that the targets are made of; its result file."""
+    """One boot that measures all that the targets need; returns its result file."""
     config = machine.config_from_environment()
     config.smp, config.build = CPUS, "release"
     config.cmdline = with_extra(f"mode=bench allow_unsafe=1 bench={BENCHMARKS} seconds={seconds}")

@@ -23,7 +23,7 @@ import patience
 from progress import Progress, say
 
 FOLDER = "build/test"
-# The host build ends by _exit(), with the kernel's status: what a sanitizer has found is not in it.
+# The host build ends by _exit() with the kernel's status, in which a sanitizer's report does not show.
 SANITIZER = re.compile(r"(WARNING|ERROR): \w+Sanitizer|: runtime error: ")
 
 
@@ -56,7 +56,7 @@ def run_command(run, on_line):
 
 
 def around_failure(lines):
-    """What a person wants to see of a run that broke off: from the panic on, else the end."""
+    """What a person wants to see of a run that broke off: from the panic on, otherwise the end."""
     start = next((i for i, line in enumerate(lines) if line.startswith("# PANIC")), max(0, len(lines) - 20))
     return lines[max(0, start - 3):start + 30]
 
@@ -66,11 +66,11 @@ TOTALS = re.compile(r"# (\d+) tests: (\d+) passed, (\d+) failed, (\d+) skipped$"
 
 
 FAILED = re.compile(r"# failed: (\S+)$")
-NAMED = 20  # of the failed ones, by the kernel
+NAMED = 20  # failed tests at most that the kernel names
 
 
 def totals_error(lines, report):
-    """What the kernel has counted against what was read; None: they agree."""
+    """How the kernel's totals differ from what was read; None if they agree."""
     said = next((tuple(map(int, match.groups())) for line in reversed(lines) if (match := TOTALS.match(line))), None)
     counts = len(report.passed), len(report.failed), len(report.skipped)
     if said is None:
@@ -99,7 +99,8 @@ def judge_report(outcome, lines, status_ok, sentence):
 
 
 def judge_says(outcome, lines):
-    """What must be said, and found of all that is said; the banner too, whatever becomes of the run."""
+    """Are the texts that the run must print there (and the banner, however the run ended)? And what `finds` objects
+    to."""
     for part in ("quiesce 0.",) + outcome.run.says:
         if not any(part in line for line in lines):
             outcome.fail(f"no line says \"{part}\"", [] if outcome.failed else lines[-10:])
@@ -150,7 +151,7 @@ def attempt(run, outcome, progress):
 
 
 def execute(run, progress):
-    """Whatever goes wrong is this configuration's failure, or its skip where the machine lacks something."""
+    """Whatever goes wrong is a failure of this configuration, or a skip where the machine lacks something."""
     outcome, start = Outcome(run), time.monotonic()
     progress.begin(run)
     try:
@@ -172,7 +173,7 @@ def execute(run, progress):
 
 
 def execute_all(runs, progress):
-    """In their order; light ones that follow one another two at a time, for most of their time is one CPU's."""
+    """In their order; light runs that follow one another two at a time, because each mostly keeps only one CPU busy."""
     outcomes = []
     with patience.interruptible(concurrent.futures.ThreadPoolExecutor(2)) as pool:
         for light, some in itertools.groupby(runs, lambda run: run.light):

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """make test-all: what takes too long for `make test`, part by part, each a make target of its own with its log in
-build/test-all/. A part that fails does not end the others. What has passed is kept in build/test-all/state.json under
-the commit and the changes since; where these are still the same, only the rest runs. Arguments: globs of parts."""
+build/test-all/. A part that fails does not end the others. build/test-all/state.json records which parts have passed,
+with the commit and the uncommitted changes; while these are the same, only the other parts run. Arguments: globs of
+parts."""
 import dataclasses
 import fnmatch
 import hashlib
@@ -23,7 +24,7 @@ SLEEP = 600  # looks at which a part may be asleep, beyond what its own runs may
 CLOSING = re.compile(r"^(\d+) passed, (\d+) failed$")
 COMPLAINT = re.compile(r"^not ok |^# not ok |\bFAILED\b|<-- WRONG|^\d+ CPUs: (?!ok)")
 MOST_LINES = 25
-# What `make` hands on to whatever it starts: the parts are run as they are by default.
+# Variables that `make` passes on to its children. They are removed, so that each part runs as it does by default.
 OF_MAKE = ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "EMULATOR", "SMP", "MEM", "ACCEL", "FIRMWARE",
            "MACHINE", "CPU", "BUILD", "CMDLINE", "EXTRA", "TIMEOUT", "RESULTS", "BASE", "SECONDS", "SMP_LIST", "MUTANT", "CPUS")
 
@@ -54,15 +55,15 @@ def git(*arguments):
 
 
 def tree():
-    """(what names this tree, what a person calls it): the commit, and a sum over all that differs from it. ("", ...):
-    there is no telling, so nothing is taken over. (git does not read a new file that is a link to nowhere, or a
-    repository; then it says nothing of the others either.)"""
+    """(the key of this tree, its name for a person): the commit, and a checksum of all that differs from it. The key is
+    "" if git cannot read all of that; then no earlier result is used. (git does not read a new file that is a dangling
+    link or a repository, and then gives no checksums of the other new files either.)"""
     commit, new = git("rev-parse", "HEAD"), git("ls-files", "-z", "--others", "--exclude-standard")
     changed = git("diff", "HEAD", "--binary", "--no-ext-diff", "--no-textconv")
     names = sorted(filter(None, (new or b"").split(b"\0")))
     contents = git("hash-object", "--", *names) if names else b""
     if not commit or None in (new, changed, contents):
-        return "", "a tree of which git does not know all"
+        return "", "a tree that git cannot read whole"
     commit, changes = commit.decode().strip(), changed + b"\0".join(names) + contents
     if not changes:
         return commit, commit[:12]
@@ -70,7 +71,7 @@ def tree():
 
 
 def load(key):
-    """{part: what it said when it passed}, of this tree."""
+    """{part: how many tests have passed}, of the parts that have passed with this tree."""
     try:
         with open(STATE, encoding="utf-8") as f:
             state = json.load(f)
@@ -107,7 +108,8 @@ def execute(part, on_line):
 
 
 def counts(status, lines):
-    """(passed, failed) as its last line of that kind says; a part without one is one test. The exit status counts."""
+    """(passed, failed), from its last line of that kind; a part without such a line is one test. An exit status other
+    than 0 is at least one failure."""
     match = next((match for line in reversed(lines) if (match := CLOSING.match(line))), None)
     passed, failed = (int(match[1]), int(match[2])) if match else (int(status == 0), 0)
     return passed, failed or int(status != 0)
@@ -138,11 +140,11 @@ def choose(patterns):
 
 
 def run(parts, key):
-    """All that have not passed before; {part: (passed, failed)}"""
+    """Run all parts that have not passed before; {part: (passed, failed)} of all parts"""
     before = load(key)
     results = {part.name: (before[part.name], 0) for part in parts if part.name in before}
     for name, (passed, _) in results.items():
-        say(f"  before  {name}: {passed} passed, with this very tree ({FOLDER}/{name}.log)")
+        say(f"  before  {name}: {passed} passed, with the same tree ({FOLDER}/{name}.log)")
     left = [part for part in parts if part.name not in results]
     progress = Progress(left)
     for part in left:
@@ -174,5 +176,5 @@ if __name__ == "__main__":
     try:
         sys.exit(main())
     except KeyboardInterrupt:
-        say("\ntest-all: interrupted; the same command goes on from here")
+        say("\ntest-all: interrupted; the same command continues from here")
         sys.exit(130)

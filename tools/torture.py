@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """make torture-all: mode=torture once for each pair of policy and flush back-end that this machine has, each in a boot
-of its own. SECONDS= for each safe pair; an unsafe one must be convicted, which takes a moment. The pairs are the
-kernel's: a short first run prints them. Machine variables as for make run; arguments: globs of pairs, as "rcu*+pv".
-EXTRA has more keys for each of the command lines. The serial logs stay in build/torture/."""
+of its own. SECONDS= is the time of each safe pair; of an unsafe pair the oracle must report a violation, which takes a
+moment. The kernel names the pairs, in a short first run. Machine variables as for make run; arguments: globs of pairs,
+for example "rcu*+pv". EXTRA has more keys for each of the command lines. The serial logs stay in build/torture/."""
 import fnmatch
 import os
 import re
@@ -14,7 +14,7 @@ import mishap
 import run
 
 FOLDER = "build/torture"
-CONVICT_SECONDS = 10    # an unsafe pair's load has given up before: another one until then
+CONVICT_SECONDS = 10    # of an unsafe pair: its load is begun again until a violation is found or this time is over
 # How the kernel announces the pairs (pairs_print_all()): the safe ones in one line, each unsafe one in a line of its own.
 SAFE = re.compile(r"(\d+) pairs of table_free= \(tlb_flush=\) are safe: (.*)")
 SAFE_OF_POLICY = re.compile(r"([\w-]+) \(([\w, -]+)\)")
@@ -22,7 +22,7 @@ UNSAFE = re.compile(r"table_free=(\S+) tlb_flush=(\S+): unsafe: ")
 
 
 def boot(config, name, keys, seconds):
-    """A run that the tools cannot even make is one that has failed."""
+    """A boot that the tools cannot make counts as failed."""
     try:
         return boot_once(config, name, keys, seconds)
     except machine.Unavailable as error:
@@ -45,18 +45,19 @@ def last_word(result):
 
 
 def announced(lines):
-    """[(policy, back-end, claim)], the unsafe ones first; none where not all can be told."""
+    """[(policy, back-end, claim)], the unsafe ones first; [] if not all of them can be read."""
     unsafe = [(*match.groups(), "unsafe") for line in lines if (match := UNSAFE.search(line))]
     number, text = next((match.groups() for line in lines if (match := SAFE.search(line))), ("-1", ""))
     of = {policy: names.split(", ") for policy, names in SAFE_OF_POLICY.findall(text)}
-    # "all" stands for the back-ends that this machine has: each is unsafe with some policy (a control), or named.
+    # "all" stands for the back-ends that this machine has: each of them is named, or unsafe with some policy (a
+    # control).
     every = list(dict.fromkeys([flush for _, flush, _ in unsafe] + [n for names in of.values() for n in names if n != "all"]))
     safe = [(policy, flush, "safe") for policy, names in of.items() for flush in (every if names == ["all"] else names)]
     return unsafe + safe if len(safe) == int(number) else []
 
 
 def list_pairs(config, patterns):
-    """[(policy, back-end, claim)] that match; none: says why."""
+    """[(policy, back-end, claim)] of the pairs that match; if there are none, says why."""
     result = boot(config, "pairs", "", 1)
     pairs = announced(result.lines)
     if not result.ok or not pairs:

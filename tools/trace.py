@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """make trace: boot mode=trace, check what was recorded (tracecheck.py), and write it as Chrome's trace JSON, which
-https://ui.perfetto.dev opens: a process is a scene, a row of it a CPU. With files (results or serial logs) as arguments:
-draw from those."""
+https://ui.perfetto.dev opens: each scene is a process there, and each CPU a row of it. With files (results or serial
+logs) as arguments it does not boot, but takes the events from these."""
 import argparse
 import collections
 import json
@@ -70,7 +70,7 @@ def flows(pid, events):
 
 
 def tables(pid, events):
-    """A track per table: from unlinked to freed, its steps in between."""
+    """A track for each table, from unlinked to freed, with its steps in between."""
     for number, (arg, steps) in enumerate(tracecheck.lives(events)[0]):
         for step, phase in zip(steps, "bnne"):
             yield {"ph": phase, "pid": pid, "tid": row(step), "cat": "table", "id": pid << 20 | number, "ts": step["ns"] / 1000,

@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: MIT
-"""What must be true of a recorded scene (docs/tracing.md): beginnings have their ends, times do not go back, and nothing
-happens before what it waits for. check(events) says what is not, as sentences."""
+"""What must be true of a recorded scene (docs/tracing.md): each beginning has its end, times do not go back, and
+nothing happens before what it waits for. check(events) says what is wrong, as sentences."""
 import collections
 
-# Spans of threads that sleep meanwhile: of their own, not of the CPU that happened to record them.
+# Spans of threads that sleep in between: they have rows of their own, not that of the CPU that happened to record them.
 OWN_ROW = ("grace_period", "expedited", "switch")
 LIFE = ("table_unlinked", "table_flushed", "table_quiesced", "table_freed")
-# What is claimed of these policies; any other is held to what all are held to.
+# These policies are claimed to wait for a grace period. Other policies must only meet what all must meet.
 WAITS_FOR_RCU = ("rcu", "rcu-sync", "rcu-page")
-# For all walks (`ipi`: of those that run in the space, as the scenes' walkers do); hazard and targeted only for those that
-# have said where they are.
+# These wait for all earlier walks (`ipi`: for those of CPUs that run in the space, as the scenes' walkers do); hazard
+# and targeted only for walks that have published where they are.
 WAITS_FOR_WALKS = WAITS_FOR_RCU + ("ipi",)
 SENT = {"ipi_sent": ("ipi", "ipi_acked", "i"), "nmi_sent": ("nmi", "nmi", "E")}  # received by, answered by
 
@@ -24,7 +24,7 @@ def row_of(event):
 
 
 def spans(events):
-    """([(begin, end)], problems): what belongs together on each row, innermost first."""
+    """([(begin, end)], problems): the events that belong together on each row, innermost first."""
     found, problems, open_ = [], [], collections.defaultdict(list)
     for event in events:
         stack = open_[row_of(event)]
@@ -53,7 +53,8 @@ def check_times(events):
 
 
 def check_received(events):
-    """Each handler was sent for before: never more of them than interrupts. (Two that wait may be one.)"""
+    """Each handler runs after an interrupt was sent to its CPU: there are never more handlers than interrupts. (There
+    may be fewer: two interrupts that wait start one handler.)"""
     sent, problems = collections.Counter(), []
     for event in sorted(events, key=lambda e: e["ns"]):
         for kind, (handler, _, _) in SENT.items():
@@ -83,7 +84,7 @@ def check_acknowledged(events, all_spans):
 
 
 def lives(events):
-    """{table: [its steps in order]}; a table that was freed and used again is another life; and problems."""
+    """([(table, [its steps in order])], problems). A table that was freed and used again appears again."""
     open_, done, problems = {}, [], []
     for event in events:
         name, arg = event["event"], event["arg"]

@@ -21,7 +21,7 @@ COUNTED = {WALK: 95, UNMAP: 1030, QUEUE: 94}
 
 
 def run(command, text, compiler, counted, reason=""):
-    """The command on a file of that text (None: there is none): its status, what it printed, the file afterwards."""
+    """Run the command on a file with that text (None: no file): its status, what it printed, the file afterwards."""
     with tempfile.TemporaryDirectory() as folder:
         path, out = f"{folder}/budgets.txt", io.StringIO()
         if text is not None:
@@ -56,7 +56,7 @@ def differs(what, found, wanted):
 
 
 def rows(text):
-    """Without what aligns them."""
+    """The rows without their alignment."""
     return [" ".join(row.split()) for row in text.splitlines() if not row.startswith("#")]
 
 
@@ -187,7 +187,7 @@ def boots(*paths, compilers=("gcc-12", "gcc-12")):
 
 @suite.test
 def a_boot_that_fails_counts_nothing():
-    """However much it has said before; nor does one that says what nobody can read. Neither is a traceback."""
+    """However much it has printed before; nor does a boot whose lines cannot be read. Neither ends in a traceback."""
     said = ['HEADER {"compiler":"gcc-12"}', f"PATH {json.dumps(PATH)}"]
     wrong, text = [], written(counted={WALK: 95})
     for ok, lines, part in ((0, said, ""), (3, said, "the boot with SMP="), (0, ["PATH {", *said], "broken PATH line")):

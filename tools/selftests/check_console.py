@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Tests of the console against a reader who takes nothing for a while, as on a busy host: of a short pause no character is
-lost, of a long one those that the console says, and all goes on behind it. Reported as KTAP. The serial lines stay in
-build/test/console*.log."""
+"""Tests of the console with a reader that reads nothing for a while, as on a busy host: a short pause loses no
+character, a long one loses as many as the console reports, and then the output goes on. Reported as KTAP. The serial
+lines stay in build/test/console*.log."""
 import fcntl
 import json
 import os
@@ -33,7 +33,7 @@ def waiting(pipe):
 
 @suite.test
 def a_slow_reader_loses_nothing():
-    """It goes on reading when the guest has found that the port takes nothing."""
+    """The reader goes on when the guest has found that the port takes nothing."""
     with tempfile.TemporaryDirectory(prefix="quiesce-") as folder:
         process = subprocess.Popen(qemu.command(CONFIG, folder) + ["-monitor", f"unix:{folder}/monitor,server=on,wait=off"],
                                    stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
@@ -85,7 +85,7 @@ class Terminal:
                 self.got += os.read(self.file, 256)
 
     def read_until(self, *parts):
-        """All of them, or the end; what there is up to now."""
+        """Read until all parts have come, or the end; returns all that has come so far."""
         try:
             while not (parts and all(part in self.got for part in parts)) and (some := os.read(self.file, 65536)):
                 self.got += some
@@ -107,7 +107,7 @@ def wait_for(process, monitor, variable, size):
 
 
 def unaccounted(text):
-    """Is what has come, with the notes of what is lost between, what was written? What is wrong, as lines."""
+    """Is what has come, with the notes of how much is lost in between, what was written? What is wrong, as lines."""
     pieces, at = NOTE.split(text), 0
     for piece, lost in zip(pieces[::2], [*map(int, pieces[1::2]), 0]):
         if not LINES.startswith(piece, at) and piece.endswith("\n"):  # the note began a line of its own
@@ -128,8 +128,8 @@ def need_terminals():
 
 @suite.test
 def what_a_long_pause_loses_is_counted():
-    """The reader stops until the guest has given up, and goes on before the guest goes on: what is left then comes by the
-    tick alone."""
+    """The reader stops until the guest has given up, and goes on before the guest does: what is left then is sent by
+    the tick alone."""
     need_terminals()
     with tempfile.TemporaryDirectory(prefix="quiesce-") as folder:
         arguments = qemu.command(PRINT, folder) + ["-monitor", f"unix:{folder}/monitor,server=on,wait=off"]

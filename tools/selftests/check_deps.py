@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Tests of make deps, with an apt and a sudo of our own: nothing is installed here. And of what is done with what could not
-be had: tests that are skipped, packages for ACCEL=nested."""
+"""Tests of make deps, with stand-ins for apt and sudo: nothing is installed here. And of what happens without a
+package: tests are skipped, the packages for ACCEL=nested are fetched."""
 import concurrent.futures
 import gzip
 import lzma
@@ -24,10 +24,11 @@ patch = unittest.mock.patch.object
 SCRIPT = os.path.join(os.path.dirname(needs.TABLE), "deps.sh")
 REQUIRED, OPTIONAL = "nasm", "spin"  # packages, each with a line of its own in the table, and programs
 
-# What the script calls beside those that are stood in for.
+# The programs that the script calls and that have no stand-in.
 TOOLS = ("sh", "env", "cat", "grep", "awk", "tr", "sort", "rm", "mktemp", "dirname")
 INSTALLED, CALLS = "installed", "calls"
-# apt-get as it is: all or nothing, and it knows not every package. "$0" is in the folder of the stand-ins.
+# As the real apt-get: it installs all or nothing, and does not know every package. "$0" is in the folder of the
+# stand-ins.
 STAND_INS = {
     "apt-get": """here=${0%/*}; echo "$*" >>$here/calls
 [ "$1" = install ] || exit 0
@@ -42,7 +43,7 @@ for p; do case $p in -*) ;; *) echo "$p" >>$here/installed;; esac; done""",
 
 
 class Machine:
-    """One that has all packages but `missing`, and an apt that does not know `unknown`."""
+    """A machine that has all packages except `missing`, and an apt that does not know `unknown`."""
 
     def __init__(self, missing=(), unknown=(), apt=True, sudo=True):
         self.folder = tempfile.TemporaryDirectory()
@@ -70,7 +71,7 @@ class Machine:
             f.writelines(f"{line}\n" for line in lines)
 
     def deps(self):
-        """Run it: (status, what it said, what it called)."""
+        """Run make deps: (status, what it printed, what it called)."""
         done = subprocess.run(["/bin/sh", SCRIPT], env={"PATH": self.folder.name}, stdin=subprocess.DEVNULL,
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
         with open(f"{self.folder.name}/{CALLS}", encoding="ascii") as f:
@@ -88,7 +89,7 @@ def what_is_there_needs_no_root():
 
 @suite.test
 def it_says_before_that_it_will_use_apt_as_root():
-    """Before the first call: a sudo that fails at once ends it, and it has been said all the same."""
+    """Before the first call: if sudo fails at once, it has been said all the same."""
     here = Machine(missing=[REQUIRED])
     here.program("sudo", "exit 1")
     status, said, _ = here.deps()
@@ -154,7 +155,7 @@ def each_line_of_the_table_names_what_there_is():
 
 @suite.test
 def what_a_package_costs_is_skipped_by_name():
-    """All that the table names, and none else: nothing else asks for these packages."""
+    """All configurations that the table names, and no others: no other needs these packages."""
     wrong = []
     for package, what, patterns in needs.rows():
         with patch(needs, "is_here", lambda which, what=what: which != what):
@@ -186,7 +187,7 @@ def the_packages_for_nested_are_fetched_as_root_only_if_that_is_said():
 
 @suite.test
 def runs_that_want_the_initramfs_at_once_take_turns():
-    """They make it in the same place."""
+    """Because they make it in the same place."""
     under_way, most = [], []
 
     def made_base(_):

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Tests of a run that no program looks after: GRUB's menu, and the last lines that stay until a key is pressed. Reported as
-KTAP; the serial lines stay in build/test/end-*.log."""
+"""Tests of a run that a person watches, and no program: GRUB's menu, and the last lines, which stay until a key is
+pressed. Reported as KTAP; the serial lines stay in build/test/end-*.log."""
 import json
 import os
 import socket
@@ -18,7 +18,7 @@ from selftests import selftest
 
 suite = selftest.Suite("end")
 BUDGET = 120
-HOLD = 600  # seconds, longer than the budget; were they milliseconds, it would be over within the pause
+HOLD = 600  # seconds, longer than the budget; if they were taken as milliseconds, they would be over within PAUSE
 PAUSE = 0.8
 THE_END = "# The end: success. "
 TINY = "mode=test test=lib.glob"
@@ -31,7 +31,7 @@ class Guest:
 
     def __init__(self, name, grub="", cmdline="", build="check", options=()):
         config = machine.Config(smp=2, build=build, cmdline=cmdline, attended=True)
-        self.folder = tempfile.TemporaryDirectory(prefix="quiesce-end-")  # goes with the guest
+        self.folder = tempfile.TemporaryDirectory(prefix="quiesce-end-")  # removed with the guest
         folder = self.folder.name
         self.log = open(f"build/test/end-{name}.log", "w", encoding="utf-8")
         self.monitor, self.events = f"{folder}/monitor", f"{folder}/events"
@@ -54,7 +54,7 @@ class Guest:
         self.folder.cleanup()
 
     def read(self):
-        """Some more; False at the end."""
+        """Read some more; False at the end."""
         data = self.process.stdout.read1()
         text = machine.ESCAPES.sub("", data.decode("utf-8", "replace"))
         self.log.write(text)
@@ -62,13 +62,13 @@ class Guest:
         return bool(data)
 
     def says(self, *texts):
-        """Wait for it on the serial line. What is wrong: [] or that it has ended without."""
+        """Wait for these texts on the serial line. What is wrong: [], or that the guest has ended without them."""
         while not (said := all(text in self.text for text in texts)) and self.read():
             pass
         return [] if said else [f"it has ended without {texts}: {self.text[-300:]!r}"]
 
     def ends(self):
-        """The rest of its lines are read. What is wrong: [] or that it has not switched itself off."""
+        """Read the rest of its lines. What is wrong: [], or that it has not switched itself off."""
         while self.read():
             pass
         status = self.process.wait()
@@ -83,7 +83,7 @@ class Guest:
         self.process.stdin.flush()
 
     def runs(self):
-        """What is wrong: [] or that the machine is off."""
+        """What is wrong: [], or that the machine is off."""
         try:
             said = stuck.Monitor(self.monitor).ask("info status")
         except stuck.Mute as error:
@@ -96,7 +96,7 @@ class Guest:
             monitor.ask(f"sendkey {key}")
 
     def move(self, key, down):
-        """Press the key, or let it go: what the human monitor has no command for."""
+        """Press the key, or release it, for which the human monitor has no command."""
         event = {"type": "key", "data": {"down": down, "key": {"type": "qcode", "data": key}}}
         with socket.socket(socket.AF_UNIX) as link, link.makefile("rw", encoding="utf-8") as lines:
             link.settimeout(BUDGET)
@@ -122,7 +122,8 @@ def the_end_stays_until_a_key_is_pressed():
 
 @suite.test
 def a_key_of_before_is_none():
-    """Pressed while the run waits for a key on the serial line; the last one let go when it has ended."""
+    """Keys pressed while the run waits for a key on the serial line; the last one is released when the run has
+    ended."""
     with Guest("stale", grub=f"set quiesce_cmdline='mode=print hold={HOLD}'") as pc:
         wrong = pc.says("quiesce 0.")
         pc.press("spc", "spc")

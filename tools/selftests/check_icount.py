@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Tests of the deterministic machine (ACCEL=icount, docs/measuring.md): one seed makes one run, to the byte of the
-serial line, another seed another one; and a violation comes back at its instruction. Reported as KTAP. Of two boots that
-must be the same the second reads from a slower disk, as on a busy host: the boot loader then polls longer. Their serial
-lines stay in build/test/icount/."""
+"""Tests of the deterministic machine (ACCEL=icount, docs/measuring.md): the same seed makes the same run, to the byte
+of the serial line; another seed makes another run; and a violation is found again at the same instruction. Reported as
+KTAP. Of two boots that must be the same, the second has a slower disk, as on a busy host, so that the boot loader polls
+longer. Their serial lines stay in build/test/icount/."""
 import concurrent.futures
 import os
 import re
@@ -16,13 +16,13 @@ import qemu
 from selftests import selftest
 
 FOLDER = "build/test/icount"
-# Walkers against unmappers under several policies, with random draws, grace periods and thefts; switches; races.
+# Walkers against unmappers under several policies, with random draws, grace periods and preemptions; switches; races.
 SUITES = "walkers.rcu_*,walkers.h*,walkers.im*,switch,stolen.the*,rcu_torture.control*"
 SEED, OTHER = 7, 8
 # Tables freed without their grace period, under a load that finds it.
 MUTANT, LOAD = "batch_no_grace_period", "mode=torture table_free=rcu seconds=60 seed=1"
 VIOLATION = re.compile(rb"# WARN: oracle: .*, instruction \d+")
-# What says the seed itself: the kernel's echo of it. (The command line is in no line of mode=test.)
+# Lines that print the seed itself: the kernel's echo of it. (No line of mode=test has the command line.)
 NAMES_SEED = re.compile(rb"\bseed=")
 SLOWER = 4_000_000  # bytes per second
 LIMIT = 600  # seconds for a boot, however busy the host
@@ -60,7 +60,7 @@ def boot(name, config, until=None):
 
 
 def tested(name, seed):
-    """With the debugging lines: the more is said, the more must be the same. One says when the kernel has begun."""
+    """With the debugging lines: the more is printed, the more must be the same. One says when the kernel has begun."""
     return name, machine.Config(accel="icount", cmdline=f"mode=test test={SUITES} seed={seed} loglevel=debug")
 
 
@@ -70,7 +70,7 @@ class Shared:
 
 
 def boots():
-    """Of SEED twice, and of OTHER."""
+    """Two with SEED, one with OTHER."""
     if not Shared.boots:
         with concurrent.futures.ThreadPoolExecutor(2) as pool:
             Shared.boots = list(pool.map(lambda arguments: boot(*arguments), (

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""One file really is one file: a copy of the tree gets a policy and a flush back-end, one file each (onefile/), and
-nothing else. It must build, keep the rules of the sources, and be judged, timed, traced and counted, and both must stand
-wherever all policies and back-ends do: verdicts, table, models (as skips by name), report with each of its pictures.
-Reported as KTAP. The objects come along, so that only what is new is compiled. No time is judged."""
+"""A new policy or back-end needs one file only: a copy of the tree gets one of each, in one file each (onefile/), and
+nothing else. It must build, keep the rules of the sources, and be judged, timed, traced and counted. Both must appear
+wherever all policies and back-ends do: verdicts, tables, models (as skips with their names), report with each of its
+pictures. Reported as KTAP. The objects are copied, too, so that only what is new is compiled. No time is judged."""
 import concurrent.futures
 import os
 import pathlib
@@ -28,8 +28,8 @@ OBJECTS = ("check", "release", "version.c", "font.c")  # of build/
 FILES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "onefile")
 LOGS = "build/test/onefile"
 BUDGET = 600
-# What is measured of policies and pairs for the table, the pictures and the checks of bystanders and thefts. In one second
-# there is time for nothing but what each benchmark does at least, and that does not hang on the host.
+# What is measured of policies and pairs for the tables, the pictures and the checks of bystanders and preemptions. In
+# one second each benchmark does only its minimum, which does not depend on the host.
 TIMED = "walk,loads4,unmap_page,unmap_512,protect_page,map_touch_unmap,pages_held,bystander,scale_shared,unmap_stolen"
 BOOTS = {
     "times": machine.Config(smp=2, build="release", cmdline=f"mode=bench bench={TIMED} seconds=1"),
@@ -46,7 +46,7 @@ class Shared:
 
 
 def copy(folder):
-    """This tree with two files more. Time stamps are kept, so that no object is older than its sources."""
+    """Copy this tree, and add two files. Time stamps are kept, so that no object is older than its sources."""
     shutil.copytree(".", folder, dirs_exist_ok=True, symlinks=True,
                     ignore=lambda where, _: ("build", ".git") if where == "." else ("__pycache__",))
     os.makedirs(f"{folder}/build/test")
@@ -62,14 +62,14 @@ def copy(folder):
 
 
 def run(*command, **env):
-    """In the copy: (status, lines). Nothing that make was told goes in."""
+    """Run a command in the copy, without the variables that make was given: (status, lines)."""
     kept = {name: value for name, value in os.environ.items() if name not in test_all.OF_MAKE}
     status, text, hung = patience.run(command, BUDGET, cwd=Shared.folder, env=kept | {"PYTHONDONTWRITEBYTECODE": "1"} | env)
     return status, text.splitlines() + ([hung] if hung else [])
 
 
 def ran(*command, **env):
-    """The same, which must end well: what is wrong, the lines."""
+    """The same for a command that must succeed: (what is wrong, lines)."""
     status, lines = run(*command, **env)
     return [f"{' '.join(command)}: status {status}", *lines[-15:]] if status else [], lines
 
@@ -86,7 +86,7 @@ def play(name):
 
 
 def boot(name):
-    """The same, of which each is made once; the first that is asked for begins them all, two at a time."""
+    """The same, but each boot is made only once; the first call begins them all, two at a time."""
     if not Shared.boots:
         Shared.boots = {each: Shared.pool.submit(play, each) for each in BOOTS}
     return Shared.boots[name].result()
@@ -102,7 +102,7 @@ def items(name, kind):
 
 
 def in_copy(program, *arguments):
-    """Some Python with the tools of the copy: what is wrong is what it prints."""
+    """Run some Python with the tools of the copy. What it prints is wrong."""
     wrong, lines = ran(sys.executable, "-c", f"import sys; sys.path[0] = 'tools'; {program}", *arguments)
     return wrong or lines
 
@@ -132,7 +132,7 @@ def the_suites_of_policies_pass():
 
 @suite.test
 def every_pair_is_judged():
-    """As `verdicts` has it, by the copy's own list; and both are among them."""
+    """As the configuration `verdicts` requires it, by the copy's own list; and the new ones are among them."""
     judged = {(v["table_free"], v["tlb_flush"]) for v in items("verdicts", "verdicts")}
     missing = [f"no verdict on {' + '.join(pair)}" for pair in ((NAME, NAME), (NAME, "ipi"), ("rcu", NAME)) if pair not in judged]
     return missing + in_copy("import matrix; print(*matrix.verdict_errors(open(sys.argv[1]).read().splitlines()), sep='\\n', end='')",
@@ -141,7 +141,7 @@ def every_pair_is_judged():
 
 @suite.test
 def every_pair_is_timed_and_counted():
-    """The tables are complete, and say so; there is a row and a column for each."""
+    """The tables are complete, and say so; the policy has its rows and the back-end its columns."""
     with tempfile.TemporaryFile() as logs:
         for name in ("verdicts", "times", "counts"):
             with open(boot(name), "rb") as f:
@@ -167,7 +167,7 @@ def bystanders_and_thefts_add_up():
 
 @suite.test
 def a_policy_and_a_back_end_without_a_model_are_skips():
-    """By name, which make test expects."""
+    """With their names, and make test expects these skips."""
     wrong, lines = ran(sys.executable, "tools/models.py", "--quick", "--ktap", f"pair.*{NAME}*")
     skips = [f"{what} {NAME} has no model in tests/models/" for what in ("policy", "back-end")]
     wrong += selftest.lacking(lines, *(f"# SKIP {skip}" for skip in skips))
@@ -185,7 +185,7 @@ def the_mutants_of_a_new_policy_are_skips():
 
 @suite.test
 def its_trace_is_right():
-    """As `trace-log` judges it; and a scene of each is among those."""
+    """As the configuration `trace-log` judges it; and there is a scene of each."""
     shutil.copy(boot("trace"), f"{Shared.folder}/build/test/trace.log")
     scenes = {(e.get("table_free"), e.get("tlb_flush")) for e in items("trace", "trace")}
     missing = [f"no scene of {p} + {b}" for p, b in ((NAME, "ipi"), ("rcu", NAME)) if (p, b) not in scenes]

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Tests of what the report's pictures and sentences are made of, on small sets whose answers are known, and of how it
-takes a boot that fails. Reported as KTAP; check_report.py looks at the page that comes out."""
+"""Tests of what the report's pictures and sentences are made of, on small sets whose answers are known, and of what it
+does when a boot fails. Reported as KTAP; check_report.py looks at the page that results."""
 import os
 import re
 import sys
@@ -142,7 +142,7 @@ def few_samples_are_marked():
 
 @suite.test
 def what_is_new_looks_like_nothing_else():
-    """As many new policies and back-ends as there are looks, some with names of one sum."""
+    """As many new policies and back-ends as there are spare looks; the names of some have the same checksum."""
     new = [f"{a}{b}" for a in "abcdefgh" for b in "abcdefg"][:len(style.SPARE)]
     with unittest.mock.patch.dict(style.given, clear=True):
         names = [*style.LOOKS, *new]

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // What is wrong with the report as the browser shows it: an expression whose value is {problems, axes}. Evaluated by
-// check_report.py, which also counts pixels in the places of the axes.
+// check_report.py, which also counts pixels inside the axes.
 (() => {
 	const problems = [], axes = [];
 	document.querySelectorAll("details").forEach(d => { d.open = true; });
@@ -10,7 +10,7 @@
 		Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > 1;
 	const where = e => e.closest("section")?.id ?? "the head";
 
-	// A line of text is higher than its letters: what counts is the middle.
+	// A line of text is higher than its letters: only its middle counts.
 	function letters(e) {
 		const r = e.getBoundingClientRect(), spare = r.height * 0.18;
 		return { left: r.left, right: r.right, top: r.top + spare, bottom: r.bottom - spare };

@@ -2,7 +2,8 @@
 """Tests of the report's page in a browser, at the widths of a screen and of a phone, light and dark: what
 check_report.js finds, pixels of data in each panel, no request to anywhere. Reported as KTAP. The page is made of what
 the configurations `verdicts`, `times`, `instructions` and `trace` have measured (their serial logs), or of the result
-files that are named as arguments. Then the same of pages that are broken on purpose: each check must find its own."""
+files that are named as arguments. Then the same with pages that are broken on purpose: each check must find its
+breakage."""
 import itertools
 import os
 import re
@@ -71,7 +72,7 @@ for each in SIZES:
 
 
 def slower(runs):
-    """The same with everything under rcu a third slower, so that there is something to compare."""
+    """The same runs, but with everything under rcu a third slower, so that there is something to compare."""
     for run in runs:
         for item in run.bench + run.hist:
             if item.get("table_free") == "rcu":
@@ -200,7 +201,7 @@ def main():
     Shared.files = sys.argv[1:] or LOGS
     missing = [name for name in Shared.files if not os.path.exists(name)]
     if missing:
-        print(f"Bail out! {' and '.join(missing)} not there: run {words.listed(CONFIGURATIONS)} before")
+        print(f"Bail out! missing: {' and '.join(missing)}; run {words.listed(CONFIGURATIONS)} first")
         return 1
     os.makedirs(FOLDER, exist_ok=True)
     Shared.page = pictures.build(results.load(Shared.files), None, FOLDER)

@@ -104,7 +104,7 @@ def what_was_written_is_read_again():
 
 @suite.test
 def broken_lines_are_named():
-    """Each by its file and number, whatever is wrong with it."""
+    """Each by its file and its number, whatever is wrong with the line."""
     def hist(**change):
         return line("HIST", HIST | change)
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Tests of the screen, as KTAP: the machine is paused when it has switched itself off, and the text that is read from a
-picture of its screen compared with the serial line's. Pictures and logs stay in build/test/screen-*."""
+"""Tests of the screen, as KTAP: QEMU pauses the machine when it switches itself off, and the text that is read from a
+picture of its screen is compared with the serial line's. Pictures and logs stay in build/test/screen-*."""
 import itertools
 import json
 import os
@@ -63,7 +63,7 @@ def arguments_of(config, folder, serial, text_mode):
 
 
 def boot(name, cmdline, serial=True, text_mode=False, **options):
-    """Where the picture, the serial log and the text memory are of such a run; why there are none."""
+    """Boot such a machine: (the paths of its picture, its serial log and its text memory, what is wrong)."""
     picture, log, cells = files = [f"build/test/screen-{name}.{kind}" for kind in ("ppm", "log", "cells")]
     for each in files:  # of an earlier run
         pathlib.Path(each).unlink(missing_ok=True)
@@ -97,7 +97,7 @@ def lines_of(log):
 
 
 def folded(lines, columns):
-    """As they stand on a screen of that width."""
+    """The lines as they are on a screen of that width."""
     return [line[at:at + columns].rstrip() for line in lines for at in range(0, max(len(line), 1), columns)]
 
 
@@ -115,8 +115,8 @@ def in_memory(path):
 
 
 def by_place(cells, expected):
-    """The text of cells in letters that are not known: each is learned where it stands first, and must look so wherever the
-    same character is expected, and nowhere else."""
+    """The text of cells whose letters are not known: each letter is learned where it first occurs, and must look the
+    same wherever that character is expected, and nowhere else."""
     characters, blank, text = {}, (0,) * TEXT_CELL[1], []
     for row, line in itertools.zip_longest(cells, expected, fillvalue=""):
         for cell, character in zip(row, line.ljust(len(row))):
@@ -127,7 +127,7 @@ def by_place(cells, expected):
 
 
 def without_end(rows):
-    """Without the blank ones at the end."""
+    """The rows without the blank ones at the end."""
     return rows[:max((i for i, row in enumerate(rows, 1) if row), default=0)]
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Tests of stats.py and of hist.py beneath it, against distributions whose percentiles are known."""
+"""Tests of stats.py, and of hist.py, which it uses, against distributions whose percentiles are known."""
 import math
 import sys
 
@@ -147,7 +147,7 @@ def a_change_that_rests_on_few_samples_is_none():
 
 @suite.test
 def a_change_is_beyond_noise_either_way():
-    """Where boots differ by up to three times, a third of it is as far as three times are."""
+    """Where boots differ by a factor of up to three, a third is as far from 1 as three times is."""
     random = numpy.random.default_rng(11)
     old, wrong = histogram(random.lognormal(9, 0.3, 10_000)), []
     for factor, want in ((2.5, False), (4, True), (1 / 2.5, False), (1 / 4, True)):

@@ -39,7 +39,7 @@ def bench(name, policy, flush="ipi", **more):
 
 
 def timed(policies=POLICIES, flushes=FLUSHES, cpus=2, **more):
-    """What the boot that times says: of each pair."""
+    """What the boot that measures times prints, for each pair."""
     for policy in policies:
         for flush in flushes:
             for name in {name for _, name, _, _ in BY_PAIR} - {"unmap_page"}:
@@ -83,7 +83,7 @@ def differing(name, got, want):
     return [] if got == want else [f"{name}: {got} where {want} is right"]
 
 
-# The widest that is to be expected of each measurement.
+# The widest figure to be expected of each measurement.
 WIDEST = {"walk": {"median": 12_345}, "unmap_page": {"median": 876_543}, "pages_held": {"median": 12_345, "n": 9},
           "bystander_lazy": {"ipis": 99}, "collapse": {"ipi_sync_per_1000": 1000},
           "map_touch_unmap": {"ops_per_sec": 876_543}, "unmap_stolen": {"median": 999_400_000}}
@@ -142,8 +142,8 @@ def one_cpu_proves_nothing_and_that_is_right():
 
 @suite.test
 def what_is_missing_is_a_dash_or_fails():
-    """What only the short table shows may be missing; what the comparison rests on, and a count of one policy where
-    others have theirs, may not."""
+    """What only the short table shows may be missing. What the comparison rests on may not, nor the count of one policy
+    where the others have theirs."""
     def without(name, items, **more):
         gone = {"name": name, "table_free": "rcu"} | more
         return [b for b in items if any(b[key] != value for key, value in gone.items())]
@@ -215,7 +215,7 @@ def instructions_are_exact():
 
 @suite.test
 def instructions_and_cycles_are_not_mixed_up():
-    """Whatever comes first; and where all is counted, nothing stands under cycles."""
+    """Whichever boot comes first; and where everything is counted, the columns of cycles are empty."""
     c = Comparison(results.parse(boot("release", 1, "BENCH", counted()) + boot("check", 2, "VERDICT", [
         verdict(p, f) for p in POLICIES for f in FLUSHES]) + boot("release", 2, "BENCH", timed())))
     both = differing("both", row(c, "rcu")[2:7], ["1,000", "85", "1,000", "85", "1,000"])
@@ -279,8 +279,8 @@ def verbose_shows_lines_and_tables():
 
 @suite.test
 def failing_boots_fail_the_main_job():
-    """A kernel that has found fault is named, and the table comes all the same; one that has panicked, or says nothing
-    any more, shows how."""
+    """A boot whose kernel reports a failure is named, and the table comes all the same. Of a boot that has panicked or
+    broken off, the last lines are shown."""
     wrong = []
     found = [verdict(p, f, "violated" if (p, f) == ("rcu", "pv") else "") for p in POLICIES for f in FLUSHES]
     for ends, verdicts, parts in (

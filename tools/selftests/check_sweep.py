@@ -92,7 +92,7 @@ exec {qemu} "$@"
 
 
 def held_back(folder):
-    """A PATH on which QEMU waits so."""
+    """A PATH whose QEMU waits in this way."""
     path = f"{folder}/{qemu.QEMU}"
     with open(path, "w", encoding="utf-8") as f:
         f.write(QEMU.format(qemu=shutil.which(qemu.QEMU), folder=folder))
@@ -123,7 +123,7 @@ def wait_for_the_jobs():
 
 
 def cut_off_and_go_on(path):
-    """The second boot waits, so that the sweep is in the middle however long we are in telling it to end."""
+    """The second boot waits, so that the sweep is in its middle however late we end it."""
     folder = os.path.dirname(path)
     search = held_back(folder)
     process = start(path, search)

@@ -39,7 +39,7 @@ def distribution(median, spread, n):
 
 
 def made(figures=(), spread=0.0, **header):
-    """A boot with FIGURES, those in `figures` instead of theirs; with `spread`, distributions too."""
+    """A boot with FIGURES, some of them replaced by those in `figures`; with `spread`, distributions too."""
     run = results.Run("x", {"cpus": 2, "hypervisor": "tcg"} | header)
     same = ("name", "table_free", "others")
     for item in (KEYS | item for item in FIGURES):
@@ -90,7 +90,8 @@ def control_is_asked_for_nothing():
 
 @suite.test
 def upper_bound_counts_for_rcu():
-    """1.02 times is within 1.03; but not where the samples cannot tell it from 1.05, or are too few, or not sent."""
+    """1.02 times is within 1.03; but not if the samples cannot tell it from 1.05, are too few, or have no
+    distribution."""
     two_more = {"name": "unmap_page", "median": 2040, "table_free": "rcu"}
     few = [two_more | {"n": 9999}]
     runs = made([two_more], 0.05), made([two_more], 0.9), made(few, 0.05), made([two_more])
@@ -176,7 +177,8 @@ def of_rcu(median, **header):
 
 @suite.test
 def make_targets_judges_the_newest_or_measures():
-    """Older than the kernel, with other CPUs, or with nothing of it, does not count; and a miss is no failure."""
+    """A file that is older than the kernel, of other CPUs, or without the figures, does not count; a miss is no
+    failure."""
     walks = results.Run("x", {"cpus": 2, "build": "release"}, bench=[KEYS | {"name": "walk", "median": 1}])
     with tempfile.TemporaryDirectory() as folder:
         older = put(folder, "older", 200, of_rcu(9002))

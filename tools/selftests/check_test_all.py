@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Tests of test_all.py: it takes over what has passed with the same tree, and nothing else; a part that fails ends no
-other. A suite of check_tools.py."""
+"""Tests of test_all.py: it does not repeat what has passed with the same tree, and repeats all else; a part that fails
+does not end the others. A suite of check_tools.py."""
 import os
 import subprocess
 import sys
@@ -94,8 +94,8 @@ def another_tree_takes_over_nothing():
 
 @suite.test
 def what_git_cannot_read_takes_over_nothing():
-    """An untracked link to nowhere, and a repository in the tree: of all new files the contents are unknown then. And a
-    change is one however somebody likes to see changes."""
+    """With an untracked dangling link, or a repository in the tree, the contents of all new files are unknown. And a
+    change counts as one however git is configured to show changes."""
     def steps(parts):
         with open(f"{parts.folder}/.git/info/exclude", "w", encoding="ascii") as f:
             f.write("ran\n")
@@ -144,7 +144,7 @@ def counts_and_status_both_count():
 
 @suite.test
 def a_part_is_its_make_target():
-    """And takes nothing over from the make that runs test-all; a failure shows the lines that say so."""
+    """It gets no variables from the make that runs test-all; a failure shows the lines that report it."""
     seen = unittest.mock.Mock(side_effect=OSError("no make"))
     with tempfile.TemporaryDirectory() as folder, patch(test_all, "FOLDER", folder), \
             patch(test_all.subprocess, "Popen", seen), \

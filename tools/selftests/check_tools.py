@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Tests of what drives the other tests: whatever breaks in one part is that part's named failure, and the others go on;
-what hangs is ended, and what the host makes wait is not."""
+"""Tests of the tools that run the other tests: whatever breaks in one part is a failure of that part, with its name,
+and the others go on; a process that hangs is ended, and one that waits for a busy host is not."""
 import contextlib
 import io
 import itertools
@@ -43,14 +43,14 @@ def broken(*_, **__):
 # ---- One broken configuration of make test --------------------------------------------------------------------------
 
 def outcomes_of(*runs):
-    """Of make test, with one run more, which is in order."""
+    """The outcomes in make test of these runs, and of one more, which passes."""
     with tempfile.TemporaryDirectory() as folder, patch(test_py, "FOLDER", folder), \
             contextlib.redirect_stdout(io.StringIO()):
         return test_py.execute_all([*runs, matrix.Run("good", 1, command=GOOD)], unittest.mock.Mock())
 
 
 def one_failure(run, *parts):
-    """What is wrong unless the run fails once, with these words, and the one behind it passes."""
+    """The run must fail once, with these words, and the run behind it must pass. What is wrong, as lines."""
     bad, good = outcomes_of(run)
     wrong = [] if good.passed == 1 and not good.failed else ["the run behind it did not pass"]
     if len(bad.failed) != 1 or bad.skipped:
@@ -87,7 +87,7 @@ def a_light_run_beside_others():
 
 @SURVIVES.test
 def light_runs_go_two_at_a_time_and_others_alone():
-    """In their order. A light one waits until it has company; at a heavy one nobody else is under way."""
+    """In their order. A light run waits here until another one is under way; beside a heavy one none is."""
     together, under_way, seen = threading.Barrier(2), set(), []
 
     def execute(run, _):
@@ -167,7 +167,7 @@ def what_the_machine_lacks_is_a_skip():
 
 @SURVIVES.test
 def without_qemu_nothing_passes():
-    """Not a skip: it is what the matrix is there for."""
+    """That is no skip, because the matrix is there to run QEMU."""
     with patch(qemu.shutil, "which", return_value=None):
         return one_failure(matrix.Run("x", 1, machine.Config()), "not installed: make deps")
 
@@ -228,7 +228,7 @@ def a_mutant():
 
 @SURVIVES.test
 def a_model():
-    """One with a head that nobody understands, one whose verifier cannot be built, for want of SPIN."""
+    """One with a head that cannot be read, and one whose verifier cannot be built, because there is no SPIN."""
     with tempfile.TemporaryDirectory() as folder, patch(models, "FOLDER", folder), patch(models, "BUILD", folder), \
             patch(sys, "argv", ["models", "--ktap"]), unittest.mock.patch.dict(os.environ, {"PATH": "/nonexistent"}):
         for name, head in (("a", "//! x what"), ("b", "//! x verified")):
@@ -253,7 +253,7 @@ def a_boot_of_torture():
 
 @SURVIVES.test
 def the_pairs_of_torture():
-    """All that the kernel announces; and none rather than some."""
+    """All pairs that the kernel announces; and if some cannot be read, none."""
     unsafe = [f"# INFO: table_free={policy} tlb_flush={flush}: unsafe: since"
               for policy, flush in (("ipi", "pv"), ("immediate", "ipi"), ("immediate", "pv"))]
     safe = "# INFO: 4 pairs of table_free= (tlb_flush=) are safe: ipi (ipi), rcu (all), rcu-sync (pv)"
@@ -292,8 +292,8 @@ def a_target_of_the_fuzzer():
 # ---- Hangs ----------------------------------------------------------------------------------------------------------
 
 def looks(command, most, begun=lambda process: None, **limits):
-    """Look at a command that never ends, again and again; (what is said in the end, after how many looks). begun(process):
-    waits until it is as it is to be looked at."""
+    """Look at a command that never ends, again and again: (what the last look says, how many looks there were).
+    begun(process) waits until the command is in the state that is to be looked at."""
     process = subprocess.Popen(command, start_new_session=True, stdout=subprocess.PIPE)
     try:
         begun(process)
@@ -311,7 +311,7 @@ LOOP = ("sh", "-c", "while :; do :; done")
 
 @HANGS.test
 def a_loop_uses_up_its_budget():
-    """In a child of the child, and in one that is over."""
+    """Also in a child of the child, and in a child that has ended."""
     wrong = []
     for command in (LOOP, ("sh", "-c", "setsid sh -c 'while :; do :; done' & wait")):
         why, _ = looks(command, 0, budget=0.5)
@@ -323,7 +323,7 @@ def a_loop_uses_up_its_budget():
 
 @HANGS.test
 def a_sleeper_is_noticed():
-    """Whose descendants all sleep; but not before its looks are over."""
+    """A process whose descendants all sleep; but not before it has slept for enough looks."""
     sleeper = ("sh", "-c", "setsid sleep 1000 & sleep 1000")
     with patch(patience, "QUIET", 50):
         asleep = looks(sleeper, 0, budget=1000)
@@ -334,7 +334,7 @@ def a_sleeper_is_noticed():
 
 @HANGS.test
 def a_process_without_a_processor_is_left_alone():
-    """A host so busy that it gives us nothing at all, as near as can be had: a loop that is stopped."""
+    """A stopped loop stands for a process to which a busy host gives no processor at all."""
     def stop(process):
         os.kill(process.pid, 19)
         os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOWAIT)
@@ -345,7 +345,7 @@ def a_process_without_a_processor_is_left_alone():
 
 
 def states(letters):
-    """How many looks it takes where they see these states, over and over."""
+    """How many looks it takes to end a process that is in these states, one after the other, over and over."""
     seen = itertools.cycle(letters)
     with patch(patience, "tree", return_value={}), patch(patience, "is_awake", lambda _: next(seen) in patience.AWAKE):
         watcher = patience.Patience(1, budget=1)
@@ -368,7 +368,7 @@ def the_clock_counts_only_where_it_was_asked_for():
 
 @HANGS.test
 def whoever_asks_for_seconds_gets_them():
-    """On top of what any run may use, and sleep."""
+    """In addition to what any run may use, and for how long any may sleep."""
     default, longer = (machine.limits(machine.Config(smp=1, cmdline=f"mode=bench{keys}"), False)
                        for keys in ("", " seconds=1000"))
     more = [longer[key] - default[key] for key in ("budget", "sleep")]
@@ -383,14 +383,14 @@ def what_is_ended_leaves_nothing_behind():
         status, _, why = patience.run(["sh", "-c", script], 0.3)
         with open(f"{folder}/pid", encoding="ascii") as f:
             pid = int(f.read())
-        while any(fields[0] != "Z" for fields in patience.tree(pid).values()):  # it may not be dead yet; or for ever
+        while any(fields[0] != "Z" for fields in patience.tree(pid).values()):  # it may not have died yet; or a zombie
             time.sleep(0.05)
     return [] if status is None and why else [f"{status}, {why}"]
 
 
 @HANGS.test
 def whoever_runs_a_command_so_hears_how_it_ended():
-    """124 of one that hangs; 128 and the number of the signal."""
+    """124 if it has hung; 128 and the number of the signal if one has ended it."""
     wrong = []
     for budget, script, want in ((100, "exit 3", 3), (100, "exit 0", 0), (100, "kill -9 $$", 137), (0.2, LOOP[2], 124)):
         with patch(patience, "LOOK_SECONDS", 0.01), patch(sys, "argv", ["patience", str(budget), "sh", "-c", script]):
@@ -401,7 +401,7 @@ def whoever_runs_a_command_so_hears_how_it_ended():
 
 @HANGS.test
 def a_file_is_followed_to_its_end():
-    """What is written last, right before the process ends, and has no end of line, too."""
+    """Also what is written last, right before the process ends, and without an end of line."""
     with tempfile.TemporaryDirectory() as folder:
         with open(f"{folder}/serial", "wb", buffering=0) as serial:
             pieces = iter((b"one\ntw", b"o\nthree\nfo", b"ur"))
@@ -419,7 +419,7 @@ CHATTY = "seq 100000; touch $1; exit 33"
 
 @HANGS.test
 def whoever_reads_us_does_not_hold_up_the_machine():
-    """QEMU says more than a pipe holds, and its first line is all that we may print until it has ended."""
+    """QEMU prints more than a pipe holds, and we are stuck with its first line until it has ended."""
     with tempfile.TemporaryDirectory() as folder, \
             patch(qemu, "command", return_value=["sh", "-c", CHATTY, "sh", f"{folder}/ended"]):
         def on_line(_):

@@ -33,7 +33,7 @@ def without(event, phase=None):
 
 
 def moved(event, phase, ns):
-    """That event at another time, and so at another place."""
+    """The scene with that event at another time, and so at another place."""
     return sorted(((cpu, ns if (name, ph) == (event, phase) else at, name, ph, arg) for cpu, at, name, ph, arg in SCENE),
                   key=lambda row: row[1])
 
@@ -159,7 +159,8 @@ def what_a_kernel_has_recorded_is_right():
 
 @log_suite.test
 def no_event_of_an_unmap_may_be_missing():
-    """Of one scene of each policy: were any one event, walks and instants without a partner apart, not there, it shows."""
+    """In one scene of each policy, the check notices if any one event is missing, except walks and instants without a
+    partner."""
     alone = ("walk", "quiescent", "pv_flagged", "sweep", "switch_state")
     wrong = []
     for title, events_ in trace.scenes(results.load([LOG])).items():

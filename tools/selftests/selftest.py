@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Tests of the tools themselves, reported as KTAP. A test is a function that returns what is wrong, as lines: none is
-right; machine.Lacking skips it. It registers itself by `@suite.test`."""
+"""Tests of the tools themselves, reported as KTAP. A test is a function that returns what is wrong, as lines; without
+any it passes. machine.Lacking skips it. `@suite.test` registers it."""
 import contextlib
 import io
 

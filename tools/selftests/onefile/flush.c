@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // tlb_flush=example: what check_onefile.py adds to a copy of the tree as mm/flush/example.c. One target after another gets
-// the shootdown IPI; each that answers has had interrupts on.
+// the shootdown IPI; a target that has answered had interrupts on.
 #include "mm/flush/flush.h"
 
 static void flush_example(const struct flush *f, const struct cpumask *targets)

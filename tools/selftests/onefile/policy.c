@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// table_free=example: what check_onefile.py adds to a copy of the tree as mm/policy/example.c. Walkers are RCU readers, for
-// preemption is off; each table waits for a grace period of its own, its callback's head being in its descriptor.
+// table_free=example: what check_onefile.py adds to a copy of the tree as mm/policy/example.c. Walkers are RCU readers,
+// because preemption is off. Each table waits for a grace period of its own: its descriptor holds the callback's head.
 #include "lab/mutant.h"
 #include "mm/table.h"
 #include "mm/walk_body.h"

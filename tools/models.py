@@ -178,7 +178,7 @@ def judge(v, output):
 
 
 def replay(v, source):
-    """The counterexample, one line per step: what CPU n does stands in column n."""
+    """The counterexample, one line per step: column n has what CPU n does."""
     trails = glob.glob(f"{v.folder()}/*.trail")
     if len(trails) != 1:
         raise ModelError("an error, but no trail")

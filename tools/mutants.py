@@ -131,7 +131,7 @@ class Outcome:
 
 
 def defined():
-    """{mutant: the files in which it stands}"""
+    """{mutant: the files that have it}"""
     found = {}
     for folder in ("arch", "kernel", "lab", "mm"):
         for where, _, names in os.walk(folder):

@@ -31,7 +31,7 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def fields_of(path):
-    """What stands behind the name in a /proc/…/stat: state, parent, ...; nothing if the process has gone."""
+    """The fields behind the name in a /proc/…/stat: state, parent, ...; [] if the process has ended."""
     try:
         with open(path, encoding="utf-8", errors="replace") as f:
             return f.read().rpartition(") ")[2].split()

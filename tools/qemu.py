@@ -253,7 +253,7 @@ def broken_emulation(lines):
     if line := stuck.lost_interrupt(lines):
         return f"QEMU has lost an interrupt of L1, which halts and waits for it ({line})"
     if line := stuck.locked_up(lines):
-        return f"L1's kernel, which is Debian's, stands still ({line})"
+        return f"L1's kernel, which is Debian's, is stuck ({line})"
     return None
 
 

@@ -184,7 +184,7 @@ def functions_are_declared_in_their_own_header():
 
 @test
 def a_suite_is_a_file_or_a_folder():
-    """Each TEST(suite, …) stands in a file suite.c or in a folder suite/, of which there is one."""
+    """Each TEST(suite, …) is in a file suite.c or in a folder suite/, and there is only one such file or folder."""
     wrong, homes = [], {}
     for path in sources("tests/**/*.c"):
         with open(path, encoding="utf-8") as f:

@@ -74,7 +74,7 @@ def in_unit(b, unit):
 
 
 def cycles(name, want):
-    """A column of medians: cycles are the only unit that may stand there."""
+    """A column of medians: cycles are the only unit that it may have."""
     def cell(c, policy):
         b = select(c.bench, name, want, table_free=policy, tlb_flush=FLUSH)
         return figure(c, in_unit(b, "cycles"), lambda b: count(b["median"]))
@@ -131,7 +131,7 @@ def rate(c, policy):
     return figure(c, b if b and b.get("ops_per_sec") else None, lambda b: count(b["ops_per_sec"]))
 
 
-# Groups of columns: what stands above all of them; the heading and the cell of each.
+# Groups of columns: the title above the group; the heading and the cell of each column.
 GROUPS = [
     ("", [("policy", lambda c, policy: policy)]),
     ("found safe", [("with", safe_with)]),

@@ -105,7 +105,7 @@ def comparison_with_a_base():
 
 
 def in_first_plot(text, pattern, replacement):
-    """Change what stands in the pictures of the first section that has any."""
+    """Change the text of the pictures of the first section that has any."""
     start = text.index("<figure>")
     end = text.index("</figure>", start)
     changed, times = re.subn(pattern, replacement, text[start:end], flags=re.S)

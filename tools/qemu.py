@@ -64,7 +64,7 @@ def check_available(config):
             raise Unavailable("ACCEL=nested: the UEFI firmware writes CR8, at which QEMU's emulation of AMD's "
                               "virtualisation fails an assertion (docs/nested.md); use FIRMWARE=bios")
         if config.extra:
-            raise Unavailable("ACCEL=nested: L2 takes no other arguments of QEMU: neither make debug nor ACPI tables")
+            raise Unavailable("ACCEL=nested: L2's QEMU takes no more arguments, so neither make debug nor ACPI tables")
         try:
             nested.base()
         except nested.Missing as error:

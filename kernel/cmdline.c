@@ -61,12 +61,8 @@ static void set_value(struct parser *p, const struct cmdline_key *key, const cha
 
 	if (!wrong)
 		return;
-	if (key->valid) {
-		complain(p, "%s=%s: %s; valid: %s", key->name, value, wrong, key->valid);
-		return;
-	}
-	complain(p, "%s=%s: %s; valid are:", key->name, value, wrong);
-	if (p->print_lists)
+	complain(p, "%s=%s: %s; valid: %s", key->name, value, wrong, key->valid);
+	if (key->print_valid && p->print_lists)
 		key->print_valid();
 }
 
@@ -88,7 +84,7 @@ static void parse_token(struct parser *p, char *token)
 	else if (p->seen[index])
 		complain(p, "%s= is given twice; give it once", key->name);
 	else if (!equals[1])
-		complain(p, "%s= has no value; valid: %s", key->name, key->valid ? key->valid : "one of its list");
+		complain(p, "%s= has no value; valid: %s", key->name, key->valid);
 	else
 		set_value(p, key, equals + 1);
 	if (key)

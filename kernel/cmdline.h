@@ -6,15 +6,17 @@
 
 struct cmdline_key {
 	const char *name;
-	const char *valid;			// human-readable: "100 … 1000", "compare|test|…"
+	const char *valid;			// "VALUES (what it means; default VALUE)": part of an error, and a row of
+						// docs/reference.md (tools/reference.py)
 	const char *(*set)(const char *value);	// NULL: accepted; otherwise what is wrong
-	void (*print_valid)(void);		// optional: prints the list of valid values instead of .valid
+	void (*print_valid)(void);		// optional: prints the list of valid values, below the error
 };
 #define CMDLINE_KEY(key, doc, fn) \
 	static const struct cmdline_key cmdkey_##key = { .name = #key, .valid = (doc), .set = (fn) }; \
 	REGISTER(cmdline_keys, cmdkey_##key)
-#define CMDLINE_KEY_LIST(key, fn, print) \
-	static const struct cmdline_key cmdkey_##key = { .name = #key, .set = (fn), .print_valid = (print) }; \
+#define CMDLINE_KEY_LIST(key, doc, fn, print) \
+	static const struct cmdline_key cmdkey_##key = { .name = #key, .valid = "one of its list (" doc ")", .set = (fn), \
+							 .print_valid = (print) }; \
 	REGISTER(cmdline_keys, cmdkey_##key)
 
 // Longest line and longest key=value that are accepted.

@@ -31,7 +31,7 @@ static void print_modes(void)
 	FOR_EACH_REGISTERED(modes, const struct mode_entry, m)
 		log_error("  mode=%s", (*m)->name);
 }
-CMDLINE_KEY_LIST(mode, set_mode, print_modes);
+CMDLINE_KEY_LIST(mode, "what the run does; default " MODE_DEFAULT, set_mode, print_modes);
 
 u32 mode_seconds(u32 usual)
 {

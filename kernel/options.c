@@ -29,10 +29,11 @@ static const char *set_glob(char *to, size_t size, const char *value)
 #define GLOB_VALID "patterns of letters, digits, _ . - * ?, separated by commas, at most 127 characters"
 static const char *set_test(const char *value) { return set_glob(opt_test, sizeof(opt_test), value); }
 static const char *set_bench(const char *value) { return set_glob(opt_bench, sizeof(opt_bench), value); }
-CMDLINE_KEY(test, GLOB_VALID, set_test);
-CMDLINE_KEY(bench, GLOB_VALID, set_bench);
+CMDLINE_KEY(test, GLOB_VALID " (mode=test: which suites, or suite.test; default *)", set_test);
+CMDLINE_KEY(bench, GLOB_VALID " (mode=bench: which benchmarks; default *)", set_bench);
 static const char *set_trace(const char *value) { return set_glob(opt_trace, sizeof(opt_trace), value); }
-CMDLINE_KEY(trace, GLOB_VALID, set_trace);
+CMDLINE_KEY(trace, GLOB_VALID " (mode=trace: which scenes; another mode records all the time and shows the last events "
+	    "when the kernel gives up; default all scenes, and no recording in another mode)", set_trace);
 
 static const char *set_u32(u32 *to, u64 min, u64 max, const char *value)
 {
@@ -48,14 +49,14 @@ static const char *set_u32(u32 *to, u64 min, u64 max, const char *value)
 
 static const char *set_seconds(const char *value) { return set_u32(&opt_seconds, 1, SECONDS_MAX, value); }
 static const char *set_cpus(const char *value) { return set_u32(&opt_cpus, 1, NR_CPUS - 1, value); }
-CMDLINE_KEY(seconds, "1 to 604800", set_seconds);
-CMDLINE_KEY(cpus, "1 to 255", set_cpus);
+CMDLINE_KEY(seconds, "1 to 604800 (how long the mode runs, about; default the mode's own)", set_seconds);
+CMDLINE_KEY(cpus, "1 to 255 (use at most so many CPUs; default all)", set_cpus);
 
 static const char *set_seed(const char *value)
 {
 	return parse_u64(value, &opt_seed) ? NULL : "not a number of 64 bits";
 }
-CMDLINE_KEY(seed, "a decimal or 0x hexadecimal number of 64 bits", set_seed);
+CMDLINE_KEY(seed, "a decimal or 0x hexadecimal number of 64 bits (which random sequence; default 1)", set_seed);
 
 static const char *set_loglevel(const char *value)
 {
@@ -69,4 +70,4 @@ static const char *set_loglevel(const char *value)
 	}
 	return "unknown level";
 }
-CMDLINE_KEY(loglevel, "error|warn|info|debug", set_loglevel);
+CMDLINE_KEY(loglevel, "error|warn|info|debug (the least important lines that are printed; default info)", set_loglevel);

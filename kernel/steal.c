@@ -34,7 +34,8 @@ static const char *set_steal(const char *value)
 	}
 	return "unknown owner";
 }
-CMDLINE_KEY(steal, "none|thief|kvm", set_steal);
+CMDLINE_KEY(steal, "none|thief|kvm (who keeps the steal-time records and preempts CPUs: nobody, lab/thief.c, KVM; "
+	    "default kvm where it flushes for a preempted CPU, otherwise thief)", set_steal);
 
 const char *steal_missing(void)
 {

@@ -34,7 +34,7 @@ static const char *set_hz(const char *value)
 	tick_hz = (u32)hz;
 	return NULL;
 }
-CMDLINE_KEY(hz, "100 … 1000 (timer ticks per second and CPU)", set_hz);
+CMDLINE_KEY(hz, "100 to 1000 (timer ticks per second and CPU; default 250)", set_hz);
 
 u64 now_ns(void)
 {

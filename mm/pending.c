@@ -47,7 +47,8 @@ static const char *set_pending_max(const char *value)
 	opt_max = v;
 	return NULL;
 }
-CMDLINE_KEY(pending_max, "64 … (pages that may wait to be freed; default: 1/16 of memory, at most 16384)", set_pending_max);
+CMDLINE_KEY(pending_max, "64 to 4294967295 (pages that may wait to be freed; default 1/16 of memory, at most 16384)",
+	    set_pending_max);
 
 static void set_max(u64 max)
 {

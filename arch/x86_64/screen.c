@@ -132,7 +132,7 @@ static const char *set_screen(const char *value)
 		return "unknown";
 	return NULL;
 }
-CMDLINE_KEY(screen, "auto|off (off: nothing more is written to it)", set_screen);
+CMDLINE_KEY(screen, "auto|off (off: nothing more is written to the screen; default auto)", set_screen);
 
 // No lock: only the printer's owner is in here, or in a panic the speaker, in whatever state the owner has left it.
 void screen_write(const char *s, size_t n)

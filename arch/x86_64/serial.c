@@ -215,4 +215,5 @@ static const char *set_serial(const char *value)
 	present = true;
 	return NULL;
 }
-CMDLINE_KEY(serial, "PORT,BAUD with a 16550 at PORT, e.g. 0x3f8,115200 or 0x2f8,9600; BAUD divides 115200", set_serial);
+CMDLINE_KEY(serial, "PORT,BAUD (the 16550 to use, e.g. 0x2f8,9600; BAUD divides 115200; default 0x3f8,115200)",
+	    set_serial);

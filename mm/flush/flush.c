@@ -59,7 +59,8 @@ static void print_tlb_flush(void)
 	FOR_EACH_BACKEND(it)
 		log_error("  tlb_flush=%s", (*it)->name);
 }
-CMDLINE_KEY_LIST(tlb_flush, set_tlb_flush, print_tlb_flush);
+CMDLINE_KEY_LIST(tlb_flush, "how stale translations leave the other CPUs; default ipi",
+		 set_tlb_flush, print_tlb_flush);
 
 // ---- Deferred flushes -----------------------------------------------------------------------------------------------
 

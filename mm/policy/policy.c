@@ -55,4 +55,5 @@ static void print_table_free(void)
 	FOR_EACH_POLICY(it)
 		log_error("  table_free=%s", (*it)->name);
 }
-CMDLINE_KEY_LIST(table_free, set_table_free, print_table_free);
+CMDLINE_KEY_LIST(table_free, "how a detached table page waits for lockless walkers; default rcu",
+		 set_table_free, print_table_free);

@@ -36,7 +36,8 @@ static const char *set_allow_unsafe(const char *value)
 	opt_allow_unsafe = v;
 	return NULL;
 }
-CMDLINE_KEY(allow_unsafe, "0|1", set_allow_unsafe);
+CMDLINE_KEY(allow_unsafe, "0|1 (1: accept a named pair that is computed to be unsafe, and time unsafe pairs, too; default 0)",
+	    set_allow_unsafe);
 
 // Checked when all keys are known: the key for what a back-end needs may come after tlb_flush=.
 static bool backend_usable(const struct flush_backend *b)

@@ -80,7 +80,8 @@ static const char *set_hang(const char *value)
 	}
 	return "unknown";
 }
-CMDLINE_KEY(hang, "no|lock|irqs-off|asleep (mode=torture: worker 1 hangs on purpose, to test the watchdog)", set_hang);
+CMDLINE_KEY(hang, "no|lock|irqs-off|asleep (mode=torture: worker 1 hangs so on purpose, to test the watchdog; default no)",
+	    set_hang);
 
 void hang_now(struct worker *w)
 {

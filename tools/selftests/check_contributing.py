@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: MIT
+"""CONTRIBUTING.md is followed to the letter: its recipes' blocks are taken out of the page and applied to a copy of the tree, the
+commands are run there, and each line that a recipe promises must come, in its order. Reported as KTAP, a test for each
+recipe. All blocks are applied first, so that everything is built once; with the argument "apart" each when its turn comes.
+The objects come along, so that only what is new is compiled. No time is judged."""
+import dataclasses
+import os
+import pathlib
+import re
+import shutil
+import sys
+import tempfile
+
+import patience
+import test_all
+from selftests import selftest
+
+PAGE = "CONTRIBUTING.md"
+OBJECTS = ("check", "release", "host", "version.c", "font.c")  # of build/
+BUDGET = 900
+OF_FILE = re.compile(r"(?is)\b(new file|change)\b(?: it:)?\s+`([^`]+)`:\s*$")
+
+
+@dataclasses.dataclass
+class Block:
+    language: str
+    text: str
+    path: str = ""  # of a file: which
+
+
+def recipes():
+    """{title: blocks}, of the sections that have commands."""
+    text = pathlib.Path(PAGE).read_text(encoding="utf-8").partition("\n## Recipes\n")[2]
+    found = {}
+    for section in text.split("\n### ")[1:]:
+        title, _, body = section.partition("\n")
+        blocks, path, end = [], "", 0
+        for match in re.finditer(r"(?ms)^```(\w+)\n(.*?)^```$", body):
+            if named := OF_FILE.search(body[end:match.start()]):
+                path = named[2]
+            end = match.end()
+            blocks.append(Block(match[1], match[2], path if match[1] not in ("sh", "text") else ""))
+        if any(block.language == "sh" for block in blocks):
+            found[title] = blocks
+    return found
+
+
+# ---- Applying -------------------------------------------------------------------------------------------------------
+
+def changed(text, diff, path):
+    """A file's text with the block's lines added and removed; what stands there must be there, once."""
+    lines = [line or " " for line in diff.splitlines()]
+    if wrong := [line for line in lines if line[0] not in " +-"]:
+        raise ValueError(f"{path}: neither added, removed nor there: {wrong}")
+    old, new = ("".join(f"{line[1:]}\n" for line in lines if line[0] != but) for but in "+-")
+    if (times := len(re.findall(f"(?={re.escape(f'{chr(10)}{old}')})", f"\n{text}"))) != 1:
+        raise ValueError(f"{path} has {times} times:\n{old}")
+    return f"\n{text}".replace(f"\n{old}", f"\n{new}")[1:]
+
+
+def apply(block, folder):
+    path = pathlib.Path(folder, block.path)
+    if block.language == "diff":
+        path.write_text(changed(path.read_text(encoding="utf-8"), block.text, block.path), encoding="utf-8")
+    elif path.exists():
+        raise ValueError(f"{block.path} is there already")
+    else:
+        path.write_text(block.text, encoding="utf-8")
+
+
+def copy(folder):
+    """This tree; of what was built, objects only. Time stamps are kept, so that no object is older than its sources."""
+    shutil.copytree(".", folder, dirs_exist_ok=True, symlinks=True,
+                    ignore=lambda where, _: ("build", ".git") if where == "." else ("__pycache__",))
+    os.makedirs(f"{folder}/build")
+    for name in OBJECTS:
+        if os.path.isdir(f"build/{name}"):
+            shutil.copytree(f"build/{name}", f"{folder}/build/{name}")
+        elif os.path.exists(f"build/{name}"):
+            shutil.copy2(f"build/{name}", f"{folder}/build/{name}")
+
+
+# ---- Following ------------------------------------------------------------------------------------------------------
+
+def missing(promised, said):
+    """Lines that were promised and did not come, in this order."""
+    rest = iter(said)
+    for line in promised:
+        pattern = re.compile(".*".join(map(re.escape, line.split("…"))))
+        if not any(pattern.fullmatch(each) for each in rest):
+            yield line
+
+
+class Recipe:
+    """A test: what is wrong with following it."""
+
+    def __init__(self, title, blocks, folder, apart):
+        self.__name__, self.blocks, self.folder, self.apart = re.sub(r"\W+", "_", title.lower()), blocks, folder, apart
+
+    def run(self, line):
+        env = {name: value for name, value in os.environ.items() if name not in test_all.OF_MAKE}
+        status, text, hung = patience.run(("sh", "-c", line), BUDGET, cwd=self.folder, env=env | {"PYTHONDONTWRITEBYTECODE": "1"})
+        print("\n".join(f"# {line}" for line in [f"$ {line}", *text.splitlines()[-400:]]))
+        return status, text.splitlines() + ([hung] if hung else [])
+
+    def __call__(self):
+        wrong, said, failed = [], [], []
+        for block in self.blocks:
+            if block.path and self.apart:
+                apply(block, self.folder)
+            elif block.language == "sh":
+                said, failed = [], []
+                for line in block.text.splitlines():
+                    status, lines = self.run(line)
+                    said += lines
+                    failed += [f"{line}: status {status}"] if status else []
+                wrong += failed
+            elif block.language == "text":
+                promised = block.text.splitlines()
+                if any("ended with status" in line for line in promised):  # it must fail
+                    wrong = [line for line in wrong if line not in failed] or ([] if failed else ["it did not fail"])
+                wrong += [f"promised, but not said: {line}" for line in list(missing(promised, said))[:1]]
+        return wrong + said[-15:] if wrong else []
+
+
+# ---- Of the page alone ----------------------------------------------------------------------------------------------
+
+page = selftest.Suite("contributing-page")
+
+
+@page.test
+def every_recipe_has_a_file_a_command_and_a_promise():
+    wrong = []
+    for title, blocks in recipes().items():
+        languages = [block.language for block in blocks]
+        wrong += [f"{title}: no {what}" for what, some in (("file", [b for b in blocks if b.path]), ("command", ["sh"]), ("promise", ["text"]))
+                  if not some or isinstance(some[0], str) and some[0] not in languages]
+        wrong += [f"{title}: a block of no file:\n{b.text}" for b in blocks if b.language not in ("sh", "text") and not b.path]
+    return wrong or ([] if len(recipes()) > 6 else [f"only {', '.join(recipes())}"])
+
+
+@page.test
+def what_does_not_fit_is_noticed():
+    text, wrong = "one\ntwo\ntwo\nthree\n", []
+    if changed(text, " one\n+one and a half\n-two\n two\n", "f") != "one\none and a half\ntwo\nthree\n":
+        wrong.append("one line more and one less")
+    for diff in (" four\n+five\n", " two\n+x\n", "one\n", " on\n+x\n"):
+        try:
+            wrong.append(f"{diff!r} gives {changed(text, diff, 'f')!r}")
+        except ValueError:
+            pass
+    said = ["a", "b 1 c", "d"]
+    for promised, lacks in ((["a", "b … c"], []), (["b … c", "a"], ["a"]), (["b"], ["b"]), (["a", "d", "…"], ["…"])):
+        if list(missing(promised, said))[:1] != lacks:
+            wrong.append(f"{promised}: {list(missing(promised, said))}")
+    return wrong
+
+
+def main():
+    with tempfile.TemporaryDirectory(prefix="quiesce-contributing-") as folder:
+        apart = sys.argv[1:] == ["apart"]
+        suite = selftest.Suite("contributing")
+        copy(folder)
+        for title, blocks in recipes().items():
+            suite.test(Recipe(title, blocks, folder, apart))
+            for block in blocks if not apart else ():
+                if block.path:
+                    apply(block, folder)
+        return selftest.main(page, suite)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

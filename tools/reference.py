@@ -108,9 +108,11 @@ def values_of(key, values):
 
 
 def block_keys():
-    return table(("key", "values", "meaning", "default", "declared in"), (
-        (f"`{key}=`", values_of(key, values), cell(meaning), default if " " in default else f"`{default}`", f"`{path}`")
-        for key, (values, meaning, default, path) in sorted(keys().items())))
+    def row(key, values, meaning, default, path):
+        values = values_of(key, values)
+        is_value = re.fullmatch(r"\d[\w,]*|\*", default) or re.search(rf"\b{re.escape(default)}\b", values)
+        return f"`{key}=`", values, cell(meaning), f"`{default}`" if is_value else default, f"`{path}`"
+    return table(("key", "values", "meaning", "default", "declared in"), (row(key, *what) for key, what in sorted(keys().items())))
 
 
 def block_modes():

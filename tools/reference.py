@@ -169,8 +169,17 @@ def help_sections():
     return {title: rows for title, rows in found.items() if rows}
 
 
+WORD = re.compile(r"""\b[A-Za-z_]+="[^"]*"|\b[A-Z_]+=(?:[\w*.]+(?<!\.))?|\bmode=\w+|\b(?:build|tests|tools)/[\w./-]*[\w/]|\bmake [a-z][\w-]*"""
+                  r"""|(?<!\w)--\w+|\bdocs/([\w/]+\.md)""")
+
+
+def marked(text):
+    """A sentence of the help as Markdown: documents are links, what one types is code."""
+    return WORD.sub(lambda match: f"[{os.path.basename(match[1])}]({match[1]})" if match[1] else f"`{match[0]}`", cell(text))
+
+
 def block_targets():
-    return table(("command", "what it does"), ((f"`{left}`", cell(text)) for left, text in help_sections()["Targets"]))
+    return table(("command", "what it does"), ((f"`{left}`", marked(text)) for left, text in help_sections()["Targets"]))
 
 
 def variables():
@@ -183,7 +192,7 @@ def block_variables():
     lines = []
     for title, rows in variables().items():
         lines += [f"**{title}:**", "", *table(("variable", "default", "meaning"), (
-            (f"`{name}=`", f"`{default}`" if default else "", cell(text)) for name, default, text in rows)), ""]
+            (f"`{name}=`", f"`{default}`" if default else "", marked(text)) for name, default, text in rows)), ""]
     return lines[:-1]
 
 

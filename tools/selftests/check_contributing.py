@@ -2,8 +2,10 @@
 """CONTRIBUTING.md is followed to the letter: its recipes' blocks are taken out of the page and applied to a copy of the tree, the
 commands are run there, and each line that a recipe promises must come, in its order. Reported as KTAP, a test for each
 recipe. All blocks are applied first, so that everything is built once; with the argument "apart" each when its turn comes.
-The objects come along, so that only what is new is compiled. No time is judged."""
+Other arguments: patterns of recipes, as "a_test". The objects come along, so that only what is new is compiled. No time is
+judged."""
 import dataclasses
+import fnmatch
 import os
 import pathlib
 import re
@@ -29,7 +31,7 @@ class Block:
 
 
 def recipes():
-    """{title: blocks}, of the sections that have commands."""
+    """{title: blocks}, of the sections that have any."""
     text = pathlib.Path(PAGE).read_text(encoding="utf-8").partition("\n## Recipes\n")[2]
     found = {}
     for section in text.split("\n### ")[1:]:
@@ -40,7 +42,7 @@ def recipes():
                 path = named[2]
             end = match.end()
             blocks.append(Block(match[1], match[2], path if match[1] not in ("sh", "text") else ""))
-        if any(block.language == "sh" for block in blocks):
+        if blocks:
             found[title] = blocks
     return found
 
@@ -68,10 +70,14 @@ def apply(block, folder):
         path.write_text(block.text, encoding="utf-8")
 
 
-def copy(folder):
-    """This tree; of what was built, objects only. Time stamps are kept, so that no object is older than its sources."""
+def copy_sources(folder):
     shutil.copytree(".", folder, dirs_exist_ok=True, symlinks=True,
                     ignore=lambda where, _: ("build", ".git") if where == "." else ("__pycache__",))
+
+
+def copy(folder):
+    """This tree; of what was built, objects only. Time stamps are kept, so that no object is older than its sources."""
+    copy_sources(folder)
     os.makedirs(f"{folder}/build")
     for name in OBJECTS:
         if os.path.isdir(f"build/{name}"):
@@ -132,10 +138,11 @@ page = selftest.Suite("contributing-page")
 def every_recipe_has_a_file_a_command_and_a_promise():
     wrong = []
     for title, blocks in recipes().items():
-        languages = [block.language for block in blocks]
-        wrong += [f"{title}: no {what}" for what, some in (("file", [b for b in blocks if b.path]), ("command", ["sh"]), ("promise", ["text"]))
-                  if not some or isinstance(some[0], str) and some[0] not in languages]
-        wrong += [f"{title}: a block of no file:\n{b.text}" for b in blocks if b.language not in ("sh", "text") and not b.path]
+        languages = {block.language for block in blocks}
+        wrong += [f"{title}: no block of {what}" for what, some in (("a file", {"c", "diff"}), ("commands: sh", {"sh"}),
+                                                                    ("what they say: text", {"text"})) if not some & languages]
+        wrong += [f"{title}: a block of {name}" for name in languages - {"c", "diff", "sh", "text"}]
+        wrong += [f"{title}: a block of no file:\n{b.text}" for b in blocks if b.language in ("c", "diff") and not b.path]
     return wrong or ([] if len(recipes()) > 6 else [f"only {', '.join(recipes())}"])
 
 
@@ -156,13 +163,32 @@ def what_does_not_fit_is_noticed():
     return wrong
 
 
-def main():
+@page.test
+def every_block_fits():
+    """The tree, as those before it have left it."""
     with tempfile.TemporaryDirectory(prefix="quiesce-contributing-") as folder:
-        apart = sys.argv[1:] == ["apart"]
+        copy_sources(folder)
+        for title, blocks in recipes().items():
+            for block in blocks:
+                if block.path:
+                    try:
+                        apply(block, folder)
+                    except (ValueError, OSError) as error:
+                        return [f"{title}: {error}"]
+    return []
+
+
+def main():
+    apart, patterns = "apart" in sys.argv, [word for word in sys.argv[1:] if word != "apart"] or ["*"]
+    if status := selftest.main(page) if every_block_fits() else 0:
+        return status
+    with tempfile.TemporaryDirectory(prefix="quiesce-contributing-") as folder:
         suite = selftest.Suite("contributing")
         copy(folder)
         for title, blocks in recipes().items():
-            suite.test(Recipe(title, blocks, folder, apart))
+            recipe = Recipe(title, blocks, folder, apart)
+            if any(fnmatch.fnmatch(recipe.__name__, pattern) for pattern in patterns):
+                suite.test(recipe)
             for block in blocks if not apart else ():
                 if block.path:
                     apply(block, folder)

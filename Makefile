@@ -127,6 +127,8 @@ report:
 	@$(PYTHON) tools/report.py
 findings:
 	@$(PYTHON) tools/findings.py
+pages: findings
+	@$(PYTHON) tools/reference.py
 sweep:
 	$(build_all)
 	@$(PYTHON) tools/sweep.py
@@ -165,4 +167,4 @@ help:
 
 -include tests/host/host.mk tests/fuzz/fuzz.mk
 -include $(shell find build -name '*.d' -type f 2>/dev/null)
-.PHONY: all run bench budgets targets report findings sweep trace torture-all mutants models scale debug test test-all deps distro clean help FORCE
+.PHONY: all run bench budgets targets report findings pages sweep trace torture-all mutants models scale debug test test-all deps distro clean help FORCE

@@ -169,7 +169,7 @@ def help_sections():
     return {title: rows for title, rows in found.items() if rows}
 
 
-WORD = re.compile(r"""\b[A-Za-z_]+="[^"]*"|\b[A-Z_]+=(?:[\w*.]+(?<!\.))?|\bmode=\w+|\b(?:build|tests|tools)/[\w./-]*[\w/]|\bmake [a-z][\w-]*"""
+WORD = re.compile(r"""\b[A-Za-z_]+="[^"]*"|\b[A-Z_]+=(?:[\w*.]+(?<!\.))?|\bmode=\w+|\b(?:build|tests|tools|docs/img|docs/data)/(?:[\w./-]*[\w/])?|\bmake [a-z][\w-]*"""
                   r"""|(?<!\w)--\w+|\bdocs/([\w/]+\.md)""")
 
 

@@ -155,7 +155,7 @@ MATRIX = [
     Run("fuzz", 75, command=("make", "--no-print-directory", "fuzz-test"), budget=900),
     Run("models", 50, command=(sys.executable, "tools/models.py", "--quick", "--ktap"), budget=900),
     Run("mutants", 60, command=(sys.executable, "tools/mutants.py", "--quick", "--ktap"), budget=900),
-    Run("contributing", 80, command=(sys.executable, "tools/selftests", "contributing"), budget=900),
+    Run("contributing", 60, command=(sys.executable, "tools/selftests", "contributing"), budget=900),
     saying(boot("smp4-uefi-q35-max", 90, smp=4, firmware="uefi"), *LONG_LINES),
     boot("smp8-bios-q35-max", 120, smp=8),
     boot("smp4-release", 60, smp=4, build="release"),

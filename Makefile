@@ -129,6 +129,8 @@ findings:
 	@$(PYTHON) tools/findings.py
 pages: findings
 	@$(PYTHON) tools/reference.py
+	@$(PYTHON) tools/diagrams
+	@$(PYTHON) tools/sample.py
 sweep:
 	$(build_all)
 	@$(PYTHON) tools/sweep.py

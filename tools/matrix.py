@@ -277,7 +277,8 @@ NO_BUDGETS = "no budgets for this compiler: "  # its name follows
 NO_BUDGETS_OF = "no budgets for this policy: "
 NO_TESTS_OF = "tools/mutants.py has no tests for the mutants of "
 NO_MODEL = "has no model in tests/models/"  # after the policy's name, or the back-end's
-HOST_SKIPS_OF = (machine.LACKS, NO_BUDGETS, NO_BUDGETS_OF, NO_TESTS_OF)
+NO_ROW_OF = "docs/reference.md has no row of "
+HOST_SKIPS_OF = (machine.LACKS, NO_BUDGETS, NO_BUDGETS_OF, NO_TESTS_OF, NO_ROW_OF)
 
 
 def skip_is_expected(run, reason):

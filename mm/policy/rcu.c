@@ -25,7 +25,7 @@ static void policy_rcu_free(struct space *space, struct list *tables)
 static void policy_rcu_wait(struct space *space) { synchronize_rcu(); }
 
 DEFINE_TABLE_POLICY(rcu, "rcu",
-	.lineage = "HAVE_RCU_TABLE_FREE, Linux 2012",
+	.lineage = "HAVE_RCU_TABLE_FREE, Linux 2011, on x86 2017",
 	.walker = WALKER_IRQS_OFF,
 	.waits = WAIT_OWN,
 	.free = policy_rcu_free,

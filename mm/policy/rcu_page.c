@@ -32,7 +32,7 @@ static void rcu_page_free(struct space *space, struct list *tables)
 static void rcu_page_wait(struct space *space) { synchronize_rcu(); }
 
 DEFINE_TABLE_POLICY(rcu_page, "rcu-page",
-	.lineage = "PT_RECLAIM, Linux 2024",
+	.lineage = "PT_RECLAIM, Linux 6.14 (2025)",
 	.walker = WALKER_PREEMPT_OFF,
 	.waits = WAIT_OWN,
 	.free = rcu_page_free,

@@ -126,13 +126,14 @@ def readme_says_what_is_safe():
     """Of each policy and back-end that its tables name; one that somebody has added may be missing there."""
     text = pathlib.Path("README.md").read_text(encoding="utf-8")
     policies, backends, wrong = axes.policies(), axes.backends(), []
-    for name, row in rows(text, "back-end").items():
+    flushing = rows(text, "back-end")
+    for name, row in flushing.items():
         proves = backends[name].fields.get("proves_irqs_off_walks_ended") == "true"
         if row[2].startswith("yes") != proves:
             wrong.append(f"{name}: {row[2]}")
     for name, row in rows(text, "policy").items():
-        safe = [b for b in backends if axes.is_safe(policies[name], backends[b])]
-        said = list(backends) if row[-1] == "all" else [] if row[-1] == "none" else re.findall(r"`(\S+)`", row[-1])
+        safe = [b for b in flushing if axes.is_safe(policies[name], backends[b])]
+        said = list(flushing) if row[-1] == "all" else [] if row[-1] == "none" else re.findall(r"`(\S+)`", row[-1])
         if sorted(said) != sorted(safe):
             wrong.append(f"{name} is safe with {', '.join(safe) or 'none'}, not {row[-1]}")
     return wrong

@@ -17,9 +17,8 @@ import matrix
 import patience
 import pictures
 import results
-import test_all
 from comparison import BY_PAIR
-from selftests import selftest
+from selftests import copied, selftest
 
 suite = selftest.Suite("onefile")
 NAME = "example"
@@ -42,36 +41,18 @@ BOOTS = {
 
 class Shared:
     """The copy and what is booted of it."""
-    folder, pool, boots = "", None, {}
+    folder, copy, pool, boots = "", None, None, {}
 
 
-def copy(folder):
-    """Copy this tree, and add two files. Time stamps are kept, so that no object is older than its sources."""
-    shutil.copytree(".", folder, dirs_exist_ok=True, symlinks=True,
-                    ignore=lambda where, _: ("build", ".git") if where == "." else ("__pycache__",))
-    os.makedirs(f"{folder}/build/test")
-    for name in OBJECTS:
-        if os.path.isdir(f"build/{name}"):
-            shutil.copytree(f"build/{name}", f"{folder}/build/{name}")
-        elif os.path.exists(f"build/{name}"):
-            shutil.copy2(f"build/{name}", f"{folder}/build/{name}")
+def add_files(folder):
     for source, path in NEW.items():
         if os.path.exists(f"{folder}/{path}"):
             raise ValueError(f"{path} is there already")
         shutil.copy(f"{FILES}/{source}", f"{folder}/{path}")
 
 
-def run(*command, **env):
-    """Run a command in the copy, without the variables that make was given: (status, lines)."""
-    kept = {name: value for name, value in os.environ.items() if name not in test_all.OF_MAKE}
-    status, text, hung = patience.run(command, BUDGET, cwd=Shared.folder, env=kept | {"PYTHONDONTWRITEBYTECODE": "1"} | env)
-    return status, text.splitlines() + ([hung] if hung else [])
-
-
 def ran(*command, **env):
-    """The same for a command that must succeed: (what is wrong, lines)."""
-    status, lines = run(*command, **env)
-    return [f"{' '.join(command)}: status {status}", *lines[-15:]] if status else [], lines
+    return Shared.copy.ran(*command, **env)
 
 
 def play(name):
@@ -209,7 +190,8 @@ def main():
     os.makedirs(LOGS, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="quiesce-onefile-") as Shared.folder, \
             patience.interruptible(concurrent.futures.ThreadPoolExecutor(2)) as Shared.pool:
-        copy(Shared.folder)
+        Shared.copy = copied.Copy(Shared.folder, OBJECTS, BUDGET)
+        add_files(Shared.folder)
         return selftest.main(suite)
 
 

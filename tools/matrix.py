@@ -181,6 +181,7 @@ MATRIX = [
     boot("kvm", 180, KVM_SUITES, smp=4, accel="kvm", budget=1500, light=True),
     boot("kvm-hyperv", 20, "nested,hyperv", smp=4, accel="kvm", cpu="hyperv", budget=1500, light=True),
     Run("report", 60, command=(sys.executable, "tools/selftests", "report"), budget=900, light=True),
+    Run("tutorial", 30, command=(sys.executable, "tools/selftests", "tutorial"), budget=900, light=True),
     boot("nested-kvm", 25, WITH_HYPERVISOR, smp=4, accel="nested", light=True),
     boot("nested-hyperv", 30, "nested,hyperv", smp=4, accel="nested", cpu="hyperv", light=True),
     # Not mode=compare: all pairs take longer than they are worth here, and a busy host may leave one without evidence.

@@ -47,7 +47,7 @@ END = re.compile(r"(?<![\w./<*-])(?:[\w*-]+/)*[\w*-]+\.(?:asm|c|h|md|mk|pml|py)(
 OTHERS = ("arch/x86/kernel/kvm.c", "arch/x86/kvm/x86.c", "include/asm-generic/tlb.h", "mm/pt_reclaim.c",  # Linux's
           "target/i386/tcg/emit.c",  # QEMU's
           "mm/policy/NAME.c", "mm/flush/NAME.c", "mm/policy/example.c", "mm/flush/example.c",  # to be written
-          "tests/lab/example.c", "tests/bench/example.c", "tests/models/NAME.pml")
+          "mm/policy/announce.c", "tests/lab/example.c", "tests/bench/example.c", "tests/models/NAME.pml")
 
 
 def ends_of_paths():

@@ -269,11 +269,12 @@ EXPECTED_SKIPS = [
     ("takes seconds", lambda c: "test=smoke" in c.cmdline.split()),
     ("the CPU has no 1 GiB pages", lambda c: c.cpu == "qemu64"),
 ]
+TUTORIAL_DONE = "the policy of docs/tutorial.md is in this tree already"
 HOST_SKIPS = ("takes longer: runs where seconds= is given",
               "the host kernel maps this process", "needs a free 1 GiB frame",
               "needs a hypervisor that keeps steal-time records", "needs Hyper-V's flush hypercalls",
               "needs hardware: the host build has no TLB", "the host build does not meter interrupts off",
-              "only under sched=")
+              "only under sched=", TUTORIAL_DONE)
 NO_BUDGETS = "no budgets for this compiler: "  # its name follows
 NO_BUDGETS_OF = "no budgets for this policy: "
 NO_TESTS_OF = "tools/mutants.py has no tests for the mutants of "

@@ -11,6 +11,8 @@ WAITS_FOR_RCU = ("rcu", "rcu-sync", "rcu-page")
 # These wait for all earlier walks (`ipi`: for those of CPUs that run in the space, as the scenes' walkers do); hazard
 # and targeted only for walks that have published where they are.
 WAITS_FOR_WALKS = WAITS_FOR_RCU + ("ipi",)
+# These send an IPI to the CPUs whose walks they find, and wait for the answers.
+WAITS_FOR_ANSWERS = ("targeted",)
 SENT = {"ipi_sent": ("ipi", "ipi_acked", "i"), "nmi_sent": ("nmi", "nmi", "E")}  # received by, answered by
 
 
@@ -67,20 +69,21 @@ def check_received(events):
     return problems
 
 
+def silent(events, sender, begin, end):
+    """The CPUs that this one has interrupted in that time, and that have not answered in it."""
+    for sent in events:
+        if sent["event"] not in SENT or sent["cpu"] != sender or not begin <= sent["ns"] <= end:
+            continue
+        _, answer, phase = SENT[sent["event"]]
+        if not any(e["event"] == answer and e["ph"] == phase and e["cpu"] == sent["arg"] and sent["ns"] <= e["ns"] <= end
+                   for e in events):
+            yield sent["arg"]
+
+
 def check_acknowledged(events, all_spans):
     """A flush ends after each CPU that it has interrupted has answered."""
-    problems = []
-    for begin, end in all_spans:
-        if begin["event"] != "flush":
-            continue
-        for sent in events:
-            if sent["event"] not in SENT or sent["cpu"] != begin["cpu"] or not begin["ns"] <= sent["ns"] <= end["ns"]:
-                continue
-            _, answer, phase = SENT[sent["event"]]
-            if not any(e["event"] == answer and e["ph"] == phase and e["cpu"] == sent["arg"] and
-                       sent["ns"] <= e["ns"] <= end["ns"] for e in events):
-                problems.append(f"the flush on CPU {begin['cpu']} ends at {end['ns']} ns, not acknowledged by CPU {sent['arg']}")
-    return problems
+    return [f"the flush on CPU {begin['cpu']} ends at {end['ns']} ns, not acknowledged by CPU {cpu}" for begin, end in all_spans
+            if begin["event"] == "flush" for cpu in silent(events, begin["cpu"], begin["ns"], end["ns"])]
 
 
 def lives(events):
@@ -122,6 +125,9 @@ def check_tables(events, all_spans):
         if unlinked["table_free"] in WAITS_FOR_WALKS and any(
                 b["event"] == "walk" and b["ns"] < unlinked["ns"] and e["ns"] > quiesced["ns"] for b, e in all_spans):
             problems.append(f"{table_name(arg)} counts as quiescent at {quiesced['ns']} ns, while an older walk goes on")
+        if unlinked["table_free"] in WAITS_FOR_ANSWERS:
+            problems += [f"{table_name(arg)} counts as quiescent at {quiesced['ns']} ns, not acknowledged by CPU {cpu}"
+                         for cpu in silent(events, unlinked["cpu"], flushed["ns"], quiesced["ns"])]
     return problems
 
 

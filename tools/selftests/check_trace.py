@@ -91,6 +91,17 @@ def older_walk_that_goes_on_is_noticed():
 
 
 @suite.test
+def targeted_waits_for_the_answer_to_its_sync_ipi():
+    sync = [(0, 85, "ipi_sent", "i", 1), (1, 86, "ipi", "B", 0), (1, 88, "ipi", "E", 0)]
+
+    def noticed(policy, *answers):
+        rows = sorted(SCENE + sync + [(1, ns, "ipi_acked", "i", 0) for ns in answers], key=lambda row: row[1])
+        return any("quiescent at 130 ns, not acknowledged" in text for text in tracecheck.check(events(rows, policy)))
+    found = [noticed("targeted", 87), noticed("targeted"), noticed("targeted", 135), noticed("hazard")]
+    return [] if found == [False, True, True, False] else [f"{found}"]
+
+
+@suite.test
 def flush_left_to_sweeps_needs_a_sweep():
     rows = [(0, 70, "flush", "E", 1) if row[2:4] == ("flush", "E") else row for row in SCENE]
     swept = sorted(rows + [(1, 75, "sweep", "i", 1)], key=lambda row: row[1])

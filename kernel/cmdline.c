@@ -55,6 +55,12 @@ static const struct cmdline_key *find_key(const char *name, size_t *index)
 	return NULL;
 }
 
+static void print_list(const struct parser *p, const struct cmdline_key *key)
+{
+	if (key->print_valid && p->print_lists)
+		key->print_valid();
+}
+
 static void set_value(struct parser *p, const struct cmdline_key *key, const char *value)
 {
 	const char *wrong = key->set(value);
@@ -62,8 +68,7 @@ static void set_value(struct parser *p, const struct cmdline_key *key, const cha
 	if (!wrong)
 		return;
 	complain(p, "%s=%s: %s; valid: %s", key->name, value, wrong, key->valid);
-	if (key->print_valid && p->print_lists)
-		key->print_valid();
+	print_list(p, key);
 }
 
 // One "key=value", terminated, printable.
@@ -83,10 +88,12 @@ static void parse_token(struct parser *p, char *token)
 		complain(p, "unknown key \"%s\"; valid keys: %s", token, valid_keys(keys, sizeof(keys)));
 	else if (p->seen[index])
 		complain(p, "%s= is given twice; give it once", key->name);
-	else if (!equals[1])
-		complain(p, "%s= has no value; valid: %s", key->name, key->valid);
-	else
+	else if (equals[1])
 		set_value(p, key, equals + 1);
+	else {
+		complain(p, "%s= has no value; valid: %s", key->name, key->valid);
+		print_list(p, key);
+	}
 	if (key)
 		p->seen[index] = true;
 }

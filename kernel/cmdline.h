@@ -15,7 +15,7 @@ struct cmdline_key {
 	static const struct cmdline_key cmdkey_##key = { .name = #key, .valid = (doc), .set = (fn) }; \
 	REGISTER(cmdline_keys, cmdkey_##key)
 #define CMDLINE_KEY_LIST(key, doc, fn, print) \
-	static const struct cmdline_key cmdkey_##key = { .name = #key, .valid = "one of its list (" doc ")", .set = (fn), \
+	static const struct cmdline_key cmdkey_##key = { .name = #key, .valid = "one of those below (" doc ")", .set = (fn), \
 							 .print_valid = (print) }; \
 	REGISTER(cmdline_keys, cmdkey_##key)
 

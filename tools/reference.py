@@ -60,7 +60,7 @@ def code(names):
 
 KEY = re.compile(r'^CMDLINE_KEY(_LIST)?\((\w+),\s*((?:"(?:[^"\\]|\\.)*"|[A-Z_]+|\s)+),\s*\w+(?:,\s*\w+)?\);', re.M)
 VALID = re.compile(r"(.*?) \((.*); default (.*)\)")
-LIST = "one of its list"
+LIST = "one of those below"
 
 
 def keys():

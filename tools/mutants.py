@@ -275,19 +275,20 @@ def main():
     os.makedirs("build/mutants", exist_ok=True)
     if "--ktap" in options:
         say(f"KTAP version 1\n1..{len(mutants)}")
-    failed, start = 0, time.monotonic()
+    failed, skipped, start = 0, 0, time.monotonic()
     with patience.interruptible(concurrent.futures.ThreadPoolExecutor(JOBS)) as pool:
         runs = [(m, None if m in wrong else pool.submit(attempt, m, seeds)) for m in mutants]
         for number, (mutant, run) in enumerate(runs, 1):
             outcome = run.result() if run else Outcome(problem=wrong[mutant])
+            skipped += outcome.problem.startswith("SKIP")
             failed += bool(outcome.problem) and not outcome.problem.startswith("SKIP")
             if "--ktap" in options:
                 report_ktap(number, mutant, outcome)
             else:
                 say(f"[{number} of {len(mutants)}] {line_of(mutant, outcome)}")
     if "--ktap" not in options:
-        say(f"{len(mutants)} mutants, {len(seeds)} seeds each, {time.monotonic() - start:.0f} s; serial logs in build/mutants/")
-        say(f"{len(mutants) - failed} passed, {failed} failed")
+        say(f"{len(mutants)} mutants, {skipped} skipped, {len(seeds)} seeds each, {time.monotonic() - start:.0f} s; serial logs in build/mutants/")
+        say(f"{len(mutants) - failed - skipped} passed, {failed} failed")
     return 1 if failed else 0
 
 

@@ -53,8 +53,9 @@ struct table_policy {
 	bool (*step)(struct walk_state *w, int level, const pte_t *entry, pte_t value);
 	void (*exit)(struct walk_state *w);
 
-	// The freeing side. `tables`: FLUSHED table pages (linked by page.link), consumed. Preemption on, may sleep,
-	// the space's mutex may be held; no spinlock is. Never NULL.
+	// The freeing side. `tables`: FLUSHED table pages (linked by page.link), consumed. Each becomes FREE without
+	// another call of the policy: an unmapper that waits for credits calls none. Preemption on, may sleep, the
+	// space's mutex may be held; no spinlock is. Never NULL.
 	void (*free)(struct space *space, struct list *tables);
 	// Return when no walker that began before the call can still be inside: for tables that are reused without
 	// being freed. NULL, only with WAIT_FLUSH: the flush was the wait.

@@ -129,7 +129,7 @@ def rendered(template, data):
     if found := literals(template):
         raise Wrong("\n".join(f"{TEMPLATE}:{number}: a figure is written out: {what}" for number, what in found))
     digest = hashlib.sha256(serialised(data.runs)).hexdigest()
-    out = [f"<!-- Written by make findings from {TEMPLATE} and {DATA}, of which this is the SHA-256:",
+    out = [f"<!-- Written by make findings from {TEMPLATE} and {DATA}, unpacked SHA-256:",
            f"{digest} -->"]
     for block in blocks(Page(data).lines(template)):
         out += [block] if isinstance(block, str) else filled(block)

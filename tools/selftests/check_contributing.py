@@ -22,6 +22,8 @@ OBJECTS = ("check", "release", "host", "version.c", "font.c")  # of build/
 BUDGET = 900
 OF_FILE = re.compile(r"(?is)\b(new file|change)\b(?: it:)?\s+`([^`]+)`:\s*$")
 
+LANGUAGES = {"c", "diff", "sh", "text"}
+
 
 @dataclasses.dataclass
 class Block:
@@ -34,6 +36,8 @@ def recipes():
     """{title: blocks}, of the sections that have any."""
     text = pathlib.Path(PAGE).read_text(encoding="utf-8").partition("\n## Recipes\n")[2]
     found = {}
+    if unknown := set(re.findall(r"(?m)^```(.*)$", text)[::2]) - LANGUAGES:
+        raise ValueError(f"{PAGE}: a block is {', '.join(sorted(LANGUAGES))}, not \"{unknown.pop()}\"")
     for section in text.split("\n### ")[1:]:
         title, _, body = section.partition("\n")
         blocks, path, end = [], "", 0
@@ -192,6 +196,8 @@ def main():
             for block in blocks if not apart else ():
                 if block.path:
                     apply(block, folder)
+        if not suite.tests:
+            sys.exit(f"contributing: no recipe is called {' or '.join(patterns)}")
         return selftest.main(page, suite)
 
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Checks of README.md and docs/, and of the paths that they and the comments of the sources name. Reported as KTAP."""
+import collections
 import fnmatch
 import glob
 import os
@@ -88,21 +89,68 @@ def no_path_is_dead():
     return wrong
 
 
+def without_blocks(text):
+    return re.sub(r"(?ms)^```.*?^```", "", text)
+
+
 def anchors(path):
-    """As GitHub makes them of headings."""
-    heads = re.findall(r"(?m)^#+ (.*)$", re.sub(r"(?ms)^```.*?^```", "", pathlib.Path(path).read_text(encoding="utf-8")))
-    return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
+    """As GitHub makes them of headings; a second heading of the same words gets a number."""
+    found = collections.Counter()
+    for head in re.findall(r"(?m)^#+ (.*)$", without_blocks(pathlib.Path(path).read_text(encoding="utf-8"))):
+        name = re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-")
+        found[name] += 1
+        yield name if found[name] == 1 else f"{name}-{found[name] - 1}"
+
+
+# [text](target "title"), [name]: target, and HTML's attributes.
+LINK = re.compile(r"""\]\(\s*<?([^)\s>]+)>?(?:\s+"[^"]*")?\s*\)|(?m:^ {0,3}\[[^\]^]+\]:\s+<?(\S+?)>?(?:\s|$))"""
+                  r"""|\b(?:href|src|srcset)=["']([^"']+)["']""")
+
+
+def links(text):
+    return ["".join(found) for found in LINK.findall(without_blocks(text))]
 
 
 @suite.test
 def no_link_is_dead():
     wrong = []
     for path, text in documents():
-        for link in re.findall(r"\]\(([^)\s]+)\)", re.sub(r"(?ms)^```.*?^```", "", text)):
+        named = {name.lower() for name in re.findall(r"(?m)^ {0,3}\[([^\]^]+)\]:\s", without_blocks(text))}
+        for words, name in re.findall(r"\[([^\][]+)\]\[([^\]]*)\]", re.sub(r"`[^`]*`", "", without_blocks(text))):
+            wrong += [] if (name or words).lower() in named else [f"{path}: [{words}][{name}] is defined nowhere"]
+        for link in links(text):
             target, _, anchor = link.partition("#")
             there = os.path.normpath(os.path.join(os.path.dirname(path), target)) if target else path
             if "://" not in link and not (os.path.exists(there) and (not anchor or anchor in anchors(there))):
                 wrong.append(f"{path}: {link}")
+    return wrong
+
+
+# ---- Names ----------------------------------------------------------------------------------------------------------
+
+# Of Linux, QEMU and the manuals, and what docs/tutorial.md writes.
+OTHER_NAMES = re.compile(r"CONFIG_PT_RECLAIM|IA32_\w+|collapse_huge_page|retract_page_tables|tlb_remove_table_sync_one|"
+                         r"huge_pmd_unshare|mm_struct|FOLL_PIN|split_huge_pmd|KVM_VCPU_FLUSH_TLB|announce_\w+|helper_\w+|"
+                         r"cpu_interrupt|tcg_\w+|tb_\w+|int_ctl")
+
+
+def sources_text():
+    paths = [path for path in glob.glob("**/*", recursive=True) if not path.startswith(("build/", "docs/", "tools/selftests/check_docs"))
+             and path.endswith((".c", ".h", ".asm", ".pml", ".py", ".sh", ".txt", ".mk", ".ld", "Makefile"))]
+    return "\n".join(pathlib.Path(path).read_text(encoding="utf-8") for path in paths if os.path.isfile(path))
+
+
+@suite.test
+def names_in_prose_exist():
+    """Functions, constants, fields, mutants and counters by a word of the sources, tests by the names of a suite and a word."""
+    text = sources_text()
+    words, wrong = set(re.findall(r"\w+", text)), []
+    suites = set(re.findall(r"\bTEST\w*\((\w+), ", text))
+    for path, prose in documents():
+        found = re.findall(r"`([A-Za-z_]\w*)\(\)`", prose) + re.findall(r"`([A-Za-z]\w*_\w+)`", prose)
+        wrong += [f"{path}: {name}" for name in found if name not in words and not OTHER_NAMES.fullmatch(name)]
+        wrong += [f"{path}: {test_suite}.{name}" for test_suite, name in re.findall(r"`([a-z]\w+)\.([a-z]\w*)`", prose)
+                  if test_suite in suites and name not in words]
     return wrong
 
 
@@ -132,6 +180,9 @@ def readme_says_what_is_safe():
         if row[2].startswith("yes") != proves:
             wrong.append(f"{name}: {row[2]}")
     for name, row in rows(text, "policy").items():
+        keeps = {"WALKER_IRQS_OFF": "interrupts off", "WALKER_PREEMPT_OFF": "preemption off"}[policies[name].fields["walker"]]
+        if not row[1].startswith(keeps):
+            wrong.append(f"a walk under {name} keeps {keeps}, not {row[1]}")
         safe = [b for b in flushing if axes.is_safe(policies[name], backends[b])]
         said = list(flushing) if row[-1] == "all" else [] if row[-1] == "none" else re.findall(r"`(\S+)`", row[-1])
         if sorted(said) != sorted(safe):
@@ -152,14 +203,22 @@ def diagrams_are_what_their_scripts_draw():
     return wrong
 
 
+PICTURE = re.compile(r'<picture>\s*<source media="\(prefers-color-scheme: dark\)" srcset="([^"]+)-dark\.svg">\s*'
+                     r'<img src="([^"]+)\.svg"[^>]* alt="[^"]+"[^>]*>\s*</picture>')
+
+
 @suite.test
 def pictures_have_both_forms_and_a_place():
-    """Each picture of docs/img/ is in a document, with its dark form."""
-    shown = {os.path.normpath(os.path.join(os.path.dirname(path), link)) for path, text in documents()
-             for link in re.findall(r"(?:src|srcset)=\"([^\"]+)\"|!\[[^]]*\]\(([^)]+)\)", text) for link in link if link}
-    there = set(glob.glob("docs/img/*.svg"))
-    return ([f"{path} is in no document" for path in sorted(there - shown)]
-            + [f"{path} does not exist" for path in sorted(shown - there) if "://" not in path])
+    """Each picture of docs/img/ is in a document; wherever it is, with its dark form and with words for those who do not see
+    it."""
+    wrong, shown = [], set()
+    for path, text in documents():
+        found = [(dark, light) for dark, light in PICTURE.findall(text) if dark == light]
+        shown |= {os.path.normpath(os.path.join(os.path.dirname(path), light)) for _, light in found}
+        if len(re.findall(r"(?:src|srcset)=|!\[", without_blocks(text))) != 2 * len(found):
+            wrong.append(f"{path}: a picture is not <picture>, its -dark.svg, and <img> with an alt text")
+    there = {path.removesuffix(".svg").removesuffix("-dark") for path in glob.glob("docs/img/*.svg")}
+    return wrong + [f"{path} is in no document" for path in sorted(there - shown)]
 
 
 if __name__ == "__main__":

@@ -145,6 +145,15 @@ def every_target_is_in_the_help():
 
 
 @suite.test
+def every_target_is_a_rule():
+    """And every rule whose name is a word is declared to be no file."""
+    texts = [reference.text_of(path) for path in MAKEFILES]
+    rules = {word for text in texts for line in re.findall(r"(?m)^([a-z][\w -]*):(?!=)", text) for word in line.split()}
+    phony = {word for text in texts for line in re.findall(r"^\.PHONY: (.*)$", text, re.M) for word in line.split()}
+    return [f"{name} is in one of .PHONY and the rules" for name in sorted(rules ^ (phony - {"FORCE"}))]
+
+
+@suite.test
 def every_variable_is_in_the_help():
     """What the Makefile exports, gives a default that may be overridden, or hands to a tool as words; and no other, but for what
     a tool asks for by itself."""

@@ -82,6 +82,8 @@ def steps(text):
             if last is None or last.says:
                 raise Broken(f"{PAGE}:{number}: which command prints this?")
             last.says = lines
+        elif language not in ("text", "c"):
+            raise Broken(f"{PAGE}:{number}: a block is sh, text or c, not \"{language}\"")
     return {heading: blocks for heading, blocks in found.items() if blocks}
 
 

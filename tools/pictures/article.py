@@ -200,7 +200,7 @@ def preempted(data):
              "as the vCPU is away. With a paravirtual flush and RCU it does not wait, but page tables pile up; at the "
              "bound it waits after all. With hazard pointers neither happens.")
     wait = Panel(d, (left, TITLE, width, high), x, log(3e-4, 1e3))
-    wait.title("How long the first unmap takes (bar: to the median)", 4)
+    wait.title("How long the first unmap takes (dot: least; bar: median)", 4)
     wait.frame([(ms, "") for ms in lengths], [(10 ** n, words.time(10 ** (n + 6))) for n in range(-3, 4)])
     draw_curve(wait, waits[HAZARD], "blue", "diamond", "min", "median", 1e-6)
     draw_curve(wait, waits[RCU], "green", "square", "min", "median", 1e-6)
@@ -213,7 +213,7 @@ def preempted(data):
         d.label(wait.x(lengths[-1]) + 4, below + 20, "rcu with pv, at the bound:", "green", "end", bold=True)
         d.label(wait.x(lengths[-1]) + 4, below + 39, "the longest unmap", "green", "end", bold=True)
     memory = Panel(d, (left, 2 * TITLE + 20 + high, width, low), x, linear(0, bound * 1.08))
-    memory.title("How many page tables are held (bar: to the least)", 4)
+    memory.title("How many page tables are held (dot: median; bar: least)", 4)
     memory.frame([(ms, f"{ms:g}") for ms in lengths], [(n, words.count(n)) for n in (0, bound // 2, bound)],
                  "ms for which another vCPU is preempted")
     for pair, color, shape in ((HAZARD, "blue", "diamond"), (IPI, "red", "circle"), (RCU, "green", "square")):

@@ -6,16 +6,12 @@ Other arguments: patterns of recipes, as "a_test". The objects come along, so th
 judged."""
 import dataclasses
 import fnmatch
-import os
 import pathlib
 import re
-import shutil
 import sys
 import tempfile
 
-import patience
-import test_all
-from selftests import selftest
+from selftests import copied, selftest
 
 PAGE = "CONTRIBUTING.md"
 OBJECTS = ("check", "release", "host", "version.c", "font.c")  # of build/
@@ -74,22 +70,6 @@ def apply(block, folder):
         path.write_text(block.text, encoding="utf-8")
 
 
-def copy_sources(folder):
-    shutil.copytree(".", folder, dirs_exist_ok=True, symlinks=True,
-                    ignore=lambda where, _: ("build", ".git") if where == "." else ("__pycache__",))
-
-
-def copy(folder):
-    """This tree; of what was built, objects only. Time stamps are kept, so that no object is older than its sources."""
-    copy_sources(folder)
-    os.makedirs(f"{folder}/build")
-    for name in OBJECTS:
-        if os.path.isdir(f"build/{name}"):
-            shutil.copytree(f"build/{name}", f"{folder}/build/{name}")
-        elif os.path.exists(f"build/{name}"):
-            shutil.copy2(f"build/{name}", f"{folder}/build/{name}")
-
-
 # ---- Following ------------------------------------------------------------------------------------------------------
 
 def missing(promised, said):
@@ -104,20 +84,19 @@ def missing(promised, said):
 class Recipe:
     """A test: what is wrong with following it."""
 
-    def __init__(self, title, blocks, folder, apart):
-        self.__name__, self.blocks, self.folder, self.apart = re.sub(r"\W+", "_", title.lower()), blocks, folder, apart
+    def __init__(self, title, blocks, tree, apart):
+        self.__name__, self.blocks, self.tree, self.apart = re.sub(r"\W+", "_", title.lower()), blocks, tree, apart
 
     def run(self, line):
-        env = {name: value for name, value in os.environ.items() if name not in test_all.OF_MAKE}
-        status, text, hung = patience.run(("sh", "-c", line), BUDGET, cwd=self.folder, env=env | {"PYTHONDONTWRITEBYTECODE": "1"})
-        print("\n".join(f"# {line}" for line in [f"$ {line}", *text.splitlines()[-400:]]))
-        return status, text.splitlines() + ([hung] if hung else [])
+        status, lines = self.tree.run("sh", "-c", line)
+        print("\n".join(f"# {line}" for line in [f"$ {line}", *lines[-400:]]))
+        return status, lines
 
     def __call__(self):
         wrong, said, failed = [], [], []
         for block in self.blocks:
             if block.path and self.apart:
-                apply(block, self.folder)
+                apply(block, self.tree.folder)
             elif block.language == "sh":
                 said, failed = [], []
                 for line in block.text.splitlines():
@@ -171,7 +150,7 @@ def what_does_not_fit_is_noticed():
 def every_block_fits():
     """The tree, as those before it have left it."""
     with tempfile.TemporaryDirectory(prefix="quiesce-contributing-") as folder:
-        copy_sources(folder)
+        copied.Copy(folder, (), BUDGET)
         for title, blocks in recipes().items():
             for block in blocks:
                 if block.path:
@@ -188,9 +167,9 @@ def main():
         return status
     with tempfile.TemporaryDirectory(prefix="quiesce-contributing-") as folder:
         suite = selftest.Suite("contributing")
-        copy(folder)
+        tree = copied.Copy(folder, OBJECTS, BUDGET)
         for title, blocks in recipes().items():
-            recipe = Recipe(title, blocks, folder, apart)
+            recipe = Recipe(title, blocks, tree, apart)
             if any(fnmatch.fnmatch(recipe.__name__, pattern) for pattern in patterns):
                 suite.test(recipe)
             for block in blocks if not apart else ():

@@ -61,8 +61,8 @@ static const char *set_watchdog(const char *value)
 	opt_watchdog = v;
 	return NULL;
 }
-CMDLINE_KEY(watchdog, "1 to 3600 (mode=torture: seconds that all CPUs run until a thread without progress hangs; default 30)",
-	    set_watchdog);
+CMDLINE_KEY(watchdog, "1 to 3600 (mode=torture: a thread that completes nothing while every CPU runs for so many seconds hangs; "
+	    "default 30)", set_watchdog);
 
 // ---- Hang on purpose ------------------------------------------------------------------------------------------------
 
@@ -80,7 +80,7 @@ static const char *set_hang(const char *value)
 	}
 	return "unknown";
 }
-CMDLINE_KEY(hang, "no|lock|irqs-off|asleep (mode=torture: worker 1 hangs so on purpose, to test the watchdog; default no)",
+CMDLINE_KEY(hang, "no|lock|irqs-off|asleep (mode=torture: in which way worker 1 hangs on purpose, to test the watchdog; default no)",
 	    set_hang);
 
 void hang_now(struct worker *w)

@@ -107,7 +107,8 @@ static void sweep_call(void *unused) { flush_sweep(); }
 
 static bool has_swept(const struct deferred_record *r, unsigned cpu)
 {
-	// If the CPU's bits are clear, its last use comes before the freeing. Pairs with the clearing.
+	// If the CPU's bits are clear, its last use comes before the freeing. Acquire: pairs with cpumask_clear_atomic()
+	// in tlb_leave(), in tlb_join(), and where a walker leaves `walkers`.
 	return load_acquire(&per_cpu(deferred_cpu, cpu).swept) >= r->gen ||
 	       (!cpumask_test_acquire(&r->space->cpus, cpu) && !cpumask_test_acquire(&r->space->walkers, cpu));
 }

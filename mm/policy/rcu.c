@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // table_free=rcu: a walk with interrupts off is an RCU reader, so a table that was unlinked before a grace period began
-// is unreachable when it has ended (HAVE_RCU_TABLE_FREE, 2012). The freeing side collects flushed tables in a batch and
+// is unreachable when it has ended (HAVE_RCU_TABLE_FREE, 2011). The freeing side collects flushed tables in a batch and
 // passes it to call_rcu(). If no batch can be allocated, a sync IPI to all CPUs waits for every region with interrupts
 // off, and the tables are freed at once: slow, but it needs no memory in order to free memory.
 #include "kernel/xcall.h"

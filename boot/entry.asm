@@ -1,13 +1,18 @@
 ; SPDX-License-Identifier: MIT
-; From the loader's 32-bit protected mode (Multiboot2, 3.3: paging off, A20 on, flat segments, no stack, no usable GDT)
-; to C in the upper half. GRUB hands over the same state on BIOS and on UEFI.
+; From the loader's 32-bit protected mode to C in the upper half. There are two entries, and one path from there on:
+;   entry      Multiboot2 (3.3); GRUB hands over the same state on BIOS and on UEFI. EAX: a magic number; EBX: its boot
+;              information
+;   pvh_entry  PVH (Xen, QEMU's -kernel, Firecracker …: boot/header.asm has the note that names it). EBX: start_info;
+;              nothing else is trusted
+; Both begin with paging off, A20 on, flat segments, and neither a stack nor a usable GDT.
 ;
 ; The first page tables, all of 2 MiB pages, are replaced by kmap_init():
 ;   0               -> 0    4 GiB   so that the code runs on while paging comes on
 ;   direct map      -> 0    4 GiB   the same tables; boot information and the early allocator lie in there
 ;   image           -> 0    1 GiB   its first page directory
 
-LOADER_MAGIC equ 0x36d76289
+MULTIBOOT2_MAGIC equ 0x36d76289
+PVH_MAGIC equ 0x336ec578		; of start_info: for PVH in the place of what Multiboot2 leaves in EAX
 DIRECT_MAP_BASE equ 0xffff800000000000
 IMAGE_BASE equ 0xffffffff80000000
 STACK_SLOT equ 4096 + 16384		; a guard page, then the stack (stack.c)
@@ -17,22 +22,35 @@ P_W equ 3				; present, writable
 PS equ 1 << 7
 TABLES equ 7
 
-global entry, boot_stacks, boot_loader_magic, boot_loader_info, __stack_chk_guard
+global entry, pvh_entry, boot_stacks, boot_loader_magic, boot_loader_info, __stack_chk_guard
 extern arch_init_early, kernel_main
 extern __start_percpu, __stop_percpu, __percpu_boot, this_cpu_offset
 
 section .boot.text progbits alloc exec nowrite align=16
 bits 32
+pvh_entry:
+	mov eax, PVH_MAGIC
+	jmp both
 entry:
+	cmp eax, MULTIBOOT2_MAGIC
+	je both
+	xor eax, eax			; refused below: a PVH loader does not come in here
+both:
 	cli
+	lgdt [gdt_pointer]		; flat segments of our own, before anything depends on what the loader's were
+	jmp 24:.flat
+.flat:	mov cx, 16
+	mov ds, cx
+	mov es, cx
+	mov ss, cx
 	mov esp, early_stack_top
 	push 0
-	popfd				; the specification defines IF and VM only: NT, AC and DF may have any value
+	popfd				; the specifications define IF and VM only: NT, AC and DF may have any value
 	mov [loader_magic], eax
 	mov [loader_info], ebx
 	mov esi, no_loader
-	cmp eax, LOADER_MAGIC
-	jne refuse
+	test eax, eax
+	jz refuse
 	mov esi, no_long_mode
 	mov eax, 0x80000000
 	cpuid
@@ -80,10 +98,10 @@ entry:
 .no_nx:	wrmsr
 	mov eax, 0x80010033		; CR0: PG, WP, NE, ET, MP, PE
 	mov cr0, eax
-	lgdt [gdt_pointer]
 	jmp 8:entry64
 
-; esi: what is wrong. Print it on the first serial port (the wait is bounded) and exit.
+; esi: what is wrong. Print it on the first serial port (the wait is bounded) and on port 0xe9, where Xen has its guests'
+; console, and exit.
 refuse:
 	mov dx, 0x3f8 + 5
 	mov ecx, 100000
@@ -95,6 +113,7 @@ refuse:
 	jz .exit
 	mov dx, 0x3f8
 	out dx, al
+	out 0xe9, al
 	jmp refuse
 .exit:	mov dx, 0xf4			; isa-debug-exit
 	mov eax, 0x10 + EXIT_BAD_INPUT
@@ -102,7 +121,7 @@ refuse:
 .halt:	hlt
 	jmp .halt
 
-no_loader: db "quiesce: not started by a Multiboot2 loader", 13, 10, "quiesce: exit 2", 13, 10, 0
+no_loader: db "quiesce: started neither by a Multiboot2 loader nor by a PVH one", 13, 10, "quiesce: exit 2", 13, 10, 0
 no_long_mode: db "quiesce: this CPU has no 64-bit mode", 13, 10, "quiesce: exit 2", 13, 10, 0
 
 bits 64
@@ -111,7 +130,7 @@ entry64:
 	jmp rax
 
 align 8
-gdt:	dq 0, 0x00af9b000000ffff, 0x00cf93000000ffff
+gdt:	dq 0, 0x00af9b000000ffff, 0x00cf93000000ffff, 0x00cf9b000000ffff	; 64-bit code, data, 32-bit code
 gdt_pointer:
 	dw $ - gdt - 1
 	dd gdt

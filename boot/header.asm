@@ -17,3 +17,13 @@ header:
 	dw 0, 0		; end tag
 	dd 8
 header_end:
+
+; The note of Xen's that names the PVH entry, XEN_ELFNOTE_PHYS32_ENTRY: owner "Xen", a 32-bit physical address. Loaders
+; find it by the program header PT_NOTE.
+PHYS32_ENTRY equ 18
+extern pvh_entry
+
+section .note.Xen note alloc noexec nowrite align=4
+	dd 4, 4, PHYS32_ENTRY	; bytes of the owner and of the address; type
+	db "Xen", 0
+	dd pvh_entry

@@ -5,6 +5,8 @@
 
 #define BOOT_CMDLINE_MAX 2048	// with the terminating zero
 #define BOOT_MEMORY_MAX 512	// entries
+#define BOOT_MODULES_MAX 32
+#define BOOT_TAKEN_MAX (4 + BOOT_MODULES_MAX)	// ranges: a loader's own, and the modules
 
 struct memory_range {
 	paddr_t start, end;
@@ -23,11 +25,48 @@ struct boot_info {
 	char cmdline[BOOT_CMDLINE_MAX];
 	struct memory_range memory[BOOT_MEMORY_MAX];	// as given: unsorted, may overlap, any alignment
 	unsigned nr_memory;
+	struct memory_range taken[BOOT_TAKEN_MAX];	// RAM that holds what the loader left for us: never handed out
+	unsigned nr_taken;
+	struct memory_range modules[BOOT_MODULES_MAX];	// files that the loader has read; each is in `taken`, too
+	unsigned nr_modules;
 	u8 rsdp[36];		// the ACPI root pointer, the newer one if both were given
 	unsigned rsdp_len;	// 0: none
 	bool uefi;
+	bool pvh;		// started by the PVH entry
+	bool initial_domain;	// Xen's first, which owns the hardware
 	struct framebuffer framebuffer;
 };
+
+// One entry of a loader's map; an empty one adds nothing. False: too many.
+static inline bool boot_add_memory(struct boot_info *b, paddr_t base, u64 length, bool usable)
+{
+	paddr_t end = base + length < base ? ~0ull : base + length;
+
+	if (!length)
+		return true;
+	if (b->nr_memory == BOOT_MEMORY_MAX)
+		return false;
+	b->memory[b->nr_memory++] = (struct memory_range){ .start = base, .end = end, .usable = usable };
+	return true;
+}
+
+static inline bool boot_take(struct boot_info *b, paddr_t start, paddr_t end)
+{
+	if (start >= end)
+		return true;
+	if (b->nr_taken == BOOT_TAKEN_MAX)
+		return false;
+	b->taken[b->nr_taken++] = (struct memory_range){ .start = start, .end = end };
+	return true;
+}
+
+static inline bool boot_add_module(struct boot_info *b, paddr_t start, paddr_t end)
+{
+	if (b->nr_modules == BOOT_MODULES_MAX || !boot_take(b, start, end))
+		return false;
+	b->modules[b->nr_modules++] = (struct memory_range){ .start = start, .end = end };
+	return true;
+}
 
 static inline u64 framebuffer_bytes(const struct framebuffer *f) { return (u64)f->pitch * f->height; }
 

@@ -10,12 +10,14 @@
 #include "arch/x86_64/multiboot2_parse.h"
 #include "arch/x86_64/screen.h"
 #include "arch/x86_64/serial.h"
+#include "arch/x86_64/start_info_parse.h"
 #include "kernel/log.h"
 #include "kernel/panic.h"
 #include <arch/machine.h>
 #include <arch/percpu.h>
 
-extern const u32 boot_loader_info;	// entry.asm: physical address of the boot information
+// entry.asm: which loader, and the physical address of what it left
+extern const u32 boot_loader_magic, boot_loader_info;
 static const char *override_line = "";
 static size_t override_len;
 
@@ -25,11 +27,27 @@ static _Noreturn void refuse(const char *why)
 	kernel_exit(EXIT_BAD_INPUT);
 }
 
-// The first tables map 4 GiB, which is all that the loader's 32-bit pointer can name.
+#define FIRST_TABLES_MAP (4ull << 30)	// which is all that a loader's 32-bit pointer can name
+
+static const char *read_start_info(void)
+{
+	const char *error = start_info_parse(phys_to_virt(0), FIRST_TABLES_MAP, boot_loader_info, &boot_info);
+
+	if (error || boot_info.nr_memory)
+		return error;
+	return "no memory map in start_info";
+}
+
+static const char *read_multiboot2(void)
+{
+	u64 left = FIRST_TABLES_MAP - boot_loader_info;
+
+	return multiboot2_parse(phys_to_virt(boot_loader_info), MIN(left, MULTIBOOT2_MAX), &boot_info);
+}
+
 static void read_boot_information(void)
 {
-	u64 left = (4ull << 30) - boot_loader_info;
-	const char *error = multiboot2_parse(phys_to_virt(boot_loader_info), MIN(left, MULTIBOOT2_MAX), &boot_info);
+	const char *error = boot_loader_magic == START_INFO_MAGIC ? read_start_info() : read_multiboot2();
 
 	if (error)
 		refuse(error);
@@ -54,4 +72,4 @@ void arch_init_early(void)
 const char *arch_cmdline_boot(void) { return boot_info.cmdline; }
 const char *arch_cmdline_override(void) { return override_line; }
 size_t arch_cmdline_override_len(void) { return override_len; }
-const char *arch_firmware(void) { return boot_info.uefi ? "uefi" : "bios"; }
+const char *arch_firmware(void) { return boot_info.pvh ? "pvh" : boot_info.uefi ? "uefi" : "bios"; }

@@ -22,6 +22,15 @@ static _Noreturn void refuse_map(void)
 	kernel_exit(EXIT_BAD_INPUT);
 }
 
+static bool remove_taken(void)
+{
+	for (unsigned i = 0; i < boot_info.nr_taken; i++)
+		if (!ram_map_remove(&free, ALIGN_DOWN(boot_info.taken[i].start, PAGE_SIZE),
+				    ALIGN_UP(boot_info.taken[i].end, PAGE_SIZE)))
+			return false;
+	return true;
+}
+
 void ram_init(void)
 {
 	paddr_t image_start = (paddr_t)(uintptr_t)__image_start_pa, image_end = image_to_phys(__image_end);
@@ -43,7 +52,7 @@ void ram_init(void)
 	}
 	free = ram;
 	// The first MiB holds the trampoline page and what firmware left there.
-	if (!ram_map_remove(&free, 0, 1 << 20) || !ram_map_remove(&free, image_start, image_end) || !free.n)
+	if (!ram_map_remove(&free, 0, 1 << 20) || !ram_map_remove(&free, image_start, image_end) || !remove_taken() || !free.n)
 		refuse_map();
 }
 

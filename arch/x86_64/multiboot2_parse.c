@@ -10,7 +10,7 @@
 #include "kernel/lib.h"
 
 enum {
-	TAG_END = 0, TAG_CMDLINE = 1, TAG_MEMORY_MAP = 6, TAG_FRAMEBUFFER = 8, TAG_EFI64 = 12, TAG_RSDP_OLD = 14,
+	TAG_END = 0, TAG_CMDLINE = 1, TAG_MODULE = 3, TAG_MEMORY_MAP = 6, TAG_FRAMEBUFFER = 8, TAG_EFI64 = 12, TAG_RSDP_OLD = 14,
 	TAG_RSDP_NEW = 15, TAG_EFI32 = 11,
 };
 
@@ -29,6 +29,10 @@ struct memory_entry {
 	u32 type, reserved;
 };
 #define MEMORY_AVAILABLE 1
+struct module_tag {
+	struct tag tag;
+	u32 start, end;	// physical; behind them its command line
+};
 struct framebuffer_tag {
 	struct tag tag;
 	u64 base;
@@ -69,17 +73,21 @@ static const char *parse_memory_map(const struct tag *t, struct boot_info *out)
 	for (p = (const char *)(m + 1); left; p += m->entry_size, left -= m->entry_size) {
 		const struct memory_entry *e = (const struct memory_entry *)p;
 
-		if (!e->length)
-			continue;
-		if (out->nr_memory == BOOT_MEMORY_MAX)
+		if (!boot_add_memory(out, e->base, e->length, e->type == MEMORY_AVAILABLE))
 			return "memory map with more than 512 entries";
-		out->memory[out->nr_memory++] = (struct memory_range){
-			.start = e->base,
-			.end = e->base + e->length < e->base ? ~0ull : e->base + e->length,
-			.usable = e->type == MEMORY_AVAILABLE,
-		};
 	}
 	return NULL;
+}
+
+static const char *parse_module(const struct tag *t, struct boot_info *out)
+{
+	const struct module_tag *m = (const struct module_tag *)t;
+
+	if (t->size < sizeof(*m))
+		return "module tag too short";
+	if (m->start > m->end)
+		return "module that ends before it begins";
+	return boot_add_module(out, m->start, m->end) ? NULL : "more than 32 modules";
 }
 
 // The ACPI code checks what the root pointer says; here only its size is checked. The newer structure wins.
@@ -154,6 +162,8 @@ static const char *parse_tag(const struct tag *t, struct boot_info *out)
 	switch (t->type) {
 	case TAG_CMDLINE:
 		return parse_cmdline(t, out);
+	case TAG_MODULE:
+		return parse_module(t, out);
 	case TAG_MEMORY_MAP:
 		return parse_memory_map(t, out);
 	case TAG_RSDP_OLD:

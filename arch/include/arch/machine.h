@@ -15,7 +15,7 @@ _Noreturn void arch_halt_forever(void);			// this CPU, IRQs off
 const char *arch_cmdline_boot(void);			// GRUB's line ("" if none)
 const char *arch_cmdline_override(void);		// fw_cfg opt/quiesce/cmdline ("" if none)
 size_t arch_cmdline_override_len(void);			// its bytes; until they are parsed, zeros may be among them
-const char *arch_firmware(void);			// "bios" | "uefi" | "host"
+const char *arch_firmware(void);			// "bios" | "uefi" | "pvh" (none: the loader started us at once) | "host"
 const char *arch_hypervisor(void);			// "none" | "tcg" | "kvm" | …
 const char *arch_apic_mode(void);			// "xapic" | "x2apic" | "none"
 const char *arch_cpu_brand(void);			// what the CPU calls itself ("" if it does not)

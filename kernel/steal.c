@@ -10,44 +10,54 @@
 
 DEFINE_PER_CPU(struct steal_record, steal_record);
 
-static const char *const names[] = { [STEAL_NONE] = "none", [STEAL_THIEF] = "thief", [STEAL_KVM] = "kvm" };
+static const char *nothing_missing(void) { return NULL; }
+static const char *nobody(void) { return "with steal=none nobody would flush for a preempted CPU"; }
+static const char *only_told(void) { return "steal=xen: Xen's run-state areas take no flush requests"; }
+
+static const struct {
+	const char *name;
+	const char *(*missing)(void);		// why it cannot keep the records
+	const char *(*flush_missing)(void);	// why it would not flush
+} owners[] = {
+	[STEAL_NONE] = { "none", nothing_missing, nobody },
+	[STEAL_THIEF] = { "thief", nothing_missing, nothing_missing },
+	[STEAL_KVM] = { "kvm", arch_steal_missing, arch_steal_flush_missing },
+	[STEAL_XEN] = { "xen", arch_runstate_missing, only_told },
+};
 #define UNDECIDED (-1)
 static int owner = UNDECIDED;
+
+static enum steal_owner default_owner(void)
+{
+	if (!arch_steal_flush_missing())
+		return STEAL_KVM;
+	return arch_runstate_missing() ? STEAL_THIEF : STEAL_XEN;
+}
 
 // Decided once: in a guest it takes a while to find out what the hypervisor offers. (Every CPU would find the same.)
 enum steal_owner steal_owner(void)
 {
 	if (unlikely(READ_ONCE(owner) == UNDECIDED))
-		WRITE_ONCE(owner, arch_steal_flush_missing() ? STEAL_THIEF : STEAL_KVM);
+		WRITE_ONCE(owner, default_owner());
 	return (enum steal_owner)READ_ONCE(owner);
 }
 
 static const char *set_steal(const char *value)
 {
-	for (int i = 0; i < (int)ARRAY_SIZE(names); i++) {
-		if (strcmp(value, names[i]))
+	for (int i = 0; i < (int)ARRAY_SIZE(owners); i++) {
+		if (strcmp(value, owners[i].name))
 			continue;
-		if (i == STEAL_KVM && arch_steal_missing())
-			return arch_steal_missing();
+		if (owners[i].missing())
+			return owners[i].missing();
 		owner = i;
 		return NULL;
 	}
 	return "unknown owner";
 }
-CMDLINE_KEY(steal, "none|thief|kvm (who keeps the steal-time records and preempts CPUs: nobody, lab/thief.c, KVM; "
-	    "default kvm where it flushes for a preempted CPU, otherwise thief)", set_steal);
+CMDLINE_KEY(steal, "none|thief|kvm|xen (who preempts CPUs and keeps account of it: nobody, lab/thief.c, KVM, Xen; default kvm "
+	    "where it flushes for a preempted CPU, xen under Xen, otherwise thief)", set_steal);
 
-const char *steal_missing(void)
-{
-	switch (steal_owner()) {
-	case STEAL_KVM:
-		return arch_steal_flush_missing();
-	case STEAL_THIEF:
-		return NULL;
-	default:
-		return "with steal=none nobody would flush for a preempted CPU";
-	}
-}
+const char *steal_missing(void) { return owners[steal_owner()].flush_missing(); }
 
 void steal_init_cpu(void)
 {
@@ -56,8 +66,17 @@ void steal_init_cpu(void)
 	ASSERT((uintptr_t)r % sizeof(*r) == 0);
 	if (steal_owner() == STEAL_KVM)
 		arch_steal_enable(r);
+	if (steal_owner() == STEAL_XEN && !arch_runstate_enable())
+		panic("CPU %u: Xen refuses to keep its run-state area; start with steal=none", cpu_id());
 	if (cpu_id() == 0)
-		log_info("steal=%s", names[steal_owner()]);
+		log_info("steal=%s", owners[steal_owner()].name);
+}
+
+bool steal_preempted(unsigned cpu)
+{
+	if (steal_owner() == STEAL_XEN)
+		return arch_runstate_preempted(cpu);
+	return READ_ONCE(per_cpu(steal_record, cpu).preempted) & STEAL_PREEMPTED;
 }
 
 // The exchange is made even if the flag is set already: it fails if the owner has cleared the flag meanwhile, so when
@@ -82,6 +101,8 @@ u64 steal_ns(unsigned cpu)
 	u32 version;
 	u64 ns;
 
+	if (steal_owner() == STEAL_XEN)
+		return arch_runstate_stolen_ns(cpu);
 	do {
 		version = load_acquire(&r->version);
 		ns = READ_ONCE(r->ns);

@@ -30,6 +30,8 @@
 	X(flush_hv_lists)	/* … of them with a list of ranges */ \
 	X(flush_hv_extended)	/* … with a set of processors beyond the first 64 */ \
 	X(flush_hv_fallbacks)	/* … refused, and replaced by IPIs */ \
+	X(flush_xen_calls)	/* flush hypercalls to Xen */ \
+	X(flush_xen_fallbacks)	/* … refused, and replaced by IPIs */ \
 	X(thefts)		/* times that the thief preempted a CPU */ \
 	X(theft_flushes)	/* … and flushed for it, as asked by the flag */ \
 	X(cr3_writes)		/* loads of the page-table root */ \

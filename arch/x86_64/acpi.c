@@ -6,6 +6,7 @@
 #include "arch/x86_64/io.h"
 #include "arch/x86_64/kmap.h"
 #include "arch/x86_64/memmap.h"
+#include "arch/x86_64/xen.h"
 #include "kernel/lib.h"
 #include "kernel/log.h"
 #include <arch/atomic.h>
@@ -85,7 +86,9 @@ static const char *find_root(void)
 	error = acpi_parse_rsdp(boot_info.rsdp, boot_info.rsdp_len, &r);
 	if (error)
 		return error;
-	root.table = open_table(r.address, r.wide ? "XSDT" : "RSDT", &root.len, &error);
+	// For dom0 Xen copies the header of the firmware's XSDT. Where there is none, the signature is whatever lies at
+	// address 0; all else is right.
+	root.table = open_table(r.address, xen_present() ? NULL : r.wide ? "XSDT" : "RSDT", &root.len, &error);
 	root.wide = r.wide;
 	if (!root.table)
 		log_warn("acpi: %s at %#llx: %s", r.wide ? "XSDT" : "RSDT", (unsigned long long)r.address, error);

@@ -5,6 +5,7 @@
 
 #define BOOT_CMDLINE_MAX 2048	// with the terminating zero
 #define BOOT_MEMORY_MAX 512	// entries
+#define BOOT_MEMORY_RAM 1	// type of an entry of every loader's map: the firmware's (ACPI 6.5, 15.3)
 #define BOOT_MODULES_MAX 32
 #define BOOT_TAKEN_MAX (4 + BOOT_MODULES_MAX)	// ranges: a loader's own, and the modules
 

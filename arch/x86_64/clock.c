@@ -10,6 +10,7 @@
 #include "arch/x86_64/cpuid.h"
 #include "arch/x86_64/io.h"
 #include "arch/x86_64/kmap.h"
+#include "arch/x86_64/xen.h"
 #include "kernel/atomic.h"
 #include "kernel/lib.h"
 #include "kernel/log.h"
@@ -208,6 +209,10 @@ static u64 hz_told(const char **name)
 {
 	struct cpuid_regs r;
 
+	if (xen_tsc_hz()) {
+		*name = "xen";
+		return xen_tsc_hz();
+	}
 	if (cpu_has_hypervisor() && cpuid_has_leaf(0x40000010)) {
 		*name = "hypervisor";
 		return cpuid(0x40000010).eax * 1000ull;
@@ -246,7 +251,8 @@ static bool tsc_is_steady(void) { return cpu_has_invariant_tsc() || cpu_has_hype
 void clock_init(void)
 {
 	const char *by = NULL, *told_by = NULL;
-	u64 hz = hz_measured(&by), told = hz_told(&told_by);
+	// A guest of Xen may have no timer to measure by, and where it has one, each access to it takes too long.
+	u64 hz = xen_tsc_hz() ? 0 : hz_measured(&by), told = hz_told(&told_by);
 	bool hpet_works = by && !strcmp(by, "hpet") && hpet[HPET_CAPABILITIES] & HPET_64BIT;
 
 	// The frequency that CPUID tells is exact, but a hypervisor that scales the TSC may pass on its own CPU's.

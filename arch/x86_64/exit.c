@@ -3,6 +3,7 @@
 #include "arch/x86_64/acpi.h"
 #include "arch/x86_64/hold.h"
 #include "arch/x86_64/io.h"
+#include "arch/x86_64/xen.h"
 #include <arch/irq.h>
 #include <arch/machine.h>
 
@@ -23,6 +24,7 @@ _Noreturn void arch_exit(int status)
 	outl(DEBUG_EXIT_PORT, DEBUG_EXIT_BASE + (u32)status);
 	hold_screen(status);
 	arch_console_drain(DRAIN_NS);
+	xen_shutdown(status);
 	acpi_power_off();
 	arch_halt_forever();
 }

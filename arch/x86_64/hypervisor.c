@@ -31,10 +31,10 @@ const char *arch_hypervisor(void)
 		const char *name;
 	} known[] = {
 		{ "KVMKVMKVM\0\0\0", "kvm" },	// first: it may pose as Hyper-V
+		{ "XenVMMXenVMM", "xen" },		// … and so may Xen
 		{ "TCGTCGTCGTCG", "tcg" },
 		{ "Microsoft Hv", "hyperv" },
 		{ "VMwareVMware", "vmware" },
-		{ "XenVMMXenVMM", "xen" },
 		{ "VBoxVBoxVBox", "virtualbox" },
 		{ "bhyve bhyve ", "bhyve" },
 		{ " lrpepyh  vr", "parallels" },

@@ -11,6 +11,7 @@
 #include "arch/x86_64/screen.h"
 #include "arch/x86_64/serial.h"
 #include "arch/x86_64/start_info_parse.h"
+#include "arch/x86_64/xen.h"
 #include "kernel/log.h"
 #include "kernel/panic.h"
 #include <arch/machine.h>
@@ -33,9 +34,9 @@ static const char *read_start_info(void)
 {
 	const char *error = start_info_parse(phys_to_virt(0), FIRST_TABLES_MAP, boot_loader_info, &boot_info);
 
-	if (error || boot_info.nr_memory)
+	if (error || boot_info.nr_memory || xen_memory_map(&boot_info))
 		return error;
-	return "no memory map in start_info";
+	return "no memory map in start_info, and no hypervisor that gives one";
 }
 
 static const char *read_multiboot2(void)
@@ -56,6 +57,7 @@ static void read_boot_information(void)
 void arch_init_early(void)
 {
 	percpu_offset[0] = this_cpu_read(this_cpu_offset);
+	xen_init();
 	serial_init();
 	idt_init();
 	gdt_load(0);

@@ -28,7 +28,6 @@ struct memory_entry {
 	u64 base, length;
 	u32 type, reserved;
 };
-#define MEMORY_AVAILABLE 1
 struct module_tag {
 	struct tag tag;
 	u32 start, end;	// physical; behind them its command line
@@ -73,7 +72,7 @@ static const char *parse_memory_map(const struct tag *t, struct boot_info *out)
 	for (p = (const char *)(m + 1); left; p += m->entry_size, left -= m->entry_size) {
 		const struct memory_entry *e = (const struct memory_entry *)p;
 
-		if (!boot_add_memory(out, e->base, e->length, e->type == MEMORY_AVAILABLE))
+		if (!boot_add_memory(out, e->base, e->length, e->type == BOOT_MEMORY_RAM))
 			return "memory map with more than 512 entries";
 	}
 	return NULL;

@@ -25,7 +25,6 @@ struct memory_entry {
 	u64 base, length;
 	u32 type, reserved;
 };
-#define MEMORY_RAM 1
 _Static_assert(sizeof(struct start_info) == 56 && sizeof(struct module) == 32 && sizeof(struct memory_entry) == 24,
 	       "start_info.h");
 enum { RSDP_OLD = 20, RSDP_NEW = 36, RSDP_REVISION = 15 };	// ACPI 6.5, 5.2.5.3
@@ -106,7 +105,7 @@ static const char *take_memory_map(const struct window *w, u64 at, u32 n, struct
 		struct memory_entry e;
 
 		memcpy(&e, w->memory + at + i * sizeof(e), sizeof(e));
-		boot_add_memory(out, e.base, e.length, e.type == MEMORY_RAM);
+		boot_add_memory(out, e.base, e.length, e.type == BOOT_MEMORY_RAM);
 	}
 	return out->nr_memory ? NULL : "start_info: memory map without an entry that is not empty";
 }

@@ -7,6 +7,7 @@
 #include "arch/x86_64/icount.h"
 #include "arch/x86_64/io.h"
 #include "arch/x86_64/traps.h"
+#include "arch/x86_64/xen.h"
 #include "kernel/lib.h"
 #include "kernel/log.h"
 #include "kernel/panic.h"
@@ -65,7 +66,9 @@ static void timer_handler(struct trap_frame *f)
 void timer_init(void)
 {
 	deadline_mode = cpu_has_tsc_deadline();
-	if (!deadline_mode)
+	if (xen_present())
+		counts_per_second = XEN_APIC_HZ / 16;
+	else if (!deadline_mode)
 		calibrate_counter();
 	ksnprintf(clock_name, sizeof(clock_name), "%s+%s", deadline_mode ? "tsc-deadline" : "apic", clock_reference());
 	arch_set_irq_handler(VEC_TIMER, timer_handler);

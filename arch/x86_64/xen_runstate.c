@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: MIT
+// Xen's run-state areas (xen/include/public/vcpu.h): one for each CPU, in which Xen writes whether the CPU runs and for
+// how long it has been in each state, whenever it switches to or from it.
+//
+// Xen writes to a virtual address, by the page tables that the CPU has loaded at that moment. So the area lies in the
+// per-CPU data, which every space maps, and crosses no page. Another CPU may read while Xen writes: Xen sets a bit in
+// the record before its first store and clears it after the last, once that is asked for (the update flag).
+#include <arch/steal.h>
+#include "arch/x86_64/xen.h"
+#include "kernel/atomic.h"
+#include "kernel/log.h"
+#include <arch/percpu.h>
+
+enum { REGISTER_RUNSTATE = 5 };		// a command of XEN_VCPU_OP
+enum { VM_ASSIST_ENABLE = 0, UPDATE_FLAG = 5 };
+enum { RUNNING = 0, RUNNABLE = 1, BLOCKED = 2, OFFLINE = 3, NR_STATES };
+#define BEING_WRITTEN (1ull << 63)	// in `since`
+
+struct runstate {
+	u32 state, pad;
+	u64 since;		// when it entered that state, ns
+	u64 ns[NR_STATES];	// in each state so far
+} __aligned(64);		// of a page, so it crosses none
+_Static_assert(sizeof(struct runstate) == 64, "48 bytes are Xen's");
+static DEFINE_PER_CPU(struct runstate, runstate);
+static bool has_update_flag;
+
+const char *arch_runstate_missing(void) { return xen_present() ? NULL : "this machine is no guest of Xen"; }
+
+bool arch_runstate_enable(void)
+{
+	struct { u64 area; } a = { (uintptr_t)this_cpu_ptr(&runstate) };
+
+	if (cpu_id() == 0)
+		has_update_flag = !xen_hypercall(XEN_VM_ASSIST, VM_ASSIST_ENABLE, UPDATE_FLAG, 0);
+	return has_update_flag && !xen_hypercall(XEN_VCPU_OP, REGISTER_RUNSTATE, xen_vcpu_number(), (uintptr_t)&a);
+}
+
+// One word, so it needs no look at the flag; it may be out of date at once.
+bool arch_runstate_preempted(unsigned cpu) { return READ_ONCE(per_cpu(runstate, cpu).state) == RUNNABLE; }
+
+u64 arch_runstate_stolen_ns(unsigned cpu)
+{
+	struct runstate *r = per_cpu_ptr(&runstate, cpu);
+	u64 since, ns;
+
+	do {
+		since = load_acquire(&r->since);
+		ns = READ_ONCE(r->ns[RUNNABLE]);
+		smp_rmb();	// ns before the second look; pairs with Xen's write barriers around its stores
+	} while (since & BEING_WRITTEN || READ_ONCE(r->since) != since);
+	return ns;
+}

@@ -4,7 +4,7 @@
 MSR_GS_BASE equ 0xc0000101
 CS_IN_FRAME equ 18 * 8			; of struct trap_frame
 
-global trap_stubs, trap_return_address
+global trap_stubs, trap_return_address, trap_nmi, trap_nmi_iret
 extern trap_dispatch
 
 %macro stub 1
@@ -16,7 +16,9 @@ stub_%1:
 	push 0
 %endif
 	push %1
-%if %1 == 2 || %1 == 8 || %1 == 18
+%if %1 == 2
+	jmp trap_nmi
+%elif %1 == 8 || %1 == 18
 	jmp trap_paranoid
 %else
 	jmp trap_common
@@ -77,24 +79,48 @@ trap_common:
 	pop_registers
 	iretq
 
-; NMI, double fault, machine check: these come at any instruction, also between a change of mode and its SWAPGS, so CS
+; Double fault, machine check, NMI: these come at any instruction, also between a change of mode and its SWAPGS, so CS
 ; does not tell whose GS it is. The base does: the kernel's is negative on every CPU (percpu.c), a user's never.
-trap_paranoid:
+%macro paranoid 0
 	push_registers
 	mov ecx, MSR_GS_BASE
 	rdmsr
 	xor ebx, ebx
 	test edx, edx
-	js .kernel
+	js %%kernel
 	swapgs
 	inc ebx				; callee-saved: still there after the call
-.kernel:
+%%kernel:
 	call trap_call
 	test ebx, ebx
-	jz .to_kernel
+	jz %%to_kernel
 	swapgs
-.to_kernel:
+%%to_kernel:
 	pop_registers
+%endmacro
+
+trap_paranoid:
+	paranoid
+	iretq
+
+; No NMI is delivered until the last one's IRET has been executed (SDM vol. 3, 6.7.1). QEMU's emulation of AMD's
+; virtualisation breaks that for a guest of Xen: Xen intercepts the IRET and asks for one instruction without interrupts,
+; QEMU forgets the request, and the next NMI comes just before the IRET (docs/xen.md). Its frame, at the top of the same
+; stack, would overwrite the one that this IRET needs. So the frame is copied to below the place where the next one goes;
+; and an NMI that has interrupted that IRET takes the IRET's frame for its own, as if it had come just after it.
+NMI_FRAME equ 7 * 8			; ss, rsp, rflags, cs, rip, error code, vector
+trap_nmi:
+	cmp qword [rsp + 2 * 8], trap_nmi_iret
+	je .at_iret
+	times 7 push qword [rsp + NMI_FRAME - 8]
+	jmp .framed
+.at_iret:
+	mov rsp, [rsp + 5 * 8]
+	push 0				; error code
+	push 2				; vector
+.framed:
+	paranoid
+trap_nmi_iret:
 	iretq
 
 ; In between, so that a backtrace knows the frame by one return address: it lies 16 above trap_dispatch()'s rbp, plus

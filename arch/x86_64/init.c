@@ -10,6 +10,7 @@
 #include "arch/x86_64/multiboot2_parse.h"
 #include "arch/x86_64/screen.h"
 #include "arch/x86_64/serial.h"
+#include "arch/x86_64/serial_port.h"
 #include "arch/x86_64/start_info_parse.h"
 #include "arch/x86_64/xen.h"
 #include "kernel/log.h"
@@ -67,6 +68,7 @@ void arch_init_early(void)
 	screen_init();
 	ram_init();
 	kmap_init();
+	xen_console_map();
 	arch_cpu_setup(0);
 	screen_map();
 }

@@ -199,4 +199,5 @@ void *arch_map_framebuffer(paddr_t pa, size_t len)
 	return map_window(pa, len, PTE_W | (cpu_has_pat() ? PTE_PAT_SMALL : PTE_CACHE_OFF));
 }
 
+void *arch_map_shared(paddr_t pa, size_t len) { return map_window(pa, len, PTE_W); }
 void *arch_map_firmware(paddr_t pa, size_t len) { return map_window(pa, len, 0); }

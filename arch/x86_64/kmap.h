@@ -26,6 +26,7 @@ static inline paddr_t image_to_phys(const void *p) { return (uintptr_t)p - IMAGE
 // Windows; NULL: out of memory. Any alignment, any length. IRQs either way.
 void *arch_map_mmio(paddr_t pa, size_t len);		// uncached, writable. NULL also where ram_mmio_error() says why
 void *arch_map_framebuffer(paddr_t pa, size_t len);	// write-combining, or uncached if the CPU has no PAT; writable
+void *arch_map_shared(paddr_t pa, size_t len);		// cached, writable: what a hypervisor shares with us
 void *arch_map_firmware(paddr_t pa, size_t len);	// cached, read-only: ACPI tables. RAM is reached by the direct map instead
 
 void kmap_init(void);		// boot CPU, before anything else allocates: build the kernel root

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The serial line: a 16550 UART, polled, behind a ring. Every wait is bounded.
+// The serial line: a port (serial_port.h), polled, behind a ring. Every wait is bounded.
 //
 //   the port sends              a write lasts until all of it has left: a hang just behind it hides nothing, and nothing
 //                               is sent later, in the middle of a measurement
@@ -9,8 +9,8 @@
 //
 // One CPU at a time is here, the printer's owner. Only the speaker in panic mode does not wait for an owner, which may
 // be stuck: the two indices change atomically, so that at worst the text is garbled.
-#include "arch/x86_64/io.h"
 #include "arch/x86_64/serial.h"
+#include "arch/x86_64/serial_port.h"
 #include "kernel/atomic.h"
 #include "kernel/cmdline.h"
 #include "kernel/lib.h"
@@ -18,74 +18,48 @@
 #include "kernel/time.h"
 #include <arch/irq.h>
 
-enum { REG_DATA = 0, REG_IER = 1, REG_IIR = 2, REG_FCR = 2, REG_LCR = 3, REG_MCR = 4, REG_LSR = 5, REG_SCRATCH = 7 };
-enum { LCR_8N1 = 0x03, LCR_DIVISOR = 0x80, FCR_ON_CLEAR = 0x07, IIR_FIFO_WORKS = 0xc0, FIFO_DEPTH = 16, MCR_DTR_RTS_OUT2 = 0x0b };
-enum { LSR_DATA = 0x01, LSR_CAN_SEND = 0x20, LSR_ALL_SENT = 0x40 };
-#define BAUD_BASE 115200
+#define FIRST_PORT 0x3f8
 #define RING (64u << 10)
 #define NOTE_MAX 64u			// "# console: …", with line ends
 #define TICK_MOST (RING / 64)		// characters that one tick sends
 // A port that sends takes the next characters when it has sent those before, 1.4 ms for a full FIFO at 115200 baud. An
 // emulated port takes none while its reader pauses.
-#define STALL_NS (5 * NSEC_PER_MSEC)	// times the divisor
+#define STALL_NS (5 * NSEC_PER_MSEC)	// times the port's slowness
 #define PATIENCE_NS (5 * NSEC_PER_SEC)	// of a whole write, beside the time for its characters: other CPUs may wait
-#define CHARACTER_NS (200 * NSEC_PER_USEC)	// times the divisor: twice what one needs
+#define CHARACTER_NS (200 * NSEC_PER_USEC)	// the same: twice what one needs
 #define SEEN_NS NSEC_PER_MSEC		// of the time between two polls at most so much counts
 #define POLLS_MAX 1000000		// while the clock does not run yet …
 #define POLLS_EVER 1000000000		// … and where it has stopped
 
-static u16 port = 0x3f8;
-static u32 divisor = 1, depth = 1;	// characters that it takes when it says that it can send
-static bool present;
+static const struct serial_port *port;	// NULL: none
 static char ring[RING], last = '\n';	// the last one put in
 static u32 head, tail;			// put in, sent; they wrap
 static bool stalled;			// the last wait for it, up to STALL_NS, was in vain
 static bool given_up;			// … and one of PATIENCE_NS, too
 static u64 lost;			// characters, behind the last one put in
 
-static bool answers(u16 p)
-{
-	outb(p + REG_SCRATCH, 0x5a);
-	if (inb(p + REG_SCRATCH) != 0x5a)
-		return false;
-	outb(p + REG_SCRATCH, 0xa5);
-	return inb(p + REG_SCRATCH) == 0xa5 && inb(p + REG_LSR) != 0xff;
-}
-
-static bool open_port(u16 p, u32 baud)
-{
-	if (!answers(p))
-		return false;
-	divisor = BAUD_BASE / baud;
-	outb(p + REG_IER, 0);
-	outb(p + REG_LCR, LCR_DIVISOR);
-	outb(p + REG_DATA, (u8)divisor);
-	outb(p + REG_IER, (u8)(divisor >> 8));
-	outb(p + REG_LCR, LCR_8N1);
-	outb(p + REG_FCR, FCR_ON_CLEAR);
-	depth = (inb(p + REG_IIR) & IIR_FIFO_WORKS) == IIR_FIFO_WORKS ? FIFO_DEPTH : 1;
-	outb(p + REG_MCR, MCR_DTR_RTS_OUT2);
-	return true;
-}
-
 static u32 waiting(void) { return READ_ONCE(head) - READ_ONCE(tail); }
 
-// Send what the UART takes now; false: it takes nothing.
-static bool push(void)
+// Send what the port takes now, and return how much that may be; 0: it takes nothing.
+static u32 push(void)
 {
-	if (!(inb(port + REG_LSR) & LSR_CAN_SEND))
-		return false;
+	u32 room = port->room();
+
+	if (!room)
+		return 0;
 	stalled = false;
 	given_up = given_up && waiting() > RING / 2;
-	for (u32 i = 0; i < depth; i++) {
+	for (u32 i = 0; i < room; i++) {
 		u32 at = READ_ONCE(tail);	// before `head`, which it never passes
 
 		if (at == READ_ONCE(head))
 			break;
 		if (cmpxchg(&tail, at, at + 1))
-			outb(port + REG_DATA, (u8)ring[at % RING]);
+			port->put((u8)ring[at % RING]);
 	}
-	return true;
+	if (port->notify)
+		port->notify();
+	return room;
 }
 
 // Send until no more than `most` characters are waiting. False: `waited`, which earlier waits may have begun, exceeds
@@ -102,7 +76,7 @@ static bool push_until(u32 most, struct seen *waited, u64 patience_ns)
 	return true;
 }
 
-// Send until no character is waiting. False: the UART has taken nothing for patience_ns.
+// Send until no character is waiting. False: the port has taken nothing for patience_ns.
 static bool push_while_it_sends(u64 patience_ns)
 {
 	struct seen waited;
@@ -147,51 +121,65 @@ static void tell_lost(void)
 		put(*s);
 }
 
-void serial_init(void) { present = open_port(port, BAUD_BASE); }
+void serial_init(void)
+{
+	if (uart_open(FIRST_PORT, UART_MOST_BAUD))
+		port = &uart;
+	else if (xen_console_open())
+		port = &xen_console;
+}
 
 void serial_write(const char *s, size_t n)
 {
 	struct seen waited = SEEN_FROM_NOW;
-	u64 patience_ns = PATIENCE_NS + n * CHARACTER_NS * divisor;
+	u64 patience_ns;
 	size_t i = 0;
 
-	if (!present)
+	if (!port)
 		return;
+	patience_ns = PATIENCE_NS + n * CHARACTER_NS * port->slowness;
 	if (lost && !given_up && room_for(NOTE_MAX, &waited, patience_ns))
 		tell_lost();
 	while (i < n && !lost && room_for(2, &waited, patience_ns))
 		put(s[i++]);
 	lost += n - i;
 	if (!stalled || push())
-		stalled = !push_while_it_sends(MIN(STALL_NS * divisor, PATIENCE_NS));
+		stalled = !push_while_it_sends(MIN(STALL_NS * port->slowness, PATIENCE_NS));
 }
 
 bool serial_pending(void) { return waiting() || READ_ONCE(lost); }
 
 void serial_push(void)
 {
-	for (u32 sent = 0; sent < TICK_MOST && waiting() && push(); sent += depth)
-		;
+	for (u32 sent = 0, room = 1; sent < TICK_MOST && waiting() && room; sent += room)
+		room = push();
 	if (lost && !given_up && waiting() + NOTE_MAX <= RING)
 		tell_lost();
 }
 
+// What the port has taken may still lie in it: in a FIFO, or in a ring that another virtual machine reads.
+static void wait_all_sent(u64 patience_ns)
+{
+	struct seen waited = SEEN_FROM_NOW;
+
+	for (u32 polls = 0; !port->all_sent(); polls++) {
+		if (seen_look(&waited, SEEN_NS) > patience_ns || polls > (waited.looked ? POLLS_EVER : POLLS_MAX))
+			return;
+		cpu_relax();
+	}
+}
+
 void serial_drain(u64 patience_ns)
 {
-	if (!present || !push_while_it_sends(patience_ns))
+	if (!port || !push_while_it_sends(patience_ns))
 		return;
 	if (lost)
 		tell_lost();
-	if (!push_while_it_sends(patience_ns))
-		return;
-	for (u32 polls = 0; polls < POLLS_MAX && !(inb(port + REG_LSR) & LSR_ALL_SENT); polls++)
-		cpu_relax();
+	if (push_while_it_sends(patience_ns))
+		wait_all_sent(patience_ns);
 }
 
-int serial_getc(void)
-{
-	return present && inb(port + REG_LSR) & LSR_DATA ? inb(port) : -1;
-}
+int serial_getc(void) { return port ? port->getc() : -1; }
 
 // "PORT,BAUD"
 static const char *set_serial(const char *value)
@@ -206,13 +194,13 @@ static const char *set_serial(const char *value)
 	number[comma - value] = '\0';
 	if (!parse_u64(number, &p) || p < 0x100 || p > 0xfff8)
 		return "not an I/O port";
-	if (!parse_u64(comma + 1, &baud) || !baud || baud > BAUD_BASE || BAUD_BASE % baud || BAUD_BASE / baud > 0xffff)
+	if (!parse_u64(comma + 1, &baud) || !baud || baud > UART_MOST_BAUD || UART_MOST_BAUD % baud ||
+	    UART_MOST_BAUD / baud > 0xffff)
 		return "not a baud rate of a 16550";
 	serial_drain(PATIENCE_NS);
-	if (!open_port((u16)p, (u32)baud))
+	if (!uart_open((u16)p, (u32)baud))
 		return "no UART answers there";
-	port = (u16)p;
-	present = true;
+	port = &uart;
 	return NULL;
 }
 CMDLINE_KEY(serial, "PORT,BAUD (the 16550 to use, e.g. 0x2f8,9600; BAUD divides 115200; default 0x3f8,115200)",

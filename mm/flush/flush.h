@@ -46,6 +46,7 @@ struct flush_backend {
 	// targets?
 	bool proves_irqs_off_walks_ended;
 	bool spares_robbed;	// a preempted vCPU (kernel/steal.h) is not waited for
+	bool unseen;		// a hypervisor does it: neither the software MMU nor a test sees it done
 	// On return this CPU and all CPUs of `targets` have flushed, or flush before their next guest instruction. This
 	// CPU is not in `targets`. Preemption off, IRQs on.
 	void (*flush)(const struct flush *f, const struct cpumask *targets);

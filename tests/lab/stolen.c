@@ -308,7 +308,7 @@ TEST(stolen, flag_must_be_honoured, NEEDS_CPUS2 | NEEDS_CHECK | NEEDS_HW)
 		stale = unmap_while_robbed(i);
 	mutant_set(steal_no_flush, 0);
 	oracle_expect_violations(false);
-	EXPECT(stale);
+	EXPECT_STALE(stale);
 }
 
 // The flag is set when the CPU is just about to run again, after its hypervisor has looked at the record.
@@ -347,7 +347,7 @@ TEST(stolen, cve_2019_3016, NEEDS_CPUS2 | NEEDS_CHECK | NEEDS_HW)
 		stale = unmap_while_returning(i);
 	mutant_set(steal_plain_store, 0);
 	oracle_expect_violations(false);
-	EXPECT(stale);
+	EXPECT_STALE(stale);
 }
 
 static void rob_in_the_switch(struct stall_point *p, void *arg)

@@ -6,6 +6,7 @@
 #include "lab/counter.h"
 #include "lab/test.h"
 #include <arch/irq.h>
+#include <arch/machine.h>
 
 #define UNUSED_VECTOR 0x68
 #define CLASS_1_VECTOR 0x13	// as an exception: SIMD error
@@ -54,6 +55,8 @@ static int keep_out(void *unused)
 
 TEST(stray, vector_of_an_exception_is_kept_out, 0)
 {
+	if (!strcmp(arch_hypervisor(), "xen"))
+		SKIP("under Xen inside QEMU an interrupt that the TPR holds back stops its CPU");
 	EXPECT_EQ(threads_run_on(&cpus_online, keep_out, NULL), 0);
 }
 

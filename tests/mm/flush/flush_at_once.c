@@ -223,14 +223,14 @@ static void all_operations(void (*scene)(const struct operation *o))
 static void under_each_backend(const struct operation *o)
 {
 	FOR_EACH_BACKEND(b)
-		if (!flush_missing(*b))
+		if (!flush_missing(*b) && !(*b)->unseen)
 			nothing_is_stale(o, *b, false);
 }
 
 static void beside_a_neighbour(const struct operation *o)
 {
 	FOR_EACH_BACKEND(b)
-		if (!flush_missing(*b))
+		if (!flush_missing(*b) && !(*b)->unseen)
 			nothing_is_stale(o, *b, true);
 }
 

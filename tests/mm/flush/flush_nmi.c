@@ -222,7 +222,7 @@ static void in_the_switch(struct stall_point *point)
 		stale = unmap_in_a_switch(point, i);
 	mutant_set(nmi_no_flush, 0);
 	oracle_expect_violations(false);
-	EXPECT(stale > 0);
+	EXPECT_STALE(stale);
 }
 
 TEST(flush_nmi, before_the_root_is_loaded, NEEDS_CPUS2 | NEEDS_CHECK) { in_the_switch(stall_point("tlb_joined")); }

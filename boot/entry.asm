@@ -30,12 +30,12 @@ section .boot.text progbits alloc exec nowrite align=16
 bits 32
 pvh_entry:
 	mov eax, PVH_MAGIC
-	jmp both
+	jmp both_entries
 entry:
 	cmp eax, MULTIBOOT2_MAGIC
-	je both
+	je both_entries
 	xor eax, eax			; refused below: a PVH loader does not come in here
-both:
+both_entries:
 	cli
 	lgdt [gdt_pointer]		; flat segments of our own, before anything depends on what the loader's were
 	jmp 24:.flat

@@ -10,9 +10,9 @@
 #include "arch/x86_64/multiboot2_parse.h"
 #include "arch/x86_64/screen.h"
 #include "arch/x86_64/serial.h"
-#include "arch/x86_64/serial_port.h"
 #include "arch/x86_64/start_info_parse.h"
 #include "arch/x86_64/xen.h"
+#include "arch/x86_64/xen_console.h"
 #include "kernel/log.h"
 #include "kernel/panic.h"
 #include <arch/machine.h>

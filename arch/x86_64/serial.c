@@ -10,7 +10,8 @@
 // One CPU at a time is here, the printer's owner. Only the speaker in panic mode does not wait for an owner, which may
 // be stuck: the two indices change atomically, so that at worst the text is garbled.
 #include "arch/x86_64/serial.h"
-#include "arch/x86_64/serial_port.h"
+#include "arch/x86_64/uart.h"
+#include "arch/x86_64/xen_console.h"
 #include "kernel/atomic.h"
 #include "kernel/cmdline.h"
 #include "kernel/lib.h"

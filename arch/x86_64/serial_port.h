@@ -11,12 +11,3 @@ struct serial_port {
 	int (*getc)(void);	// -1: nothing received
 	u32 slowness;		// how many times longer a character takes than at 115200 baud
 };
-
-extern struct serial_port uart;			// uart.c
-bool uart_open(u16 port, u32 baud);		// baud: divides 115200. False: no 16550 answers there
-#define UART_MOST_BAUD 115200
-
-extern struct serial_port xen_console;		// xen_console.c
-bool xen_console_open(void);			// false: this machine has none
-// The first page tables reach all below 4 GiB; the kernel's own do not: call this as soon as those are loaded.
-void xen_console_map(void);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // A 16550 UART, polled.
+#include "arch/x86_64/uart.h"
 #include "arch/x86_64/io.h"
-#include "arch/x86_64/serial_port.h"
 
 enum { REG_DATA = 0, REG_IER = 1, REG_IIR = 2, REG_FCR = 2, REG_LCR = 3, REG_MCR = 4, REG_LSR = 5, REG_SCRATCH = 7 };
 enum { LCR_8N1 = 0x03, LCR_DIVISOR = 0x80, FCR_ON_CLEAR = 0x07, IIR_FIFO_WORKS = 0xc0, FIFO_DEPTH = 16, MCR_DTR_RTS_OUT2 = 0x0b };

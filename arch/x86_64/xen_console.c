@@ -8,8 +8,8 @@
 //   out[out_prod % SIZE] = c                 reads out_prod (acquire)
 //   out_prod++ (release)          ────>      reads the characters
 //   reads out_cons (acquire)      <────      out_cons = … (release)
+#include "arch/x86_64/xen_console.h"
 #include "arch/x86_64/kmap.h"
-#include "arch/x86_64/serial_port.h"
 #include "arch/x86_64/xen.h"
 #include "kernel/atomic.h"
 

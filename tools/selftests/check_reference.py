@@ -99,7 +99,7 @@ DEFAULTS = {
     "loglevel": ("kernel/log.c", r"^static u32 level_shown = LOG_(\w+);", None),
     "mode": ("kernel/mode.h", r'^#define MODE_DEFAULT "(\w+)"', None),
     "seed": ("kernel/options.c", r"^u64 opt_seed = (\d+);", None),
-    "serial": ("arch/x86_64/serial.c", r"^static u16 port = (\w+);", "0x3f8,115200"),
+    "serial": ("arch/x86_64/serial.c", r"^#define FIRST_PORT (\w+)", "0x3f8,115200"),
     "table_free": ("mm/policy/policy.c", r'^\treturn p \? p : policy_find\("(\w+)"\);', None),
     "test": ("kernel/options.c", r'opt_test\[\d+\] = "(.*?)"', None),
     "tlb_flush": ("mm/flush/flush.c", r'^\treturn b \? b : flush_find\("(\w+)"\);', None),

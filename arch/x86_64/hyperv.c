@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// A guest of Hyper-V, or of a KVM that poses as it: the hypercall page, each CPU's number as a virtual processor, and
+// A guest of Hyper-V, or of a KVM or Xen that poses as it: the hypercall page, each CPU's number as a virtual processor, and
 // the flush hypercalls (hyperv_call.h). Facts from Microsoft's Hypervisor Top-Level Functional Specification.
 #include <arch/hyperv.h>
 #include <arch/irq.h>
@@ -20,8 +20,9 @@ enum { LEAF_INTERFACE = 1, LEAF_PRIVILEGES = 3, LEAF_RECOMMENDED = 4 };
 enum { MAY_HYPERCALL = 1 << 5, MAY_VP_INDEX = 1 << 6 };			// LEAF_PRIVILEGES, EAX
 enum { REMOTE_FLUSH = 1 << 2, EX_PROCESSOR_MASKS = 1 << 11 };		// LEAF_RECOMMENDED, EAX
 enum { MSR_OS_ID = 0x40000000, MSR_HYPERCALL = 0x40000001, MSR_VP_INDEX = 0x40000002 };
-#define OS_ID_OPEN_SOURCE (1ull << 63)	// bits 62:56 the OS type, here an unassigned one
-#define OS_ID (OS_ID_OPEN_SOURCE | 0x51ull << 56 | 1)
+// An open-source guest (bit 63); 62:56 its type, here an unassigned one; 47:16 its version. Xen takes bits 47:40 for the
+// number of a Windows, and recommends nothing to one before Vista's, 4.
+#define OS_ID (1ull << 63 | 0x51ull << 56 | 0x04000000ull << 16 | 1)
 #define HYPERCALL_ENABLE 1ull
 #define HYPERCALL_RESERVED 0xffcull	// to be preserved
 #define BAD_CALL_CODE 0xffffull		// no hypercall
@@ -31,6 +32,14 @@ static bool enabled, refused, has_extended, always_extended;
 static DEFINE_PER_CPU(u32, vp_index);
 // Twice what is needed, so that an aligned half crosses no page boundary: per-CPU data is aligned to 64 bytes only.
 static DEFINE_PER_CPU(u64, input_words[2 * HV_INPUT_WORDS]);
+
+// Xen recommends nothing before it knows who asks.
+static u32 recommended(u32 base)
+{
+	if (rdmsr(MSR_OS_ID) != OS_ID)
+		wrmsr(MSR_OS_ID, OS_ID);
+	return cpuid(base + LEAF_RECOMMENDED).eax;
+}
 
 const char *arch_hyperv_missing(void)
 {
@@ -43,7 +52,7 @@ const char *arch_hyperv_missing(void)
 	may = cpuid(base + LEAF_PRIVILEGES).eax;
 	if (!(may & MAY_HYPERCALL) || !(may & MAY_VP_INDEX))
 		return "this hypervisor grants its guest no hypercalls";
-	if (!(cpuid(base + LEAF_RECOMMENDED).eax & REMOTE_FLUSH))
+	if (!(recommended(base) & REMOTE_FLUSH))
 		return "this hypervisor recommends no flush by hypercall";
 	return refused ? "the hypercall page is locked at another address" : NULL;
 }
@@ -57,8 +66,7 @@ void arch_hyperv_init_cpu(void)
 	this_cpu_write(vp_index, (u32)rdmsr(MSR_VP_INDEX));
 	if (cpu_id())
 		return;		// the rest is done once, for the whole machine
-	has_extended = cpuid(hypervisor_leaf(SIGNATURE) + LEAF_RECOMMENDED).eax & EX_PROCESSOR_MASKS;
-	wrmsr(MSR_OS_ID, OS_ID);
+	has_extended = recommended(hypervisor_leaf(SIGNATURE)) & EX_PROCESSOR_MASKS;
 	page = image_to_phys(hyperv_page) | HYPERCALL_ENABLE;
 	wrmsr(MSR_HYPERCALL, page | (rdmsr(MSR_HYPERCALL) & HYPERCALL_RESERVED));
 	// Firmware may have locked the hypercall page at an address of its own: then ours holds no code.

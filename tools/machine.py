@@ -7,9 +7,13 @@ import os
 import re
 
 EMULATORS = ("qemu", "bochs")
+QEMU = "qemu-system-x86_64"
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")  # the firmware and GRUB paint their screens
 DEFAULT_BUDGET = 600  # seconds of processor time, beyond the seconds= that the command line asks for
 EXIT_NAMES = {1: "tests failed", 2: "bad input", 3: "panic", 4: "inconclusive"}
+
+
+SUCCESS = 33  # QEMU's status by isa-debug-exit: 2 * (0x10 + N) + 1 for the kernel's exit N
 
 
 class Unavailable(Exception):
@@ -48,7 +52,7 @@ class Result:
     sentence: str  # how it ended
     lines: list
     seconds: float
-    counts: dict = dataclasses.field(default_factory=dict)  # ACCEL=nested: what L1 has counted (nested.Outcome)
+    counts: dict = dataclasses.field(default_factory=dict)  # what the hypervisor has counted (nested.Outcome, xen.Outcome)
 
     @property
     def ok(self):
@@ -79,6 +83,14 @@ def seconds_of(cmdline):
     return int(match[1]) if match else 0
 
 
+def mebibytes(size):
+    """A size as for QEMU's -m."""
+    match = re.fullmatch(r"(\d+)([KMGT]?)", size.upper())
+    if not match:
+        raise Unavailable(f"MEM={size} is no size")
+    return max(1, int(match[1]) * {"K": 1, "M": 1 << 10, "": 1 << 10, "G": 1 << 20, "T": 1 << 30}[match[2]] >> 10)
+
+
 def limits(config, interactive):
     """For patience.Watch: the limits beyond which a run counts as hung. No budget when somebody types."""
     asked = seconds_of(config.cmdline)
@@ -102,6 +114,11 @@ def last_said(lines):
     return next((line for line in reversed(lines) if line.strip()), "nothing at all")
 
 
+def exit_of(status):
+    """The kernel's exit status, from QEMU's; None if QEMU's does not hold one."""
+    return (status - SUCCESS) // 2 if status is not None and status >= SUCCESS and status % 2 else None
+
+
 def ended_with(number):
     return "success" if number == 0 else f"the kernel ended with status {number} ({EXIT_NAMES.get(number, 'unknown')})"
 
@@ -120,7 +137,7 @@ def emulator(config):
 def check_available(config):
     for name, value, valid in (("BUILD", config.build, ("check", "release")),
                                ("FIRMWARE", config.firmware, ("bios", "uefi")),
-                               ("ACCEL", config.accel, ("tcg", "icount", "kvm", "nested"))):
+                               ("ACCEL", config.accel, ("tcg", "icount", "kvm", "nested", "xen", "xen-domu"))):
         if value not in valid:
             raise Unavailable(f"{name}={value} is unknown; valid: {', '.join(valid)}")
     emulator(config).check_available(config)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Tests of make deps, with stand-ins for apt and sudo: nothing is installed here. And of what happens without a
-package: tests are skipped, the packages for ACCEL=nested are fetched."""
+package: tests are skipped, the packages for ACCEL=nested and ACCEL=xen are fetched."""
 import concurrent.futures
 import gzip
 import lzma
@@ -12,10 +12,10 @@ import tempfile
 import time
 import unittest.mock
 
+import debs
 import machine
 import matrix
 import needs
-import nested
 import test as test_py
 from selftests import selftest
 
@@ -169,16 +169,18 @@ def what_a_package_costs_is_skipped_by_name():
     return wrong + ([] if outcome.skipped == right and not outcome.failed else [f"{outcome.skipped} {outcome.failed}"])
 
 
+PACKAGES = debs.Packages("build/none", ("root",), (r"kernel-\d+", "tool"))
+
+
 @suite.test
-def the_packages_for_nested_are_fetched_as_root_only_if_that_is_said():
+def packages_are_fetched_as_root_only_if_that_is_said():
     """Where apt's lists lack them, and where there is an apt."""
     wrong = []
     for there in (True, False):
         called = []
-        with patch(nested, "packages", return_value=(None, None)), patch(nested.os, "makedirs"), \
-                patch(nested, "apt", lambda *words: called.append(words[-3:])), \
-                patch(nested.shutil, "which", return_value="here" if there else None):
-            got, said = selftest.said_by(nested.fetch)
+        with patch(debs, "apt", lambda folder, *words: called.append(words[-3:])), patch(debs.os, "makedirs"), \
+                patch(debs.shutil, "which", return_value="here" if there else None):
+            got, said = selftest.said_by(PACKAGES.fetch)
         updated = any("update" in words for words in called)
         announced = any("as root: apt-get update" in line for line in said)
         wrong += [] if not got and updated == announced == there else [f"apt {there}: {got}, {said}, {called}"]
@@ -186,38 +188,61 @@ def the_packages_for_nested_are_fetched_as_root_only_if_that_is_said():
 
 
 @suite.test
-def runs_that_want_the_initramfs_at_once_take_turns():
-    """Because they make it in the same place."""
+def packages_are_those_that_apt_knows_and_the_newest_that_are_here():
+    called, listing = [], "root\n  Depends: kernel-7\n  Depends: <kernel-x>\nkernel-7\nlibc6\nkernel-6\ntool\n"
+    with patch(debs, "apt", lambda folder, *words: called.append(words) or listing):
+        PACKAGES.download()
+    wrong = [] if called[-1] == ("apt-get", "download", "-qq", "kernel-7", "tool") else [f"{called}"]
+    with tempfile.TemporaryDirectory() as folder:
+        for age, name in enumerate(("kernel-9_1_amd64", "kernel-8_1_amd64", "kernel-8-dbg_1_amd64")):
+            open(f"{folder}/{name}.deb", "w", encoding="ascii").close()
+            os.utime(f"{folder}/{name}.deb", (age, age))
+        here = debs.Packages(folder, PACKAGES.roots, PACKAGES.names).files()
+    return wrong + ([] if here == [f"{folder}/kernel-8_1_amd64.deb", None] else [f"{here}"])
+
+
+@suite.test
+def what_is_made_of_packages_is_made_anew_only_if_something_has_changed():
+    """And in turns where runs want it at once, because they make it in the same place."""
     under_way, most = [], []
 
-    def made_base(_):
+    def make(unpacked):
         under_way.append(1)
         time.sleep(0.05)
         most.append(len(under_way))
         under_way.pop()
+        return {"base": b"made"}
 
-    with tempfile.TemporaryDirectory() as folder, patch(nested, "FOLDER", folder), \
-            patch(nested, "packages", return_value=("kernel", "busybox")), patch(nested, "made_base", made_base), \
-            patch(nested.shutil, "which", return_value="here"), concurrent.futures.ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda _: nested.base(), range(4)))
-    return [] if most == [1, 1, 1, 1] else [f"at once: {most}"]
+    with tempfile.TemporaryDirectory() as folder:
+        here = debs.Packages(folder, PACKAGES.roots, PACKAGES.names)
+        for name in ("kernel-1_1_amd64.deb", "tool_1_amd64.deb", "source"):
+            open(f"{folder}/{name}", "w", encoding="ascii").close()
+        unpacked = patch(debs, "unpack", lambda package, where: os.makedirs(where, exist_ok=True))
+        with unpacked, concurrent.futures.ThreadPoolExecutor(4) as pool:
+            list(pool.map(lambda _: debs.base(here, (f"{folder}/source",), make), range(4)))
+            wrong = [] if most == [1] and debs.read(f"{folder}/base") == b"made" else [f"at once: {most}"]
+            for changed in ("source", "tool_1_amd64.deb"):
+                with open(f"{folder}/{changed}", "w", encoding="ascii") as f:
+                    f.write("changed")
+                list(pool.map(lambda _: debs.base(here, (f"{folder}/source",), make), range(4)))
+    return wrong + ([] if most == [1, 1, 1] else [f"after changes: {most}"])
 
 
 @suite.test
-def compressed_modules_of_the_nested_kernel():
+def compressed_modules_of_a_kernel():
     wrong = []
     with tempfile.TemporaryDirectory() as folder:
         for suffix, compress in (("", bytes), (".xz", lzma.compress), (".gz", gzip.compress)):
             os.makedirs(f"{folder}/{suffix}x/lib/modules")
             with open(f"{folder}/{suffix}x/lib/modules/kvm.ko{suffix}", "wb") as f:
                 f.write(compress(b"module"))
-            got = nested.kernel_module(f"{folder}/{suffix}x", "kvm")
+            got = debs.kernel_module(f"{folder}/{suffix}x", "kvm")
             wrong += [] if got == b"module" else [f"kvm.ko{suffix}: {got}"]
         with open(f"{folder}/x/lib/modules/a.ko.new", "wb") as f:
             f.write(b"?")
         try:
-            wrong.append(f"a.ko.new: {nested.kernel_module(f'{folder}/x', 'a')}")
-        except nested.Missing as error:
+            wrong.append(f"a.ko.new: {debs.kernel_module(f'{folder}/x', 'a')}")
+        except debs.Missing as error:
             wrong += selftest.lacking([str(error)], "a.ko.new")
     return wrong
 

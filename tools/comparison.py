@@ -62,21 +62,22 @@ def of_icount(run):
 
 
 class Comparison:
-    def __init__(self, runs):
-        """Raises results.Broken where there is nothing to compare."""
+    def __init__(self, runs, timed=True):
+        """timed: times were to be measured. Raises results.Broken where there is nothing to compare."""
         self.verdicts = [v for run in runs for v in run.verdicts]
-        timed = [run for run in runs if not of_icount(run)]
-        if not any(run.bench for run in timed):  # SMP=1 ACCEL=icount: all of it is counted
-            timed = runs
-        self.bench = [b for run in timed for b in run.bench]
+        others = [run for run in runs if not of_icount(run)]
+        if timed and not any(run.bench for run in others):  # SMP=1 ACCEL=icount: all of it is counted
+            others = runs
+        self.timed, self.bench = timed, [b for run in others for b in run.bench]
         self.counted = timed_by([b for run in runs if of_icount(run) for b in run.bench], "release")
-        if not self.verdicts or not self.bench:
+        if not self.verdicts or timed and not self.bench:
             raise results.Broken(f"{len(self.verdicts)} VERDICT and {len(self.bench)} BENCH lines: nothing to compare")
         self.claims = {pair_of(v): v["claimed"] for v in self.verdicts}
         self.unsafe = [pair for pair, claimed in self.claims.items() if claimed == "unsafe"]
         self.unit = next((b["unit"] for b in self.bench if b.get("unit") in ("cycles", INSTRUCTIONS)), "cycles")
         self.most = max((b.get("others") or 0 for b in self.bench), default=0)
-        self.cpus = max(b.get("cpus", 2) for b in timed_by(self.bench, "release") or self.bench)
+        said = timed_by(self.bench, "release") or self.bench or [run.header for run in others if run.verdicts]
+        self.cpus = max(each.get("cpus", 2) for each in said)
 
     def axes(self, items):
         """Policies, those with the most unsafe pairs (the control) first; back-ends, those with the fewest first."""
@@ -102,7 +103,7 @@ class Comparison:
             yield "no safe pair was judged"
         if not any(all(self.claims.get((policy, flush)) == "unsafe" for flush in flushes) for policy in policies):
             yield "no policy is unsafe with each back-end: \"clean\" means nothing without that control"
-        for title, name, want, _ in BY_PAIR:
+        for title, name, want, _ in BY_PAIR if self.timed else ():
             if self.most or want is not ALL:
                 yield from self.lacking(self.bench, safe, name, want, title)
         if self.counted:

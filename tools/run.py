@@ -30,6 +30,7 @@ TABLES = f"{FOLDER}/tables.txt"
 VERDICTS = "check", "verdicts", "mode=compare", 100, 10
 TIMES = "release", "times", "mode=compare", 85, 15
 COUNTS = "release", "instructions", "mode=bench bench=walk,unmap_page seconds=1", 0, 11
+UNTIMED = ("xen", "xen-domu")  # ACCEL=: all is emulated twice over there
 GOES_ON = (1, 4)  # the kernel's exit statuses after which there is something to show: a failure, but it ran to its end
 TROUBLE = re.compile(r"\s*not ok |# (WARN|ERROR|PANIC|stuck|nested)\b")
 DATA = re.compile("(BENCH|HIST|VERDICT|TRACE) ")
@@ -80,17 +81,25 @@ def step(base, kind, refused=(), **changes):
 
 
 def plan(config):
-    """(the boots, why none of them counts instructions, or "")"""
-    steps = [step(config, VERDICTS), step(config, TIMES)]
+    """(the boots, sentences about what none of them measures)"""
+    steps, lacking = [step(config, VERDICTS), step(config, TIMES)], []
+    if not is_timed(config):
+        del steps[1]
+        lacking.append(f"No times are measured: with ACCEL={config.accel} all is emulated twice over.")
     for each in steps:
         machine.check_available(each.config)
     counts = step(config, COUNTS, ("mode", "bench", "seconds", "cpus"), smp=1, accel="icount",
                   cpu=config.cpu if config.accel in ("tcg", "icount") else "")
     try:
         machine.check_available(counts.config)
+        steps.append(counts)
     except machine.Unavailable as error:
-        return steps, str(error)
-    return steps + [counts], ""
+        lacking.append(f"No instructions are counted: {error}")
+    return steps, lacking
+
+
+def is_timed(config):
+    return config.accel not in UNTIMED
 
 
 def verbose():
@@ -142,9 +151,9 @@ def boot(step, progress):
     return result
 
 
-def show(lines):
+def show(lines, timed):
     """Write all tables into their file; print the table of a screen and the conclusion. Returns the exit status."""
-    c = Comparison(results.parse(lines))
+    c = Comparison(results.parse(lines), timed)
     full, short, (status, conclusion) = table.full(c), summary.lines(c), c.conclusion()
     with open(TABLES, "w", encoding="utf-8") as f:
         f.write("\n".join(full + short + [""] + conclusion) + "\n")
@@ -156,14 +165,14 @@ def show(lines):
 
 
 def compare(config):
-    steps, uncounted = plan(config)
+    steps, lacking = plan(config)
     shutil.rmtree(FOLDER, ignore_errors=True)  # no table of an earlier run stays
     os.makedirs(FOLDER)
     minutes, seconds = divmod(sum(each.seconds for each in steps), 60)
     say(f"Quiesce: when may a page-table page be freed while other CPUs walk? {len(steps)} boots, about {minutes} min "
         f"{seconds} s (SMP={config.smp} ACCEL={config.accel}).")
-    if uncounted:
-        say(f"No instructions are counted: {uncounted}")
+    for sentence in lacking:
+        say(sentence)
     progress, lines, failed = Progress(steps, bar=not verbose()), [], []
     for each in steps:
         result = boot(each, progress)
@@ -173,7 +182,7 @@ def compare(config):
         if not result.ok and result.exit not in GOES_ON:
             break
     try:
-        status = show(lines)
+        status = show(lines, is_timed(config))
     except results.Broken as error:
         status, failed = 1, failed or [f"run: {error}"]
     if failed:
@@ -184,8 +193,8 @@ def compare(config):
 def debug(config):
     if config.emulator != "qemu":
         raise machine.Unavailable(f"make debug: EMULATOR={config.emulator} has no gdb stub; use qemu")
-    machine.check_available(config)
     config.extra = ("-gdb", "tcp:127.0.0.1:1234", "-S")
+    machine.check_available(config)
     iso = config.iso or ("build/quiesce.iso" if config.build == "release" else "build/quiesce-check.iso")
     symbols = iso.replace(".iso", ".elf")
     os.makedirs("build/debug", exist_ok=True)

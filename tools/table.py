@@ -233,7 +233,8 @@ def section(rows, title="", notes=()):
 def full(c):
     """The lines of all tables."""
     lines = section(verdict_rows(c), VERDICTS, verdict_sums(c.verdicts))
-    lines += [f"Times in {c.unit}, median / 99th percentile; policies down, flush back-ends across", ""]
+    if c.bench:
+        lines += [f"Times in {c.unit}, median / 99th percentile; policies down, flush back-ends across", ""]
     for rows in pair_tables(c):
         lines += section(rows)
     for title, rows in (("", policy_rows(c)), ("", flush_rows(c)), ("", counted_rows(c)), (STOLEN, stolen_rows(c)),

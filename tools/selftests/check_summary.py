@@ -347,5 +347,17 @@ def extra_keys_reach_the_boots_that_understand_them():
     return wrong
 
 
+@suite.test
+def no_times_are_measured_where_all_is_emulated_twice_over():
+    wrong = []
+    with unittest.mock.patch.object(machine, "check_available"):
+        for accel, timed in (("tcg", ["times"]), ("nested", ["times"]), ("xen", []), ("xen-domu", [])):
+            steps, lacking = run.plan(machine.Config(accel=accel))
+            wrong += differing(accel, [each.name for each in steps], ["verdicts", *timed, "instructions"])
+            wrong += differing(f"{accel}: what is said", [line.split(":")[0] for line in lacking],
+                               [] if timed else ["No times are measured"])
+    return wrong
+
+
 if __name__ == "__main__":
     sys.exit(selftest.main(suite))

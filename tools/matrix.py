@@ -254,14 +254,21 @@ MATRIX = [
          "irq: CPU 0: stray interrupt, vector 0x68; not named again", tests="smoke,stray"),
 ]
 
+XEN = ("xen", "xen-domu")
+COUNTED_BY = ("nested", "xen-domu")  # ACCEL=: the hypervisor's side counts what the guest asks it for
+
 # Expected skips: the reason, and for which configurations it is right. Any other skip fails the run.
 EXPECTED_SKIPS = [
     ("needs 2 CPUs", lambda c: c.smp < 2),
     ("needs 4 CPUs", lambda c: c.smp < 4),
     ("needs a checking build", lambda c: c.build == "release"),
     ("needs a free 1 GiB frame", lambda c: c.mem not in ("4G", "8G", "32G")),
-    ("the thief does not own the steal-time records", lambda c: c.accel in ("kvm", "nested")),
-    ("needs a hypervisor that keeps steal-time records", lambda c: c.accel in ("tcg", "icount", "kvm")),
+    ("the thief does not own the steal-time records", lambda c: c.accel in ("kvm", "nested", *XEN)),
+    ("needs a hypervisor that keeps steal-time records", lambda c: c.accel in ("tcg", "icount", "kvm", *XEN)),
+    ("needs Xen's flush hypercall", lambda c: c.accel not in XEN),
+    ("nobody owns the steal-time records", lambda c: c.accel in XEN),
+    ("the hypervisor has dropped what would have been stale without a flush", lambda c: c.accel in ("kvm", "nested", *XEN)),
+    ("under Xen inside QEMU an interrupt that the TPR holds back stops its CPU", lambda c: c.accel in XEN),
     ("the local APIC does not show what is in service", lambda c: c.accel == "kvm"),
     ("the hypervisor marks no CPU that it preempts in the middle of its work", lambda c: c.accel == "kvm"),
     ("needs Hyper-V's flush hypercalls", lambda c: c.cpu != "hyperv"),
@@ -273,6 +280,7 @@ TUTORIAL_DONE = "the policy of docs/tutorial.md is in this tree already"
 HOST_SKIPS = ("takes longer: runs where seconds= is given",
               "the host kernel maps this process", "needs a free 1 GiB frame",
               "needs a hypervisor that keeps steal-time records", "needs Hyper-V's flush hypercalls",
+              "needs Xen's flush hypercall",
               "needs hardware: the host build has no TLB", "the host build does not meter interrupts off",
               "only under sched=", TUTORIAL_DONE)
 NO_BUDGETS = "no budgets for this compiler: "  # its name follows
@@ -290,8 +298,8 @@ def skip_is_expected(run, reason):
 
 
 def counts_error(result):
-    """ACCEL=nested: how what the guest says it did differs from what L1's KVM has seen; None if they agree. Both sides
-    count each hypercall. Several flushes may set the same flag, which KVM honours once."""
+    """ACCEL=nested and ACCEL=xen-domu: how what the guest says it did differs from what KVM or Xen has seen; None if they
+    agree. Both sides count each hypercall. Several flushes may set the same flag, which KVM honours once."""
     at = next((i for i, line in enumerate(result.lines) if line.startswith("# nested: guest ")), None)
     if at is None:
         return None
@@ -299,12 +307,25 @@ def counts_error(result):
     if late := [line for line in result.lines[at:] if re.match(r"# \[\d+/\d+\] (?!hyperv\.|stray\.)", line)]:
         return f"run after nested.totals has counted: {', '.join(late)}"
     guest = {key: int(value) for key, value in (word.split("=") for word in result.lines[at].split() if "=" in word)}
+    if "hvm_op" in result.counts:
+        return xen_counts_error(guest, result.counts)
     calls = sum(n for (event, _), n in result.counts.items() if event == "kvm_hv_hypercall")
     honoured = result.counts.get(("kvm_pv_tlb_flush", 1), 0)
     if calls != guest["flush_hv_calls"]:
         return f"the guest made {guest['flush_hv_calls']} flush hypercalls, but KVM saw {calls}"
     if bool(honoured) != bool(guest["flush_pv_flagged"]) or honoured > guest["flush_pv_flagged"]:
         return f"the guest set {guest['flush_pv_flagged']} flush flags, but KVM honoured {honoured}"
+    return None
+
+
+def xen_counts_error(guest, counts):
+    """Xen's trace has the number of each hypercall, and for Hyper-V's only that it was one. The guest calls hvm_op to
+    flush and to ask for parameters, and Hyper-V's interface only to flush."""
+    if counts["lost"]:
+        return f"Xen's trace has lost {counts['lost']} records"
+    for what, said, seen in (("hvm_op", "hvm_op", "hvm_op"), ("Hyper-V's flushes", "flush_hv_calls", "viridian")):
+        if guest[said] != counts[seen]:
+            return f"the guest made {guest[said]} hypercalls for {what}, but Xen saw {counts[seen]}"
     return None
 
 

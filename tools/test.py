@@ -133,7 +133,7 @@ def judge(run, outcome, on_line):
         judge_report(outcome, result.lines, result.ok, result.sentence)
         if result.exit in GOES_TO_ITS_END and (error := totals_error(result.lines, ktap.parse(result.lines))):
             outcome.fail(error)
-        if run.config.accel == "nested" and (error := matrix.counts_error(result)):
+        if run.config.accel in matrix.COUNTED_BY and (error := matrix.counts_error(result)):
             outcome.fail(error, result.lines[-10:])
         judge_says(outcome, result.lines)
     else:

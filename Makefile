@@ -160,6 +160,7 @@ test-all:
 deps:
 	@tools/deps.sh
 	@$(PYTHON) tools/nested.py fetch
+	@$(PYTHON) tools/xen.py fetch
 distro:
 	@tools/distro.sh
 clean:

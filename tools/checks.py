@@ -8,8 +8,12 @@ import io
 import json
 import os
 import re
+import socket
+import struct
 import subprocess
 import sys
+import tempfile
+import threading
 import unittest.mock
 
 import axes
@@ -23,9 +27,11 @@ import qemu
 import results
 import rules
 import stuck
+import summary
 import table
 import torture
-from comparison import BY_PAIR
+import xen
+from comparison import BY_PAIR, Comparison
 from selftests import selftest
 
 LOGS = "build/test/verdicts.log", "build/test/times.log"
@@ -168,7 +174,7 @@ def exits_are_told_apart():
     for status, lines, part in (
         (33, ["quiesce: exit 0"], "success"), (35, ["quiesce: exit 1"], "tests failed"), (39, [], "panic"),
         (0, ["x"], "reset"), (0, ["quiesce: exit 0"], "powered off"), (None, ["y"], "time-out: asleep"),
-        (1, ["no such machine"], "no such machine"), (-9, [], "signal 9"),
+        (1, ["no such machine"], "no such machine"), (-9, [], "signal 9"), (31, [], "the domain shut down"),
     ):
         sentence = qemu.sentence_of(status, lines, "asleep")
         if part not in sentence:
@@ -293,6 +299,116 @@ def what_is_stuck_is_named():
     return wrong + ([] if len(mute) == 1 and "cannot be reached" in mute[0] else mute)
 
 
+def record(event, *words, stamp=b""):
+    return struct.pack("<I", event | len(words) << 28 | bool(stamp) << 31) + stamp + struct.pack(f"<{len(words)}I", *words)
+
+
+@test
+def hypercalls_are_counted_from_xens_trace():
+    trace = record(0x1f003, 0, 56) + record(xen.VMMCALL, 34) + record(0x8200f) + record(xen.VMMCALL, 34, stamp=b"\x12" * 8) + \
+        record(xen.VMMCALL, xen.VIRIDIAN_CALL | 2) + record(xen.LOST, 3, 0) + record(xen.VMMCALL, 99) + record(0x82020, 34, 34)
+    wrong, want = [], {"hvm_op": 2, "viridian": 1, "lost": 3, "hypercall_99": 1}
+    if (got := xen.hypercalls(trace)) != want:
+        wrong.append(f"{got}")
+    for cut in (trace[:-1], trace[:-4], trace + b"\x12"):
+        try:
+            wrong.append(f"a torn trace of {len(cut)} bytes: {xen.hypercalls(cut)}")
+        except struct.error:
+            pass
+    return wrong
+
+
+@test
+def hypercalls_that_xen_has_not_seen_are_noticed():
+    def error(more=(), **counts):
+        said = "# nested: guest flush_pv_flagged=0 flush_hv_calls=7 flush_hv_fallbacks=0 flush_xen_calls=40 hvm_op=42"
+        counts = {"hvm_op": 42, "viridian": 7, "lost": 0, "sched_op": 1} | counts
+        return matrix.counts_error(machine.Result(0, "", [said, *more], 1.0, counts)) or ""
+    wrong = [error()] if error() else []
+    for part, got in (("Xen saw 41", error(hvm_op=41)), ("Xen saw 43", error(hvm_op=43)), ("Xen saw 6", error(viridian=6)),
+                      ("lost 1 ", error(lost=1)), ("run after", error(["# [2/3] nested.xen_safe"]))):
+        wrong += [] if part in got else [f"{part}: {got}"]
+    return wrong
+
+
+@test
+def xen_refuses_what_it_cannot_do_by_name():
+    wrong = []
+    for part, accel, asked in (("FIRMWARE=bios", "xen", {"firmware": "uefi"}), ("needs q35", "xen-domu", {"machine": "pc"}),
+                               ("make debug", "xen-domu", {"extra": ("-S",)}), ("SMP=129", "xen", {"smp": 129}),
+                               ("CPU=EPYC", "xen", {"cpu": "EPYC"}), ("", "xen", {"cpu": "max,-x2apic"}),
+                               ("CPU=hyperv", "xen", {"cpu": "hyperv"}), ("", "xen-domu", {"cpu": "hyperv"}),
+                               ("", "xen", {"smp": 128})):
+        try:
+            xen.check_available(machine.Config(accel=accel, **asked))
+            said = ""
+        except machine.Unavailable as error:
+            said = str(error)
+        wrong += [] if bool(part) == bool(said) and part in said else [f"{accel} {asked}: {said or 'accepted'}"]
+    return wrong
+
+
+@test
+def command_lines_reach_a_domain_of_xen():
+    wrong = []
+    for text, want in (("a=b,*c", '"a=b,*c"'), ('x="1" 2', "'x=\"1\" 2'"), ("it's", '"it\'s"'), ("a\\b", '"a\\\\b"'), ("'\"", ""),
+                       ("a\nb", ""), ("a\0b", "")):
+        try:
+            got = xen.quoted(text)
+        except machine.Unavailable:
+            got = ""
+        wrong += [] if got == want else [f"{text!r}: {got}"]
+    pins = re.search(r"^cpus=(.*)", xen.domain(machine.Config(smp=3, accel="xen-domu"), 64), re.MULTILINE)
+    return wrong + ([] if pins and pins[1] == '["0", "1", "0"]' else [f"pins: {pins and pins[1]}"])
+
+
+@test
+def what_xens_console_says_of_the_end_is_found():
+    said = "(XEN) Brought up 2 CPUs\nxen: the domain has shut down: reason 3\n\n(XEN) *** Serial input to Xen (type...)\n(XEN) more\n"
+    with tempfile.TemporaryDirectory() as folder:
+        with open(xen.log(folder), "w", encoding="ascii") as f:
+            f.write(said)
+        with open(f"{folder}/trace", "wb") as f:
+            f.write(record(xen.VMMCALL, 34)[:-1])
+        seen = xen.outcome(folder)
+    wrong = [] if seen.last.endswith("reason 3") and len(seen.troubles) == 2 and not seen.counts else [f"{seen}"]
+    for status, want in ((None, None), (31, None), (0, None), (33, 0), (39, 3)):
+        ended, note = seen.verdict(status)
+        if machine.exit_of(ended) != want or bool(note) != (want is None):
+            wrong.append(f"status {status}: {ended} {note}")
+    return wrong + [f"a domain that ended well: {line}" for line in ("xen: the domain has shut down: reason 16",
+                    "xen: the domain has shut down: reason 21") if xen.TROUBLE.search(line)]
+
+
+@test
+def xen_is_asked_by_keys():
+    """By a stand-in that answers each key, and by one that hangs up."""
+    symbols = stuck.Symbols("build/quiesce-check.elf")
+    address, name = symbols.functions[len(symbols.functions) // 2]
+
+    def listen(folder, answers):
+        server = socket.socket(socket.AF_UNIX)
+        server.bind(f"{folder}/console")
+        server.listen()
+
+        def answer():
+            talk, _ = server.accept()
+            while (key := talk.recv(16)) and answers:
+                talk.sendall(b"(XEN) key " + key[:1].replace(b"\x01", b"A") + b"\r\n(XEN)    00ff 12ab\r\n(XEN) RSP = 0x12  "
+                             b"RIP = 0x%016x\r\n" % address)
+            talk.close()
+        threading.Thread(target=answer, daemon=True).start()
+
+    wrong = []
+    for answers, want in ((True, 2 * (1 + len(stuck.XEN_KEYS))), (False, 1)):
+        with tempfile.TemporaryDirectory() as folder:
+            listen(folder, answers)
+            said = list(stuck.xen(f"{folder}/console", symbols))
+        good = said[1].endswith(f" {name}+0x0") and "key A" in said if answers else "has not answered" in said[0]
+        wrong += [] if len(said) == want and good else said
+    return wrong
+
+
 def verdict(policy, claimed, found, flush="ipi"):
     counters = "violations walks fast slow remote frees_l1 frees_l2 frees_l3 frees_during_walk".split()
     pair = {"table_free": policy, "tlb_flush": flush, "claimed": claimed, "found": found}
@@ -334,6 +450,20 @@ def table_fails_what_contradicts_its_claim():
         (1, status_of_report(clean, control, timed=("immediate", "rcu", "ipi"))),
     )
     return [f"case {i}: {got}" for i, (want, got) in enumerate(cases) if want != got]
+
+
+@test
+def a_comparison_without_times_is_complete_only_where_none_were_to_be_measured():
+    lines = [verdict("immediate", "unsafe", "violated"), verdict("rcu", "safe", "clean")]
+    try:
+        wrong = [f"{Comparison(results.parse(lines)).conclusion()}"]
+    except results.Broken:
+        wrong = []
+    untimed = Comparison(results.parse(lines), timed=False)
+    shown = table.full(untimed) + summary.lines(untimed)
+    wrong += [line for line in shown if line.startswith("Times in")] + ([] if untimed.conclusion()[0] == 0 else shown)
+    unproven = Comparison(results.parse(lines[1:]), timed=False)
+    return wrong + ([] if unproven.conclusion()[0] == 1 else ["without a control"])
 
 
 @test

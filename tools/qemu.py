@@ -11,17 +11,21 @@ import machine
 import nested
 import patience
 import stuck
-from machine import Lacking, Result, Unavailable
+import xen
+from debs import Missing
+from machine import QEMU, Lacking, Result, Unavailable, exit_of
 
-QEMU = nested.QEMU
+# The module of the hypervisor that runs between QEMU and the guest, by ACCEL=.
+HYPERVISORS = {"nested": nested, xen.DOM0: xen, xen.DOMU: xen}
 GUEST_FAILED = re.compile(r"\s*not ok |# PANIC|# torture: [1-9]\d* violations")
-SUCCESS = 33  # isa-debug-exit yields 2 * (0x10 + N) + 1 for the kernel's exit N
 OVMF = [("OVMF_CODE_4M.fd", "OVMF_VARS_4M.fd"), ("OVMF_CODE.fd", "OVMF_VARS.fd")]
 OVMF_FOLDERS = ["/usr/share/OVMF", "/usr/share/edk2/ovmf", "/usr/share/edk2/x64"]
 HYPERV = ("hv-relaxed", "hv-vpindex", "hv-time", "hv-synic", "hv-tlbflush", "hv-ipi", "hv-vapic", "hv-runtime")
 
 
 def cpu_model(config):
+    if HYPERVISORS.get(config.accel) is xen:
+        return xen.cpu_model(config)
     if config.accel == "tcg":
         return config.cpu or "max"
     if config.accel == "icount":
@@ -50,7 +54,7 @@ def check_available(config):
     if config.machine.split(",")[0] not in ("q35", "pc"):
         raise Unavailable(f"MACHINE={config.machine} is unknown; valid: q35, pc")
     if config.accel in ("tcg", "icount") and config.cpu == "hyperv":
-        raise Unavailable("CPU=hyperv: QEMU poses as Hyper-V only with ACCEL=nested or ACCEL=kvm")
+        raise Unavailable(f"CPU=hyperv: only with ACCEL=nested, ACCEL=kvm or ACCEL={xen.DOMU} is there a Hyper-V")
     if config.accel == "kvm" and not os.access("/dev/kvm", os.R_OK | os.W_OK):
         what = "may not be opened by this user" if os.path.exists("/dev/kvm") else "does not exist"
         raise Lacking(f"ACCEL=kvm: /dev/kvm {what}; use ACCEL=tcg or ACCEL=nested")
@@ -65,10 +69,13 @@ def check_available(config):
                               "virtualisation fails an assertion (docs/nested.md); use FIRMWARE=bios")
         if config.extra:
             raise Unavailable("ACCEL=nested: L2's QEMU takes no more arguments, so neither make debug nor ACPI tables")
+    if HYPERVISORS.get(config.accel) is xen:
+        xen.check_available(config)
+    if config.accel in HYPERVISORS:
         try:
-            nested.base()
-        except nested.Missing as error:
-            raise Lacking(f"ACCEL=nested: {error}") from None
+            HYPERVISORS[config.accel].base()
+        except Missing as error:
+            raise Lacking(f"ACCEL={config.accel}: {error}") from None
 
 
 def firmware_files(config):
@@ -96,8 +103,20 @@ def execution(config, folder, interactive=False):
             "-seed", str(seed_of(config.cmdline)), "-serial", "stdio" if interactive else f"file:{folder}/serial"]
 
 
+def fw_cfg(config, folder, path=""):
+    """The arguments for the kernel's command line: in a file, which takes any byte, as an argument does not. `path`: the
+    file's name where QEMU runs, if that is not here."""
+    if not config.cmdline:
+        return []
+    with open(f"{folder}/cmdline", "wb") as f:
+        f.write(config.cmdline.encode("latin-1", "replace"))
+    return ["-fw_cfg", f"name=opt/quiesce/cmdline,file={path or f'{folder}/cmdline'}"]
+
+
 def command(config, folder, interactive=False):
     """QEMU's arguments; `folder` is private to this run."""
+    if HYPERVISORS.get(config.accel) is xen:
+        return xen.command(config, folder) + (fw_cfg(config, folder) if config.accel == xen.DOM0 else [])
     iso = machine.iso_of(config)
     # The files that the machine uses: {name in L1, which has its own copies: name here}.
     l2 = config.accel == "nested"
@@ -110,11 +129,8 @@ def command(config, folder, interactive=False):
                  "-cdrom", "/quiesce.iso" if l2 else iso,
                  *execution(config, folder, interactive)]
     if config.cmdline:
-        path = f"{folder}/cmdline"  # a file takes any byte, an argument does not
-        with open(path, "wb") as f:
-            f.write(config.cmdline.encode("latin-1", "replace"))
-        files["/cmdline"] = path
-        arguments += ["-fw_cfg", f"name=opt/quiesce/cmdline,file={'/cmdline' if l2 else path}"]
+        files["/cmdline"] = f"{folder}/cmdline"
+    arguments += fw_cfg(config, folder, "/cmdline" if l2 else "")
     if config.firmware == "uefi":
         code, variables = firmware_files(config)
         private = f"{folder}/vars.fd"  # the firmware writes to it
@@ -126,20 +142,12 @@ def command(config, folder, interactive=False):
                       "-drive", f"if=pflash,format=raw,file={private}"]
     if not l2:
         return arguments + list(config.extra)
-    try:
-        return nested.command(arguments, files, config.mem, folder)
-    except nested.Missing as error:
-        raise Unavailable(f"ACCEL=nested: {error}") from None
+    return nested.command(arguments, files, config.mem, folder)
 
 
 def protocol(name, **arguments):
     """A command for QEMU's machine protocol (-qmp), to be sent as JSON."""
     return {"execute": name, "arguments": arguments}
-
-
-def exit_of(status):
-    """The kernel's exit status, from QEMU's; None if QEMU's does not hold one."""
-    return (status - SUCCESS) // 2 if status is not None and status >= SUCCESS and status % 2 else None
 
 
 def elf_of(config):
@@ -158,6 +166,8 @@ def sentence_of(status, lines, why):
         return f"the machine powered off after \"{said}\", without isa-debug-exit"
     if status == 0:
         return f"the machine reset or powered off by itself (a triple fault?); it last said: {last}"
+    if status == xen.NO_STATUS:
+        return f"the domain shut down without a status (a triple fault?); it last said: {last}"
     if status < 0:
         return f"QEMU was ended by signal {-status}"
     return f"QEMU failed with status {status}; it last said: {last}"
@@ -167,7 +177,9 @@ def serial_lines(process, config, folder):
     """The lines of the serial port as they come, raw; what QEMU itself says is among them, or behind them."""
     if config.accel == "icount" and process.stdout:
         yield from follow(process, f"{folder}/serial")
-    yield from process.stdout or ()
+    for line in process.stdout or ():
+        if config.accel != xen.DOM0 or xen.INVARIANT_TSC not in line:
+            yield line
 
 
 def follow(process, path):
@@ -186,9 +198,8 @@ def follow(process, path):
 
 def run_once(config, on_line, interactive):
     with tempfile.TemporaryDirectory(prefix="quiesce-") as folder:
-        monitors = {"QEMU": f"{folder}/monitor"}
-        if config.accel == "nested":
-            monitors["L2's QEMU"] = nested.l2_monitor(folder)
+        inner = HYPERVISORS.get(config.accel)
+        talks = {"QEMU": (f"{folder}/monitor", stuck.monitor)} | (inner.talks(folder) if inner else {})
         arguments = command(config, folder, interactive) + ["-monitor", f"unix:{folder}/monitor,server=on,wait=off"]
         open(f"{folder}/serial", "wb").close()
         start, lines, found = time.monotonic(), [], []
@@ -198,7 +209,7 @@ def run_once(config, on_line, interactive):
 
         def end():
             try:
-                found.extend(stuck.evidence(process.pid, monitors, elf_of(config)))
+                found.extend(stuck.evidence(process.pid, talks, elf_of(config)))
             except Exception as error:  # whatever it is: the run is ended, and judged without evidence
                 found.append(f"# stuck: no evidence could be taken: {error!r}")
             finally:
@@ -218,25 +229,18 @@ def run_once(config, on_line, interactive):
             if process.poll() is None:  # interrupted from the keyboard
                 process.kill()
                 process.wait()
-        status, counts = None if watch.why else status, {}
-        said = list(lines)
-        sentence = sentence_of(status, said, watch.why)
-        l1 = nested.outcome(folder) if config.accel == "nested" else None
-        found += [f"# stuck: L1: {line}" for line in l1.troubles] if l1 else []
+        status, said = None if watch.why else status, list(lines)
+        seen = inner.outcome(folder) if inner else None
+        found += [f"# stuck: {inner.WHOSE}: {line}" for line in seen.troubles] if seen else []
         for line in found:
             lines.append(line)
             if on_line:
                 on_line(line)
-        if l1:
-            if status is None or l1.status is None:
-                sentence = f"{sentence}; L1 did not tell how L2 ended, its console said: {l1.last}"
-                status = status and (1 if status == SUCCESS else status)
-            else:
-                status, counts = l1.status, l1.counts
-                sentence = sentence_of(status, said, watch.why)
-                if on_line:
-                    on_line(l1.line())
-        return Result(exit_of(status), sentence, lines, time.monotonic() - start, counts)
+        ended, note = seen.verdict(status) if seen else (status, "")
+        if seen and not note and on_line and (counted := seen.line()):
+            on_line(counted)
+        sentence = sentence_of(status if note else ended, said, watch.why) + note
+        return Result(exit_of(ended), sentence, lines, time.monotonic() - start, seen.counts if seen and not note else {})
 
 
 def broken_emulation(lines):

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """What a QEMU that has not ended in time is doing, looked up before it is killed: its threads in /proc, its CPUs by its
-monitor. A monitor that does not answer is a finding, too: then QEMU's main loop is stuck."""
+monitor, Xen's domains by the keys of its console. A monitor that does not answer is a finding, too: then QEMU's main
+loop is stuck."""
 import bisect
 import glob
 import os
@@ -11,7 +12,7 @@ import time
 import ksyms
 
 TALK_SECONDS = 30  # for an answer of the monitor: a host may be busy
-QUIET_SECONDS = 0.3  # a monitor that says nothing for so long has said all
+QUIET_SECONDS = 0.3  # who says nothing for so long has said all
 SAMPLE_SECONDS = 1  # over which a thread's use of the processor is measured, and between two looks at the registers
 LOOKS = 2
 MOST_CPUS = 8  # whose local APICs are shown
@@ -51,24 +52,26 @@ def threads(pid):
                f"in all, waits in {read(f'{task}/wchan') or '?'}")
 
 
-# --- The monitor
+# --- The monitor, and Xen's console
 
 class Mute(Exception):
-    """The monitor does not answer."""
+    """Nobody answers."""
 
 
-class Monitor:
-    """QEMU's human monitor, at a socket."""
+def never(got):
+    return False
+
+
+class Talk:
+    """With who is at a socket."""
 
     def __init__(self, path):
         self.socket = socket.socket(socket.AF_UNIX)
         self.socket.settimeout(TALK_SECONDS)
         try:
             self.socket.connect(path)
-            self.socket.sendall(b"\n")  # on a serial line its first prompt came before we connected
         except OSError as error:
-            raise Mute(f"the monitor cannot be reached: {error}") from None
-        self.receive(lambda got: False, QUIET_SECONDS)
+            raise Mute(f"it cannot be reached: {error}") from None
 
     def receive(self, enough, seconds):
         got = b""
@@ -80,16 +83,32 @@ class Monitor:
             pass
         return got
 
+    def send(self, what, enough=never, seconds=QUIET_SECONDS):
+        """Bytes; what comes then, until that is enough or nothing more comes for so many seconds."""
+        try:
+            self.socket.sendall(what)
+            return self.receive(enough, seconds)
+        except OSError as error:
+            raise Mute(f"it is gone: {error}") from None
+
+
+def lines_of(got):
+    return CONTROL.sub("", got.decode("utf-8", "replace")).splitlines()
+
+
+class Monitor(Talk):
+    """QEMU's human monitor."""
+
+    def __init__(self, path):
+        super().__init__(path)
+        self.send(b"\n")  # on a serial line its first prompt came before we connected
+
     def ask(self, command):
         """The lines of the answer, without the echo of the command."""
-        try:
-            self.socket.sendall(command.encode() + b"\n")
-            got = self.receive(lambda got: got.endswith(PROMPT), TALK_SECONDS)
-        except OSError as error:
-            raise Mute(f"the monitor is gone: {error}") from None
+        got = self.send(command.encode() + b"\n", lambda got: got.endswith(PROMPT), TALK_SECONDS)
         if not got.endswith(PROMPT):
-            raise Mute(f"the monitor has not answered {command} in {TALK_SECONDS} s")
-        return CONTROL.sub("", got.removesuffix(PROMPT).decode("utf-8", "replace")).splitlines()[1:]
+            raise Mute(f"it has not answered {command} in {TALK_SECONDS} s")
+        return lines_of(got.removesuffix(PROMPT))[1:]
 
 
 # --- What is asked
@@ -138,12 +157,35 @@ def monitor(path, symbols):
         yield str(error)
 
 
-def evidence(pid, monitors, elf):
-    """All that can be seen, as lines. monitors: {what it is the monitor of: socket}; elf: the kernel's, for names."""
+# Xen's domains with their vCPUs, the run queues, the CPUs' registers, what each vCPU's VMCB holds.
+XEN_KEYS = b"qrdv"
+TO_XEN = b"\x01\x01\x01"  # Ctrl-A three times: what follows is for Xen, not for dom0
+XEN_HEARS = "*** Serial input to Xen"  # and Xen says so
+STACK = re.compile(r"\(XEN\)[ 0-9a-f]*$")  # words of Xen's stack, which its call trace names
+XEN_POINTER = re.compile(r"\bRIP(?: = 0x|: +[0-9a-f]{4}:\[<)([0-9a-f]{16})")
+
+
+def xen(path, symbols):
+    """What Xen says at the socket of its console when it is asked by keys."""
+    try:
+        talk = Talk(path)
+        for key in (TO_XEN, *(bytes([key]) for key in XEN_KEYS)):
+            said = lines_of(talk.send(key, bool, TALK_SECONDS) + talk.receive(never, QUIET_SECONDS))
+            if not said:
+                raise Mute(f"Xen has not answered the key {key.decode()!r}")
+            for line in (line.removeprefix("(XEN) ") for line in said if not STACK.match(line)):
+                match = XEN_POINTER.search(line)
+                yield line + (symbols.name(int(match[1], 16)) if match else "")
+    except Mute as error:
+        yield str(error)
+
+
+def evidence(pid, talks, elf):
+    """All that can be seen, as lines. talks: {who can be asked: (socket, monitor or xen)}; elf: the kernel's, for names."""
     symbols = Symbols(elf)
     lines = [f"# stuck: {line}" for line in threads(pid)]
-    for whose, path in monitors.items():
-        lines += [f"# stuck: {whose}: {line.strip()}" for line in monitor(path, symbols)]
+    for whose, (path, ask) in talks.items():
+        lines += [f"# stuck: {whose}: {line.strip()}" for line in ask(path, symbols) if line.strip()]
     return lines
 
 

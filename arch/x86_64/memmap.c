@@ -26,7 +26,7 @@ static bool remove_taken(void)
 {
 	for (unsigned i = 0; i < boot_info.nr_taken; i++)
 		if (!ram_map_remove(&free, ALIGN_DOWN(boot_info.taken[i].start, PAGE_SIZE),
-				    ALIGN_UP(boot_info.taken[i].end, PAGE_SIZE)))
+				    ALIGN_UP(MIN(boot_info.taken[i].end, DIRECT_MAP_MAX), PAGE_SIZE)))
 			return false;
 	return true;
 }

@@ -8,6 +8,7 @@
 // What it points to is checked before it is read. All of it that is still needed, or lies beside what is, is noted as
 // taken: Xen puts it into RAM that its memory map calls usable.
 #include "arch/x86_64/start_info_parse.h"
+#include "arch/x86_64/acpi_parse.h"
 #include "kernel/lib.h"
 
 enum { FLAG_INITIAL_DOMAIN = 1 << 1 };
@@ -28,6 +29,9 @@ struct memory_entry {
 _Static_assert(sizeof(struct start_info) == 56 && sizeof(struct module) == 32 && sizeof(struct memory_entry) == 24,
 	       "start_info.h");
 enum { RSDP_OLD = 20, RSDP_NEW = 36, RSDP_REVISION = 15 };	// ACPI 6.5, 5.2.5.3
+enum { RSDP_AREA = 0xe0000, RSDP_AREA_END = 0x100000, RSDP_STEP = 16 };	// 5.2.5.1: the firmware's ROM
+// start_info, the command line, the list of modules, the modules: boot_take() never fails.
+_Static_assert(BOOT_TAKEN_MAX >= 3 + BOOT_MODULES_MAX, "too few ranges");
 
 struct window {		// physical memory from 0 on, as far as it can be read
 	const char *memory;
@@ -38,27 +42,40 @@ static bool holds(const struct window *w, u64 at, u64 n) { return n <= w->size &
 
 static const char *take_cmdline(const struct window *w, u64 at, struct boot_info *out)
 {
-	const char *s = w->memory + at;
 	size_t n;
 
 	if (!at)
 		return NULL;
 	if (!holds(w, at, 1))
 		return "start_info: the command line lies beyond memory";
-	n = strnlen(s, MIN(w->size - at, (u64)sizeof(out->cmdline)));
+	n = strnlen(w->memory + at, MIN(w->size - at, (u64)sizeof(out->cmdline)));
 	if (n == sizeof(out->cmdline))
 		return "start_info: command line longer than 2047 bytes";
 	if (n == w->size - at)
 		return "start_info: command line without a terminating zero";
-	memcpy(out->cmdline, s, n + 1);
-	return boot_take(out, at, at + n + 1) ? NULL : "start_info: too much to be kept";
+	memcpy(out->cmdline, w->memory + at, n + 1);
+	boot_take(out, at, at + n + 1);
+	return NULL;
 }
 
-// The ACPI code checks what the root pointer says.
+// Where an intact root pointer lies in the firmware's ROM; 0: nowhere.
+static u64 find_rsdp(const struct window *w)
+{
+	struct acpi_root unused;
+
+	for (u64 at = RSDP_AREA; at < MIN((u64)RSDP_AREA_END, w->size); at += RSDP_STEP)
+		if (!acpi_parse_rsdp(w->memory + at, MIN(w->size - at, (u64)RSDP_NEW), &unused))
+			return at;
+	return 0;
+}
+
+// The ACPI code checks what the root pointer says. Firecracker (1.12) names none, and leaves it where a BIOS does.
 static const char *take_rsdp(const struct window *w, u64 at, struct boot_info *out)
 {
 	unsigned n;
 
+	if (!at)
+		at = find_rsdp(w);
 	if (!at)
 		return NULL;
 	if (!holds(w, at, RSDP_OLD))
@@ -79,16 +96,14 @@ static const char *take_modules(const struct window *w, u64 at, u32 n, struct bo
 		return NULL;
 	if (!at || !holds(w, at, n * sizeof(struct module)))
 		return "start_info: the list of modules lies beyond memory";
-	if (!boot_take(out, at, at + n * sizeof(struct module)))
-		return "start_info: too much to be kept";
+	boot_take(out, at, at + n * sizeof(struct module));
 	for (u32 i = 0; i < n; i++) {
 		struct module m;
 
 		memcpy(&m, w->memory + at + i * sizeof(m), sizeof(m));
 		if (m.start + m.size < m.start)
 			return "start_info: a module ends beyond all addresses";
-		if (!boot_add_module(out, m.start, m.start + m.size))
-			return "start_info: too much to be kept";
+		boot_add_module(out, m.start, m.start + m.size);
 	}
 	return NULL;
 }

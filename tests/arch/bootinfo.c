@@ -245,6 +245,50 @@ TEST(bootinfo, framebuffer_refused, 0)
 	EXPECT(screen_is_refused());
 }
 
+static void add_module(u32 start, u32 end)
+{
+	const u32 range[] = { start, end };
+
+	add_tag(3, range, sizeof(range));
+}
+
+static bool fails(const char *why)
+{
+	const char *error = finish();
+
+	return error && !strcmp(error, why);
+}
+
+TEST(bootinfo, modules, 0)
+{
+	begin();
+	add_memory(1);
+	add_module(0x400000, 0x401234);
+	add_tag(3, "\0\0\x50\0\0\x10\x50\0its command line", 25);
+	add_module(0x600000, 0x600000);		// an empty file: nothing to be kept
+	REQUIRE(!finish() && info.nr_modules == 3 && info.nr_taken == 2);
+	EXPECT(info.modules[0].start == 0x400000 && info.modules[0].end == 0x401234);
+	EXPECT(info.modules[1].start == 0x500000 && info.modules[1].end == 0x501000);
+	EXPECT(!memcmp(info.taken, info.modules, 2 * sizeof(info.taken[0])));
+	for (u32 size = 0; size < 8; size++) {
+		begin();
+		add_memory(1);
+		add_tag(3, NULL, size);
+		EXPECT(fails("module tag too short"));
+	}
+	begin();
+	add_memory(1);
+	add_module(0x400001, 0x400000);
+	EXPECT(fails("module that ends before it begins"));
+	for (unsigned n = BOOT_MODULES_MAX; n <= BOOT_MODULES_MAX + 1; n++) {
+		begin();
+		add_memory(1);
+		for (unsigned i = 1; i <= n; i++)
+			add_module(i << 20, (i << 20) + 1);
+		EXPECT(n > BOOT_MODULES_MAX ? fails("more than 32 modules") : !finish() && info.nr_taken == n);
+	}
+}
+
 TEST(bootinfo, too_many_entries, 0)
 {
 	static u8 big[16 + 16 + 24 * (BOOT_MEMORY_MAX + 1) + 8] __aligned(8);
@@ -266,12 +310,14 @@ TEST(bootinfo, random_damage, 0)
 		add_memory(5);
 		add_tag(15, NULL, 36);
 		add_tag(8, NULL, 30);
+		add_module(0x400000, 0x401234);
 		add_tag(0, NULL, 0);
 		put32(0, (u32)len);
 		for (u64 n = 1 + rand_next(&seed) % 4; n; n--)
 			buf[rand_next(&seed) % len] = (u8)rand_next(&seed);
 		multiboot2_parse(buf, len, &info);
 		REQUIRE(info.nr_memory <= BOOT_MEMORY_MAX && info.rsdp_len <= 36);
+		REQUIRE(info.nr_modules <= BOOT_MODULES_MAX && info.nr_taken <= BOOT_TAKEN_MAX);
 		REQUIRE(strnlen(info.cmdline, sizeof(info.cmdline)) < sizeof(info.cmdline));
 	}
 }

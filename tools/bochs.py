@@ -72,7 +72,7 @@ def check_available(config):
     if not shutil.which("bochs-bin") or not os.path.exists(BIOS) or not os.path.exists(VGA_BIOS):
         raise Lacking(f"{machine.LACKS}Bochs: make deps")
     if config.accel != "tcg" or config.firmware != "bios" or config.extra:
-        raise Unavailable("EMULATOR=bochs takes neither ACCEL= nor FIRMWARE=uefi nor arguments for QEMU")
+        raise Unavailable("EMULATOR=bochs takes neither ACCEL= nor FIRMWARE= nor arguments for QEMU")
     if not all(" " <= c <= "~" and c not in "'\"\\" for c in config.cmdline):
         raise Unavailable("EMULATOR=bochs: GRUB would change this CMDLINE=: use no quotes, backslashes or control "
                           "characters")

@@ -59,14 +59,18 @@ class Result:
         return self.exit == 0
 
 
+def is_microvm(board):
+    return board.split(",")[0] == "microvm"
+
+
 def config_from(get):
     """What the variables of make ask for; `get(name)` is a variable's value."""
-    mutant = get("MUTANT")
+    mutant, board = get("MUTANT"), get("MACHINE") or "q35"
     if mutant and get("BUILD") == "release":
         raise Unavailable("MUTANT=: release builds have no mutants")
     try:
         return Config(smp=int(get("SMP") or 4), mem=get("MEM") or "512M", accel=get("ACCEL") or "tcg",
-                      firmware=get("FIRMWARE") or "bios", machine=get("MACHINE") or "q35", cpu=get("CPU") or "",
+                      firmware=get("FIRMWARE") or ("pvh" if is_microvm(board) else "bios"), machine=board, cpu=get("CPU") or "",
                       build=get("BUILD") or "check", cmdline=get("CMDLINE") or "", timeout=float(get("TIMEOUT") or 0),
                       emulator=get("EMULATOR") or "qemu",
                       iso=f"build/mutant-{mutant}/quiesce-check.iso" if mutant else "")
@@ -136,7 +140,7 @@ def emulator(config):
 
 def check_available(config):
     for name, value, valid in (("BUILD", config.build, ("check", "release")),
-                               ("FIRMWARE", config.firmware, ("bios", "uefi")),
+                               ("FIRMWARE", config.firmware, ("bios", "uefi", "pvh")),
                                ("ACCEL", config.accel, ("tcg", "icount", "kvm", "nested", "xen", "xen-domu"))):
         if value not in valid:
             raise Unavailable(f"{name}={value} is unknown; valid: {', '.join(valid)}")

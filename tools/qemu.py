@@ -51,8 +51,10 @@ def refuses(accel, model):
 def check_available(config):
     if not shutil.which(QEMU):
         raise Unavailable(f"{QEMU} is not installed: make deps")
-    if config.machine.split(",")[0] not in ("q35", "pc"):
-        raise Unavailable(f"MACHINE={config.machine} is unknown; valid: q35, pc")
+    if config.machine.split(",")[0] not in ("q35", "pc", "microvm"):
+        raise Unavailable(f"MACHINE={config.machine} is unknown; valid: q35, pc, microvm")
+    if machine.is_microvm(config.machine) and config.firmware != "pvh":
+        raise Unavailable("MACHINE=microvm has no drive for the ISO; use FIRMWARE=pvh")
     if config.accel in ("tcg", "icount") and config.cpu == "hyperv":
         raise Unavailable(f"CPU=hyperv: only with ACCEL=nested, ACCEL=kvm or ACCEL={xen.DOMU} is there a Hyper-V")
     if config.accel == "kvm" and not os.access("/dev/kvm", os.R_OK | os.W_OK):
@@ -67,6 +69,8 @@ def check_available(config):
         if config.firmware == "uefi":
             raise Unavailable("ACCEL=nested: the UEFI firmware writes CR8, at which QEMU's emulation of AMD's "
                               "virtualisation fails an assertion (docs/nested.md); use FIRMWARE=bios")
+        if config.firmware == "pvh":
+            raise Unavailable("ACCEL=nested: L2 boots from the ISO; use FIRMWARE=bios")
         if config.extra:
             raise Unavailable("ACCEL=nested: L2's QEMU takes no more arguments, so neither make debug nor ACPI tables")
     if HYPERVISORS.get(config.accel) is xen:
@@ -117,16 +121,16 @@ def command(config, folder, interactive=False):
     """QEMU's arguments; `folder` is private to this run."""
     if HYPERVISORS.get(config.accel) is xen:
         return xen.command(config, folder) + (fw_cfg(config, folder) if config.accel == xen.DOM0 else [])
-    iso = machine.iso_of(config)
     # The files that the machine uses: {name in L1, which has its own copies: name here}.
     l2 = config.accel == "nested"
-    files = {"/quiesce.iso": iso}
+    files = {"/quiesce.iso": machine.iso_of(config)}
     for_whom = ["-vga", "std"] if config.attended else ["-vga", "none", "-device", "isa-debug-exit,iobase=0xf4,iosize=0x4"]
     arguments = [QEMU, "-nodefaults", "-display", "none", *for_whom, "-no-reboot",
                  # reserve=off: a large memory needs only what is touched
                  "-object", f"memory-backend-ram,id=ram,size={config.mem},reserve=off", "-m", config.mem,
                  "-machine", f"{config.machine},memory-backend=ram", "-cpu", cpu_model(config), "-smp", str(config.smp),
-                 "-cdrom", "/quiesce.iso" if l2 else iso,
+                 *(("-kernel", elf_of(config)) if config.firmware == "pvh" else
+                   ("-cdrom", "/quiesce.iso" if l2 else machine.iso_of(config))),
                  *execution(config, folder, interactive)]
     if config.cmdline:
         files["/cmdline"] = f"{folder}/cmdline"

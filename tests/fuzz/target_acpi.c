@@ -12,6 +12,7 @@
 #define MOST_MAPPINGS 4096
 
 struct boot_info boot_info;
+static bool under_xen;
 static const u8 *memory;
 static size_t memory_size;
 static void *mappings[MOST_MAPPINGS];
@@ -32,6 +33,7 @@ void *arch_map_firmware(paddr_t pa, size_t len)
 	return copy;
 }
 
+bool xen_present(void) { return under_xen; }
 static bool in_ram(u64 pa) { return pa >= PHYS_START && pa - PHYS_START < memory_size; }
 const char *ram_mmio_error(paddr_t pa, u64 len) { return in_ram(pa) ? "lies in RAM" : NULL; }
 
@@ -60,6 +62,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return -1;
 	memcpy(boot_info.rsdp, data, ACPI_RSDP_MAX_SIZE);
 	boot_info.rsdp_len = data[15] >= 2 ? 36 : 20;
+	under_xen = data[ACPI_RSDP_MAX_SIZE - 1] & 1;		// a reserved byte
 	memory = data + ACPI_RSDP_MAX_SIZE;
 	memory_size = size - ACPI_RSDP_MAX_SIZE;
 	madt = (struct acpi_madt){ 0 };

@@ -43,6 +43,7 @@ class Config:
     attended: bool = False  # a PC for a person: with a display, and without the device that tells a program the status
     extra: tuple = ()  # more arguments for QEMU
     iso: str = ""  # default: of the build
+    elf: str = ""  # what FIRMWARE=pvh starts; default: of the ISO
     emulator: str = "qemu"
 
 

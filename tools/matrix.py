@@ -9,6 +9,7 @@ import acpitables
 import axes
 import grubcases
 import machine
+import pvhcases
 import results
 from comparison import names, pair_of
 
@@ -21,9 +22,11 @@ class Run:
     command: tuple = ()
     acpi: str = ""                 # boots with these tables (acpitables.CASES)
     grub: str = ""                 # GRUB is given these commands (grubcases.CASES)
+    pvh: str = ""                  # the PVH entry is given this start_info (pvhcases.CASES)
     status: int = 0                # the kernel's exit status that is right
     ktap: bool = True              # it reports tests; otherwise the whole run is one test
     says: tuple = ()               # each must be part of some line of the serial log
+    first_line: bool = True        # it comes so far that it prints one
     finds: callable = None         # what is wrong with the serial log's lines, as sentences
     budget: int = 0                # of processor time (limit()); default: a multiple of `seconds`
     light: bool = False            # one CPU's work, or it waits often: may run beside another light one
@@ -70,6 +73,18 @@ def grub(case, *says, tests="smoke", keys=""):
     run = boot(f"grub-{case}", 3, tests, keys, smp=2, light=True)
     run.grub, run.says = case, says
     return run
+
+
+# The PVH entry: QEMU's -kernel, which is what Xen, Firecracker and Cloud Hypervisor look like to a guest. A microvm has
+# neither HPET nor PM timer nor PCI.
+PVH_SUITES = "smoke,time,xcall,kmap,stray,memmap,start_info,acpi,rcu,walk"
+
+
+def pvh(case):
+    about = pvhcases.CASES[case]
+    config = machine.Config(smp=2, firmware="pvh", machine=about.board)
+    return Run(f"pvh-{case}", 1, config, pvh=case, status=about.status, ktap=about.status == 0, says=about.says,
+               first_line=about.status == 0, light=True)
 
 
 # The CPU model max has x2APIC under TCG since QEMU 9, qemu64 has not, so that both are always tried; under ACCEL=icount
@@ -206,6 +221,11 @@ MATRIX = [
           emulator="bochs", light=True),
     saying(boot("smp1-bios-q35-qemu64", 60, smp=1, cpu="qemu64", light=True), XAPIC),
     saying(boot("x2apic", 8, "smoke,time,xcall", smp=4, cpu="max,+x2apic,enforce", light=True), X2APIC),
+    saying(boot("microvm", 12, PVH_SUITES, smp=4, machine="microvm", firmware="pvh", light=True), "clock=apic+pit"),
+    boot("pvh-q35", 12, PVH_SUITES, smp=4, firmware="pvh", light=True),
+    # The command line and a module from QEMU itself, no fw_cfg: docs/boot.md.
+    whole("pvh-quick-start", 3, "", " 0 failed", " firmware=pvh ", smp=2, machine="pc", firmware="pvh", build="release",
+          extra=("-append", "mode=test test=smoke,memmap", "-initrd", "README.md"), light=True),
     boot("mem-64m", 4, "smoke", smp=2, mem="64M", light=True),
     boot("mem-8g", 4, "smoke", smp=2, mem="8G", light=True),
     boot("mem-32g", 4, "smoke", smp=2, mem="32G", light=True),
@@ -252,6 +272,7 @@ MATRIX = [
     grub("interrupts-left", " cpus=2 ", "apic: CPU 0: left in service, now acknowledged: 0x69 0x73",
          "apic: CPU 0: left requested: 0x13 0x68 0xd1 0xf1 0xfe 0xff", "8259: left requested 0x1, in service 0x1",
          "irq: CPU 0: stray interrupt, vector 0x68; not named again", tests="smoke,stray"),
+    *map(pvh, pvhcases.CASES),
 ]
 
 XEN = ("xen", "xen-domu")
@@ -336,3 +357,5 @@ def prepare(run, folder):
         run.config.extra = acpitables.qemu_arguments(run.acpi, folder)
     if run.grub:
         run.config.extra = grubcases.qemu_arguments(run.grub, folder)
+    if run.pvh:
+        pvhcases.prepare(run.pvh, run.config, folder)

@@ -155,7 +155,7 @@ def protocol(name, **arguments):
 
 
 def elf_of(config):
-    return machine.iso_of(config).replace(".iso", ".elf")
+    return config.elf or machine.iso_of(config).replace(".iso", ".elf")
 
 
 def sentence_of(status, lines, why):

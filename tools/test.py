@@ -99,9 +99,9 @@ def judge_report(outcome, lines, status_ok, sentence):
 
 
 def judge_says(outcome, lines):
-    """Are the texts that the run must print there (and the banner, however the run ended)? And what `finds` objects
+    """Are the texts that the run must print there (and the first line, however the run ended)? And what `finds` objects
     to."""
-    for part in ("quiesce 0.",) + outcome.run.says:
+    for part in outcome.run.first_line * ("quiesce 0.",) + outcome.run.says:
         if not any(part in line for line in lines):
             outcome.fail(f"no line says \"{part}\"", [] if outcome.failed else lines[-10:])
     for problem in outcome.run.finds(lines) if outcome.run.finds else ():

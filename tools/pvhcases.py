@@ -34,10 +34,13 @@ class Case:
 
 # What the test matrix boots with.
 CASES = {
-    # Modules in the middle of memory, one of them unaligned, another one so long that it spans blocks of any order; no
-    # ACPI root pointer, which is then searched for: SeaBIOS leaves it where a BIOS does, qboot does not.
-    "accepted": Case((" cpus=2 ", "firmware=pvh"), status=0, line=b"mode=test test=smoke,memmap\0",
-                     modules=((48 << 20, 0x5000), ((64 << 20) + 0x1234, 0x10), (100 << 20, 40 << 20)), board="q35"),
+    # Modules: where the other CPUs would start otherwise, and in the middle of memory, one of them unaligned, another
+    # one so long that it spans blocks of any order. No ACPI root pointer, which is then searched for: SeaBIOS leaves it
+    # where a BIOS does, qboot does not.
+    "accepted": Case((" cpus=2 ", "by the trampoline at 0x13000;"), status=0,
+                     line=b"mode=test test=smoke,memmap loglevel=debug\0",
+                     modules=((0x10000, 0x2fff), (48 << 20, 0x5000), ((64 << 20) + 0x1234, 0x10), (100 << 20, 40 << 20)),
+                     board="q35"),
     "neither": Case((LOADER_NEITHER,), multiboot2=True),
     "magic": Case(("# ERROR: start_info has a wrong magic number",), magic=MAGIC + 1),
     "beyond": Case(("# ERROR: start_info lies beyond memory",), ebx=0xffffffe0),

@@ -14,6 +14,7 @@ extern char __image_start_pa[], __image_end[];
 struct boot_info boot_info;
 // `ram` is all usable RAM (what the direct map covers); `free` is the part of it that is not yet used.
 static struct ram_map ram, free;
+static paddr_t real_mode_page;
 static bool handed_out;		// arch_for_each_ram() has been called: `free` belongs to the page allocator
 
 static _Noreturn void refuse_map(void)
@@ -51,8 +52,11 @@ void ram_init(void)
 			refuse_map();
 	}
 	free = ram;
+	if (!remove_taken())
+		refuse_map();
+	real_mode_page = ram_map_real_mode_page(&free);
 	// The first MiB holds the trampoline page and what firmware left there.
-	if (!ram_map_remove(&free, 0, 1 << 20) || !ram_map_remove(&free, image_start, image_end) || !remove_taken() || !free.n)
+	if (!ram_map_remove(&free, 0, 1 << 20) || !ram_map_remove(&free, image_start, image_end) || !free.n)
 		refuse_map();
 }
 
@@ -67,7 +71,7 @@ paddr_t ram_take_early(void)
 	return pa;
 }
 
-paddr_t ram_real_mode_page(void) { return ram_map_real_mode_page(&ram); }
+paddr_t ram_real_mode_page(void) { return real_mode_page; }
 
 // The loader's map may not report the memory of the image as usable.
 bool ram_in_image(paddr_t pa, u64 len)

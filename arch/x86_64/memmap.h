@@ -5,7 +5,7 @@
 
 bool ram_in_image(paddr_t pa, u64 len);	// does any of it lie in the kernel's image?
 void ram_init(void);			// from boot_info; exits with a failing status if that makes no sense
-paddr_t ram_real_mode_page(void);	// ram_map_real_mode_page() of the machine; never handed out as free RAM
+paddr_t ram_real_mode_page(void);	// ram_map_real_mode_page() of what no loader has taken; never handed out as free RAM
 paddr_t ram_take_early(void);		// one page below 4 GiB, before page_init(); panics when none is left
 // ram_map_mmio_error() of the machine, the image included. For any address that firmware names.
 const char *ram_mmio_error(paddr_t pa, u64 len);

@@ -222,6 +222,9 @@ MATRIX = [
     saying(boot("smp1-bios-q35-qemu64", 60, smp=1, cpu="qemu64", light=True), XAPIC),
     saying(boot("x2apic", 8, "smoke,time,xcall", smp=4, cpu="max,+x2apic,enforce", light=True), X2APIC),
     saying(boot("microvm", 12, f"{PVH_SUITES},walk", smp=4, machine="microvm", firmware="pvh", light=True), "clock=apic+pit"),
+    # A clock that is not there is not waited for.
+    judged_by(saying(boot("microvm-no-pit", 2, "smoke", smp=2, machine="microvm,pit=off", firmware="pvh", light=True),
+                     "clock: no reference"), lambda lines: [line for line in lines if "count as it should" in line]),
     boot("pvh-q35", 6, PVH_SUITES, smp=4, firmware="pvh", light=True),
     # The command line and a module from QEMU itself, no fw_cfg: docs/boot.md.
     whole("pvh-quick-start", 3, "", " 0 failed", " firmware=pvh ", smp=2, machine="pc", firmware="pvh", build="release",

@@ -73,7 +73,8 @@ static bool pm_timer_find(struct clock_counter *c)
 	return pm_timer_port;
 }
 
-enum { PIT_CHANNEL2 = 0x42, PIT_COMMAND = 0x43, PIT_GATE = 0x61, PIT_LATCH2 = 0x80, PIT_MODE0_CHANNEL2 = 0xb0 };
+enum { PIT_CHANNEL2 = 0x42, PIT_COMMAND = 0x43, PIT_GATE = 0x61, PIT_LATCH2 = 0x80, PIT_MODE0_CHANNEL2 = 0xb0,
+       PIT_READ_BACK_STATUS2 = 0xe8, PIT_STATUS_MODE = 0x3f, PIT_STATUS_MODE0 = 0x30 };
 
 static u64 pit_read(void)	// counts down
 {
@@ -90,6 +91,9 @@ static bool pit_find(struct clock_counter *c)
 	outb(PIT_COMMAND, PIT_MODE0_CHANNEL2);
 	outb(PIT_CHANNEL2, 0xff);
 	outb(PIT_CHANNEL2, 0xff);
+	outb(PIT_COMMAND, PIT_READ_BACK_STATUS2);
+	if ((inb(PIT_CHANNEL2) & PIT_STATUS_MODE) != PIT_STATUS_MODE0)	// absent: waiting for it to count would take minutes
+		return false;
 	*c = (struct clock_counter){ "pit", pit_read, 0xffff, 838095345 };	// 1.193182 MHz
 	return true;
 }

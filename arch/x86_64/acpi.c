@@ -14,12 +14,14 @@
 #define MAX_TABLES 256		// entries of the root table that are looked at
 
 enum { PM1_SCI_EN = 1 << 0, PM1_SLP_TYPE_SHIFT = 10, PM1_SLP_TYPE = 7 << PM1_SLP_TYPE_SHIFT, PM1_SLP_EN = 1 << 13 };
+enum { SLEEP_TYPE_SHIFT = 2, SLEEP_ENABLE = 1 << 5 };	// in the register of hardware-reduced ACPI
 
 static struct acpi_madt madt;
 static struct acpi_fadt fadt;
 static u64 hpet_address;
 static bool can_power_off;
 static u8 s5_type_a, s5_type_b;
+static volatile u8 *sleep_register;	// NULL: fadt.sleep_control is a port
 
 // Tables lie wherever the firmware likes, often in reserved memory, so each gets a mapping of its own. An address
 // beyond the processor's physical addresses would cause a fault by a reserved page-table bit.
@@ -134,6 +136,15 @@ static void read_madt(u32 boot_apic_id)
 	check_ioapics();
 }
 
+static bool has_sleep_register(void)
+{
+	if (!fadt.sleep_control || !fadt.sleep_in_memory)
+		return fadt.sleep_control;
+	if (registers_ok("FADT", "sleep register", fadt.sleep_control, 1))
+		sleep_register = arch_map_mmio(fadt.sleep_control, 1);
+	return sleep_register;
+}
+
 static void read_fadt(void)
 {
 	u32 len;
@@ -147,7 +158,7 @@ static void read_fadt(void)
 		log_warn("acpi: %s", error);
 		return;
 	}
-	if (fadt.hw_reduced || !fadt.pm1a_cnt)
+	if (!(fadt.hw_reduced ? has_sleep_register() : fadt.pm1a_cnt != 0))
 		return;
 	dsdt = open_table(fadt.dsdt, "DSDT", &len, &error);
 	if (!dsdt)
@@ -195,10 +206,18 @@ static void enter_sleep(u16 port, u8 type)
 	outw(port, (u16)((inw(port) & ~PM1_SLP_TYPE) | type << PM1_SLP_TYPE_SHIFT | PM1_SLP_EN));
 }
 
-bool acpi_power_off(void)
+static void power_off_reduced(void)
 {
-	if (!can_power_off)
-		return false;
+	u8 value = (u8)(s5_type_a << SLEEP_TYPE_SHIFT | SLEEP_ENABLE);
+
+	if (sleep_register)
+		*sleep_register = value;
+	else
+		outb((u16)fadt.sleep_control, value);
+}
+
+static void power_off_by_pm1(void)
+{
 	if (fadt.smi_cmd && fadt.acpi_enable && !(inw(fadt.pm1a_cnt) & PM1_SCI_EN)) {
 		outb(fadt.smi_cmd, fadt.acpi_enable);
 		for (int i = 0; i < 1000000 && !(inw(fadt.pm1a_cnt) & PM1_SCI_EN); i++)
@@ -207,6 +226,16 @@ bool acpi_power_off(void)
 	enter_sleep(fadt.pm1a_cnt, s5_type_a);
 	if (fadt.pm1b_cnt)
 		enter_sleep(fadt.pm1b_cnt, s5_type_b);
+}
+
+bool acpi_power_off(void)
+{
+	if (!can_power_off)
+		return false;
+	if (fadt.hw_reduced)
+		power_off_reduced();
+	else
+		power_off_by_pm1();
 	for (int i = 0; i < 10000000; i++)	// the power goes off a moment later; no clock is trusted here
 		cpu_relax();
 	return false;

@@ -210,7 +210,7 @@ static u16 fadt_port(const u8 *p, size_t len, size_t wide, size_t narrow)
 const char *acpi_parse_fadt(const void *buf, size_t len, struct acpi_fadt *out)
 {
 	enum { DSDT = 40, SMI_CMD = 48, ACPI_ENABLE = 52, PM1A_CNT = 64, PM1B_CNT = 68, PM_TMR = 76, PM_TMR_LEN = 91,
-	       FLAGS = 112, X_DSDT = 140, X_PM1A_CNT = 172, X_PM1B_CNT = 184, X_PM_TMR = 208,
+	       FLAGS = 112, X_DSDT = 140, X_PM1A_CNT = 172, X_PM1B_CNT = 184, X_PM_TMR = 208, SLEEP_CONTROL = 244,
 	       FLAG_TIMER_32 = 1 << 8, FLAG_HW_REDUCED = 1 << 20 };
 	const u8 *p = buf;
 	const char *error = acpi_check_table(buf, len, "FACP");
@@ -227,6 +227,12 @@ const char *acpi_parse_fadt(const void *buf, size_t len, struct acpi_fadt *out)
 	out->dsdt = len >= X_DSDT + 8 ? get64(p + X_DSDT) : 0;
 	if (!out->dsdt)
 		out->dsdt = get32(p + DSDT);
+	if (out->hw_reduced && len >= SLEEP_CONTROL + 12) {
+		out->sleep_control = get64(p + SLEEP_CONTROL + 4);
+		out->sleep_in_memory = p[SLEEP_CONTROL] == SPACE_MEMORY;
+		if (!out->sleep_in_memory && (p[SLEEP_CONTROL] != SPACE_IO || out->sleep_control > 0xffff))
+			out->sleep_control = 0;
+	}
 	if (out->hw_reduced)
 		return NULL;
 	out->smi_cmd = get32(p + SMI_CMD) <= 0xffff ? get16(p + SMI_CMD) : 0;

@@ -47,7 +47,9 @@ const char *acpi_parse_madt(const void *buf, size_t len, u32 boot_apic_id, struc
 
 struct acpi_fadt {
 	u64 dsdt;
-	bool hw_reduced;		// no PM1 registers
+	bool hw_reduced;		// no PM1 registers, but perhaps one to fall asleep by (ACPI 6.5, 4.8.3.7)
+	u64 sleep_control;		// its address; 0: absent
+	bool sleep_in_memory;		// otherwise it is an I/O port
 	u16 smi_cmd, pm1a_cnt, pm1b_cnt, pm_timer;	// I/O ports; 0: absent
 	u8 acpi_enable;			// written to smi_cmd to enter ACPI mode
 	bool pm_timer_32bit;		// otherwise 24 bits

@@ -289,6 +289,10 @@ static void make_fadt(size_t len, u32 flags)
 		put(208, 1, 0);		// in memory: not used
 		put(212, 8, 0x9999);
 	}
+	if (len >= 256) {
+		put(244, 1, 1);		// sleep control, in I/O space
+		put(248, 8, 0x600);
+	}
 	finish();
 }
 
@@ -317,6 +321,22 @@ TEST(acpi, fadt, 0)
 	EXPECT(!acpi_parse_fadt(table, table_len, &f));
 	EXPECT(f.hw_reduced);
 	EXPECT_EQ(f.pm1a_cnt | f.pm_timer | f.smi_cmd, 0);
+	EXPECT_EQ(f.sleep_control, 0x600);
+	EXPECT(!f.sleep_in_memory);
+	put(244, 1, 0);			// the sleep register in memory
+	finish();
+	EXPECT(!acpi_parse_fadt(table, table_len, &f) && f.sleep_control == 0x600 && f.sleep_in_memory);
+	put(244, 1, 2);			// … in neither
+	finish();
+	EXPECT(!acpi_parse_fadt(table, table_len, &f) && !f.sleep_control);
+	put(244, 1, 1);
+	put(248, 8, 0x10000);		// no I/O port
+	finish();
+	EXPECT(!acpi_parse_fadt(table, table_len, &f) && !f.sleep_control);
+	make_fadt(255, 1 << 20);	// the table ends before
+	EXPECT(!acpi_parse_fadt(table, table_len, &f) && !f.sleep_control);
+	make_fadt(268, 0);		// not reduced
+	EXPECT(!acpi_parse_fadt(table, table_len, &f) && !f.sleep_control);
 
 	make_fadt(115, 0);
 	EXPECT(acpi_parse_fadt(table, table_len, &f));

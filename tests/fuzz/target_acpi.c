@@ -35,6 +35,7 @@ void *arch_map_firmware(paddr_t pa, size_t len)
 
 bool xen_present(void) { return under_xen; }
 static bool in_ram(u64 pa) { return pa >= PHYS_START && pa - PHYS_START < memory_size; }
+void *arch_map_mmio(paddr_t pa, size_t len) { return mappings; }	// nothing is written there
 const char *ram_mmio_error(paddr_t pa, u64 len) { return in_ram(pa) ? "lies in RAM" : NULL; }
 
 static void judge(void)
@@ -47,7 +48,9 @@ static void judge(void)
 	for (unsigned i = 0; i < madt.nr_cpus; i++)
 		for (unsigned k = 0; k < i; k++)
 			FUZZ_REQUIRE(madt.apic_id[i] != madt.apic_id[k]);
-	FUZZ_REQUIRE(!can_power_off || (fadt.pm1a_cnt && !fadt.hw_reduced && s5_type_a < 8 && s5_type_b < 8));
+	FUZZ_REQUIRE(!can_power_off || (s5_type_a < 8 && s5_type_b < 8 && (fadt.hw_reduced ? fadt.sleep_control : fadt.pm1a_cnt)));
+	FUZZ_REQUIRE(!can_power_off || !fadt.hw_reduced || !!sleep_register == fadt.sleep_in_memory);
+	FUZZ_REQUIRE(!sleep_register || !in_ram(fadt.sleep_control));
 }
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)
@@ -69,6 +72,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	fadt = (struct acpi_fadt){ 0 };
 	hpet_address = 0;
 	can_power_off = false;
+	sleep_register = NULL;
 	root.table = NULL;
 	acpi_init(BOOT_ID);
 	judge();

@@ -27,10 +27,10 @@ TITLES = ("Comparison: what each policy costs", "Comparison: which pairs are saf
 
 
 class Guest:
-    """A PC that boots the ISO. `grub`: commands before the menu; `cmdline`: by fw_cfg."""
+    """A PC that boots the ISO. `grub`: commands before the menu; `cmdline`: by fw_cfg; `changes`: of the machine."""
 
-    def __init__(self, name, grub="", cmdline="", build="check", options=()):
-        config = machine.Config(smp=2, build=build, cmdline=cmdline, attended=True)
+    def __init__(self, name, grub="", cmdline="", options=(), **changes):
+        config = machine.Config(smp=2, cmdline=cmdline, attended=True, **changes)
         self.folder = tempfile.TemporaryDirectory(prefix="quiesce-end-")  # removed with the guest
         folder = self.folder.name
         self.log = open(f"build/test/end-{name}.log", "w", encoding="utf-8")
@@ -160,6 +160,17 @@ def a_program_is_not_kept_waiting():
     """Its command line comes by fw_cfg."""
     with Guest("fwcfg", cmdline=TINY) as pc:
         return pc.ends() + pc.kept()
+
+
+@suite.test
+def without_a_loader_it_switches_itself_off():
+    """By PM1's registers, by that of hardware-reduced ACPI, and by the keyboard controller."""
+    wrong = []
+    for board in "q35", "microvm", "q35,acpi=off":
+        with Guest(f"pvh-{board}", options=("-vga", "none", "-append", TINY), firmware="pvh", machine=board) as pc:
+            wrong += [f"{board}: {problem}" for problem in
+                      pc.ends() + selftest.lacking(pc.text.splitlines(), "quiesce: exit 0")]
+    return wrong
 
 
 @suite.test

@@ -46,8 +46,9 @@ class Packages:
                 for name in self.names]
 
     def download(self):
-        listed = [apt(self.folder, "apt-cache", "depends", "--recurse", "--no-recommends", "--no-suggests",
-                      "--no-conflicts", "--no-breaks", "--no-replaces", "--no-enhances", root) or "" for root in self.roots]
+        needed = ("apt-cache", "depends", "--recurse", "--no-recommends", "--no-suggests", "--no-conflicts",
+                  "--no-breaks", "--no-replaces", "--no-enhances")
+        listed = [apt(self.folder, *needed, root) or "" for root in self.roots]
         known = re.findall(r"^(\w\S*)$", "\n".join(listed), re.MULTILINE)
         wanted = [next((one for one in known if re.fullmatch(name, one)), None) for name in self.names]
         return bool(all(wanted) and apt(self.folder, "apt-get", "download", "-qq", *wanted))
@@ -131,10 +132,11 @@ def libraries(program, unpacked=""):
 
 def base(packages, sources, make, *others):
     """Make what all runs share, if it is not there or out of date: the files {name: bytes} that make(unpacked packages)
-    returns, in the packages' folder. Out of date: the packages, one of the files `sources` or one of `others`, which are
-    large, has changed."""
+    returns, in the packages' folder. Out of date: the packages, one of the files `sources` or one of `others`, which
+    are large, has changed."""
     if not all(packages.files()):  # a run does not use the network: only fetch() does
-        raise Missing(f"the packages that {packages} stand for are not in {packages.folder}/: make deps, with a network")
+        raise Missing(f"the packages that {packages} stand for are not in {packages.folder}/: make deps, "
+                      "with a network")
     with open(f"{packages.folder}/lock", "w", encoding="ascii") as lock:  # two runs may want it at once
         fcntl.flock(lock, fcntl.LOCK_EX)
         key = hashlib.sha256(b"".join(map(read, (__file__, *sources))))

@@ -1,8 +1,8 @@
 #!/bin/busybox sh
 # SPDX-License-Identifier: MIT
-# Init of dom0 (tools/xen.py): run the domain of /q.cfg. Its console is hvc1, a port of virtio-serial; Xen's trace of the
-# domain's hypercalls goes to the next port, vport0p1; what people may want to know, to dom0's console. QEMU ends by a
-# byte to its isa-debug-exit: the domain's shutdown reason, or 15 if there is none that is a status.
+# Init of dom0 (tools/xen.py): run the domain of /q.cfg. Its console is hvc1, a port of virtio-serial; Xen's trace of
+# the domain's hypercalls goes to the next port, vport0p1; what people may want to know, to dom0's console. QEMU ends by
+# a byte to its isa-debug-exit: the domain's shutdown reason, or 15 if there is none that is a status.
 /bin/busybox --install -s /bin
 export PATH=/bin
 mount -t proc proc /proc

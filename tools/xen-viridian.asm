@@ -1,5 +1,5 @@
 ; SPDX-License-Identifier: MIT
-; A program for dom0's Linux: gives domain 1, which must not have run yet, Hyper-V's interface beside Xen's ("viridian").
+; A program for dom0 that gives domain 1, which must not have run yet, Hyper-V's interface ("viridian") beside Xen's.
 ; xl does so only for HVM domains, which need a device model. Exit status 0 if Xen agrees. This is an ELF file as it
 ; stands (nasm -f bin), because the linker of this build may be one for bare metal.
 	bits 64

@@ -27,8 +27,8 @@ WHOSE = "Xen"  # troubles are those of Outcome
 FOLDER = "build/xen"
 LIBRARIES = "misc call devicemodel evtchn foreignmemory gnttab hypfs store toolcore toollog".split()
 PACKAGES = debs.Packages(FOLDER, ("xen-system-amd64", "linux-image-amd64", "busybox-static"), (
-    r"linux-image-\d\S*", "busybox-static", r"xen-hypervisor-\d\S*", r"xen-utils-\d\S*", "xenstore-utils", r"libyajl\d\S*",
-    *(rf"libxen{name}\d\S*" for name in LIBRARIES)))
+    r"linux-image-\d\S*", "busybox-static", r"xen-hypervisor-\d\S*", r"xen-utils-\d\S*", "xenstore-utils",
+    r"libyajl\d\S*", *(rf"libxen{name}\d\S*" for name in LIBRARIES)))
 HERE = os.path.dirname(os.path.abspath(__file__))
 INIT, VIRIDIAN = f"{HERE}/xen-init.sh", f"{HERE}/xen-viridian.asm"
 PROGRAMS = ("xl", "xenstored", "xenconsoled", "xen-init-dom0", "xentrace", "xenstore-read")
@@ -77,7 +77,8 @@ def assembled(source):
 
 def make_base(unpacked):
     files = base_files(unpacked) | {"bin/viridian": (0o755, assembled(VIRIDIAN))}
-    return {"xen": gzip.decompress(read(find(unpacked, "*/xen-*.gz"))), "vmlinuz": read(find(unpacked, "boot/vmlinuz-*")),
+    return {"xen": gzip.decompress(read(find(unpacked, "*/xen-*.gz"))),
+            "vmlinuz": read(find(unpacked, "boot/vmlinuz-*")),
             "base.cpio": cpio.archive(files, ("proc", "sys", "dev", "tmp", "run", "var/log"))}
 
 
@@ -89,8 +90,8 @@ def base():
 # --- A run
 
 def cpu_model(config):
-    """The CPU that Xen runs on. Without 5-level paging, because the guest would be offered it. dom0 reads the TSC without
-    an exit only if it is invariant, which QEMU does not claim of its own accord; it warns (INVARIANT_TSC)."""
+    """The CPU that Xen runs on. Without 5-level paging, because the guest would be offered it. dom0 reads the TSC
+    without an exit only if it is invariant, which QEMU does not claim of its own accord; it warns (INVARIANT_TSC)."""
     model = f"{config.cpu if config.cpu not in ('', 'hyperv') else 'max'},-la57"
     return f"{model},invtsc=on,x-force-features=on" if config.accel == DOM0 else model
 
@@ -102,8 +103,10 @@ def check_available(config):
             (config.machine != "q35", f"MACHINE={config.machine} does not fit: Xen needs q35's IOMMU"),
             (config.extra, "the guest's machine is Xen's, not QEMU's, so neither make debug nor ACPI tables"),
             (config.smp > MOST_VCPUS, f"Xen gives a domain at most {MOST_VCPUS} vCPUs, so not SMP={config.smp}"),
-            (config.cpu.split(",")[0] not in ("", "max", "hyperv"), f"CPU={config.cpu}: in TCG Xen panics on other models than max"),
-            (config.cpu == "hyperv" and config.accel == DOM0, f"CPU=hyperv: Xen poses as Hyper-V only for ACCEL={DOMU}")):
+            (config.cpu.split(",")[0] not in ("", "max", "hyperv"),
+             f"CPU={config.cpu}: in TCG Xen panics on other models than max"),
+            (config.cpu == "hyperv" and config.accel == DOM0,
+             f"CPU=hyperv: Xen poses as Hyper-V only for ACCEL={DOMU}")):
         if wrong:
             raise Unavailable(f"{accel}: {why}")
 
@@ -150,8 +153,8 @@ def as_dom0(config, folder):
     """The guest has COM1, isa-debug-exit and fw_cfg, as in plain QEMU."""
     memory = machine.mebibytes(config.mem)
     elf = shutil.copy(kernel(config), f"{folder}/quiesce.elf")
-    options = (f"{XEN_CMDLINE} console=com2 com2=115200,8n1 dom0=pvh dom0_mem={memory}M,max:{memory}M dom0_max_vcpus={config.smp} "
-               "dom0_vcpus_pin")
+    options = (f"{XEN_CMDLINE} console=com2 com2=115200,8n1 dom0=pvh dom0_mem={memory}M,max:{memory}M "
+               f"dom0_max_vcpus={config.smp} dom0_vcpus_pin")
     # Xen does without an IOMMU only if no domain owns devices as dom0 does.
     return [*machine_of(config, XEN_MEMORY + memory + memory // 32, folder), "-device", "amd-iommu",
             "-serial", "stdio", "-serial", "chardev:xen", "-append", options, "-initrd", elf]
@@ -162,7 +165,7 @@ def quoted(text):
     because xl misreads these."""
     quote = "'" if '"' in text else '"'
     if quote in text or re.search("[\n\0]", text):
-        raise Unavailable(f"ACCEL={DOMU}: xl takes no command line with both kinds of quotes, a new line or character 0x00")
+        raise Unavailable(f"ACCEL={DOMU}: xl takes no command line with both kinds of quotes, a new line or 0x00")
     return quote + text.replace("\\", "\\\\") + quote
 
 
@@ -178,7 +181,8 @@ def as_domu(config, folder):
     """dom0 carries the domain's console to a port of virtio-serial, and Xen's trace to another one: by a serial port's
     registers each byte would take as long as a hypercall."""
     memory = machine.mebibytes(config.mem)
-    per_run = {"quiesce.elf": (0o644, read(kernel(config))), "q.cfg": (0o644, domain(config, memory).encode("latin-1", "replace"))}
+    per_run = {"quiesce.elf": (0o644, read(kernel(config))),
+               "q.cfg": (0o644, domain(config, memory).encode("latin-1", "replace"))}
     if config.cpu == "hyperv":
         per_run["viridian"] = (0o644, b"")
     both = shutil.copy(f"{FOLDER}/base.cpio", f"{folder}/initramfs")

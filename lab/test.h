@@ -45,8 +45,9 @@ bool test_failed(void);		// has the running test failed already?
 	if (_a != _b) \
 		test_fail(__FILE__, __LINE__, "%s == %s: %lld vs %lld", #a, #b, (long long)_a, (long long)_b); \
 	_a == _b; })
-// The control of a test that must see no stale translation: with the flush taken out it must see one. A hypervisor that
-// runs CPUs in turns may drop their translations at any time, so a control in vain is a skip there, and a failure elsewhere.
+// The control of a test that must see no stale translation: with the flush taken out it must see one. Under Xen as it can
+// be had everywhere (docs/xen.md) each switch of vCPUs drops all translations, so a control in vain is a skip there. It
+// is a failure elsewhere.
 void test_saw_stale(bool seen, const char *file, int line);
 #define EXPECT_STALE(c) test_saw_stale(!!(c), __FILE__, __LINE__)
 // Return from the enclosing void function on failure.

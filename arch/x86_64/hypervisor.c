@@ -30,7 +30,7 @@ const char *arch_hypervisor(void)
 		char signature[13];
 		const char *name;
 	} known[] = {
-		{ "KVMKVMKVM\0\0\0", "kvm" },	// first: it may pose as Hyper-V
+		{ KVM_SIGNATURE, "kvm" },	// first: it may pose as Hyper-V
 		{ "XenVMMXenVMM", "xen" },		// … and so may Xen
 		{ "TCGTCGTCGTCG", "tcg" },
 		{ "Microsoft Hv", "hyperv" },

@@ -29,8 +29,6 @@ static _Noreturn void refuse(const char *why)
 	kernel_exit(EXIT_BAD_INPUT);
 }
 
-#define FIRST_TABLES_MAP (4ull << 30)	// which is all that a loader's 32-bit pointer can name
-
 static const char *read_start_info(void)
 {
 	const char *error = start_info_parse(phys_to_virt(0), FIRST_TABLES_MAP, boot_loader_info, &boot_info);
@@ -68,8 +66,8 @@ void arch_init_early(void)
 	screen_init();
 	ram_init();
 	kmap_init();
-	xen_console_map();
 	arch_cpu_setup(0);
+	xen_console_map();
 	screen_map();
 }
 

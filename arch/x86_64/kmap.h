@@ -21,6 +21,8 @@
 #define PTE_CACHE_OFF (PTE_PCD | PTE_PWT)	// PAT entry 3 at its reset value: uncacheable
 #define PTE_PAT_SMALL (1ull << 7)		// leaves of level 1 only: with the two above clear, PAT entry 4 (cpu.h)
 
+#define FIRST_TABLES_MAP (4ull << 30)		// bytes from 0 on that the first tables map (entry.asm): all that a loader can name
+
 static inline paddr_t image_to_phys(const void *p) { return (uintptr_t)p - IMAGE_BASE; }
 
 // Windows; NULL: out of memory. Any alignment, any length. IRQs either way.

@@ -6,7 +6,6 @@
 #include "arch/x86_64/io.h"
 #include <arch/pte.h>
 
-#define KVM_SIGNATURE "KVMKVMKVM\0\0\0"
 #define MSR_KVM_STEAL_TIME 0x4b564d03u
 #define STEAL_TIME_ENABLE 1ull
 enum { FEATURE_STEAL_TIME = 5, FEATURE_PV_TLB_FLUSH = 9 };	// bits of EAX of the leaf after the signature's

@@ -110,9 +110,12 @@ trap_paranoid:
 ; and an NMI that has interrupted that IRET takes the IRET's frame for its own, as if it had come just after it.
 NMI_FRAME equ 7 * 8			; ss, rsp, rflags, cs, rip, error code, vector
 trap_nmi:
+	test byte [rsp + 3 * 8], 3	; a user's address proves nothing
+	jnz .copy
 	cmp qword [rsp + 2 * 8], trap_nmi_iret
 	je .at_iret
-	times 7 push qword [rsp + NMI_FRAME - 8]
+.copy:	sub rsp, 8			; keep the ABI's alignment
+	times 7 push qword [rsp + NMI_FRAME]
 	jmp .framed
 .at_iret:
 	mov rsp, [rsp + 5 * 8]

@@ -26,7 +26,7 @@ bool xen_present(void) { return base; }
 // The page is written in 64-bit mode: that also tells Xen to use the 64-bit layout of its records.
 void xen_init(void)
 {
-	base = hypervisor_leaf(SIGNATURE);
+	base = hypervisor_leaf(KVM_SIGNATURE) ? 0 : hypervisor_leaf(SIGNATURE);	// KVM may pose as Xen
 	if (base)
 		wrmsr(cpuid(base + LEAF_HYPERCALLS).ebx, image_to_phys(xen_page));
 }

@@ -6,7 +6,7 @@
 //   us                                       xenconsoled
 //   --                                       -----------
 //   out[out_prod % SIZE] = c                 reads out_prod (acquire)
-//   out_prod++ (release)          ────>      reads the characters
+//   out_prod++ (full barrier)     ────>      reads the characters
 //   reads out_cons (acquire)      <────      out_cons = … (release)
 #include "arch/x86_64/xen_console.h"
 #include "arch/x86_64/kmap.h"
@@ -32,23 +32,32 @@ static void xen_console_notify(void)
 	xen_hypercall(XEN_EVENT_OP, XEN_EVENT_SEND, (uintptr_t)&send, 0);
 }
 
-static u32 xen_console_room(void) { return OUT_SIZE - (rings->out_prod - load_acquire(&rings->out_cons)); }
-
-static void xen_console_put(u8 c)
+static u32 xen_console_room(void)
 {
-	u32 at = rings->out_prod;
-
-	rings->out[at % OUT_SIZE] = (char)c;
-	store_release(&rings->out_prod, at + 1);
+	return rings ? OUT_SIZE - (READ_ONCE(rings->out_prod) - load_acquire(&rings->out_cons)) : 0;
 }
 
-static bool xen_console_all_sent(void) { return load_acquire(&rings->out_cons) == rings->out_prod; }
+// The speaker in panic mode may be here beside the printer's owner (serial.c): the index never goes back.
+static void xen_console_put(u8 c)
+{
+	u32 at;
+
+	do {
+		at = READ_ONCE(rings->out_prod);
+		rings->out[at % OUT_SIZE] = (char)c;
+	} while (!cmpxchg(&rings->out_prod, at, at + 1));
+}
+
+static bool xen_console_all_sent(void) { return !rings || load_acquire(&rings->out_cons) == READ_ONCE(rings->out_prod); }
 
 static int xen_console_getc(void)
 {
-	u32 at = rings->in_cons;
+	u32 at;
 	u8 c;
 
+	if (!rings)
+		return -1;
+	at = rings->in_cons;
 	if (load_acquire(&rings->in_prod) == at)
 		return -1;
 	c = (u8)rings->in[at % IN_SIZE];
@@ -68,7 +77,7 @@ bool xen_console_open(void)
 		return false;
 	page = xen_hvm_param(PARAM_CONSOLE_PAGE) << PAGE_SHIFT;
 	event = (u32)xen_hvm_param(PARAM_CONSOLE_EVENT);
-	rings = page && event ? phys_to_virt(page) : NULL;
+	rings = page && page < FIRST_TABLES_MAP && event ? phys_to_virt(page) : NULL;
 	return rings;
 }
 

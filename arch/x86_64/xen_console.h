@@ -5,5 +5,5 @@
 
 extern struct serial_port xen_console;
 bool xen_console_open(void);	// after xen_init(). False: this machine has none
-// The first page tables reach all below 4 GiB; the kernel's own do not: call this as soon as those are loaded.
+// Once more, when the kernel's own tables are loaded, which map it elsewhere.
 void xen_console_map(void);

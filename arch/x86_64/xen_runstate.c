@@ -23,21 +23,30 @@ struct runstate {
 } __aligned(64);		// of a page, so it crosses none
 _Static_assert(sizeof(struct runstate) == 64, "48 bytes are Xen's");
 static DEFINE_PER_CPU(struct runstate, runstate);
-static bool has_update_flag;
 
-const char *arch_runstate_missing(void) { return xen_present() ? NULL : "this machine is no guest of Xen"; }
+// The flag is asked for once for the whole machine. Asked again, Xen says the same.
+const char *arch_runstate_missing(void)
+{
+	static bool has_update_flag;
+
+	if (!xen_present())
+		return "this machine is no guest of Xen";
+	if (!has_update_flag)
+		has_update_flag = !xen_hypercall(XEN_VM_ASSIST, VM_ASSIST_ENABLE, UPDATE_FLAG, 0);
+	return has_update_flag ? NULL : "this Xen does not say when it writes to a run-state area";
+}
 
 bool arch_runstate_enable(void)
 {
 	struct { u64 area; } a = { (uintptr_t)this_cpu_ptr(&runstate) };
 
-	if (cpu_id() == 0)
-		has_update_flag = !xen_hypercall(XEN_VM_ASSIST, VM_ASSIST_ENABLE, UPDATE_FLAG, 0);
-	return has_update_flag && !xen_hypercall(XEN_VCPU_OP, REGISTER_RUNSTATE, xen_vcpu_number(), (uintptr_t)&a);
+	return !xen_hypercall(XEN_VCPU_OP, REGISTER_RUNSTATE, xen_vcpu_number(), (uintptr_t)&a);
 }
 
 // One word, so it needs no look at the flag; it may be out of date at once.
 bool arch_runstate_preempted(unsigned cpu) { return READ_ONCE(per_cpu(runstate, cpu).state) == RUNNABLE; }
+
+u64 arch_runstate_since(unsigned cpu) { return READ_ONCE(per_cpu(runstate, cpu).since) & ~BEING_WRITTEN; }
 
 u64 arch_runstate_stolen_ns(unsigned cpu)
 {

@@ -53,6 +53,7 @@ static const struct flush_backend hyperv_backend = {
 	.name = "hyperv",
 	.missing = arch_hyperv_missing,
 	.proves_irqs_off_walks_ended = false,
+	.spares_robbed = true,
 	.unseen = true,
 	.flush = flush_hyperv,
 };

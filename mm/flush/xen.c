@@ -41,6 +41,7 @@ static const struct flush_backend xen_backend = {
 	.name = "xen",
 	.missing = arch_xen_missing,
 	.proves_irqs_off_walks_ended = false,
+	.spares_robbed = true,
 	.unseen = true,
 	.flush = flush_xen,
 };

@@ -14,6 +14,7 @@
 #include "tests/kernel/rcu/readers.h"
 #include "tests/lab/thief_help.h"
 #include "tests/mm/help.h"
+#include <arch/steal.h>
 
 #define THEFT_NS (4 * NSEC_PER_MSEC)
 
@@ -241,14 +242,34 @@ TEST(steal, everybody, NEEDS_CPUS2)
 // A hypervisor that owns the records writes each CPU's.
 TEST(steal, hypervisor_keeps_the_records, 0)
 {
-	if (steal_owner() != STEAL_KVM && steal_owner() != STEAL_XEN)
+	if (steal_owner() != STEAL_KVM)
 		SKIP("needs a hypervisor that keeps steal-time records");
 	for_each_cpu(cpu) {
-		if (steal_owner() == STEAL_XEN) {	// its first write is part of the registration
-			steal_ns(cpu);
-			continue;
-		}
 		spin_until(READ_ONCE(per_cpu(steal_record, cpu).version), "the hypervisor", cpu);
 		steal_ns(cpu);		// comes to an end: the version is even between two writes
+	}
+}
+
+static int sleep_a_little(void *unused)
+{
+	thread_sleep_ns(NSEC_PER_MSEC);
+	return 0;
+}
+
+// Xen writes each CPU's area when the CPU is registered, and when it begins to idle.
+TEST(steal, xen_keeps_the_areas, 0)
+{
+	static u64 since[NR_CPUS];
+
+	if (steal_owner() != STEAL_XEN)
+		SKIP("needs a hypervisor that keeps steal-time records");
+	for_each_cpu(cpu) {
+		since[cpu] = arch_runstate_since(cpu);
+		EXPECT(since[cpu]);
+	}
+	threads_run_on(&cpus_online, sleep_a_little, NULL);
+	for_each_cpu(cpu) {
+		EXPECT(EVENTUALLY(arch_runstate_since(cpu) != since[cpu]));
+		steal_ns(cpu);		// comes to an end: no write lasts
 	}
 }

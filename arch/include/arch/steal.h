@@ -12,4 +12,5 @@ void arch_steal_enable(void *record);
 const char *arch_runstate_missing(void);	// NULL: it offers the areas; otherwise why not
 bool arch_runstate_enable(void);		// the same for this CPU's area. False: the hypervisor refuses
 bool arch_runstate_preempted(unsigned cpu);	// a hint: it may be out of date at once. Any context
+u64 arch_runstate_since(unsigned cpu);		// when it entered its present state, ns; 0: the area was never written
 u64 arch_runstate_stolen_ns(unsigned cpu);	// how long that CPU has been preempted so far. Any context

@@ -14,6 +14,8 @@
 
 #define CONVICTIONS 5
 #define HELD_WALKS 10
+#define PATIENCE_NS (20 * NSEC_PER_SEC)	// for Xen to preempt the walker, and for each look at most:
+#define SEEN_NS NSEC_PER_MSEC
 
 static const char *xen_missing(void) { return arch_xen_missing() ? "needs Xen's flush hypercall" : NULL; }
 
@@ -132,13 +134,22 @@ static void end_round(struct thread **threads)
 	EXPECT_EQ(scene.job.got, 0);
 }
 
+static bool walker_is_preempted(void)
+{
+	struct seen waited = SEEN_FROM_NOW;
+
+	while (!steal_preempted(scene.cpu) && seen_look(&waited, SEEN_NS) < PATIENCE_NS)
+		cpu_relax();
+	return waited.ns < PATIENCE_NS;
+}
+
+// Was the walker still preempted when the unmap returned?
 static bool unmap_under_preempted_walk(void)
 {
 	struct page *table = mm_table(scene.job.s, BASE, 1);
 	struct counters before, after;
 	bool preempted;
 
-	spin_until(steal_preempted(scene.cpu), "Xen to preempt the walker", -1);
 	counters_snapshot(&before);
 	EXPECT_EQ(space_unmap(scene.job.s, BASE, PAGE_SIZE), 0);	// returns, though the walk has not ended
 	preempted = steal_preempted(scene.cpu);
@@ -167,7 +178,10 @@ TEST(nested, xen_returns_in_the_middle_of_a_walk, NEEDS_CHECK | NEEDS_CPUS4)
 	for (unsigned i = 0; i < HELD_WALKS && !test_failed(); i++) {
 		EXPECT_EQ(space_map(scene.job.s, BASE, PAGE_SIZE, RW, 1, MAP_POPULATE), 0);
 		begin_round(threads);
-		still += unmap_under_preempted_walk();
+		if (walker_is_preempted())
+			still += unmap_under_preempted_walk();
+		else
+			test_skip(NESTED_MARKS_NONE);
 		end_round(threads);
 	}
 	space_put(scene.job.s);

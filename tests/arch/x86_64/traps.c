@@ -86,7 +86,7 @@ static u64 deliver_at_iret(u64 *first, u64 *second)
 TEST(traps, nmi_before_the_iret_of_the_last, 0)
 {
 	irqflags_t flags = begin();
-	u64 *first = top() - NMI_FRAME - DELIVERED;
+	u64 *first = top() - NMI_FRAME - 1 - DELIVERED;
 
 	for (u64 i = 1; i <= 3; i++) {
 		u64 back = deliver_at_iret(first, top() - DELIVERED);

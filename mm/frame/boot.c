@@ -161,9 +161,10 @@ static void place_map(void)
 		while (next * SECTION_SIZE < ranges[i].end)
 			back_section(next++);
 	}
-	if (poor_bytes)
-		log_warn("memory: %llu KiB between 0x%llx and 0x%llx left out: too little in one place for its descriptors",
-			 (unsigned long long)poor_bytes >> 10, (unsigned long long)poor.start, (unsigned long long)poor.end);
+	if (poor_bytes)		// Xen always gives dom0 some such
+		klog(poor_bytes >> 20 ? LOG_WARN : LOG_INFO,
+		     "memory: %llu KiB between 0x%llx and 0x%llx left out: too little in one place for its descriptors",
+		     (unsigned long long)poor_bytes >> 10, (unsigned long long)poor.start, (unsigned long long)poor.end);
 }
 
 // Fill in the descriptors of the frames that have one. Nobody else runs: this is the only place where counts are

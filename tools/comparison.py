@@ -68,7 +68,7 @@ class Comparison:
         others = [run for run in runs if not of_icount(run)]
         if timed and not any(run.bench for run in others):  # SMP=1 ACCEL=icount: all of it is counted
             others = runs
-        self.timed, self.bench = timed, [b for run in others for b in run.bench]
+        self.timed, self.bench = timed, [b for run in others for b in run.bench if timed]
         self.counted = timed_by([b for run in runs if of_icount(run) for b in run.bench], "release")
         if not self.verdicts or timed and not self.bench:
             raise results.Broken(f"{len(self.verdicts)} VERDICT and {len(self.bench)} BENCH lines: nothing to compare")

@@ -152,13 +152,16 @@ def boot(step, progress):
 
 
 def show(lines, timed):
-    """Write all tables into their file; print the table of a screen and the conclusion. Returns the exit status."""
+    """Write all tables into their file; print the table of a screen and the conclusion, and before them the verdicts of
+    all pairs, where there are no times. Returns the exit status."""
     c = Comparison(results.parse(lines), timed)
     full, short, (status, conclusion) = table.full(c), summary.lines(c), c.conclusion()
     with open(TABLES, "w", encoding="utf-8") as f:
         f.write("\n".join(full + short + [""] + conclusion) + "\n")
     if verbose():
         say("\n".join([""] + full))
+    elif not timed:
+        say("\n".join([""] + table.verdicts(c)).rstrip())
     say("\n".join(["", f"All tables: {TABLES}; serial lines: {FOLDER}/*.log; VERBOSE=1 shows both", ""] + short + [""]
                   + conclusion))
     return status

@@ -230,9 +230,13 @@ def section(rows, title="", notes=()):
     return ([title, ""] if title else []) + lines + list(notes) + [FEW_LEGEND] * marked + [""]
 
 
+def verdicts(c):
+    return section(verdict_rows(c), VERDICTS, verdict_sums(c.verdicts))
+
+
 def full(c):
     """The lines of all tables."""
-    lines = section(verdict_rows(c), VERDICTS, verdict_sums(c.verdicts))
+    lines = verdicts(c)
     if c.bench:
         lines += [f"Times in {c.unit}, median / 99th percentile; policies down, flush back-ends across", ""]
     for rows in pair_tables(c):

@@ -2,7 +2,7 @@
 // The flush back-ends, for freed tables. Included after machine.pml, for the code of CPU 1.
 //
 // Models: flush_begin(), flush_targets() (mm/tlb.c); flush_by_ipi(); flush_pv(), steal_flush_later(); flush_nmi();
-// deferred_defer(), post(), has_swept(); flush_hyperv().
+// deferred_defer(), post(), has_swept(); flush_hyperv(); flush_xen().
 
 #define me 1
 // Mutants of the barrier between unlink and masks: see unlink() in policy.pml.
@@ -69,6 +69,16 @@ inline flush_deferred(old)
 }
 #endif
 
+#if BACKEND == XEN
+inline flush_by_xen()
+{
+	if
+	:: d_step { DRAINED -> cached[0] = 0; cached[1] = 0; SAY("hypercall: the hypervisor flushes all CPUs") }
+	:: SEND_IPI(1); AWAIT_ANSWER	// the hypervisor refuses
+	fi
+}
+#endif
+
 inline flush(targets, a, b)
 {
 #if BACKEND == IPI
@@ -97,6 +107,12 @@ inline flush(targets, a, b)
 	:: targets ->
 		d_step { DRAINED -> cached[0] = 0; SAY("hypercall: the hypervisor flushes CPU 0") };
 	:: flush_by_ipi(targets)	// the hypervisor refuses
+	fi;
+#elif BACKEND == XEN
+	flush_own_here();
+	if
+	:: targets -> flush_by_xen()
+	:: else
 	fi;
 #endif
 }

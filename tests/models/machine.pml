@@ -104,7 +104,7 @@ end:	do
 }
 #endif
 
-#if BACKEND == PV || BACKEND == HYPERV
+#if BACKEND == PV || BACKEND == HYPERV || BACKEND == XEN
 #define PREEMPTED 1
 #define FLUSH_TLB 2
 proctype thief()

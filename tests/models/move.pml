@@ -64,8 +64,8 @@
 //! no-moves-ipi-no-parent verified POLICY=POLICY_IPI BACKEND=IPI walk_no_moves_recheck walk_no_parent_recheck
 //! no-moves-ipi-no-join found POLICY=POLICY_IPI BACKEND=IPI walk_no_moves_recheck ipi_no_join
 //! no-moves-ipi-late-flush found POLICY=POLICY_IPI BACKEND=IPI walk_no_moves_recheck move_flush_after_unlock
-// An NMI is answered in the middle of a walk. So, in effect, are `pv` and `hyperv`: the CPU is preempted, or not asked
-// at all.
+// An NMI is answered in the middle of a walk. So, in effect, are `pv`, `hyperv` and `xen`: the CPU is preempted, or not
+// asked at all.
 //! no-moves-ipi-nmi found POLICY=POLICY_IPI BACKEND=NMI walk_no_moves_recheck MOVES_AT_MOST=2 CHANGES_AT_MOST=2
 //! wait-before-write verified POLICY=RCU BACKEND=IPI walk_no_moves_recheck move_waits_between
 //! wait-before-unlock verified POLICY=RCU BACKEND=IPI walk_no_moves_recheck move_waits_last

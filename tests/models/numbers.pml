@@ -5,6 +5,7 @@
 #define NMI 3
 #define LAZY 4
 #define HYPERV 5
+#define XEN 6
 // The values of POLICY: likewise of mm/policy/; POLICY_ stands before a name that is taken
 #define IMMEDIATE 1
 #define POLICY_IPI 2

@@ -7,7 +7,7 @@
 // that is FREE or of another birth, and no CPU's paging-structure cache leads to one.
 //
 //! pairs
-//! slow *+pv *+hyperv nested-*
+//! slow *+pv *+hyperv *+xen nested-*
 // The walker's half of each argument, and the step that the policy's name stands for.
 //! ipi_no_join found POLICY=POLICY_IPI BACKEND=IPI
 //! ipi_join_no_fence found POLICY=POLICY_IPI BACKEND=IPI
@@ -167,7 +167,7 @@ init
 #if BACKEND == NMI
 		run nmi_handler()
 #endif
-#if BACKEND == PV || BACKEND == HYPERV
+#if BACKEND == PV || BACKEND == HYPERV || BACKEND == XEN
 		run thief()
 #endif
 	}

@@ -5,7 +5,7 @@ Times are shown, not judged."""
 
 
 INTERRUPTING = ("ipi", "nmi")  # they interrupt each CPU that runs in the space, for each unmap
-LEFT_BY_LAZY = ("ipi", "pv", "hyperv", "lazy")  # a CPU in lazy TLB mode leaves the space when it is interrupted
+LEFT_BY_LAZY = ("ipi", "pv", "hyperv", "xen", "lazy")  # a CPU in lazy TLB mode leaves the space when it is interrupted
 
 
 def bystander_errors(bench):

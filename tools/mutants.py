@@ -27,6 +27,7 @@ DEFINED = re.compile(r"^\s+(?:\} else )?(?:else )?if \(!?MUTANT\((\w+)\)", re.MU
 TEST = re.compile(r"# \[\d+/\d+\] (\S+)$")
 ASSERTION = re.compile(r"# ERROR: (?:WARNING: )?(\w+/\S+?:\d+): (.*)")
 HYPERV = {"accel": "nested", "cpu": "hyperv"}
+XEN = {"accel": "xen"}
 
 # {mutant: the tests that should notice it}. A mutant of the code that is missing here is an error, and so is one too
 # many.
@@ -52,6 +53,7 @@ TESTS = {
     "steal_plain_store": "adversary.flag_lost*",
     "steal_no_flush": "adversary.robbed*",
     "hyperv_refuses": "nested.hyperv_forms",
+    "xen_refuses": "nested.xen_calls*",
     # Policies
     "ipi_no_join": "history.remote_walker*",
     "batch_no_grace_period": "history.batch*",
@@ -120,7 +122,7 @@ TESTS = {
 }
 QUICK = ("gather_flush_last", "flush_skips_lazy", "steal_plain_store", "hazard_no_reread", "walk_no_leaf_recheck", "collapse_no_wait",
          "switch_no_union", "rcu_busy_is_idle")
-OPTIONS = {"hyperv_refuses": HYPERV}
+OPTIONS = {"hyperv_refuses": HYPERV, "xen_refuses": XEN}
 
 
 @dataclasses.dataclass

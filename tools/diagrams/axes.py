@@ -3,8 +3,8 @@
 import axes
 from diagrams.drawing import Drawing
 
-NAMES, LEFT, TOP, WIDTH, HEIGHT, GAP = 166, 262, 112, 112, 34, 6
-BACKENDS = ["ipi", "lazy", "pv", "nmi", "hyperv"]
+NAMES, LEFT, TOP, WIDTH, HEIGHT, GAP = 166, 262, 112, 93, 34, 6
+BACKENDS = ["ipi", "lazy", "pv", "nmi", "hyperv", "xen"]
 PROVING = 2  # the first ones
 POLICIES = ["immediate", "ipi", "rcu", "rcu-sync", "rcu-page", "targeted", "hazard"]
 WAITS = [(0, 1, "waits for nobody"), (1, 1, "waits for the flush,\nfor nothing else"),
@@ -27,10 +27,10 @@ def bracket(d, first, last, what, color):
 
 
 def back_ends(d):
-    d.text((LEFT + column(4) + WIDTH) / 2, 16, "flush back-end (tlb_flush=): how other CPUs' hardware forgets a table", size=14,
+    d.text((LEFT + column(len(BACKENDS) - 1) + WIDTH) / 2, 16, "flush back-end (tlb_flush=): how other CPUs' hardware forgets a table", size=14,
            anchor="middle", bold=True)
     bracket(d, 0, PROVING - 1, "completes only when every walk\nwith interrupts off has ended", "green")
-    bracket(d, PROVING, 4, "completes while a walk with interrupts off\nmay still be under way", "red")
+    bracket(d, PROVING, len(BACKENDS) - 1, "completes while a walk with interrupts off\nmay still be under way", "red")
     for n, name in enumerate(BACKENDS):
         d.text(column(n) + WIDTH / 2, 92, name, size=13, anchor="middle", bold=True, mono=True)
 
@@ -46,9 +46,9 @@ def policies(d):
 
 
 def drawing():
-    d = Drawing("axes", 860, row(len(POLICIES)) + 8, "A table: seven table-free policies by five flush back-ends. immediate is "
+    d = Drawing("axes", 860, row(len(POLICIES)) + 8, "A table: seven table-free policies by six flush back-ends. immediate is "
                 "unsafe with each of them; ipi is safe with ipi and lazy, and unsafe with pv (the bug of 2012), nmi (which stands "
-                "for INVLPGB) and hyperv; rcu, rcu-sync, rcu-page, targeted and hazard are safe with each.")
+                "for INVLPGB), hyperv and xen; rcu, rcu-sync, rcu-page, targeted and hazard are safe with each.")
     back_ends(d)
     policies(d)
     waiting, flushing = axes.policies(), axes.backends()

@@ -24,7 +24,7 @@ LOOKS = {
 }
 BACKEND_LOOKS = {
     "ipi": (RED, SOLID, "o"), "lazy": (BLUE, DASHED, "s"), "pv": (GREEN, DASHDOT, "^"), "nmi": (ORANGE, LONG, "v"),
-    "hyperv": (PINK, DOTTED, "D"),
+    "hyperv": (PINK, DOTTED, "D"), "xen": (SKY, LONG, "P"),
 }
 given = {}  # {what is new: its look}
 SPARE = list(itertools.product((SKY, PINK, BLUE, ORANGE, BLACK), (DASHDOT, DOTTED, LONG), "*h<>"))

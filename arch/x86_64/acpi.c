@@ -90,7 +90,8 @@ static const char *find_root(void)
 		return error;
 	// For dom0 Xen copies the header of the firmware's XSDT. Where there is none, the signature is whatever lies at
 	// address 0; all else is right.
-	root.table = open_table(r.address, xen_present() && boot_info.initial_domain ? NULL : r.wide ? "XSDT" : "RSDT", &root.len, &error);
+	root.table = open_table(r.address, xen_present() && boot_info.initial_domain ? NULL : r.wide ? "XSDT" : "RSDT",
+				&root.len, &error);
 	root.wide = r.wide;
 	if (!root.table)
 		log_warn("acpi: %s at %#llx: %s", r.wide ? "XSDT" : "RSDT", (unsigned long long)r.address, error);

@@ -27,7 +27,10 @@ static void slice_unmap(struct bench_case *c)
 
 	space_attach(s);
 	if (companions_start(&others, s, c->others)) {
+		bench_count_from_here(c);
 		unmap_until_over(c, s, ALONE);
+		bench_settle(c);
+		bench_count_to_here(c);		// without the end of the space, which interrupts all that have it loaded
 		companions_stop(&others);
 	}
 	space_detach();

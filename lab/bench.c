@@ -279,8 +279,10 @@ int bench_run_all(const char *glob, u64 total_ns)
 static int run_bench(void)
 {
 	header_print();
-	if (bench_run_all(opt_bench, mode_seconds(60) * NSEC_PER_SEC) >= 0)
+	if (bench_run_all(opt_bench, mode_seconds(60) * NSEC_PER_SEC) >= 0) {
+		counters_print_asked();
 		return EXIT_OK;
+	}
 	log_error("bench=%s matches no benchmark; valid are", opt_bench);
 	FOR_EACH_REGISTERED(benches, const struct bench, b)
 		log_error("  bench=%s", (*b)->name);

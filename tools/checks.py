@@ -20,6 +20,7 @@ import axes
 import bochs
 import events
 import hist
+import host
 import ktap
 import machine
 import matrix
@@ -304,15 +305,16 @@ def record(event, *words, stamp=b""):
 
 
 @test
-def hypercalls_are_counted_from_xens_trace():
+def exits_are_counted_from_xens_trace():
     trace = record(0x1f003, 0, 56) + record(xen.VMMCALL, 34) + record(0x8200f) + record(xen.VMMCALL, 34, stamp=b"\x12" * 8) + \
-        record(xen.VMMCALL, xen.VIRIDIAN_CALL | 2) + record(xen.LOST, 3, 0) + record(xen.VMMCALL, 99) + record(0x82020, 34, 34)
-    wrong, want = [], {"hvm_op": 2, "viridian": 1, "lost": 3, "hypercall_99": 1}
-    if (got := xen.hypercalls(trace)) != want:
+        record(xen.VMMCALL, xen.VIRIDIAN_CALL | 2) + record(xen.LOST, 3, 0) + record(xen.VMMCALL, 99) + record(0x82020, 34, 34) + \
+        record(xen.MSR_WRITE, 0x830, 0x40f1, 2) + record(xen.MSR_WRITE, 0x830, 0x40e1, 2) + record(xen.MSR_WRITE, 0x6e0, 0x40f1, 0)
+    wrong, want = [], {"hvm_op": 2, "viridian": 1, "ipis": 1, "lost": 3, "hypercall_99": 1}
+    if (got := xen.exits(trace)) != want:
         wrong.append(f"{got}")
     for cut in (trace[:-1], trace[:-4], trace + b"\x12"):
         try:
-            wrong.append(f"a torn trace of {len(cut)} bytes: {xen.hypercalls(cut)}")
+            wrong.append(f"a torn trace of {len(cut)} bytes: {xen.exits(cut)}")
         except struct.error:
             pass
     return wrong
@@ -329,6 +331,18 @@ def hypercalls_that_xen_has_not_seen_are_noticed():
                       ("lost 1 ", error(lost=1)), ("run after", error(["# [2/3] nested.xen_safe"]))):
         wrong += [] if part in got else [f"{part}: {got}"]
     return wrong
+
+
+@test
+def what_a_hypervisor_has_counted_is_in_the_result_file():
+    said = "# nested: guest ipi_xcall=5 flush_pv_flagged=9 flush_hv_calls=2 flush_hv_fallbacks=0 flush_xen_calls=3 hvm_op=4"
+    of_kvm = {("kvm_msr", 2 << 32 | 0x40f1): 3, ("kvm_msr", 0x40f1): 2, ("kvm_msr", 0x40e1): 7, ("kvm_hv_hypercall", 2): 6,
+              ("kvm_pv_tlb_flush", 0): 8, ("kvm_pv_tlb_flush", 1): 1}
+    both = {"asked_ipis": 5, "seen_ipis": 5, "asked_hypercalls": 6, "seen_hypercalls": 6}
+    cases = (("nested", said, of_kvm, both | {"asked_flags": 9, "seen_flags": 1}), ("xen", said, {}, {}), ("tcg", said, {}, {}),
+             ("xen-domu", said, {"hvm_op": 4, "viridian": 2, "ipis": 5, "lost": 0}, both), ("nested", "# else", of_kvm, {}))
+    return [f"{accel}: {got}" for accel, line, counts, want in cases if want !=
+            (got := host.counted(machine.Config(accel=accel), machine.Result(0, "", ["# first", line], 1.0, counts)))]
 
 
 @test

@@ -88,6 +88,17 @@ def repeat(config):
     return " ".join(["make run"] + words + [f"CMDLINE={make_word(config.cmdline)}"])
 
 
+def counted(config, result):
+    """Where a hypervisor counts: what the guest has asked of it since boot, and what it has seen of that."""
+    guest, inner = machine.asked(result.lines), qemu.HYPERVISORS.get(config.accel)
+    if not guest or not inner or not result.counts:
+        return {}
+    asked = {"ipis": guest["ipi_xcall"], "flags": guest["flush_pv_flagged"],
+             "hypercalls": guest["flush_hv_calls"] + guest["hvm_op"]}
+    return {key: value for what, seen in inner.seen(result.counts).items()
+            for key, value in ((f"asked_{what}", asked[what]), (f"seen_{what}", seen))}
+
+
 def header(config, result, load, date):
     """The host's half of a result file's header; the kernel's comes from its serial line."""
     others, host_cpus = load.others(), cpus()
@@ -97,7 +108,7 @@ def header(config, result, load, date):
             "date": f"{date:%Y-%m-%dT%H:%M:%SZ}", "seconds": round(result.seconds, 1),
             "host_used_by_others": round(others, 2),
             "overcommitted": overcommitted(config.accel, config.smp, host_cpus, others),
-            "command": repeat(config), "exit": result.exit, "ended": result.sentence}
+            "command": repeat(config), "exit": result.exit, "ended": result.sentence} | counted(config, result)
 
 
 def result_path(config, date, folder):

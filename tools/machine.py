@@ -60,6 +60,16 @@ class Result:
         return self.exit == 0
 
 
+X2APIC_ICR, CALL = 0x830, 0x40f1  # the MSR, and what the kernel writes into its low half for a cross-CPU call
+ASKED = "# nested: guest "  # begins the line in which it says what it has asked of the hypervisor
+
+
+def asked(lines):
+    """That line's numbers, {counter: how often}; None where there is none."""
+    said = next((line for line in lines if line.startswith(ASKED)), None)
+    return said and {key: int(value) for key, value in re.findall(r"(\w+)=(\d+)", said)}
+
+
 def is_microvm(board):
     return board.split(",")[0] == "microvm"
 

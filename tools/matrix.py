@@ -9,6 +9,7 @@ import acpitables
 import axes
 import grubcases
 import machine
+import nested
 import pvhcases
 import results
 from comparison import names, pair_of
@@ -339,16 +340,15 @@ def skip_is_expected(run, reason):
 def counts_error(result):
     """ACCEL=nested and ACCEL=xen-domu: how what the guest says it did differs from what KVM or Xen has seen; None if they
     agree. Both sides count each hypercall. Several flushes may set the same flag, which KVM honours once."""
-    at = next((i for i, line in enumerate(result.lines) if line.startswith("# nested: guest ")), None)
-    if at is None:
+    if not (guest := machine.asked(result.lines)):
         return None
+    at = next(i for i, line in enumerate(result.lines) if line.startswith(machine.ASKED))
     # The suites hyperv and stray flush nothing.
     if late := [line for line in result.lines[at:] if re.match(r"# \[\d+/\d+\] (?!hyperv\.|stray\.)", line)]:
         return f"run after nested.totals has counted: {', '.join(late)}"
-    guest = {key: int(value) for key, value in (word.split("=") for word in result.lines[at].split() if "=" in word)}
     if "hvm_op" in result.counts:
         return xen_counts_error(guest, result.counts)
-    calls = sum(n for (event, _), n in result.counts.items() if event == "kvm_hv_hypercall")
+    calls = nested.seen(result.counts)["hypercalls"]
     honoured = result.counts.get(("kvm_pv_tlb_flush", 1), 0)
     if calls != guest["flush_hv_calls"]:
         return f"the guest made {guest['flush_hv_calls']} flush hypercalls, but KVM saw {calls}"

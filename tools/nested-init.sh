@@ -14,11 +14,13 @@ for module in irqbypass kvm kvm-amd; do
 done
 [ -c /dev/kvm ] || echo "nested: error: L1 has no /dev/kvm"
 
-# A histogram of an event over one of its fields: counted in the kernel, so that none is lost.
+# A histogram of an event over one of its fields, perhaps only where a condition holds: counted in the kernel, so that
+# none is lost. MSR 0x830 is the x2APIC's interrupt command register.
 events=/sys/kernel/tracing/events/kvm
-traced="kvm_pv_tlb_flush:need_flush_tlb kvm_hv_flush_tlb:flags kvm_hv_flush_tlb_ex:flags kvm_hv_hypercall:code"
+traced="kvm_pv_tlb_flush:need_flush_tlb kvm_hv_flush_tlb:flags kvm_hv_flush_tlb_ex:flags kvm_hv_hypercall:code
+	kvm_msr:data:ecx==0x830"
 for each in $traced; do
-	echo "hist:keys=${each#*:}" >$events/${each%:*}/trigger
+	echo "hist:keys=${each#*:}" | sed 's/:ecx/ if ecx/' >$events/${each%%:*}/trigger
 done
 
 # Record where a CPU of L2 is when it shuts down by a triple fault (exit 0x7f): KVM then resets it, and its registers
@@ -39,7 +41,7 @@ case $status in
 1 | 1[3-9]?) cat /tmp/errors >/dev/ttyS1 ;;
 esac
 for each in $traced; do
-	sed -n "s/^{ *\([a-z_]*\): *\([0-9]*\) *} *hitcount: *\([0-9]*\).*/nested: ${each%:*} \1=\2 \3/p" $events/${each%:*}/hist
+	sed -n "s/^{ *\([a-z_]*\): *\([0-9]*\) *} *hitcount: *\([0-9]*\).*/nested: ${each%%:*} \1=\2 \3/p" $events/${each%%:*}/hist
 done
 sed -n 's/.*kvm_exit: *\(vcpu [0-9]*\) reason.* rip 0x\([0-9a-f]*\) .*/nested: \1 shut down at \2/p' /sys/kernel/tracing/trace
 echo "nested: status $status"

@@ -114,14 +114,23 @@ class Outcome:
         return 1 if status == machine.SUCCESS else status, f"; L1 did not tell how L2 ended, its console said: {self.last}"
 
     def line(self):
-        """The counts, for people and scripts: flags set in a steal-time record and honoured, hypercalls by kind."""
+        """The counts, for people and scripts: flags set in a steal-time record and honoured, IPIs, hypercalls by kind."""
         def total(event):
             return sum(n for (name, _), n in self.counts.items() if name == event)
         kinds = " ".join(f"hypercall_{code:#06x}={n}" for (name, code), n in sorted(self.counts.items())
                          if name == "kvm_hv_hypercall")
         return (f"# nested: kvm_pv_tlb_flush={self.counts.get(('kvm_pv_tlb_flush', 1), 0)} "
                 f"preempted={total('kvm_pv_tlb_flush')} kvm_hv_flush_tlb={total('kvm_hv_flush_tlb')} "
-                f"kvm_hv_flush_tlb_ex={total('kvm_hv_flush_tlb_ex')} {kinds}").rstrip()
+                f"kvm_hv_flush_tlb_ex={total('kvm_hv_flush_tlb_ex')} ipis={seen(self.counts)['ipis']} {kinds}").rstrip()
+
+
+def seen(counts):
+    """What L2's counters count, too: writes of the x2APIC's command register for a cross-CPU call and flush hypercalls, of
+    which each is an exit; flags, of which several that are set before the vCPU runs again are honoured as one."""
+    return {"flags": counts.get(("kvm_pv_tlb_flush", 1), 0),
+            "ipis": sum(n for (event, data), n in counts.items()
+                        if event == "kvm_msr" and data & 0xffffffff == machine.CALL),
+            "hypercalls": sum(n for (event, _), n in counts.items() if event == "kvm_hv_hypercall")}
 
 
 def outcome(folder):

@@ -199,7 +199,9 @@ def as_domu(config, folder):
 
 # --- What Xen has seen
 
-VMMCALL, LOST = 0x82012, 0x1f001  # events of Xen's trace: a hypercall, with its number; records that found no room
+# Events of Xen's trace: a hypercall, with its number; a write of an MSR, with its number and the value's halves; records
+# that found no room.
+VMMCALL, MSR_WRITE, LOST = 0x82012, 0x8200d, 0x1f001
 VIRIDIAN_CALL = 1 << 31  # in the number: of Hyper-V's interface
 NAMES = {12: "memory_op", 17: "xen_version", 18: "console_io", 21: "vm_assist", 24: "vcpu_op", 29: "sched_op",
          32: "event_channel_op", 34: "hvm_op"}
@@ -217,16 +219,23 @@ def records(trace):
         yield head & 0xfffffff, words
 
 
-def hypercalls(trace):
-    """{name: how often}, and the number of lost records."""
-    counts = collections.Counter(hvm_op=0, viridian=0, lost=0)
+def exits(trace):
+    """{hypercall: how often}, and the number of IPIs for cross-CPU calls and of lost records."""
+    counts = collections.Counter(hvm_op=0, viridian=0, ipis=0, lost=0)
     for event, words in records(trace):
         if event == LOST:
             counts["lost"] += words[0]
         elif event == VMMCALL:
             number = words[0]
             counts["viridian" if number & VIRIDIAN_CALL else NAMES.get(number, f"hypercall_{number}")] += 1
+        elif event == MSR_WRITE and words[:2] == (machine.X2APIC_ICR, machine.CALL):
+            counts["ipis"] += 1
     return dict(counts)
+
+
+def seen(counts):
+    """What the guest's counters count, too: each is an exit."""
+    return {"ipis": counts["ipis"], "hypercalls": counts["hvm_op"] + counts["viridian"]} if counts else {}
 
 
 @dataclasses.dataclass
@@ -255,7 +264,7 @@ def outcome(folder):
         result.last = next((line.strip() for line in reversed(said) if line.strip()), result.last)
         result.troubles = [line.strip() for line in said if TROUBLE.search(line)]
         if os.path.exists(f"{folder}/trace"):
-            result.counts = hypercalls(read(f"{folder}/trace"))
+            result.counts = exits(read(f"{folder}/trace"))
     except FileNotFoundError:
         pass
     except struct.error:  # a run that was killed

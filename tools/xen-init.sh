@@ -32,8 +32,9 @@ cat $logs/guest-q.log >&3 &
 output=$!
 xenconsoled --log=guest --log-dir=$logs
 
-# The trace has the exits of HVM domains with their reasons, in rings of 1 MiB a CPU.
-xentrace -D -S 256 -e 0x00082000 /dev/vport0p1 &
+# The trace has the exits of HVM domains with their reasons, in rings of 1 MiB a CPU. The port takes at most 32 KiB at a
+# time, and xentrace ends where less was written than it wanted; so it writes to a pipe.
+xentrace -D -S 256 -e 0x00082000 /proc/self/fd/1 | cat >/dev/vport0p1 &
 tracer=$!
 
 # The domain stays paused until xl waits for its end and the trace has begun.
@@ -52,7 +53,7 @@ cat /tmp/xl
 
 reason=$(sed -n 's/^Domain 1 has shut down, reason code \([0-9]*\) .*/\1/p' /tmp/xl)
 echo "xen: the domain has shut down: reason ${reason:-unknown}"
-kill $tracer
+killall xentrace
 wait $tracer
 [ -z "$reason" ] || wait $output
 [ "${reason:-0}" -ge 16 ] || reason=15

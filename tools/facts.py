@@ -242,8 +242,7 @@ TEXTS = {f.__name__: f for f in (least, most, ratio, apart, without, spread, wor
                                  percent)} | {"time": words.time}
 
 
-def namespace(data):
+def namespace(*sources):
     """(the names of facts, all names)"""
-    facts = Facts(data)
-    found = {name: getattr(facts, name) for name in dir(facts) if not name.startswith("_")}
+    found = {name: getattr(facts, name) for facts in sources for name in dir(facts) if not name.startswith("_")}
     return set(found), found | TEXTS

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """make findings: write docs/findings.md and its figures in docs/img/ from tools/findings_template.md and the
-measurements in docs/data/report.gz. RESULTS="files" first puts what these have measured in the place of that file.
+measurements in docs/data/report.gz and docs/data/hypervisors.gz. RESULTS="files" and HYPERVISORS="files" first put what
+these have measured in the place of the one file and of the other.
 
 The template is Markdown with one sentence a line; paragraphs and items of lists are filled. An expression in braces,
-over facts.py, is replaced by its value. A line that begins with "@ " is a condition: what the text beside it claims of
+over facts.py and hypervisors.py, is replaced by its value. A line that begins with "@ " is a condition: what the text beside it claims of
 the data in words. If one does not hold, nothing is written. No figure is written out: literals() finds those."""
 import gzip
 import hashlib
@@ -16,13 +17,15 @@ import sys
 import textwrap
 
 import facts
+import hypervisors
 import mishap
 import results
 from pictures import article
 from pictures.data import Data
 from progress import say
 
-TEMPLATE, DATA, PAGE, IMAGES = "tools/findings_template.md", "docs/data/report.gz", "docs/findings.md", "docs/img"
+TEMPLATE, PAGE, IMAGES = "tools/findings_template.md", "docs/findings.md", "docs/img"
+DATA, HYPERVISORS = "docs/data/report.gz", "docs/data/hypervisors.gz"
 COLUMNS = 120
 
 
@@ -69,10 +72,10 @@ def literals(template):
 
 
 class Page:
-    """The template's text over one set of data."""
+    """The template's text over one set of data and the runs under hypervisors."""
 
-    def __init__(self, data):
-        self.facts, self.names = facts.namespace(data)
+    def __init__(self, data, asked):
+        self.facts, self.names = facts.namespace(facts.Facts(data), hypervisors.Asked(asked))
 
     def value(self, expression, number):
         try:
@@ -124,41 +127,48 @@ def blocks(lines):
         yield block
 
 
-def rendered(template, data):
+def digest(runs):
+    return hashlib.sha256(serialised(runs)).hexdigest()
+
+
+def rendered(template, data, asked):
     """The page's text."""
     if found := literals(template):
         raise Wrong("\n".join(f"{TEMPLATE}:{number}: a figure is written out: {what}" for number, what in found))
-    digest = hashlib.sha256(serialised(data.runs)).hexdigest()
-    out = [f"<!-- Written by make findings from {TEMPLATE} and {DATA}, unpacked SHA-256:",
-           f"{digest} -->"]
-    for block in blocks(Page(data).lines(template)):
+    out = [f"<!-- Written by make findings from {TEMPLATE}, and {DATA} and {HYPERVISORS},",
+           f"unpacked SHA-256: {digest(data.runs)}", f"{digest(asked)} -->"]
+    for block in blocks(Page(data, asked).lines(template)):
         out += [block] if isinstance(block, str) else filled(block)
     return "\n".join(out).strip() + "\n"
 
 
-def files(data, template):
+def files(data, template, asked):
     """{path: text} of all that is written."""
-    return {PAGE: rendered(template, data)} | {f"{IMAGES}/{name}": text for name, text in article.files(data).items()}
+    return {PAGE: rendered(template, data, asked)} | {f"{IMAGES}/{name}": text for name, text in article.files(data).items()}
+
+
+def chosen(variable, path):
+    """(the runs of the files that this variable names, or of `path`; {path: bytes} to write where it names any)"""
+    names = shlex.split(os.environ.get(variable) or "")
+    runs = results.load(names or [path])
+    if path == HYPERVISORS:
+        runs = hypervisors.kept(runs)
+    return runs, {path: gzip.compress(serialised(runs), mtime=0)} if names else {}
 
 
 def main():
     try:
-        names = shlex.split(os.environ.get("RESULTS") or "")
-        runs = results.load(names or [DATA])
+        (runs, packed), (asked, more) = chosen("RESULTS", DATA), chosen("HYPERVISORS", HYPERVISORS)
         with open(TEMPLATE, encoding="utf-8") as f:
-            found = files(Data(runs), f.read())
-        os.makedirs(os.path.dirname(DATA), exist_ok=True)
-        os.makedirs(IMAGES, exist_ok=True)
-        if names:
-            with open(DATA, "wb") as f:
-                f.write(gzip.compress(serialised(runs), mtime=0))
-        for path, text in found.items():
-            with open(path, "w", encoding="utf-8") as f:
-                f.write(text)
+            found = packed | more | {path: text.encode() for path, text in files(Data(runs), f.read(), asked).items()}
+        for path, content in found.items():
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            with open(path, "wb") as f:
+                f.write(content)
     except (Wrong, results.Broken) as error:
         say(f"findings: {error}")
         return 1
-    say(f"findings: {', '.join([*[DATA][:bool(names)], *found])}")
+    say(f"findings: {', '.join(found)}")
     return 0
 
 

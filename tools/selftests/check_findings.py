@@ -11,6 +11,7 @@ import tempfile
 import unittest.mock
 
 import findings
+import hypervisors
 import pictures
 import results
 from diagrams.drawing import THEMES
@@ -19,7 +20,7 @@ from pictures.data import Data
 from selftests import selftest
 
 suite = selftest.Suite("findings")
-RUNS = results.load([findings.DATA])
+RUNS, ASKED = results.load([findings.DATA]), results.load([findings.HYPERVISORS])
 with open(findings.TEMPLATE, encoding="utf-8") as template:
     TEMPLATE = template.read()
 
@@ -28,6 +29,11 @@ def copied(keep=lambda item: True):
     """The runs, to be changed; without what neither the page nor a figure needs."""
     return [dataclasses.replace(run, hist=[], trace=[], bench=[dict(i) for i in run.bench if keep(i)],
                                 verdicts=[dict(v) for v in run.verdicts if keep(v)]) for run in RUNS]
+
+
+def asked():
+    """The runs under hypervisors, to be changed."""
+    return [dataclasses.replace(run, header=dict(run.header), bench=[dict(i) for i in run.bench]) for run in ASKED]
 
 
 def different(found):
@@ -41,14 +47,14 @@ def different(found):
             lines = f.read().split("\n")
         at = next((n for n, (a, b) in enumerate(itertools.zip_longest(lines, text.split("\n")), 1) if a != b), 0)
         if at:
-            wrong.append(f"{path}:{at} is not what {findings.DATA} gives: make findings")
+            wrong.append(f"{path}:{at} is not what the data gives: make findings")
     return wrong
 
 
-def refused(text, data=None):
+def refused(text, data=None, under=ASKED):
     """What is said against that template; \"\": nothing."""
     try:
-        findings.rendered(text, data or Data(RUNS))
+        findings.rendered(text, data or Data(RUNS), under)
     except findings.Wrong as error:
         return str(error)
     return ""
@@ -59,7 +65,7 @@ def the_page_and_its_figures_are_what_the_data_gives():
     """A change of the data that no figure shows changes the digest in the page."""
     if wrong := refused(TEMPLATE):
         return [wrong]
-    return different(findings.files(Data(RUNS), TEMPLATE))
+    return different(findings.files(Data(RUNS), TEMPLATE, ASKED))
 
 
 @suite.test
@@ -67,7 +73,7 @@ def a_number_changed_in_the_page_is_found():
     """Each of its figures in turn."""
     if refused(TEMPLATE):
         return ["there is no page"]
-    path, text = next(iter(findings.files(Data(RUNS), TEMPLATE).items()))
+    path, text = next(iter(findings.files(Data(RUNS), TEMPLATE, ASKED).items()))
     with tempfile.TemporaryDirectory() as folder:
         copied, wrong = os.path.join(folder, "page.md"), []
         for match in re.finditer(r"\d+", text):
@@ -98,7 +104,7 @@ def data_that_changes_changes_the_page_and_a_figure():
              "preempted": bench("pages_held", "median", table_free="rcu", tlb_flush="pv", stolen_us=10_000),
              "bystanders": bench("bystander", "lost_ppm", table_free="rcu", tlb_flush="nmi", cpus=2)}
     def prose(runs):
-        return {path: text.split("-->")[-1] for path, text in findings.files(Data(runs), TEMPLATE).items()}
+        return {path: text.split("-->")[-1] for path, text in findings.files(Data(runs), TEMPLATE, ASKED).items()}
 
     wrong, before = [], prose(copied())
     for name, find in cases.items():
@@ -110,6 +116,46 @@ def data_that_changes_changes_the_page_and_a_figure():
         wrong += [f"{path} stays, though {key} of {name} is another one" for path in expected
                   if after[path] == before[path]]
     return wrong
+
+
+@suite.test
+def what_was_measured_under_hypervisors_is_in_the_page():
+    """Each count of each row: another value changes the page, or a claim in words does not hold any more; so does a count
+    of the hypervisor's. What no fact is made of is not kept."""
+    if refused(TEMPLATE):
+        return ["there is no page"]
+    data, section, wrong = Data(RUNS), re.search(r"## 6\..*?\n(?=## )", TEMPLATE, re.S)[0], []
+
+    def lines(runs):
+        return list(findings.Page(data, runs).lines(section))
+
+    def unnoticed(change):
+        runs = asked()
+        change(runs)
+        try:
+            return lines(runs) == before
+        except findings.Wrong:
+            return False
+
+    before = lines(ASKED)
+
+    def one_more(runs, place, flush, key):
+        for item in hypervisors.Asked(runs).cases(place, flush):
+            item[key] += 1000
+
+    def unseen(runs, number, key):
+        runs[number].header[key] += 1
+
+    rows = re.findall(r'\{row\("([\w-]+)", "(\w+)"\)\}', TEMPLATE)
+    for row, count in itertools.product(rows, hypervisors.COUNTS):
+        if unnoticed(lambda runs, row=row, count=count: one_more(runs, *row, f"{count}_per_1000")):
+            wrong.append(f"{count} of {row} could be changed")
+    for number, run in enumerate(ASKED):
+        wrong += [f"{key} of {run.header['accel']} could be changed" for key in run.header if key.startswith(("asked_", "seen_"))
+                  and unnoticed(lambda runs, number=number, key=key: unseen(runs, number, key))]
+    wrong += [] if len(rows) == 6 else [f"rows: {rows}"]
+    again = findings.serialised(hypervisors.kept(ASKED))
+    return wrong + ([] if again == findings.serialised(ASKED) and b'"median":null' in again else ["more is kept than the facts need"])
 
 
 @suite.test

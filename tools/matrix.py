@@ -166,7 +166,7 @@ MATRIX = [
     Run("targets", 2, command=(sys.executable, "tools/selftests", "targets"), light=True),
     Run("summary", 1, command=(sys.executable, "tools/selftests", "summary"), light=True),
     Run("pictures", 4, command=(sys.executable, "tools/selftests", "pictures"), light=True),
-    Run("findings", 3, command=(sys.executable, "tools/selftests", "findings"), light=True),
+    Run("findings", 8, command=(sys.executable, "tools/selftests", "findings"), light=True),
     Run("console", 10, command=(sys.executable, "tools/selftests", "console"), light=True),
     Run("screen", 15, command=(sys.executable, "tools/selftests", "screen"), light=True),
     Run("trace-tools", 1, command=(sys.executable, "tools/selftests", "trace"), light=True),

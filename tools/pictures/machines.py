@@ -13,6 +13,9 @@ LABELS = {
     "tlb_flush": "default flush", "qemu": "QEMU", "bochs": "Bochs", "accel": "accelerator",
     "machine": "machine", "cpu_model": "CPU model", "host_cpu": "host CPU", "host_cpus": "host CPUs",
     "overcommitted": "host overcommitted", "date": "date", "command": "repeat with",
+    "asked_ipis": "IPIs for calls, by the kernel's count", "seen_ipis": "… by KVM's or Xen's",
+    "asked_hypercalls": "flush hypercalls, by the kernel's count", "seen_hypercalls": "… by KVM's or Xen's",
+    "asked_flags": "flush flags set, by the kernel's count", "seen_flags": "… found by KVM",
 }
 HIDDEN = {"v", "kind", "exit"}
 

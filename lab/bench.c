@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Collecting and reporting measurements.
 #include "lab/bench.h"
+#include "lab/asked.h"
 #include "kernel/cmdline.h"
 #include "kernel/lib.h"
 #include "kernel/log.h"
@@ -280,7 +281,7 @@ static int run_bench(void)
 {
 	header_print();
 	if (bench_run_all(opt_bench, mode_seconds(60) * NSEC_PER_SEC) >= 0) {
-		counters_print_asked();
+		asked_print();
 		return EXIT_OK;
 	}
 	log_error("bench=%s matches no benchmark; valid are", opt_bench);

@@ -2,11 +2,7 @@
 // Sums and differences of the event counters. The struct is u64 throughout, so that it can be treated as an array.
 #include "lab/counter.h"
 #include "kernel/cpumask.h"
-#include "kernel/lib.h"
 #include "kernel/log.h"
-#include "kernel/steal.h"
-#include <arch/hyperv.h>
-#include <arch/xen.h>
 
 DEFINE_PER_CPU(struct counters, counters);
 
@@ -43,19 +39,4 @@ void counters_print(const struct counters *c)
 	for (size_t i = 0; i < NR_COUNTERS; i++)
 		if (((const u64 *)c)[i])
 			log_info("%-20s %llu", counter_names[i], (unsigned long long)((const u64 *)c)[i]);
-}
-
-bool counters_print_asked(void)
-{
-	struct counters c;
-
-	if (steal_owner() != STEAL_KVM && arch_hyperv_missing() && arch_xen_missing())
-		return false;
-	counters_snapshot(&c);
-	kprintf("# nested: guest ipi_xcall=%llu flush_pv_flagged=%llu flush_hv_calls=%llu flush_hv_fallbacks=%llu "
-		"flush_xen_calls=%llu hvm_op=%llu\n",
-		(unsigned long long)c.ipi_xcall, (unsigned long long)c.flush_pv_flagged,
-		(unsigned long long)c.flush_hv_calls, (unsigned long long)c.flush_hv_fallbacks,
-		(unsigned long long)c.flush_xen_calls, (unsigned long long)(c.flush_xen_calls + arch_xen_params()));
-	return true;
 }

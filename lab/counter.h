@@ -73,6 +73,3 @@ DECLARE_PER_CPU(struct counters, counters);
 void counters_snapshot(struct counters *sum);					// sum over all CPUs
 void counters_sub(struct counters *d, const struct counters *a, const struct counters *b);	// d = a - b
 void counters_print(const struct counters *c);					// non-zero ones, klog INFO
-// What the guest has asked of the hypervisor since boot, as a "# nested: guest" line for the comparison with what that one
-// has counted (docs/nested.md). False, and no line: no hypervisor here is asked for a flush.
-bool counters_print_asked(void);

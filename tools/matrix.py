@@ -120,7 +120,7 @@ MANY_CPUS = "smoke,scale,xcall,rcu,stale"  # with 64 CPUs on a few cores: boot, 
 # because a KVM that is itself nested may be extremely slow.
 WITH_HYPERVISOR = "smoke,stray,nested,steal.hyp*,stolen.pv_l*"
 # Xen is not slow, but the controls of some tests, which cannot show what they must under Xen, take long.
-UNDER_XEN = ("smoke,nested,traps,start_info,time.c*,xcall,rcu,walk,flush_*,policy,steal,stale.unmap_4k,stale.unmap_2m,"
+UNDER_XEN = ("smoke,nested,traps,runstate,start_info,time.c*,xcall,rcu,walk,flush_*,policy,steal,stale.unmap_4k,stale.unmap_2m,"
              "stale.protect_4k")
 KVM_SUITES = f"{WITH_HYPERVISOR},policy,xcall,space.p*,space.t*,space.e*,walk.c*,walk.h*,walk.r*,walk.ip*,walk.t*"
 TORTURE_CLEAN = ("torture: 0 violations, ", " 0 unbalanced rounds, 0 frames leaked")
@@ -217,7 +217,8 @@ MATRIX = [
     xen_torture("xen", "rcu", "xen"),
     xen_torture("none", "hazard", "xen"),
     xen_torture("thief", "rcu-page", "nmi"),
-    refused("xen-pv", "tlb_flush=pv", "hypervisor=xen", "tlb_flush=pv is refused: steal=xen", accel="xen"),
+    refused("xen-domu-pv", "mode=test test=smoke tlb_flush=pv", "hypervisor=xen", "tlb_flush=pv is refused: steal=xen",
+            accel="xen-domu"),
     saying(boot("smp2-bios-pc-max", 60, smp=2, machine="pc", light=True), *LONG_LINES),
     saying(boot("smp2-uefi-pc-qemu64", 60, smp=2, firmware="uefi", machine="pc", cpu="qemu64", light=True), XAPIC),
     whole("verdicts-smp1", 15, "mode=compare seconds=5", '"found":"inconclusive"', smp=1, light=True),

@@ -5,23 +5,15 @@
 // Xen writes to a virtual address, by the page tables that the CPU has loaded at that moment. So the area lies in the
 // per-CPU data, which every space maps, and crosses no page. Another CPU may read while Xen writes: Xen sets a bit in
 // the record before its first store and clears it after the last, once that is asked for (the update flag).
-#include <arch/steal.h>
+#include "arch/x86_64/xen_runstate.h"
 #include "arch/x86_64/xen.h"
 #include "kernel/atomic.h"
-#include "kernel/log.h"
+#include "lab/stall.h"
 #include <arch/percpu.h>
+#include <arch/steal.h>
 
 enum { REGISTER_RUNSTATE = 5 };		// a command of XEN_VCPU_OP
 enum { VM_ASSIST_ENABLE = 0, UPDATE_FLAG = 5 };
-enum { RUNNING = 0, RUNNABLE = 1, BLOCKED = 2, OFFLINE = 3, NR_STATES };
-#define BEING_WRITTEN (1ull << 63)	// in `since`
-
-struct runstate {
-	u32 state, pad;
-	u64 since;		// when it entered that state, ns
-	u64 ns[NR_STATES];	// in each state so far
-} __aligned(64);		// of a page, so it crosses none
-_Static_assert(sizeof(struct runstate) == 64, "48 bytes are Xen's");
 static DEFINE_PER_CPU(struct runstate, runstate);
 
 // The flag is asked for once for the whole machine. Asked again, Xen says the same.
@@ -43,20 +35,24 @@ bool arch_runstate_enable(void)
 	return !xen_hypercall(XEN_VCPU_OP, REGISTER_RUNSTATE, xen_vcpu_number(), (uintptr_t)&a);
 }
 
-// One word, so it needs no look at the flag; it may be out of date at once.
-bool arch_runstate_preempted(unsigned cpu) { return READ_ONCE(per_cpu(runstate, cpu).state) == RUNNABLE; }
+// One word, so it needs no look at the flag.
+bool runstate_preempted(const struct runstate *r) { return READ_ONCE(r->state) == RUNSTATE_RUNNABLE; }
 
-u64 arch_runstate_since(unsigned cpu) { return READ_ONCE(per_cpu(runstate, cpu).since) & ~BEING_WRITTEN; }
+bool arch_runstate_preempted(unsigned cpu) { return runstate_preempted(per_cpu_ptr(&runstate, cpu)); }
 
-u64 arch_runstate_stolen_ns(unsigned cpu)
+u64 arch_runstate_since(unsigned cpu) { return READ_ONCE(per_cpu(runstate, cpu).since); }
+
+u64 runstate_stolen_ns(const struct runstate *r)
 {
-	struct runstate *r = per_cpu_ptr(&runstate, cpu);
 	u64 since, ns;
 
 	do {
 		since = load_acquire(&r->since);
-		ns = READ_ONCE(r->ns[RUNNABLE]);
+		ns = READ_ONCE(r->ns[RUNSTATE_RUNNABLE]);
+		STALL(runstate_read, NULL, 0, 0);
 		smp_rmb();	// ns before the second look; pairs with Xen's write barriers around its stores
-	} while (since & BEING_WRITTEN || READ_ONCE(r->since) != since);
+	} while (since & RUNSTATE_BEING_WRITTEN || READ_ONCE(r->since) != since);
 	return ns;
 }
+
+u64 arch_runstate_stolen_ns(unsigned cpu) { return runstate_stolen_ns(per_cpu_ptr(&runstate, cpu)); }

@@ -53,6 +53,30 @@ TEST(nested, xen_calls_for_others_only, 0)
 	expect_calls(after, 0, 0);
 }
 
+// Nor where the only other CPU that has the space loaded is in lazy TLB mode: it catches up by itself.
+TEST(nested, xen_spares_lazy_cpus, NEEDS_CPUS2)
+{
+	struct counters before, after;
+	struct thread *t;
+	struct space *s;
+
+	if (xen_missing())
+		SKIP(xen_missing());
+	s = mm_populated(policy_find("rcu"), flush_find("xen"), NR_CPUS * PAGE_SIZE);
+	REQUIRE(s);
+	space_attach(s);
+	t = mm_thread("visitor", mm_visit, s, mm_other_cpu(0));
+	mm_join(t);
+	counters_snapshot(&before);
+	EXPECT_EQ(space_protect(s, BASE, PAGE_SIZE, PROT_R), 0);
+	counters_snapshot(&after);
+	space_detach();
+	space_put(s);
+	counters_sub(&after, &after, &before);
+	EXPECT_EQ(after.flush_lazy_skipped, 1);
+	expect_calls(after, 0, 0);
+}
+
 #if CHECK
 // The hypervisor refuses the hypercall: the back-end flushes by IPI instead.
 TEST(nested, xen_fallback, NEEDS_CHECK | NEEDS_CPUS2)

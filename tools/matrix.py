@@ -120,8 +120,7 @@ MANY_CPUS = "smoke,scale,xcall,rcu,stale"  # with 64 CPUs on a few cores: boot, 
 # because a KVM that is itself nested may be extremely slow.
 WITH_HYPERVISOR = "smoke,stray,nested,steal.hyp*,stolen.pv_l*"
 # Xen is not slow, but the controls of some tests, which cannot show what they must under Xen, take long.
-UNDER_XEN = ("smoke,nested,traps,runstate,start_info,time.c*,xcall,rcu,walk,flush_*,policy,steal,stale.unmap_4k,stale.unmap_2m,"
-             "stale.protect_4k")
+UNDER_XEN = "smoke,nested,traps,start_info,time.c*,xcall,rcu,walk,flush_*,policy,steal,stale.*m,stale.*k"
 KVM_SUITES = f"{WITH_HYPERVISOR},policy,xcall,space.p*,space.t*,space.e*,walk.c*,walk.h*,walk.r*,walk.ip*,walk.t*"
 TORTURE_CLEAN = ("torture: 0 violations, ", " 0 unbalanced rounds, 0 frames leaked")
 # One worker hangs on purpose. The watchdog must report the hang, and name the worker and the place.
@@ -211,9 +210,9 @@ MATRIX = [
     # Not mode=compare: all pairs take longer than they are worth here, and a busy host may leave one without evidence.
     whole("nested-torture", 20, "mode=torture seconds=6 table_free=rcu tlb_flush=pv", *TORTURE_CLEAN, smp=4,
           accel="nested", light=True),
-    saying(boot("xen", 50, UNDER_XEN, smp=4, accel="xen", light=True), "hypervisor=xen", "# INFO: steal=xen"),
+    saying(boot("xen", 25, UNDER_XEN, smp=4, accel="xen", light=True), "hypervisor=xen", "# INFO: steal=xen"),
     saying(boot("xen-domu", 25, "nested", smp=4, accel="xen-domu", light=True), "hypervisor=xen"),
-    saying(boot("xen-domu-hyperv", 25, "nested,hyperv", smp=4, accel="xen-domu", cpu="hyperv", light=True), "hypervisor=xen"),
+    saying(boot("xen-domu-hyperv", 20, "nested.hyperv*,nested.totals,hyperv", smp=4, accel="xen-domu", cpu="hyperv", light=True), "hypervisor=xen"),
     xen_torture("xen", "rcu", "xen"),
     xen_torture("none", "hazard", "xen"),
     xen_torture("thief", "rcu-page", "nmi"),

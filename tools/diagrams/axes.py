@@ -9,7 +9,7 @@ PROVING = 2  # the first ones
 POLICIES = ["immediate", "ipi", "rcu", "rcu-sync", "rcu-page", "targeted", "hazard"]
 WAITS = [(0, 1, "waits for nobody"), (1, 1, "waits for the flush,\nfor nothing else"),
          (2, 5, "waits by its own\nmeans: grace period,\nIPI to walkers, or\nnamed tables")]
-NOTES = {("ipi", "pv"): "unsafe:\nthe bug of 2012", ("ipi", "nmi"): "unsafe: as\nINVLPGB, 2025"}
+NOTES = {("ipi", "pv"): "unsafe:\nbug of 2012", ("ipi", "nmi"): "unsafe: as\nINVLPGB, 2025"}
 
 
 def column(n):

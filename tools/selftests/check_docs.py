@@ -48,6 +48,7 @@ END = re.compile(r"(?<![\w./<*-])(?:[\w*-]+/)*[\w*-]+\.(?:asm|c|h|md|mk|pml|py)(
 OTHERS = ("arch/x86/kernel/kvm.c", "arch/x86/kvm/x86.c", "include/asm-generic/tlb.h", "mm/pt_reclaim.c",  # Linux's
           "target/i386/tcg/emit.c",  # QEMU's
           "xen/include/public/arch-x86/hvm/start_info.h", "xen/include/public/io/console.h", "xen/include/public/vcpu.h",
+          "xen/include/public/hvm/hvm_op.h", "xen/arch/x86/mm/hap/hap.c",
           "arch-x86/cpuid.h",  # Xen's
           "mm/policy/NAME.c", "mm/flush/NAME.c", "mm/policy/example.c", "mm/flush/example.c",  # to be written
           "mm/policy/announce.c", "tests/lab/example.c", "tests/bench/example.c", "tests/models/NAME.pml")

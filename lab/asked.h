@@ -3,6 +3,6 @@
 #pragma once
 #include "kernel/types.h"
 
-// Since boot, as a "# nested: guest" line, for the comparison with what the hypervisor has counted (docs/nested.md). False,
-// and no line: no hypervisor here is asked for a flush. Any thread.
+// Print what was asked since boot, as a line "# nested: guest …", to be compared with what the hypervisor has counted
+// (docs/nested.md). Where there is no hypervisor that flushes, it prints nothing and returns false. Any thread.
 bool asked_print(void);

@@ -11,8 +11,8 @@ enum { XEN_EVENT_SEND = 4 };
 
 void xen_init(void);		// boot CPU, first of all: looks for Xen, and makes the hypercall page
 bool xen_present(void);		// is this a guest of Xen? (From xen_init() on)
-// Arguments that are pointers are virtual addresses. Returns what Xen returns: negative numbers are errors. Not before
-// xen_init() has found Xen. Any context that may be interrupted by the hypervisor, which is each.
+// Arguments that are pointers are virtual addresses. Returns what Xen returns: negative numbers are errors. Only where
+// xen_present(). Any context.
 s64 xen_hypercall(unsigned nr, u64 a, u64 b, u64 c);
 u64 xen_hvm_param(u32 index);	// of this domain; 0: none
 u32 xen_vcpu_number(void);	// by which Xen knows this CPU

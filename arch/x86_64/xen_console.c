@@ -8,6 +8,9 @@
 //   out[out_prod % SIZE] = c                 reads out_prod (acquire)
 //   out_prod++ (full barrier)     ────>      reads the characters
 //   reads out_cons (acquire)      <────      out_cons = … (release)
+//
+// The other ring is the same with the sides exchanged: we read in_prod (acquire), then the character, and give its place
+// back by in_cons (release).
 #include "arch/x86_64/xen_console.h"
 #include "arch/x86_64/kmap.h"
 #include "arch/x86_64/xen.h"
@@ -66,7 +69,7 @@ static int xen_console_getc(void)
 	return c;
 }
 
-struct serial_port xen_console = {
+const struct serial_port xen_console = {
 	.room = xen_console_room, .put = xen_console_put, .notify = xen_console_notify, .all_sent = xen_console_all_sent,
 	.getc = xen_console_getc, .slowness = 1,
 };

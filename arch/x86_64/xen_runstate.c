@@ -47,10 +47,10 @@ u64 runstate_stolen_ns(const struct runstate *r)
 	u64 since, ns;
 
 	do {
-		since = load_acquire(&r->since);
+		since = load_acquire(&r->since);	// pairs with Xen's write barrier before it clears the bit
 		ns = READ_ONCE(r->ns[RUNSTATE_RUNNABLE]);
 		STALL(runstate_read, NULL, 0, 0);
-		smp_rmb();	// ns before the second look; pairs with Xen's write barriers around its stores
+		smp_rmb();	// ns before the second look; pairs with the one after it has set the bit
 	} while (since & RUNSTATE_BEING_WRITTEN || READ_ONCE(r->since) != since);
 	return ns;
 }

@@ -13,6 +13,7 @@
 	X(resched_taken)	/* … taken; several may be taken as one */ \
 	X(ipi_xcall)		/* IPIs sent for cross-CPU calls of any kind */ \
 	X(xcalls)		/* cross-CPU requests queued: several may share one IPI */ \
+	X(xcalls_taken)		/* … run by the CPU that they were for (checking builds) */ \
 	X(irq_left)		/* interrupts that firmware or boot loader had left requested or in service */ \
 	X(irq_stray)		/* … came on a vector that nobody uses */ \
 	X(flush_local)		/* local invalidations asked for */ \
@@ -45,6 +46,8 @@
 	X(frees_l2) \
 	X(frees_l3) \
 	X(frees_l4) \
+	X(walkers_awaited)	/* CPUs interrupted because they walked a space whose tables were to be freed or reused */ \
+	X(walkers_proved)	/* … of them in vain: the flush had proved that no walk from before was left (targeted) */ \
 	X(frees_during_walk)	/* … while some CPU was inside a walk */ \
 	X(table_fallbacks)	/* policy could allocate no batch */ \
 	X(faults)		/* demand faults served */ \

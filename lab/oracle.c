@@ -52,11 +52,18 @@ static const char *const what[] = {
 	[VIOLATION_STALE_TABLE] = "a CPU may walk a freed table",
 	[VIOLATION_STALE_LEAF] = "a CPU may use a page that has been freed",
 	[VIOLATION_NO_TARGET] = "no flush goes to a CPU that walks",
+	[VIOLATION_UNFLUSHED] = "a table's grace period has ended before its flush",
+	[VIOLATION_UNPROVED] = "a CPU is reported to have taken a flush's call, and has taken none",
 };
 
 static bool seen_by_adversary(const struct violation *v)
 {
 	return v->kind == VIOLATION_STALE_TABLE || v->kind == VIOLATION_STALE_LEAF;
+}
+
+static bool seen_in_a_walk(const struct violation *v)
+{
+	return v->kind == VIOLATION_WALK || v->kind == VIOLATION_NO_TARGET;
 }
 
 void oracle_print(const struct violation *v)
@@ -66,7 +73,7 @@ void oracle_print(const struct violation *v)
 		 what[v->kind], v->policy, v->flush, v->level, (unsigned long long)v->table, v->seen_by, v->cpu, v->walker_cpu,
 		 (unsigned long long)v->va, arch_cycles_are_instructions() ? "instruction" : "cycle", (unsigned long long)v->at);
 	print_backtrace(v->backtrace, v->depth);
-	if (seen_by_adversary(v))
+	if (!seen_in_a_walk(v))
 		return;
 	log_warn("oracle: the walk was called from");
 	print_backtrace(&v->walker_pc, 1);

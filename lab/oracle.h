@@ -21,12 +21,14 @@ enum violation_kind {
 	VIOLATION_STALE_TABLE,	// a CPU's paging-structure cache leads to a freed table: found by the adversary
 	VIOLATION_STALE_LEAF,	// a CPU's TLB leads to a data page that has been freed: found by the adversary
 	VIOLATION_NO_TARGET,	// a walk begins on a CPU that a flush would not target, though its policy says it would
+	VIOLATION_UNFLUSHED,	// a grace period has ended for a table that is not flushed yet
+	VIOLATION_UNPROVED,	// a back-end reports a CPU that has taken no call (lab/proof.h)
 };
 
 struct violation {
 	enum violation_kind kind;
 	const char *policy, *flush;
-	const char *seen_by;		// "walker" or "freer"; "adversary"
+	const char *seen_by;		// "walker" or "freer"; "adversary"; "flush"; "callback"
 	paddr_t table;			// or the data page
 	int level;
 	unsigned cpu, walker_cpu;	// the CPU that found it; the CPU that still reads it

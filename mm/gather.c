@@ -80,9 +80,14 @@ static __always_inline void put_leaves(struct gathered *t)
 	}
 }
 
+static __always_inline void flushed_tables(struct gathered *t, struct space *s, const struct table_policy *freer)
+{
+	tables_flushed(&t->tables, s, freer, t->proves ? &t->proved : NULL);
+}
+
 static __always_inline void flushed(struct gathered *t, struct space *s, const struct table_policy *freer)
 {
-	tables_flushed(&t->tables, s, freer);
+	flushed_tables(t, s, freer);
 	put_leaves(t);
 }
 
@@ -102,16 +107,40 @@ static __always_inline bool flush_or_defer(struct gather *g)
 	return tlb_flush_gathered(g);
 }
 
+// The flush under a policy that acts before it. The leaves are put with preemption on again: there may be many.
+static __noinline void flush_begun(struct gather *g, const struct table_policy *freer)
+{
+	g->may_defer = false;
+	preempt_disable();
+	freer->begin(g->space, &g->taken.tables);
+	if (MUTANT(proxy_read_side_ends_early))	// preemption is on before the flush (KVM, 5.18)
+		preempt_enable();
+	STALL(gather_begun, g->space, g->start, g->level);	// `begin` has returned, and nothing is flushed
+	if (MUTANT(proxy_read_side_ends_early))
+		preempt_disable();
+	flush_or_defer(g);
+	flushed_tables(&g->taken, g->space, freer);
+	preempt_enable();
+	put_leaves(&g->taken);
+	gather_reset(g);
+}
+
 void __hot gather_flush(struct gather *g)
 {
+	const struct table_policy *freer = g->space->freer;
+
 	if (!g->flush)
 		return;
 	STALL(gather_unlinked, g->space, g->start, g->level);	// everything is unlinked, nothing flushed
+	if (freer->begin && g->freed_tables) {
+		flush_begun(g, freer);
+		return;
+	}
 	if (MUTANT(gather_flush_last))	// released first, flushed only then
-		gathered_flushed(&g->taken, g->space, g->space->freer);
+		gathered_flushed(&g->taken, g->space, freer);
 	if (!flush_or_defer(g)) {
 		STALL(gather_flushed, g->space, g->start, g->level);	// flushed, and nothing released yet
-		flushed(&g->taken, g->space, g->space->freer);
+		flushed(&g->taken, g->space, freer);
 	}
 	gather_reset(g);
 }

@@ -31,6 +31,8 @@ struct gathered {		// what was taken out of the tree
 	struct leaf_batch *batches;	// filled batch pages, newest first
 	unsigned nr_tables, nr_inline;
 	unsigned nr_frames;		// of all leaves, in units of 4 KiB
+	bool proves;			// `proved` is valid: the flush had targets
+	struct cpumask proved;		// those that are known to have taken its call (policy/policy.h)
 	struct page *inline_leaves[GATHER_INLINE];
 };
 
@@ -54,6 +56,7 @@ static __always_inline void gathered_reset(struct gathered *t)
 {
 	list_init(&t->tables);
 	t->nr_tables = t->nr_frames = t->nr_inline = 0;
+	t->proves = false;
 	t->batches = NULL;
 }
 

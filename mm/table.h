@@ -39,13 +39,14 @@ static __always_inline void table_set_state(struct page *table, enum table_state
 // checking builds the oracle looks for walkers, and the pages are poisoned and kept in quarantine for a while.
 void tables_free(struct list *tables, const struct table_policy *policy);
 // UNLINKED -> FLUSHED: the flush is over; passes the tables to the policy. The list ends empty. May sleep, as the
-// policy's `free` may.
-static __always_inline void tables_flushed(struct list *tables, struct space *s, const struct table_policy *freer)
+// policy's `free` may; `proved` as there (policy/policy.h).
+static __always_inline void tables_flushed(struct list *tables, struct space *s, const struct table_policy *freer,
+					   const struct cpumask *proved)
 {
 	list_for_each(it, tables)
 		table_set_state(list_entry(it, struct page, link), TABLE_UNLINKED, TABLE_FLUSHED);
 	if (!list_empty(tables))
-		freer->free(s, tables);
+		freer->free(s, tables, proved);
 }
 
 // For collapse and split. QUIESCED: no walker and no hardware is inside, so the table may be written to.

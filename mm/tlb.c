@@ -6,6 +6,7 @@
 #include "kernel/xcall.h"
 #include "lab/counter.h"
 #include "lab/mutant.h"
+#include "lab/proof.h"
 #include "lab/stall.h"
 #include "lab/trace.h"
 #include "mm/gather.h"
@@ -236,15 +237,22 @@ static __always_inline void flush_here(const struct flush *f)
 	irq_restore(flags);
 }
 
-static __always_inline void flush_at_once(const struct flush *f, const struct cpumask *targets)
+// False: no other CPU was asked to flush. Otherwise `proved` holds the CPUs that the back-end reports.
+static __always_inline bool flush_at_once(const struct flush *f, const struct cpumask *targets, struct cpumask *proved)
 {
 	if (likely(f->alone)) {
 		flush_here(f);
-		return;
+		return false;
 	}
 	count_add(ipi_flush, f->loaded);
 	count_add(ipi_walker, f->walkers);
-	f->space->backend->flush(f, targets);
+	cpumask_zero(proved);
+	proof_begin(targets);
+	f->space->backend->flush(f, targets, proved);
+	proof_end(f, proved);
+	if (MUTANT(flush_claims_targets))	// whoever was a target is taken to have taken a call
+		cpumask_or(proved, targets);
+	return true;
 }
 
 // Preemption off.
@@ -260,14 +268,14 @@ static __always_inline void flush_begin(struct flush *f, struct cpumask *targets
 
 void tlb_flush(struct space *s, vaddr_t start, vaddr_t end, int level, bool freed_tables)
 {
-	struct cpumask targets;
+	struct cpumask targets, proved;
 	struct flush f;
 
 	flush_make(&f, s, start, end, level, freed_tables);
 	ASSERT(irqs_enabled());
 	preempt_disable();
 	flush_begin(&f, &targets);
-	flush_at_once(&f, &targets);
+	flush_at_once(&f, &targets, &proved);
 	trace(EV_FLUSH_END, 0);
 	preempt_enable();
 }
@@ -284,8 +292,8 @@ bool __hot tlb_flush_gathered(struct gather *g)
 	preempt_disable();
 	flush_begin(&f, &targets);
 	deferred = g->may_defer && b->defer && !f.alone && b->defer(g, &f, &targets);
-	if (!deferred)
-		flush_at_once(&f, &targets);
+	if (!deferred && flush_at_once(&f, &targets, &g->taken.proved))
+		g->taken.proves = true;
 	trace(EV_FLUSH_END, deferred);
 	preempt_enable();
 	return deferred;

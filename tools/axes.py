@@ -41,6 +41,8 @@ def backends():
 
 def is_safe(policy, backend):
     """pair_verdict() of mm/policy/verdict.c, from the same facts."""
+    if policy.fields.get("waits") == "WAIT_REST":
+        return policy.fields.get("walker") == "WALKER_IRQS_OFF" or backend.fields.get("reports") != "true"
     return policy.fields.get("waits") == "WAIT_OWN" or (
         policy.fields.get("walker") == "WALKER_IRQS_OFF" and policy.fields.get("walkers_are_targets") == "true" and
         backend.fields.get("proves_irqs_off_walks_ended") == "true")

@@ -45,11 +45,13 @@ struct flush_backend {
 	// Does its completion prove that every walk with interrupts off that ran before has ended, on every CPU it
 	// targets?
 	bool proves_irqs_off_walks_ended;
+	bool reports;		// it may report CPUs by flush_proved(); a deferred record's, in gathered.proved
 	bool spares_robbed;	// a preempted vCPU (kernel/steal.h) is not waited for
 	bool unseen;		// a hypervisor does it: neither the software MMU nor a test sees it done
 	// On return this CPU and all CPUs of `targets` have flushed, or flush before their next guest instruction. This
-	// CPU is not in `targets`. Preemption off, IRQs on.
-	void (*flush)(const struct flush *f, const struct cpumask *targets);
+	// CPU is not in `targets`. Adds to `proved` the CPUs that have taken a maskable call since it was called, and no
+	// others; checking builds look (lab/proof.h). Preemption off, IRQs on.
+	void (*flush)(const struct flush *f, const struct cpumask *targets, struct cpumask *proved);
 
 	// ---- For a back-end that defers; NULL in the others. Each record is completed without further calls, sooner or
 	// later: wait, settle and hurry only make it sooner.
@@ -85,7 +87,8 @@ bool flush_named(void);				// did the command line choose it?
 const char *flush_missing(const struct flush_backend *b);	// NULL: usable here; otherwise the reason why not
 
 // ---- For back-ends ----
-void flush_by_ipi(const struct flush *f, const struct cpumask *targets);	// tlb_flush=ipi, for other back-ends, too
+// tlb_flush=ipi, for other back-ends, too: a call to each CPU of `targets`, each of which is proved by its answer.
+void flush_by_ipi(const struct flush *f, const struct cpumask *targets, struct cpumask *proved);
 // Ask that CPU to sweep: at its next tick, context switch or flush_sweep(). Its sweep sees what was posted before. Full
 // barrier.
 void flush_ask_sweep(unsigned cpu);

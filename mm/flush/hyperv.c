@@ -32,7 +32,7 @@ static bool hypervisor_flushes(const struct flush *f, const struct cpumask *targ
 	return cpumask_empty(targets) || arch_hyperv_flush(f->space->root_pa, f->start, pages, f->level, targets);
 }
 
-static void flush_hyperv(const struct flush *f, const struct cpumask *targets)
+static void flush_hyperv(const struct flush *f, const struct cpumask *targets, struct cpumask *proved)
 {
 	irqflags_t flags = irq_save();
 	bool done;
@@ -46,6 +46,7 @@ static void flush_hyperv(const struct flush *f, const struct cpumask *targets)
 	if (!done) {
 		count(flush_hv_fallbacks);
 		xcall_mask(targets, tlb_flush_handler, (void *)f);
+		cpumask_or(proved, targets);
 	}
 }
 
@@ -53,6 +54,7 @@ static const struct flush_backend hyperv_backend = {
 	.name = "hyperv",
 	.missing = arch_hyperv_missing,
 	.proves_irqs_off_walks_ended = false,
+	.reports = true,
 	.spares_robbed = true,
 	.unseen = true,
 	.flush = flush_hyperv,

@@ -4,7 +4,7 @@
 #include "kernel/xcall.h"
 #include "mm/tlb.h"
 
-void flush_by_ipi(const struct flush *f, const struct cpumask *targets)
+void flush_by_ipi(const struct flush *f, const struct cpumask *targets, struct cpumask *proved)
 {
 	irqflags_t flags;
 
@@ -13,11 +13,13 @@ void flush_by_ipi(const struct flush *f, const struct cpumask *targets)
 	tlb_flush_here(f);
 	irq_restore(flags);
 	xcall_mask_wait();
+	cpumask_or(proved, targets);
 }
 
 static const struct flush_backend ipi_backend = {
 	.name = "ipi",
 	.proves_irqs_off_walks_ended = true,
+	.reports = true,
 	.flush = flush_by_ipi,
 };
 REGISTER(backends, ipi_backend);

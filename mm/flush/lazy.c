@@ -107,17 +107,26 @@ static void sweep_call(void *unused) { flush_sweep(); }
 
 static bool has_swept(const struct deferred_record *r, unsigned cpu)
 {
-	// If the CPU's bits are clear, its last use comes before the freeing. Acquire: pairs with cpumask_clear_atomic()
-	// in tlb_leave(), in tlb_join(), and where a walker leaves `walkers`.
-	return load_acquire(&per_cpu(deferred_cpu, cpu).swept) >= r->gen ||
-	       (!cpumask_test_acquire(&r->space->cpus, cpu) && !cpumask_test_acquire(&r->space->walkers, cpu));
+	return load_acquire(&per_cpu(deferred_cpu, cpu).swept) >= r->gen;
 }
 
+// If the CPU's bits are clear, its last use comes before the freeing. Acquire: pairs with cpumask_clear_atomic() in
+// tlb_leave(), in tlb_join(), and where a walker leaves `walkers`.
+static bool has_left(const struct deferred_record *r, unsigned cpu)
+{
+	return !cpumask_test_acquire(&r->space->cpus, cpu) && !cpumask_test_acquire(&r->space->walkers, cpu);
+}
+
+// A sweep that covers the record is a maskable call of this flush. A CPU that has merely left is not reported.
 static bool is_complete(struct deferred_record *r)
 {
-	for_each_cpu_in(cpu, &r->waiting)
+	for_each_cpu_in(cpu, &r->waiting) {
 		if (has_swept(r, cpu))
-			cpumask_clear(&r->waiting, cpu);
+			cpumask_set(&r->taken.proved, cpu);
+		else if (!has_left(r, cpu))
+			continue;
+		cpumask_clear(&r->waiting, cpu);
+	}
 	if (MUTANT(lazy_no_wait))	// complete before anybody has swept
 		return true;
 	return cpumask_empty(&r->waiting);
@@ -290,6 +299,8 @@ static bool post(struct gather *g, const struct cpumask *targets)
 		.start = ALIGN_DOWN(g->start, level_size(g->covers)), .end = ALIGN_UP(g->end, level_size(g->covers)) };
 	cpumask_copy(&r->waiting, targets);
 	gathered_move(&r->taken, &g->taken);
+	cpumask_zero(&r->taken.proved);
+	r->taken.proves = true;
 	flush_deferred_begin(g->space);
 	fetch_add(&deferred.nr, 1);
 	fetch_add(&deferred.held, r->taken.nr_frames + r->taken.nr_tables);
@@ -325,6 +336,7 @@ static bool deferred_defer(struct gather *g, const struct flush *f, const struct
 static const struct flush_backend deferred_backend = {
 	.name = "lazy",
 	.proves_irqs_off_walks_ended = true,
+	.reports = true,
 	.flush = flush_by_ipi,
 	.defer = deferred_defer,
 	.init = deferred_init,

@@ -67,7 +67,7 @@ static void serve(void)
 }
 NMI_HANDLER(serve);
 
-static void flush_nmi(const struct flush *f, const struct cpumask *targets)
+static void flush_nmi(const struct flush *f, const struct cpumask *targets, struct cpumask *proved)
 {
 	u64 *ticket = this_cpu_ptr(&nmi_flush)->ticket;
 	irqflags_t flags;

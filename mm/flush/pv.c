@@ -24,19 +24,18 @@
 // freed, tlb_evict() makes the CPU leave it, by an IPI.) The same holds in the middle of tlb_join(): before the root is
 // loaded nothing of the space is cached, and after that it is flushed.
 //
-// What completion does not prove: that a walk with interrupts off, in the middle of which c was preempted, has ended.
+// What completion does not prove: that a walk with interrupts off, in the middle of which c was preempted, has ended. Of
+// the CPUs that got an IPI it is proved, and reported.
 // With table_free=ipi that is the bug of 2012 (docs/stolen-time.md).
 #include "kernel/steal.h"
-#include "kernel/xcall.h"
 #include "lab/counter.h"
 #include "lab/swmmu.h"
 #include "lab/trace.h"
 #include "mm/tlb.h"
 
-static void flush_pv(const struct flush *f, const struct cpumask *targets)
+static void flush_pv(const struct flush *f, const struct cpumask *targets, struct cpumask *proved)
 {
 	struct cpumask running;
-	irqflags_t flags;
 
 	cpumask_copy(&running, targets);
 	for_each_cpu_in(cpu, targets) {
@@ -48,17 +47,14 @@ static void flush_pv(const struct flush *f, const struct cpumask *targets)
 				swmmu_vouch(cpu);
 		}
 	}
-	xcall_mask_start(&running, tlb_flush_handler, (void *)f);
-	flags = irq_save();		// flush here while the others do
-	tlb_flush_here(f);
-	irq_restore(flags);
-	xcall_mask_wait();
+	flush_by_ipi(f, &running, proved);
 }
 
 static const struct flush_backend pv_backend = {
 	.name = "pv",
 	.missing = steal_missing,
 	.proves_irqs_off_walks_ended = false,
+	.reports = true,
 	.spares_robbed = true,
 	.flush = flush_pv,
 };

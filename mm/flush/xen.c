@@ -19,7 +19,7 @@
 #include "lab/swmmu.h"
 #include "mm/tlb.h"
 
-static void flush_xen(const struct flush *f, const struct cpumask *targets)
+static void flush_xen(const struct flush *f, const struct cpumask *targets, struct cpumask *proved)
 {
 	irqflags_t flags = irq_save();
 
@@ -30,6 +30,7 @@ static void flush_xen(const struct flush *f, const struct cpumask *targets)
 	if (!arch_xen_flush()) {
 		count(flush_xen_fallbacks);
 		xcall_mask(targets, tlb_flush_handler, (void *)f);
+		cpumask_or(proved, targets);
 		return;
 	}
 	for_each_cpu_in(cpu, targets)
@@ -41,6 +42,7 @@ static const struct flush_backend xen_backend = {
 	.name = "xen",
 	.missing = arch_xen_missing,
 	.proves_irqs_off_walks_ended = false,
+	.reports = true,
 	.spares_robbed = true,
 	.unseen = true,
 	.flush = flush_xen,

@@ -188,7 +188,7 @@ static void assert_detached(const struct list *tables)
 	}
 }
 
-static void hazard_free(struct space *space, struct list *tables)
+static void hazard_free(struct space *space, struct list *tables, const struct cpumask *proved)
 {
 	struct list unnamed;
 

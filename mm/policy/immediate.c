@@ -13,7 +13,7 @@ static __always_inline bool immediate_step(struct walk_state *w, int level, cons
 	return READ_ONCE(page_of(pte_addr(value))->kind) == PAGE_TABLE;
 }
 
-static void immediate_free(struct space *space, struct list *tables)
+static void immediate_free(struct space *space, struct list *tables, const struct cpumask *proved)
 {
 	tables_free(tables, &immediate_policy);
 }

@@ -40,7 +40,7 @@ static __always_inline void ipi_exit(struct walk_state *w)
 		cpumask_clear_atomic(&w->space->walkers, cpu_id());
 }
 
-static void ipi_free(struct space *space, struct list *tables)
+static void ipi_free(struct space *space, struct list *tables, const struct cpumask *proved)
 {
 	tables_free(tables, &ipi_policy);
 }

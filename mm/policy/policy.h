@@ -26,6 +26,7 @@ struct walk_state {
 enum walker_context { WALKER_PREEMPT_OFF, WALKER_IRQS_OFF };	// established around enter … exit
 enum free_wait {
 	WAIT_FLUSH,		// the flush itself is the only wait
+	WAIT_REST,		// … and then, by its own means, for those walkers whose end the flush has not proved
 	WAIT_OWN,		// the policy waits by its own means, whatever the flush proves
 };
 
@@ -56,7 +57,13 @@ struct table_policy {
 	// The freeing side. `tables`: FLUSHED table pages (linked by page.link), consumed. Each becomes FREE without
 	// another call of the policy: an unmapper that waits for credits calls none. Preemption on, may sleep, the
 	// space's mutex may be held; no spinlock is. Never NULL.
-	void (*free)(struct space *space, struct list *tables);
+	// `proved`: CPUs that have taken a maskable call of this very flush, after the tables were unlinked: each walk with
+	// interrupts off that ran there before has ended, nested ones included. NULL: none is known.
+	void (*free)(struct space *space, struct list *tables, const struct cpumask *proved);
+	// Called as a gather begins to flush, when it has unlinked its last table; `tables` are UNLINKED. Preemption is off,
+	// and stays off until the tables are FLUSHED and `free`, which then may not sleep, has returned. Such a gather never
+	// defers its flush. NULL: the policy has nothing to do before the flush.
+	void (*begin)(struct space *space, struct list *tables);
 	// Return when no walker that began before the call can still be inside: for tables that are reused without
 	// being freed. NULL, only with WAIT_FLUSH: the flush was the wait.
 	void (*wait)(struct space *space);

@@ -12,7 +12,7 @@
 
 static const struct table_policy rcu_policy;
 
-static void policy_rcu_free(struct space *space, struct list *tables)
+static void policy_rcu_free(struct space *space, struct list *tables, const struct cpumask *proved)
 {
 	if (likely(table_batch_defer(tables, &rcu_policy)))
 		return;

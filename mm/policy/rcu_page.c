@@ -17,7 +17,7 @@ static void page_quiesced(struct rcu_head *head)
 	tables_free(&one, &rcu_page_policy);
 }
 
-static void rcu_page_free(struct space *space, struct list *tables)
+static void rcu_page_free(struct space *space, struct list *tables, const struct cpumask *proved)
 {
 	while (!list_empty(tables)) {
 		struct page *table = list_entry(list_pop_front(tables), struct page, link);

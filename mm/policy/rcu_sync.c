@@ -11,7 +11,7 @@
 
 static const struct table_policy rcu_sync_policy;
 
-static void rcu_sync_free(struct space *space, struct list *tables)
+static void rcu_sync_free(struct space *space, struct list *tables, const struct cpumask *proved)
 {
 	if (likely(table_batch_defer(tables, &rcu_sync_policy)))
 		return;

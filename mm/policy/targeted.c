@@ -73,7 +73,7 @@ static void targeted_wait(struct space *space)
 		sync_ipi(&walkers);
 }
 
-static void targeted_free(struct space *space, struct list *tables)
+static void targeted_free(struct space *space, struct list *tables, const struct cpumask *proved)
 {
 	targeted_wait(space);
 	tables_free(tables, &targeted_policy);

@@ -7,6 +7,17 @@
 
 static bool opt_allow_unsafe;
 
+// A policy that waits for the rest leaves out the CPUs that the back-end reports. What is reported is that a CPU has taken
+// a maskable call; that proves the end of walks with interrupts off, and of no others.
+static struct verdict rest_verdict(const struct table_policy *p, const struct flush_backend *b)
+{
+	if (p->walker == WALKER_IRQS_OFF)
+		return (struct verdict){ true, "the policy waits for every walker whose end the flush has not proved" };
+	if (!b->reports)
+		return (struct verdict){ true, "the flush proves nothing, and the policy waits for its walkers by its own means" };
+	return (struct verdict){ false, "a walker with interrupts on takes the flush's call in the middle of a walk, and is then not waited for" };
+}
+
 // A table may be freed when no walker that could have read the old parent entry is still walking. A policy that waits
 // by its own means sees to that itself. One that relies on the flush alone needs a flush whose completion no walker can
 // outlive: walkers keep interrupts off; the flush goes to each CPU that walks, even one that runs in another space; and
@@ -15,6 +26,8 @@ struct verdict pair_verdict(const struct table_policy *p, const struct flush_bac
 {
 	if (p->waits == WAIT_OWN)
 		return (struct verdict){ true, "the policy waits for its walkers by its own means" };
+	if (p->waits == WAIT_REST)
+		return rest_verdict(p, b);
 	if (p->walker != WALKER_IRQS_OFF)
 		return (struct verdict){ false, "the flush is the only wait, and a walker with interrupts on answers it in the middle of a walk" };
 	if (!p->walkers_are_targets)

@@ -128,7 +128,10 @@ unsigned mm_other_cpu(unsigned k) { return (cpu_id() + 1 + k % (nr_cpus - 1)) % 
 
 static const char *none_missing(void) { return NULL; }
 
-static void none_flush(const struct flush *f, const struct cpumask *targets) { fetch_sub(&f->space->gen, 1); }
+static void none_flush(const struct flush *f, const struct cpumask *targets, struct cpumask *proved)
+{
+	fetch_sub(&f->space->gen, 1);
+}
 
 const struct flush_backend mm_flush_none = { .name = "none", .missing = none_missing, .flush = none_flush };
 

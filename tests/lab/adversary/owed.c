@@ -295,12 +295,12 @@ static int flush_first(void *arg)
 {
 	struct scene *sc = arg;
 	struct flush f = { 0 };
-	struct cpumask target = { 0 };
+	struct cpumask target = { 0 }, proved = { 0 };
 
 	flush_make(&f, sc->s, 0, USER_END, 1, false);
 	cpumask_set(&target, sc->cpu);
 	preempt_disable();
-	flush_find("nmi")->flush(&f, &target);
+	flush_find("nmi")->flush(&f, &target, &proved);
 	preempt_enable();
 	return 0;
 }

@@ -72,11 +72,18 @@ TEST(policy, verdict_is_computed, 0)
 	struct flush_backend b = { .name = "made up" };
 
 	for (unsigned i = 0; i < 16; i++) {
-		p.walker = i & 1 ? WALKER_IRQS_OFF : WALKER_PREEMPT_OFF;
-		p.waits = i & 2 ? WAIT_OWN : WAIT_FLUSH;
-		b.proves_irqs_off_walks_ended = i & 4;
-		p.walkers_are_targets = i & 8;
-		EXPECT_EQ(pair_verdict(&p, &b).safe, (i & 2) || ((i & 1) && (i & 4) && (i & 8)));
+		bool irqs_off = i & 1, proves = i & 2, targets = i & 4, reports = i & 8;
+
+		p.walker = irqs_off ? WALKER_IRQS_OFF : WALKER_PREEMPT_OFF;
+		p.walkers_are_targets = targets;
+		b.proves_irqs_off_walks_ended = proves;
+		b.reports = reports;
+		p.waits = WAIT_FLUSH;
+		EXPECT_EQ(pair_verdict(&p, &b).safe, irqs_off && proves && targets);
+		p.waits = WAIT_REST;
+		EXPECT_EQ(pair_verdict(&p, &b).safe, irqs_off || !reports);
+		p.waits = WAIT_OWN;
+		EXPECT(pair_verdict(&p, &b).safe);
 	}
 }
 

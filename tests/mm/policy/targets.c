@@ -19,7 +19,10 @@ static const struct table_policy lying_policy;
 static __always_inline void lying_enter(struct walk_state *w) { }
 static __always_inline bool lying_step(struct walk_state *w, int level, const pte_t *entry, pte_t value) { return true; }
 static __always_inline void lying_exit(struct walk_state *w) { }
-static void lying_free(struct space *space, struct list *tables) { tables_free(tables, &lying_policy); }
+static void lying_free(struct space *space, struct list *tables, const struct cpumask *proved)
+{
+	tables_free(tables, &lying_policy);
+}
 static void lying_wait(struct space *space) { }
 
 // Not registered: it is no value of table_free=, and no loop over all policies finds it.

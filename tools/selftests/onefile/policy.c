@@ -16,7 +16,7 @@ static void example_quiesced(struct rcu_head *head)
 	tables_free(&one, &example_policy);
 }
 
-static void example_free(struct space *space, struct list *tables)
+static void example_free(struct space *space, struct list *tables, const struct cpumask *proved)
 {
 	while (!list_empty(tables)) {
 		struct page *table = list_entry(list_pop_front(tables), struct page, link);

@@ -54,22 +54,36 @@ TEST(switch, states_before_an_unsafe_pair, 0)
 	}
 }
 
-static struct table_policy made_up(unsigned bits)
+#define KINDS 12	// of policies, by what they declare
+
+static struct table_policy made_up(unsigned kind)
 {
-	return (struct table_policy){ .name = "made up", .walker = bits & 1 ? WALKER_IRQS_OFF : WALKER_PREEMPT_OFF,
-		.waits = bits & 2 ? WAIT_OWN : WAIT_FLUSH, .walkers_are_targets = bits & 4 };
+	static const enum free_wait waits[] = { WAIT_FLUSH, WAIT_REST, WAIT_OWN };
+
+	return (struct table_policy){ .name = "made up", .walker = kind & 1 ? WALKER_IRQS_OFF : WALKER_PREEMPT_OFF,
+		.walkers_are_targets = kind & 2, .waits = waits[kind / 4] };
+}
+
+// May the policy free, with its walkers following the union of it and the other one?
+static bool may_free(const struct table_policy *p, const struct table_policy *other, const struct flush_backend *b)
+{
+	// In the mask, and with interrupts off since before it joined: one of the two parts does both.
+	bool target = (p->walkers_are_targets && p->walker == WALKER_IRQS_OFF) ||
+		      (other->walkers_are_targets && other->walker == WALKER_IRQS_OFF);
+	bool irqs_off = p->walker == WALKER_IRQS_OFF || other->walker == WALKER_IRQS_OFF;
+
+	return p->waits == WAIT_OWN || (p->waits == WAIT_REST && (irqs_off || !b->reports)) ||
+	       (p->waits == WAIT_FLUSH && target && b->proves_irqs_off_walks_ended);
 }
 
 // Every combination of what two policies and a back-end can declare, under the union of the two.
 TEST(switch, verdict_on_a_union_is_computed, 0)
 {
-	for (unsigned i = 0; i < 8 * 8 * 2; i++) {
-		const struct table_policy p0 = made_up(i & 7), p1 = made_up(i >> 3 & 7);
-		const struct flush_backend b = { .name = "made up", .proves_irqs_off_walks_ended = i & 64 };
+	for (unsigned i = 0; i < KINDS * KINDS * 4; i++) {
+		const struct table_policy p0 = made_up(i / 4 % KINDS), p1 = made_up(i / 4 / KINDS);
+		const struct flush_backend b = { .name = "made up", .proves_irqs_off_walks_ended = i & 1, .reports = i & 2 };
 		const struct policy_pair old = { &p0, &b }, new = { &p1, &b };
-		// in the mask, and with interrupts off since before it joined: one of the two parts does both
-		bool waited_for = b.proves_irqs_off_walks_ended && ((i & 5) == 5 || (i >> 3 & 5) == 5);
-		bool old_frees = (i & 2) || waited_for, new_frees = (i >> 3 & 2) || waited_for;
+		bool old_frees = may_free(&p0, &p1, &b), new_frees = may_free(&p1, &p0, &b);
 
 		EXPECT_EQ(switch_state_verdict(state("union"), &old, &new).safe, old_frees);
 		EXPECT_EQ(switch_state_verdict(state("moved"), &old, &new).safe, old_frees && new_frees);

@@ -147,7 +147,7 @@ TEST(history, fallback_that_does_not_wait, NEEDS_CPUS2)
 TEST(history, targeted_dekker, NEEDS_CPUS2)
 {
 	struct gap gap = { .policy = "targeted", .point = stall_point("walk_level"), .level = 4 };
-	struct gap entered = { .policy = "targeted", .point = stall_point("targeted_entered") };
+	struct gap entered = { .policy = "targeted", .point = stall_point("walked_published") };
 
 	expect_clean(&gap);
 	expect_clean(&entered);		// published, and nothing read yet

@@ -40,6 +40,8 @@ TESTS = {
     "flush_answers_early": "flush_early.tables*",
     "flush_leaf_only": "history.leaf_only*",
     "flush_skips_lazy": "history.lazy_cpus*",
+    "flush_claims_targets": "proved.target*,stolen.flag_is_not*",
+    "proof_unseen": "proved.false*",
     "tlb_no_catch_up": "adversary.lazy_cpu*",
     "tlb_bit_last": "history.mask_bit*",
     "tree_lower_entry_left": "history.hazard_detached*",
@@ -54,6 +56,8 @@ TESTS = {
     "steal_no_flush": "adversary.robbed*",
     "hyperv_refuses": "nested.hyperv_forms",
     "xen_refuses": "nested.xen_calls*",
+    "hyperv_claims_fallback": "nested.hyperv_forms",
+    "xen_claims_fallback": "nested.xen_calls*",
     # Policies
     "ipi_no_join": "history.remote_walker*",
     "batch_no_grace_period": "history.batch*",
@@ -62,6 +66,7 @@ TESTS = {
     "rcu_sync_fallback_no_wait": "history.fallback*",
     "targeted_no_publish": "history.targeted_dekker",
     "targeted_one_slot": "history.targeted_nmi*",
+    "proxy_read_side_ends_early": "rcu_proxy.flush*",
     "hazard_no_reread": "history.hazard_dekker",
     "hazard_one_level": "history.hazard_nmi*",
     "hazard_no_retry": "walk.hazard_retired*",
@@ -122,7 +127,7 @@ TESTS = {
 }
 QUICK = ("gather_flush_last", "flush_skips_lazy", "steal_plain_store", "hazard_no_reread", "walk_no_leaf_recheck", "collapse_no_wait",
          "switch_no_union", "rcu_busy_is_idle")
-OPTIONS = {"hyperv_refuses": HYPERV, "xen_refuses": XEN}
+OPTIONS = {"hyperv_refuses": HYPERV, "xen_refuses": XEN, "hyperv_claims_fallback": HYPERV, "xen_claims_fallback": XEN}
 
 
 @dataclasses.dataclass

@@ -48,6 +48,8 @@ static void flush_hyperv(const struct flush *f, const struct cpumask *targets, s
 		xcall_mask(targets, tlb_flush_handler, (void *)f);
 		cpumask_or(proved, targets);
 	}
+	if (MUTANT(hyperv_claims_fallback))	// it may fall back to IPIs, so it is taken to have done so
+		cpumask_or(proved, targets);
 }
 
 static const struct flush_backend hyperv_backend = {

@@ -156,6 +156,26 @@ TEST(stolen, pv_rcu_does_not_wait, NEEDS_CPUS2 | NEEDS_CHECK)
 	mm_balance_end(&b);
 }
 
+// A CPU that is flushed by its flag has taken no call. A policy that believed it had would not wait for the walk.
+TEST(stolen, flag_is_not_proof, NEEDS_CPUS2 | NEEDS_CHECK)
+{
+	struct robbed_walk r = { .job.local = true };
+	u64 violations = oracle_violations();
+
+	NEEDS_THE_THIEF();
+	r.job.s = space_create_with(policy_find("auto"), flush_find(PV));
+	REQUIRE(r.job.s);
+	EXPECT_EQ(space_map(r.job.s, BASE + level_size(2), PAGE_SIZE, RW, 1, MAP_POPULATE), 0);
+	oracle_expect_violations(true);
+	mutant_set(flush_claims_targets, 1);
+	walk_robbed(&r);
+	mutant_set(flush_claims_targets, 0);
+	oracle_expect_violations(false);
+	EXPECT(r.robbed_still);
+	EXPECT(oracle_violations() > violations);
+	space_put(r.job.s);
+}
+
 // … nor with tlb_flush=ipi: the unmapper waits for the preempted CPU.
 TEST(stolen, ipi_ipi_waits, NEEDS_CPUS2 | NEEDS_CHECK)
 {

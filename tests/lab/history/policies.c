@@ -143,15 +143,20 @@ TEST(history, fallback_that_does_not_wait, NEEDS_CPUS2)
 	WITH(rcu_sync_fallback_no_wait, expect_convicted(&rcu_sync));
 }
 
+// The policies whose walkers say which space they walk (mm/policy/walked.h).
+static const char *const by_slots[] = { "targeted", "auto" };
+
 // The Dekker race: if the slot were not visible before the walker's first read, the CPU that frees could find it empty.
 TEST(history, targeted_dekker, NEEDS_CPUS2)
 {
-	struct gap gap = { .policy = "targeted", .point = stall_point("walk_level"), .level = 4 };
-	struct gap entered = { .policy = "targeted", .point = stall_point("walked_published") };
+	for (unsigned i = 0; i < ARRAY_SIZE(by_slots); i++) {
+		struct gap gap = { .policy = by_slots[i], .point = stall_point("walk_level"), .level = 4 };
+		struct gap entered = { .policy = by_slots[i], .point = stall_point("walked_published") };
 
-	expect_clean(&gap);
-	expect_clean(&entered);		// published, and nothing read yet
-	WITH(targeted_no_publish, expect_convicted(&gap));
+		expect_clean(&gap);
+		expect_clean(&entered);		// published, and nothing read yet
+		WITH(targeted_no_publish, expect_convicted(&gap));
+	}
 }
 
 static void begin_inner(const char *policy)
@@ -164,13 +169,16 @@ static void begin_inner(const char *policy)
 // The walk in the NMI ends; the one that it has interrupted goes on, and must still be seen.
 TEST(history, targeted_nmi_nesting, NEEDS_CPUS2)
 {
-	struct gap gap = { .policy = "targeted", .point = stall_point("walk_level"), .level = 2, .nested = nest_an_nmi };
+	for (unsigned i = 0; i < ARRAY_SIZE(by_slots); i++) {
+		struct gap gap = { .policy = by_slots[i], .point = stall_point("walk_level"), .level = 2,
+				   .nested = nest_an_nmi };
 
-	begin_inner("targeted");
-	expect_clean(&gap);
-	EXPECT_EQ(inner.got, 1);
-	WITH(targeted_one_slot, expect_convicted(&gap));
-	space_put(inner.s);
+		begin_inner(by_slots[i]);
+		expect_clean(&gap);
+		EXPECT_EQ(inner.got, 1);
+		WITH(targeted_one_slot, expect_convicted(&gap));
+		space_put(inner.s);
+	}
 }
 
 // The walker has read the entry, and not yet named the table. The table may be freed, because the walker reads the

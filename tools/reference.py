@@ -123,7 +123,8 @@ def block_modes():
 
 
 WALKER = {"WALKER_IRQS_OFF": "interrupts off", "WALKER_PREEMPT_OFF": "preemption off"}
-WAITS = {"WAIT_FLUSH": "the flush", "WAIT_OWN": "its own means"}
+WAITS = {"WAIT_FLUSH": "the flush", "WAIT_OWN": "its own means",
+         "WAIT_REST": "its own means, where the flush has not proved"}
 
 
 def block_policies():

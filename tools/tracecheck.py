@@ -7,7 +7,7 @@ import collections
 OWN_ROW = ("grace_period", "expedited", "switch")
 LIFE = ("table_unlinked", "table_flushed", "table_quiesced", "table_freed")
 # These policies are claimed to wait for a grace period. Other policies must only meet what all must meet.
-WAITS_FOR_RCU = ("rcu", "rcu-sync", "rcu-page")
+WAITS_FOR_RCU = ("rcu", "rcu-sync", "rcu-page", "rcu-proxy")
 # These wait for all earlier walks (`ipi`: for those of CPUs that run in the space, as the scenes' walkers do); hazard
 # and targeted only for walks that have published where they are.
 WAITS_FOR_WALKS = WAITS_FOR_RCU + ("ipi",)

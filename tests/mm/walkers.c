@@ -84,6 +84,8 @@ TEST(walkers, ipi, NEEDS_CPUS2 | NEEDS_CHECK | NEEDS_SLOW_OK) { safe_policy("ipi
 TEST(walkers, rcu, NEEDS_CPUS2 | NEEDS_CHECK | NEEDS_SLOW_OK) { safe_policy("rcu", LOAD_MS); }
 TEST(walkers, rcu_sync, NEEDS_CPUS2 | NEEDS_CHECK | NEEDS_SLOW_OK) { safe_policy("rcu-sync", SHORT_MS); }
 TEST(walkers, rcu_page, NEEDS_CPUS2 | NEEDS_CHECK | NEEDS_SLOW_OK) { safe_policy("rcu-page", SHORT_MS); }
+TEST(walkers, rcu_proxy, NEEDS_CPUS2 | NEEDS_CHECK | NEEDS_SLOW_OK) { safe_policy("rcu-proxy", SHORT_MS); }
+TEST(walkers, auto, NEEDS_CPUS2 | NEEDS_CHECK | NEEDS_SLOW_OK) { safe_policy("auto", SHORT_MS); }
 TEST(walkers, targeted, NEEDS_CPUS2 | NEEDS_CHECK | NEEDS_SLOW_OK) { safe_policy("targeted", SHORT_MS); }
 TEST(walkers, hazard, NEEDS_CPUS2 | NEEDS_CHECK | NEEDS_SLOW_OK) { safe_policy("hazard", SHORT_MS); }
 

@@ -6,9 +6,10 @@ from diagrams.drawing import Drawing
 NAMES, LEFT, TOP, WIDTH, HEIGHT, GAP = 166, 262, 112, 93, 34, 6
 BACKENDS = ["ipi", "lazy", "pv", "nmi", "hyperv", "xen"]
 PROVING = 2  # the first ones
-POLICIES = ["immediate", "ipi", "rcu", "rcu-sync", "rcu-page", "targeted", "hazard"]
+POLICIES = ["immediate", "ipi", "auto", "targeted", "rcu", "rcu-sync", "rcu-page", "rcu-proxy", "epoch", "hazard", "keep"]
 WAITS = [(0, 1, "waits for nobody"), (1, 1, "waits for the flush,\nfor nothing else"),
-         (2, 5, "waits by its own\nmeans: grace period,\nIPI to walkers, or\nnamed tables")]
+         (2, 1, "… then for walks that\nit has not proved over"),
+         (3, 8, "waits by its own\nmeans: IPI to walkers,\ngrace period, poll of\nwalks in progress,\nnamed tables, or the\nend of the space")]
 NOTES = {("ipi", "pv"): "unsafe:\nbug of 2012", ("ipi", "nmi"): "unsafe: as\nINVLPGB, 2025"}
 
 
@@ -46,9 +47,9 @@ def policies(d):
 
 
 def drawing():
-    d = Drawing("axes", 860, row(len(POLICIES)) + 8, "A table: seven table-free policies by six flush back-ends. immediate is "
+    d = Drawing("axes", 860, row(len(POLICIES)) + 8, "A table: eleven table-free policies by six flush back-ends. immediate is "
                 "unsafe with each of them; ipi is safe with ipi and lazy, and unsafe with pv (the bug of 2012), nmi (which stands "
-                "for INVLPGB), hyperv and xen; rcu, rcu-sync, rcu-page, targeted and hazard are safe with each.")
+                "for INVLPGB), hyperv and xen; all others are safe with each.")
     back_ends(d)
     policies(d)
     waiting, flushing = axes.policies(), axes.backends()

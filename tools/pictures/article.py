@@ -25,7 +25,7 @@ def how_it_waits(policy):
     """(interrupts during its walks, what it waits for) as the sources say."""
     fields = axes.policies()[policy].fields if policy in axes.policies() else {}
     return ({"WALKER_IRQS_OFF": "off", "WALKER_PREEMPT_OFF": "on"}.get(fields.get("walker"), "?"),
-            {"WAIT_OWN": "walks", "WAIT_FLUSH": "flush"}.get(fields.get("waits"), "?"))
+            {"WAIT_OWN": "walks", "WAIT_REST": "both", "WAIT_FLUSH": "flush"}.get(fields.get("waits"), "?"))
 
 
 def implies(flush):

@@ -6,7 +6,8 @@
 
 TEST(policy, found_by_name, 0)
 {
-	static const char *const names[] = { "immediate", "ipi", "rcu", "rcu-sync", "rcu-page", "targeted", "hazard" };
+	static const char *const names[] = { "immediate", "ipi", "rcu", "rcu-sync", "rcu-page", "rcu-proxy", "targeted", "auto",
+		"hazard" };
 
 	for (unsigned i = 0; i < ARRAY_SIZE(names); i++) {
 		const struct table_policy *p = policy_find(names[i]);
@@ -54,7 +55,7 @@ TEST(policy, verdict, 0)
 	FOR_EACH_BACKEND(it) {
 		EXPECT(!safe("immediate", *it));
 		EXPECT(safe("rcu", *it) && safe("rcu-sync", *it) && safe("rcu-page", *it));
-		EXPECT(safe("targeted", *it) && safe("hazard", *it));
+		EXPECT(safe("rcu-proxy", *it) && safe("targeted", *it) && safe("auto", *it) && safe("hazard", *it));
 		EXPECT_EQ(safe("ipi", *it), (*it)->proves_irqs_off_walks_ended);
 	}
 	EXPECT(safe("ipi", flush_find("ipi")));

@@ -46,6 +46,16 @@ TEST(walk, rcu_page_table_waits, NEEDS_CPUS2 | NEEDS_CHECK)
 	safe_levels("rcu-page", true, hold_up_the_free);
 	safe_levels("rcu-page", false, hold_up_the_free);
 }
+TEST(walk, rcu_proxy_table_waits, NEEDS_CPUS2 | NEEDS_CHECK)
+{
+	safe_levels("rcu-proxy", true, hold_up_the_free);
+	safe_levels("rcu-proxy", false, hold_up_the_free);
+}
+TEST(walk, auto_unmap_waits, NEEDS_CPUS2 | NEEDS_CHECK)
+{
+	safe_levels("auto", true, hold_up_the_unmap);
+	safe_levels("auto", false, hold_up_the_unmap);
+}
 TEST(walk, targeted_unmap_waits, NEEDS_CPUS2 | NEEDS_CHECK)
 {
 	safe_levels("targeted", true, hold_up_the_unmap);

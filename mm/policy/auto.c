@@ -12,6 +12,7 @@
 //     a space that its CPU has not loaded is in no mask.
 //   * A walk that a proved CPU has begun since it took the call began after the unlinking, and finds the cleared entry.
 // A table that is reused without being freed is waited for as under targeted: `wait` knows of no flush.
+#include "kernel/xcall.h"
 #include "lab/counter.h"
 #include "mm/policy/walked.h"
 #include "mm/table.h"
@@ -32,9 +33,10 @@ static void wait_for_the_rest(const struct space *space, const struct cpumask *p
 {
 	struct cpumask walkers;
 
-	walked_find(&auto_slots, space, proved, &walkers);
+	if (!walked_find(&auto_slots, space, proved, &walkers))
+		return;
 	count_add(walkers_awaited, cpumask_weight(&walkers));
-	walked_wait(&walkers);
+	sync_ipi(&walkers);
 }
 
 static void auto_free(struct space *space, struct list *tables, const struct cpumask *proved)

@@ -2,6 +2,7 @@
 // table_free=targeted: a walker says which space it walks, and the freeing side interrupts just the CPUs that walk
 // this one (proposed for Linux in 2026: targeted sync IPIs). The protocol is that of walked.h. What the flush has proved is
 // not asked, except to count how often it would have been enough.
+#include "kernel/xcall.h"
 #include "lab/counter.h"
 #include "mm/policy/walked.h"
 #include "mm/table.h"
@@ -22,8 +23,8 @@ static void targeted_wait(struct space *space)
 {
 	struct cpumask walkers;
 
-	walked_find(&targeted_slots, space, NULL, &walkers);
-	walked_wait(&walkers);
+	if (walked_find(&targeted_slots, space, NULL, &walkers))
+		sync_ipi(&walkers);
 }
 
 // A walker that is found on a CPU that the flush has proved has begun since, and cannot reach the tables.
@@ -40,9 +41,10 @@ static void targeted_free(struct space *space, struct list *tables, const struct
 {
 	struct cpumask walkers;
 
-	walked_find(&targeted_slots, space, NULL, &walkers);
-	count_redundant(&walkers, proved);
-	walked_wait(&walkers);
+	if (walked_find(&targeted_slots, space, NULL, &walkers)) {
+		count_redundant(&walkers, proved);
+		sync_ipi(&walkers);
+	}
 	tables_free(tables, &targeted_policy);
 }
 

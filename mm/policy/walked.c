@@ -1,26 +1,28 @@
 // SPDX-License-Identifier: MIT
 // Who walks a space? See walked.h.
 #include "mm/policy/walked.h"
-#include "kernel/xcall.h"
 
-void walked_find(const struct walked_slots *slots, const struct space *space, const struct cpumask *but,
-		 struct cpumask *found)
+static bool names(const struct walked_slots *s, const struct space *space)
 {
-	cpumask_zero(found);
-	smp_mb();	// A: the entries are cleared before the slots are read; pairs with walked_publish()
-	for_each_cpu(cpu) {
-		if (but && cpumask_test(but, cpu))
-			continue;
-		for (unsigned i = 0; i < WALKED_NESTINGS; i++)
-			if (load_acquire(&per_cpu_ptr(slots, cpu)->walked[i]) == space)
-				cpumask_set(found, cpu);
-	}
+	for (unsigned i = 0; i < WALKED_NESTINGS; i++)
+		if (load_acquire(&s->walked[i]) == space)
+			return true;
+	return false;
 }
 
-// This thread may have moved to one of these CPUs. sync_ipi() leaves that one out: its walk has ended, because we run
-// there with interrupts on.
-void walked_wait(const struct cpumask *walkers)
+bool walked_find(const struct walked_slots *slots, const struct space *space, const struct cpumask *but,
+		 struct cpumask *found)
 {
-	if (!cpumask_empty(walkers))
-		sync_ipi(walkers);
+	bool any = false;
+
+	smp_mb();	// A: the entries are cleared before the slots are read; pairs with walked_publish()
+	for_each_cpu(cpu) {
+		if ((but && cpumask_test(but, cpu)) || likely(!names(per_cpu_ptr(slots, cpu), space)))
+			continue;
+		if (!any)
+			cpumask_zero(found);
+		any = true;
+		cpumask_set(found, cpu);
+	}
+	return any;
 }

@@ -49,8 +49,8 @@ static __always_inline void walked_withdraw(struct walked_slots *own)
 	store_release(walked_own(own), NULL);	// after the walk's reads
 }
 
-// The CPUs whose slots (`slots`: a per-CPU variable) name the space; those in `but` (NULL: none) are not looked at.
-void walked_find(const struct walked_slots *slots, const struct space *space, const struct cpumask *but,
+// Does any CPU's slot (`slots`: a per-CPU variable) name the space? `found`: the CPUs that do; not written if there is
+// none. Those in `but` (NULL: none) are not looked at. Any context. The caller waits for them by sync_ipi(). That leaves
+// out the CPU that it runs on by then: a walk that was found there has ended, because we run there with interrupts on.
+bool walked_find(const struct walked_slots *slots, const struct space *space, const struct cpumask *but,
 		 struct cpumask *found);
-// Return when each of these CPUs has had interrupts on. IRQs on.
-void walked_wait(const struct cpumask *walkers);

@@ -153,9 +153,9 @@ static u64 churn_for(struct places *p, u64 ns)
 // if its policy frees at once and so waits for the walk.
 static bool waits(const struct bench_case *c)
 {
-	if (c->flush->defer)
+	if (c->flush->defer && !c->policy->begin)
 		return false;
-	return !c->flush->spares_robbed || (c->policy->waits == WAIT_OWN && !c->policy->drain);
+	return !c->flush->spares_robbed || (c->policy->waits != WAIT_FLUSH && !c->policy->drain);
 }
 
 struct theft {

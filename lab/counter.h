@@ -50,6 +50,8 @@
 	X(walkers_proved)	/* … of them in vain: the flush had proved that no walk from before was left (targeted) */ \
 	X(frees_during_walk)	/* … while some CPU was inside a walk */ \
 	X(table_fallbacks)	/* policy could allocate no batch */ \
+	X(free_polled)		/* frees, and waits before a reuse, that found walks under way and polled for their end */ \
+	X(free_deferred)	/* … for too long: the tables were left for a later look */ \
 	X(faults)		/* demand faults served */ \
 	X(tables_allocated) \
 	X(tables_unlinked) \

@@ -70,6 +70,10 @@ TESTS = {
     "hazard_no_reread": "history.hazard_dekker",
     "hazard_one_level": "history.hazard_nmi*",
     "hazard_no_retry": "walk.hazard_retired*",
+    "epoch_no_enter": "history.epoch_dekker",
+    "epoch_one_level": "history.epoch_nmi*,history.epoch_interrupt*",
+    "epoch_one_look": "walk.epoch_deferred*again",
+    "epoch_no_retry": "walk.epoch_deferred*itself",
     # The walk
     "walk_no_leaf_recheck": "walk.*pin",
     "walk_no_parent_recheck": "walk.*pin,history.walker_in*",

@@ -88,6 +88,7 @@ TEST(walkers, rcu_proxy, NEEDS_CPUS2 | NEEDS_CHECK | NEEDS_SLOW_OK) { safe_polic
 TEST(walkers, auto, NEEDS_CPUS2 | NEEDS_CHECK | NEEDS_SLOW_OK) { safe_policy("auto", SHORT_MS); }
 TEST(walkers, targeted, NEEDS_CPUS2 | NEEDS_CHECK | NEEDS_SLOW_OK) { safe_policy("targeted", SHORT_MS); }
 TEST(walkers, hazard, NEEDS_CPUS2 | NEEDS_CHECK | NEEDS_SLOW_OK) { safe_policy("hazard", SHORT_MS); }
+TEST(walkers, epoch, NEEDS_CPUS2 | NEEDS_CHECK | NEEDS_SLOW_OK) { safe_policy("epoch", SHORT_MS); }
 
 TEST(walkers, immediate_is_convicted, NEEDS_CPUS2 | NEEDS_CHECK | NEEDS_SLOW_OK)
 {

@@ -237,4 +237,65 @@ TEST(history, hazard_detached_subtree, NEEDS_CPUS2)
 	expect_clean(&gap);
 	WITH(tree_lower_entry_left, expect_convicted(&gap));
 }
+
+// As targeted_dekker: if the word were not odd before the walker's first read, the CPU that frees would wait for nobody.
+TEST(history, epoch_dekker, NEEDS_CPUS2)
+{
+	struct gap gap = { .policy = "epoch", .point = stall_point("walk_level"), .level = 4 };
+	struct gap entered = { .policy = "epoch", .point = stall_point("epoch_entered") };
+
+	expect_clean(&gap);
+	expect_clean(&entered);		// the word is odd, and nothing read yet
+	WITH(epoch_no_enter, expect_convicted(&gap));
+}
+
+// The CPU that frees has found the held walk, and has not looked again.
+static struct { u32 found, nested; } between_looks;
+
+static void hold_the_look(struct stall_point *p, void *unused)
+{
+	store_release(&between_looks.found, 1u);
+	spin_until(load_acquire(&between_looks.nested), "the inner walk", -1);
+}
+
+static void nest_between_looks(struct stall_point *p, void *arg)
+{
+	struct gap *gap = arg;
+
+	store_release(&gap->there, 1u);
+	spin_until(load_acquire(&between_looks.found) || load_acquire(&gap->returned), "the unmapper", -1);
+	gap->nested(gap);
+	store_release(&between_looks.nested, 1u);
+	spin_until(load_acquire(&gap->returned), "the unmapper", -1);
+}
+
+// The inner walk ends while the outer one goes on. The outer one's word must not have changed.
+static u64 play_between_looks(struct gap *gap)
+{
+	u64 violations;
+
+	between_looks.found = between_looks.nested = 0;
+	stall_point("epoch_sampled")->action = hold_the_look;
+	stall_arm(stall_point("epoch_sampled"), NULL, 0, 0, 0);
+	violations = gap_play(gap, nest_between_looks);
+	EXPECT_EQ(stall_point("epoch_sampled")->hits, 1);
+	stall_release(stall_point("epoch_sampled"));
+	EXPECT_EQ(inner.got, 1);
+	return violations;
+}
+
+static void expect_the_outer_walk_seen(void (*nested)(struct gap *))
+{
+	struct gap gap = { .policy = "epoch", .point = stall_point("walk_level"), .level = 2, .nested = nested };
+
+	begin_inner("epoch");
+	EXPECT_EQ(play_between_looks(&gap), 0);
+	oracle_expect_violations(true);
+	WITH(epoch_one_level, EXPECT(play_between_looks(&gap) > 0));
+	oracle_expect_violations(false);
+	space_put(inner.s);
+}
+
+TEST(history, epoch_nmi_nesting, NEEDS_CPUS2) { expect_the_outer_walk_seen(nest_an_nmi); }
+TEST(history, epoch_interrupt_nesting, NEEDS_CPUS2) { expect_the_outer_walk_seen(nest_an_interrupt); }
 #endif

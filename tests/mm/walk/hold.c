@@ -36,7 +36,8 @@ u64 policy_waits(void)
 	u64 n = 0;
 
 	for_each_cpu(cpu)
-		n += READ_ONCE(per_cpu(counters, cpu).ipi_sync) + READ_ONCE(per_cpu(counters, cpu).rcu_waits);
+		n += READ_ONCE(per_cpu(counters, cpu).ipi_sync) + READ_ONCE(per_cpu(counters, cpu).rcu_waits) +
+		     READ_ONCE(per_cpu(counters, cpu).free_polled);
 	return n;
 }
 

@@ -16,8 +16,8 @@ struct walk_job {
 	struct page *page;
 };
 int walk_once(void *job);	// a thread's function
-// They grow when an unmapper begins to wait: by its policy's own means (a sync IPI, a grace period); walk_awaited()
-// also when it waits for the flush.
+// They grow when an unmapper begins to wait: by its policy's own means (a sync IPI, a grace period, polling);
+// walk_awaited() also when it waits for the flush.
 u64 policy_waits(void);
 u64 walk_awaited(void);
 

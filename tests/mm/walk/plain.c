@@ -122,6 +122,8 @@ static void compare_each(struct space *s, unsigned units)
 		compare(s, units);
 	}
 	FOR_EACH_POLICY(p0) FOR_EACH_POLICY(p1) {
+		if (p0 == p1)
+			continue;	// no switch joins these
 		s->union_of[0] = *p0;
 		s->union_of[1] = *p1;
 		space_select(s, &policy_union);

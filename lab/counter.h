@@ -46,9 +46,9 @@
 	X(frees_l2) \
 	X(frees_l3) \
 	X(frees_l4) \
-	X(walkers_awaited)	/* CPUs interrupted because they walked a space whose tables were to be freed or reused */ \
-	X(walkers_proved)	/* … of them in vain: the flush had proved that no walk from before was left (targeted) */ \
 	X(frees_during_walk)	/* … while some CPU was inside a walk */ \
+	X(walkers_awaited)	/* CPUs interrupted because they walked the space whose tables were to be freed */ \
+	X(walkers_proved)	/* … of them in vain: the flush had proved that no walk from before was left (targeted) */ \
 	X(table_fallbacks)	/* policy could allocate no batch */ \
 	X(free_polled)		/* frees, and waits before a reuse, that found walks under way and polled for their end */ \
 	X(free_deferred)	/* … for too long: the tables were left for a later look */ \

@@ -12,11 +12,12 @@ struct proof_calls {
 };
 static DEFINE_PER_CPU(struct proof_calls, proof_calls);
 
-static u64 calls_taken(unsigned cpu) { return load_acquire(&per_cpu(counters, cpu).xcalls_taken); }
+static u64 calls_taken(unsigned cpu) { return READ_ONCE(per_cpu(counters, cpu).xcalls_taken); }
 
-void proof_begin(const struct cpumask *targets)
+// Of every CPU: the back-end may report one that was no target.
+void proof_begin(void)
 {
-	for_each_cpu_in(cpu, targets)
+	for_each_cpu(cpu)
 		this_cpu_ptr(&proof_calls)->taken[cpu] = calls_taken(cpu);
 }
 

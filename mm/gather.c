@@ -2,6 +2,7 @@
 // The gather: see gather.h for the order that it keeps.
 #include "mm/gather.h"
 #include "kernel/panic.h"
+#include "kernel/rcu/rcu.h"
 #include "lab/mutant.h"
 #include "lab/stall.h"
 #include "mm/pending.h"
@@ -107,7 +108,8 @@ static __always_inline bool flush_or_defer(struct gather *g)
 	return tlb_flush_gathered(g);
 }
 
-// The flush under a policy that acts before it. The leaves are put with preemption on again: there may be many.
+// The flush under a policy that acts before it; from here on this gather defers none. The leaves are put with preemption
+// on again: there may be many.
 static __noinline void flush_begun(struct gather *g, const struct table_policy *freer)
 {
 	g->may_defer = false;
@@ -121,6 +123,7 @@ static __noinline void flush_begun(struct gather *g, const struct table_policy *
 	flush_or_defer(g);
 	flushed_tables(&g->taken, g->space, freer);
 	preempt_enable();
+	rcu_hasten();		// what `begin` has queued
 	put_leaves(&g->taken);
 	gather_reset(g);
 }

@@ -247,7 +247,7 @@ static __always_inline bool flush_at_once(const struct flush *f, const struct cp
 	count_add(ipi_flush, f->loaded);
 	count_add(ipi_walker, f->walkers);
 	cpumask_zero(proved);
-	proof_begin(targets);
+	proof_begin();
 	f->space->backend->flush(f, targets, proved);
 	proof_end(f, proved);
 	if (MUTANT(flush_claims_targets))	// whoever was a target is taken to have taken a call

@@ -8,8 +8,9 @@
 // list of an idle CPU without waking that CPU. A CPU with callbacks keeps its tick, and the tick wakes the thread that
 // has to act: the callback thread when the oldest callback is ready, the grace-period thread when the grace period that
 // the callbacks wait for has not begun. So no callback starves. A list that grows to RCU_EAGER callbacks does not wait
-// for the tick: call_rcu() itself requests a grace period and reports a quiescent state (hasten), and the end of the
-// grace period wakes the callback thread (rcu_callbacks_ready).
+// for the tick: call_rcu() itself, or rcu_hasten() after a caller's region with preemption off, requests a grace period
+// and reports a quiescent state (hasten), and the end of the grace period wakes the callback thread
+// (rcu_callbacks_ready).
 #include "kernel/panic.h"
 #include "kernel/rcu/internal.h"
 #include "kernel/thread.h"
@@ -158,6 +159,18 @@ void call_rcu(struct rcu_head *head, rcu_fn fn)
 		hasten(gp, waiting % RCU_EAGER == 0);
 	if (unlikely(waiting > READ_ONCE(rcu.pressure)))
 		rcu_press(preemptible());	// with preemption off the caller may hold a lock: leave it to the tick
+}
+
+// Ask once: the request stands until its grace period has begun.
+void rcu_hasten(void)
+{
+	u64 waiting = READ_ONCE(this_cpu_ptr(&rcu_cpu)->cb.count), gp = rcu_seq_next(load_acquire(&rcu.seq));
+
+	ASSERT_MAY_SLEEP();
+	if (waiting >= RCU_EAGER)
+		hasten(gp, READ_ONCE(rcu.requested) < gp || !cpumask_test(&rcu.eager, cpu_id()));
+	if (unlikely(waiting > READ_ONCE(rcu.pressure)))
+		rcu_press(true);
 }
 
 u64 rcu_pending_callbacks(void)

@@ -16,6 +16,9 @@ static __always_inline void rcu_read_unlock(void) { preempt_enable(); }
 // synchronize_rcu() or rcu_barrier(): the latter waits for fn, and without memory for the CPU's callback thread the
 // grace-period thread itself runs it.
 void call_rcu(struct rcu_head *head, void (*fn)(struct rcu_head *));
+// For a caller that has queued callbacks with preemption off, where call_rcu() leaves all haste to the tick: what it would
+// have done at once if many wait. Preemptible.
+void rcu_hasten(void);
 void synchronize_rcu(void);		// wait for a full grace period. Thread context, may sleep
 void synchronize_rcu_expedited(void);	// the same by IPIs: faster, disturbs the CPUs that run. May sleep
 void rcu_barrier(void);			// wait until every callback queued before has run. May sleep

@@ -45,7 +45,7 @@ struct flush_backend {
 	// Does its completion prove that every walk with interrupts off that ran before has ended, on every CPU it
 	// targets?
 	bool proves_irqs_off_walks_ended;
-	bool reports;		// it may report CPUs by flush_proved(); a deferred record's, in gathered.proved
+	bool reports;		// it may report CPUs as proved: see `flush`; for a deferred record, in gathered.proved
 	bool spares_robbed;	// a preempted vCPU (kernel/steal.h) is not waited for
 	bool unseen;		// a hypervisor does it: neither the software MMU nor a test sees it done
 	// On return this CPU and all CPUs of `targets` have flushed, or flush before their next guest instruction. This
@@ -100,7 +100,8 @@ void flush_deferred_end(struct space *s);
 // ---- For the core: by wrappers, whatever the back-end ----
 void flush_init(void);
 // flush_sweep(): sweep, if one is due. On return this CPU's TLB holds nothing of what was posted before. IRQs off, and
-// only where no walk with interrupts off can be under way: tick, context switch (and so idle exit), cross-CPU call.
+// only where no walk with interrupts off can be under way: tick, context switch (and so idle exit), a thread's change of
+// its own space, before idling, cross-CPU call.
 struct flush_due {
 	u32 asked;		// set by posters, cleared by its CPU
 } __cacheline;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // table_free=auto: as targeted, but the freeing side waits only for what this very flush has not proved. A CPU that has
 // taken the flush's maskable call after the tables were unlinked has ended every walk with interrupts off that it was in:
-// to interrupt it again would prove nothing new. So with tlb_flush=ipi only walkers of a space that their CPU has not
-// loaded are waited for, and the back-ends that interrupt nobody get the wait that they need. Which of the two it is, is
+// to interrupt it again would prove nothing new. So with tlb_flush=ipi almost only walkers of a space that their CPU has
+// not loaded are waited for, and the back-ends that interrupt nobody get the wait that they need. Which of the two it is, is
 // decided for each CPU and each flush, not when the kernel is built or boots.
 //
 // What it rests on:
@@ -29,23 +29,24 @@ static __always_inline void auto_enter(struct walk_state *w)
 
 static __always_inline void auto_exit(struct walk_state *w) { walked_withdraw(this_cpu_ptr(&auto_slots)); }
 
-static void wait_for_the_rest(const struct space *space, const struct cpumask *proved)
+static void auto_free(struct space *space, struct list *tables, const struct cpumask *proved)
 {
 	struct cpumask walkers;
 
-	if (!walked_find(&auto_slots, space, proved, &walkers))
-		return;
-	count_add(walkers_awaited, cpumask_weight(&walkers));
-	sync_ipi(&walkers);
-}
-
-static void auto_free(struct space *space, struct list *tables, const struct cpumask *proved)
-{
-	wait_for_the_rest(space, proved);
+	if (walked_find(&auto_slots, space, proved, &walkers)) {
+		count_add(walkers_awaited, cpumask_weight(&walkers));
+		sync_ipi(&walkers);
+	}
 	tables_free(tables, &auto_policy);
 }
 
-static void auto_wait(struct space *space) { wait_for_the_rest(space, NULL); }
+static void auto_wait(struct space *space)
+{
+	struct cpumask walkers;
+
+	if (walked_find(&auto_slots, space, NULL, &walkers))
+		sync_ipi(&walkers);
+}
 
 DEFINE_TABLE_POLICY(auto, "auto",
 	.lineage = "skip the sync IPI where the flush was one: Linux on RISC-V 2024, proposed for x86 in 2026",

@@ -12,10 +12,14 @@
 //	preemption on: the read side ends
 //	                                                 each CPU has had a quiescent state: callback, FREE
 //
-// The callback comes after the flush, because the grace period began inside this read side and cannot end before it has.
-// It comes after every walk that could have read the entries, because call_rcu() comes after they were cleared. Both
-// orders are needed: a table queued before its entry is cleared may be found by a walker of whom the grace period knows
-// nothing; a read side that ends before the flush lets the callback free what a CPU still has cached.
+// The callback comes after the flush: in its grace period, which had not begun when the table was queued, each CPU has had
+// a quiescent state; this CPU's comes after the queueing and not inside the read side, so after the flush. It comes after
+// every walk that could have read the entries, because call_rcu() comes after they were cleared. Both orders are needed:
+// a table queued before its entry is cleared may be found by a walker of whom the grace period knows nothing; a read side
+// that ends before the flush lets the callback free what a CPU still has cached.
+//
+// A grace period that is under way, or that a tick begins during the flush, has run for the length of the flush when that
+// ends. Otherwise the next tick begins it, and nothing is gained.
 //
 // Such a flush is never deferred, and nothing is allocated: the head lies in the table's descriptor, as under rcu-page.
 #include "lab/oracle.h"

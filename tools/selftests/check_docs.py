@@ -49,7 +49,7 @@ OTHERS = ("arch/x86/kernel/kvm.c", "arch/x86/kvm/x86.c", "include/asm-generic/tl
           "target/i386/tcg/emit.c",  # QEMU's
           "xen/include/public/arch-x86/hvm/start_info.h", "xen/include/public/io/console.h", "xen/include/public/vcpu.h",
           "xen/include/public/hvm/hvm_op.h", "xen/arch/x86/mm/hap/hap.c",
-          "arch-x86/cpuid.h",  # Xen's
+          "xen/common/rwlock.c", "arch-x86/cpuid.h",  # Xen's
           "mm/policy/NAME.c", "mm/flush/NAME.c", "mm/policy/example.c", "mm/flush/example.c",  # to be written
           "mm/policy/announce.c", "tests/lab/example.c", "tests/bench/example.c", "tests/models/NAME.pml")
 
@@ -131,10 +131,10 @@ def no_link_is_dead():
 
 # ---- Names ----------------------------------------------------------------------------------------------------------
 
-# Of Linux, QEMU and the manuals, and what docs/tutorial.md writes.
+# Of Linux, QEMU, Xen, XNU, OSv and the manuals, and what docs/tutorial.md writes.
 OTHER_NAMES = re.compile(r"CONFIG_PT_RECLAIM|IA32_\w+|collapse_huge_page|retract_page_tables|tlb_remove_table_sync_one|"
                          r"huge_pmd_unshare|mm_struct|FOLL_PIN|split_huge_pmd|KVM_VCPU_FLUSH_TLB|announce_\w+|helper_\w+|"
-                         r"cpu_interrupt|tcg_\w+|tb_\w+|int_ctl")
+                         r"cpu_interrupt|tcg_\w+|tb_\w+|int_ctl|pmap_retype_epoch_\w+|_percpu_write_lock|intermediate_page_post")
 
 
 def sources_text():

@@ -44,11 +44,13 @@ static const struct table_policy epoch_policy;
 
 static __always_inline u64 *own_word(void)
 {
-	unsigned nesting = in_nmi() ? 2 : in_irq() ? 1 : 0;
+	u64 *word = this_cpu_ptr(&epochs)->word;
 
+	if (likely(!in_irq()))
+		return word;
 	if (MUTANT(epoch_one_level))	// a walk in an NMI takes the word of the one that it has interrupted
-		nesting = 0;
-	return &this_cpu_ptr(&epochs)->word[nesting];
+		return word;
+	return word + (in_nmi() ? 2 : 1);
 }
 
 // Release: who reads this value finds that the walk before has ended, too.

@@ -262,7 +262,12 @@ static void make_way(struct space *s, pte_t *e, int level, vaddr_t va, struct pa
 	if (level == 3)
 		unmap_2(&g, child, va, va + level_size(3), TABLES);
 	BUG_ON(table_of(child)->private);
-	detach(&g, e, va, table);
+	if (MUTANT(keep_large_leaf_over_table)) {	// the entry is overwritten, and the table forgotten
+		pte_xchg(e, 0);
+		table->private--;
+	} else {
+		detach(&g, e, va, table);
+	}
 	gather_end(&g);
 }
 

@@ -58,7 +58,9 @@
 	X(tables_freed) \
 	X(pending_waits)	/* unmappers that waited for memory to be freed */ \
 	X(pending_hurries)	/* … hurried grace periods, without waiting */ \
-	X(tables_kept)		/* unlinked and not on the way to FREE: put back, or deposited */ \
+	X(tables_kept)		/* unlinked and not on the way to FREE: put back, or deposited, or laid aside */ \
+	X(tables_emptied)	/* emptied and still linked: their policy keeps tables */ \
+	X(emptied_during_walk)	/* … while some CPU was inside a walk */ \
 	X(rcu_qs)		/* quiescent states reported up the tree */ \
 	X(rcu_waits)		/* threads that began to wait for a grace period, expedited or not */ \
 	X(rcu_callbacks)	/* callbacks invoked */ \

@@ -236,4 +236,13 @@ bool oracle_table_reused(struct page *table, const struct table_policy *policy)
 
 	return scan(table, policy, &walking);
 }
+
+bool oracle_walking(void)
+{
+	for_each_cpu(cpu)
+		for (int i = 0; i < NR_SLOTS; i++)
+			if (READ_ONCE(per_cpu(oracle, cpu).slot[i].active))
+				return true;
+	return false;
+}
 #endif

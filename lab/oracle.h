@@ -48,6 +48,7 @@ void oracle_leave(int level);		// the table of that level, if any, is read no mo
 void oracle_exit(void);
 bool oracle_table_freed(struct page *table, const struct table_policy *policy);	// scan; true: a walker is there
 bool oracle_table_reused(struct page *table, const struct table_policy *policy);	// the same for a table of new birth
+bool oracle_walking(void);		// is there a walker on some CPU?
 #else
 static __always_inline void oracle_enter(struct space *s, vaddr_t va, uintptr_t caller) { }
 static __always_inline void oracle_check_target(const struct table_policy *p, const struct space *s) { }
@@ -56,6 +57,7 @@ static __always_inline void oracle_leave(int level) { }
 static __always_inline void oracle_exit(void) { }
 static __always_inline bool oracle_table_freed(struct page *table, const struct table_policy *policy) { return false; }
 static __always_inline bool oracle_table_reused(struct page *table, const struct table_policy *policy) { return false; }
+static __always_inline bool oracle_walking(void) { return false; }
 #endif
 void oracle_report(const struct violation *v);	// count, record and print; `cpu`, `at` and the backtrace are filled in. Any context
 u64 oracle_violations(void);		// since boot or the last reset

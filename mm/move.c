@@ -21,9 +21,9 @@
 #include "mm/region.h"
 #include "mm/tree.h"
 
-// Does the entry of level 2 lead to a page? A discard that has dropped the lock between its phases leaves empty tables
-// for the second one, which would not find them at the new place: they stay, and are freed when the old range is
-// pruned.
+// Does the entry of level 2 lead to a page? An empty table stays. A discard that has dropped the lock between its phases
+// leaves some for the second one, which would not find them at the new place: they are freed when the old range is
+// pruned. Those that a policy keeps stay linked where they are.
 static bool worth_moving(pte_t v)
 {
 	return pte_present(v) && (pte_leaf(v, 2) || page_of(pte_addr(v))->private);
@@ -63,7 +63,7 @@ static int make_upper_tables(struct space *s, vaddr_t from, vaddr_t to, u64 len)
 			prune(s, to, to + len);
 			return -ENOMEM;
 		}
-		BUG_ON(pte_present(pte_read(e)));	// no region there, hence neither leaves nor tables for them
+		BUG_ON(pte_present(pte_read(e)));	// no region there, hence no leaf; a kept table has made way
 	}
 	return 0;
 }
@@ -77,6 +77,7 @@ static void move_entries(struct gather *g, vaddr_t from, vaddr_t to, u64 len)
 		pte_t *new = tree_find(g->space, va - from + to, 2, &new_table), v = pte_xchg(e, 0);
 
 		old_table->private--;
+		tree_emptied(g->space, old_table);
 		gather_moved(g, va, pte_leaf(v, 2) ? 2 : 1);
 		pte_xchg(new, v);
 		new_table->private++;

@@ -2,7 +2,8 @@
 // Memory pressure: how many pages may be unlinked and not yet free at a time (pending_max=). Each page takes one
 // credit: a table before it is unlinked, a frame before its flush is deferred (without a credit the flush is done at
 // once). The credit is returned when the page is FREE. While there are credits nobody waits for anything. (Not counted:
-// the records of deferred flushes themselves, and the quarantine of checking builds, lab/quarantine.c.)
+// the records of deferred flushes themselves, the quarantine of checking builds, lab/quarantine.c, and the tables that a
+// policy has laid aside until their space ends, mm/table.h: whoever waited for their credits might wait for ever.)
 #pragma once
 #include <arch/percpu.h>
 

@@ -112,6 +112,7 @@ struct space *space_create_with(const struct table_policy *p, const struct flush
 	arch_root_init(s->root);
 	mutex_init(&s->lock, "space");
 	list_init(&s->regions);
+	list_init(&s->aside);
 	list_space(s, p, b);
 	return s;
 }
@@ -137,7 +138,7 @@ static void space_destroy(struct space *s)
 	mutex_lock(&s->lock);
 	gather_begin(&g, s);
 	g.may_defer = true;
-	tree_unmap(&g, 0, USER_END);
+	tree_end(&g);
 	gather_flush(&g);
 	region_remove_range(s, 0, USER_END);
 	ASSERT(root->private == 0 && s->mapped == 0);
@@ -145,6 +146,8 @@ static void space_destroy(struct space *s)
 	gather_reserve(&g);
 	gather_table(&g, root, 0);
 	gather_end(&g);
+	if (s->freer->leave)
+		s->freer->leave(s);
 	mutex_unlock(&s->lock);
 	flush_wait(s);
 	slab_free(spaces, s);

@@ -40,6 +40,7 @@ struct space {
 	u64 users;		// a get never fails, so this must not wrap
 	u64 deferred;			// records of deferred flushes (flush/flush.h). Read without the lock
 	u64 mapped;			// 4 KiB units mapped by leaves; under lock
+	struct list aside;		// tables that its policy has laid aside (mm/table.h); under lock
 	struct list all_link;		// all spaces: under space.c's list lock
 	struct list switch_link;	// those that are being switched: one switch at a time
 };
@@ -74,9 +75,10 @@ enum { MAP_POPULATE = 1 };
 // Map [va, va+len) with leaves of `level`. -EEXIST: overlaps a region. -ENOMEM: nothing was changed.
 int space_map(struct space *s, vaddr_t va, u64 len, unsigned prot, int level, unsigned flags);
 // Unmap whatever is there; holes are fine. On return no access can reach the frames, and all emptied tables are FLUSHED
-// and passed to the policy. Under a back-end that defers (tlb_flush=lazy) the tables may be only UNLINKED on return, and
-// other CPUs may reach the old frames for a while, during which these are not reused. -ENOMEM: a region had to be split;
-// -EBUSY: a boundary would cut a collapsed page that cannot be split (see space_split); nothing was changed.
+// and passed to the policy, unless the policy keeps them linked. Under a back-end that defers (tlb_flush=lazy) the tables
+// may be only UNLINKED on return, and other CPUs may reach the old frames for a while, during which these are not reused.
+// -ENOMEM: a region had to be split; -EBUSY: a boundary would cut a collapsed page that cannot be split (see
+// space_split); nothing was changed.
 int space_unmap(struct space *s, vaddr_t va, u64 len);
 // The same, but on return no access can reach what was there, whatever the back-end and whoever unmapped it: for callers
 // that hand on the frames or the addresses at once.

@@ -140,3 +140,30 @@ void __hot tables_free(struct list *tables, const struct table_policy *policy)
 	if (credits)
 		pending_put(credits);	// last: a CPU that gets the credit may unlink another page at once
 }
+
+void tables_lay_aside(struct list *aside, struct list *tables)
+{
+	unsigned n = 0, credits = 0;
+
+	list_for_each(it, tables) {
+		struct page *table = list_entry(it, struct page, link);
+
+		ASSERT(READ_ONCE(table->table_state) == TABLE_FLUSHED);
+		credits += table->private & TABLE_CREDITED;
+		table->private &= ~(u64)TABLE_CREDITED;
+		n++;
+	}
+	list_splice(aside, tables);
+	count_add(tables_kept, n);
+	if (credits)
+		pending_put(credits);
+}
+
+void tables_leave_aside(const struct list *aside)
+{
+	unsigned n = 0;
+
+	list_for_each(it, aside)
+		n++;
+	count_add(tables_kept, -(u64)n);
+}

@@ -12,6 +12,10 @@
 //	QUIESCED ---> LIVE (table_put_back)
 //	QUIESCED, kept (table_deposit) ---> LIVE (table_reuse), or FREE (table_free_deposit)
 //
+// A policy that keeps tables (table_policy.keeps) lays aside those that something else has taken the place of:
+//
+//	FLUSHED, kept (tables_lay_aside) ---> QUIESCED ---> FREE (tables_leave_aside, tables_free)
+//
 // page.private counts the non-zero entries of a LIVE table, under the space's lock.
 #pragma once
 #include "kernel/panic.h"
@@ -58,4 +62,9 @@ void table_deposit(struct page *table, const struct table_policy *policy);
 // FREE.
 void table_reuse(struct page *table, const struct table_policy *policy);
 void table_free_deposit(struct page *table, const struct table_policy *policy);	// QUIESCED -> FREE
-u64 tables_waiting(void);		// unlinked and not yet FREE, all CPUs
+// For a policy that keeps tables: they stay FLUSHED on the list *aside until their space leaves the policy. Nobody waits
+// for that, so they return their credits here: an unmapper that waited for them would wait for ever. `tables` ends empty.
+void tables_lay_aside(struct list *aside, struct list *tables);
+// Tables that were laid aside are on their way to FREE from here on; next comes tables_free().
+void tables_leave_aside(const struct list *aside);
+u64 tables_waiting(void);		// unlinked, not yet FREE, and not kept; all CPUs

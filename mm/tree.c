@@ -4,10 +4,13 @@
 //	level   4: root      3: 512 GiB      2: 1 GiB       1: 2 MiB
 //	entry   512 GiB      1 GiB leaf      2 MiB leaf     4 KiB leaf
 //
-// page.private of a table counts its non-zero entries; a table that reaches 0 is detached by its parent's entry.
+// page.private of a table counts its non-zero entries; a table that reaches 0 is detached by its parent's entry. Where
+// the space's freer keeps tables (table_policy.keeps), it stays linked until the space ends, or until something must
+// stand in its place.
 #include "mm/tree.h"
 #include "kernel/panic.h"
 #include "lab/mutant.h"
+#include "lab/oracle.h"
 #include "mm/gather.h"
 #include "mm/huge.h"
 #include "mm/table.h"
@@ -29,6 +32,8 @@ pte_t *tree_find(struct space *s, vaddr_t va, int level, struct page **table)
 		*table = table_of(t);
 	return &t[pt_index(va, level)];
 }
+
+static void make_way(struct space *s, pte_t *e, int level, vaddr_t va, struct page *table);
 
 pte_t *__hot tree_make(struct space *s, vaddr_t va, int level, struct page **table)
 {
@@ -54,13 +59,15 @@ pte_t *__hot tree_make(struct space *s, vaddr_t va, int level, struct page **tab
 		t = phys_to_virt(pte_addr(v));
 	}
 	*table = table_of(t);
+	if (unlikely(level > 1))
+		make_way(s, &t[pt_index(va, level)], level, va, *table);
 	return &t[pt_index(va, level)];
 }
 
 // ---- Unmapping ------------------------------------------------------------------------------------------------------
 // One body for all levels, compiled once for each: unmap_below(…, 4, …) has levels 3, 2 and 1 inlined.
 
-enum { LEAVES = 1, TABLES = 2 };	// what to remove
+enum { LEAVES = 1, TABLES = 2, KEEP = 4 };	// what to remove; KEEP: the tables that it empties are kept, and counted
 typedef void unmap_fn(struct gather *g, pte_t *t, vaddr_t start, vaddr_t end, unsigned what);
 
 // Clear the leaves of `level` in the entries from e on, which map [va, end) and none of which names a table. Returns
@@ -91,16 +98,31 @@ static __always_inline unsigned clear_leaves(struct gather *g, pte_t *e, int lev
 	return done;
 }
 
-static __always_inline void count_off(struct gather *g, struct page *table, unsigned leaves, int level)
+static __noinline void count_emptied(void)
+{
+	count(tables_emptied);
+	if (oracle_walking())
+		count(emptied_during_walk);
+}
+
+void tree_emptied(struct space *s, const struct page *table)
+{
+	if (!table->private && s->freer->keeps)
+		count_emptied();
+}
+
+static __always_inline void count_off(struct gather *g, struct page *table, unsigned leaves, int level, unsigned what)
 {
 	table->private -= leaves;
 	g->space->mapped -= leaves * (level_size(level) >> PAGE_SHIFT);
+	if ((what & KEEP) && leaves && !table->private)
+		count_emptied();
 }
 
 static __always_inline void unmap_1(struct gather *g, pte_t *t, vaddr_t start, vaddr_t end, unsigned what)
 {
 	if (what & LEAVES)
-		count_off(g, table_of(t), clear_leaves(g, &t[pt_index(start, 1)], 1, start, end), 1);
+		count_off(g, table_of(t), clear_leaves(g, &t[pt_index(start, 1)], 1, start, end), 1, what);
 }
 
 // The entry names a table without entries: unlink it. Barrier as above.
@@ -145,7 +167,7 @@ static __always_inline void unmap_below(struct gather *g, pte_t *t, int level, u
 				detach(g, e, va, table_of(t));
 		} else if (what & LEAVES) {
 			ASSERT(next - va == size);	// an operation that cuts a collapsed leaf splits it first
-			count_off(g, table_of(t), clear_leaves(g, e, level, va, next), level);
+			count_off(g, table_of(t), clear_leaves(g, e, level, va, next), level, what);
 		}
 	}
 }
@@ -196,19 +218,57 @@ static void __hot unmap_all(struct gather *g, vaddr_t start, vaddr_t end, unsign
 	unmap_below(g, g->space->root, PT_LEVELS, unmap_3, start, end, what);
 }
 
+static __always_inline bool keeps_tables(const struct gather *g) { return unlikely(g->space->freer->keeps); }
+
 void tree_unmap(struct gather *g, vaddr_t start, vaddr_t end)
 {
-	unmap_all(g, start, end, LEAVES | TABLES);
+	if (keeps_tables(g))
+		unmap_all(g, start, end, LEAVES | KEEP);
+	else
+		unmap_all(g, start, end, LEAVES | TABLES);
 }
 
 void tree_zap(struct gather *g, vaddr_t start, vaddr_t end)
 {
-	unmap_all(g, start, end, LEAVES);
+	if (keeps_tables(g))
+		unmap_all(g, start, end, LEAVES | KEEP);
+	else
+		unmap_all(g, start, end, LEAVES);
 }
 
 void tree_prune(struct gather *g, vaddr_t start, vaddr_t end)
 {
-	unmap_all(g, start, end, TABLES);
+	if (!keeps_tables(g))
+		unmap_all(g, start, end, TABLES);
+}
+
+void tree_end(struct gather *g)
+{
+	unmap_all(g, 0, USER_END, LEAVES | TABLES);
+}
+
+// The entry e of `level` is about to be written. If it names a table, the space's freer keeps tables, and no leaf is
+// left under it, because no region is there: detach it and the tables under it, and flush, before anything else stands
+// in the entry.
+static void make_way(struct space *s, pte_t *e, int level, vaddr_t va, struct page *table)
+{
+	pte_t v = pte_read(e), *child = phys_to_virt(pte_addr(v));
+	struct gather g;
+
+	if (likely(!pte_present(v) || pte_leaf(v, level)))
+		return;
+	va = ALIGN_DOWN(va, level_size(level));
+	gather_begin(&g, s);
+	if (level == 3)
+		unmap_2(&g, child, va, va + level_size(3), TABLES);
+	BUG_ON(table_of(child)->private);
+	if (MUTANT(keep_large_leaf_over_table)) {	// the entry is overwritten, and the table forgotten
+		pte_xchg(e, 0);
+		table->private--;
+	} else {
+		detach(&g, e, va, table);
+	}
+	gather_end(&g);
 }
 
 // Hardware may set A and D at any time: repeat until nothing has changed in between.

@@ -74,6 +74,10 @@ TESTS = {
     "epoch_one_level": "history.epoch_nmi*,history.epoch_interrupt*",
     "epoch_one_look": "walk.epoch_deferred*again",
     "epoch_no_retry": "walk.epoch_deferred*itself",
+    "keep_frees_aside": "keep.table_makes*,keep.walker*",
+    "keep_leaves_at_once": "keep.switch_waits*",
+    "keep_no_prune_on_switch": "keep.switch_prunes",
+    "keep_large_leaf_over_table": "keep.table_makes*,keep.subtree*",
     # The walk
     "walk_no_leaf_recheck": "walk.*pin",
     "walk_no_parent_recheck": "walk.*pin,history.walker_in*",

@@ -42,6 +42,10 @@ struct table_policy {
 	// From the end of `enter` to `exit` the walker's CPU is a target of every flush of freed tables: it has the
 	// space loaded, or it has joined space.walkers. Checking builds check it (oracle_check_target).
 	bool walkers_are_targets;
+	// Empty tables stay linked until the space ends, or until something else must stand in their place (tree.c):
+	// so the gather passes a table to `free` only then, after a flush that was not deferred, under the space's lock;
+	// or when the space has no user left. With `leave`.
+	bool keeps;
 	bool combines;			// the union walk: it needs walk_state.part
 	bool distrusts;			// unsafe: a walker may read garbage, so it checks every frame number
 
@@ -70,6 +74,10 @@ struct table_policy {
 	// Return when every table is FREE that was passed to a `free` which has returned. NULL: tables are FREE when
 	// `free` returns. May sleep; takes a bounded time, whatever others free meanwhile.
 	void (*drain)(void);
+	// The space leaves the policy: a switch has just given it another freer, whose discipline its walkers follow by
+	// now, too (switch.c); or it ends, and has no user left. What the policy holds of it goes on to FREE. May
+	// sleep; under the space's lock.
+	void (*leave)(struct space *space);
 
 	// Filled in by DEFINE_TABLE_POLICY: the walk, compiled for this policy. Pins up to n pages, stores them,
 	// returns how many. Preemption off.

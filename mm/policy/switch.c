@@ -28,6 +28,11 @@
 //  (3) A gather runs from begin to end under the space's lock, and reads freer and back-end there. The change takes the
 //      same lock: no gather sees one of the two old and the other new, and all that were opened under old have ended.
 //      `wait`, for tables that are reused, is called under the lock too.
+//      Under the same lock the old policy lets go of what it holds of the space (its `leave`), so that no gather under
+//      new finds anything of it. Empty tables that it kept linked go as after an unmap: unlinked now, flushed, and freed
+//      under new, which all walkers follow. Tables that it has laid aside were unlinked and flushed long ago. But a
+//      walker that read an entry before that may still be inside, and the new policy might free them at once, since no
+//      flush is left that would wait for it. So they are freed under old, after a grace period, for which (4) waits.
 //  (4) What such gathers left behind: flushes that a deferring back-end has not completed (they end in the old policy's
 //      `free`, so they are drained first), and what the policy itself deferred. Strictly, a walker that begins after (5)
 //      cannot reach any of it, because it was unlinked before (3). With the drain no policy needs that argument: while
@@ -198,6 +203,8 @@ static void freers_to_new(struct change *c)
 		mutex_lock(&s->lock);
 		WRITE_ONCE(s->freer, c->to.policy);
 		WRITE_ONCE(s->backend, c->to.backend);
+		if (s->union_of[0] != c->to.policy && s->union_of[0]->leave)
+			s->union_of[0]->leave(s);
 		mutex_unlock(&s->lock);
 	}
 	REACHED(c, moved, 2);		// tables are freed under the new pair; frees under the old one may be under way

@@ -31,7 +31,7 @@ static bool is_control(const struct table_policy *p)
 }
 
 // "Clean" is a statement about a run in which a violation could have happened and would have been seen: most walks were
-// lockless, tables of each level were freed, some of them during walks, by CPUs that ran in the space and by others, and
+// lockless, tables of each level were freed, some of them during walks (or kept, where the policy keeps them), by CPUs that ran in the space and by others, and
 // the same load with the same back-end did catch the unsafe control.
 static enum found found_by(const struct mm_load_result *r, bool control_violated)
 {
@@ -48,11 +48,12 @@ static void print_verdict(const struct table_policy *p, const struct flush_backe
 
 	kprintf("VERDICT {\"v\":1,\"table_free\":\"%s\",\"tlb_flush\":\"%s\",\"claimed\":\"%s\",\"found\":\"%s\",\"violations\":%llu,"
 		"\"walks\":%llu,\"fast\":%llu,\"slow\":%llu,\"remote\":%llu,\"frees_l1\":%llu,\"frees_l2\":%llu,\"frees_l3\":%llu,"
-		"\"frees_during_walk\":%llu,\"swmmu_fills\":%llu,\"swmmu_checks\":%llu}\n",
+		"\"frees_during_walk\":%llu,\"tables_emptied\":%llu,\"emptied_during_walk\":%llu,\"swmmu_fills\":%llu,\"swmmu_checks\":%llu}\n",
 		p->name, b->name, pair_verdict(p, b).safe ? "safe" : "unsafe", found_names[f], (unsigned long long)r->violations,
 		(unsigned long long)c->walks, (unsigned long long)c->walks_fast, (unsigned long long)c->walks_slow,
 		(unsigned long long)c->walks_remote, (unsigned long long)c->frees_l1, (unsigned long long)c->frees_l2,
 		(unsigned long long)c->frees_l3, (unsigned long long)c->frees_during_walk,
+		(unsigned long long)c->tables_emptied, (unsigned long long)c->emptied_during_walk,
 		(unsigned long long)c->swmmu_fills, (unsigned long long)c->swmmu_checks);
 }
 

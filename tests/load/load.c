@@ -20,13 +20,24 @@
 static bool is_unmapper(unsigned i) { return i % 4 == 0; }
 static unsigned unmappers_of(unsigned workers) { return (workers + 3) / 4; }
 
+// Tables of each level were freed. A policy that keeps tables frees them when their space ends, after the workers' end;
+// before that it has kept tables that were emptied.
+static bool tables_had_their_turn(const struct mm_load_result *r)
+{
+	const struct counters *c = &r->counted;
+	bool freed = c->frees_l1 && c->frees_l2 && c->frees_l3;
+
+	return r->keeps ? c->tables_emptied && (freed || !r->spaces_ended) : freed;
+}
+
 bool mm_load_evidence(const struct mm_load_result *r)
 {
 	const struct counters *c = &r->counted;
+	u64 during_walks = r->keeps ? c->emptied_during_walk : c->frees_during_walk;
 
-	return c->walks >= 1000 && c->frees_l1 && c->frees_l2 && c->frees_l3 && r->inside && r->operations > r->inside &&
+	return c->walks >= 1000 && tables_had_their_turn(r) && r->inside && r->operations > r->inside &&
 	       r->interrupt_walks && r->nmi_walks &&
-	       (!CHECK || nr_cpus == 1 || (c->frees_during_walk && c->walks_fast * 10 >= c->walks * 9));
+	       (!CHECK || nr_cpus == 1 || (during_walks && c->walks_fast * 10 >= c->walks * 9));
 }
 
 // After so much work without evidence the load gives up. This is counted in work, so that a busy host only makes the
@@ -40,10 +51,18 @@ bool mm_load_evidence(const struct mm_load_result *r)
 #define LAST_NS (10 * NSEC_PER_MSEC)	// in which somebody should linger once more
 #define PASSAGES_PER_DELAY 512u
 
-// The result so far, while the workers run.
-static struct mm_load_result so_far(const struct worker *workers, unsigned n, const struct counters *before)
+// What the run's counters say.
+static void count_up(const struct load *l, struct mm_load_result *r)
 {
-	struct mm_load_result r = { 0 };
+	counters_snapshot(&r->counted);
+	counters_sub(&r->counted, &r->counted, &l->before);
+	r->violations = oracle_violations() - l->violations_before;
+}
+
+// The result so far, while the workers run.
+static struct mm_load_result so_far(const struct load *l, const struct worker *workers, unsigned n)
+{
+	struct mm_load_result r = { .keeps = l->policy->keeps };
 
 	for (unsigned i = 0; i < n; i++) {
 		r.operations += READ_ONCE(workers[i].found.operations);
@@ -51,8 +70,7 @@ static struct mm_load_result so_far(const struct worker *workers, unsigned n, co
 		r.pins += READ_ONCE(workers[i].found.pins);
 	}
 	interrupts_so_far(&r);
-	counters_snapshot(&r.counted);
-	counters_sub(&r.counted, &r.counted, before);
+	count_up(l, &r);
 	if (!CHECK)
 		r.counted.walks = r.pins;		// release builds do not count walks
 	return r;
@@ -65,7 +83,7 @@ static bool in_vain(const struct load *l, const struct mm_load_result *r, bool c
 }
 
 static void wait_for_evidence(const struct load *l, const struct worker *workers, unsigned n, unsigned ms,
-			      const struct counters *before, u64 violations_before, struct mm_load_result *r)
+			      struct mm_load_result *r)
 {
 	bool convict = CHECK && nr_cpus > 1 && !l->safe, enough;
 	u64 start = now_ns(), least = convict ? 0 : ms * NSEC_PER_MSEC, passed;
@@ -73,9 +91,9 @@ static void wait_for_evidence(const struct load *l, const struct worker *workers
 
 	do {
 		thread_sleep_ns(10 * NSEC_PER_MSEC);
-		now = so_far(workers, n, before);
+		now = so_far(l, workers, n);
 		passed = now_ns() - start;
-		if (!r->convicted_ns && oracle_violations() != violations_before)
+		if (!r->convicted_ns && now.violations)
 			r->convicted_ns = passed;
 		enough = mm_load_evidence(&now) && (!convict || r->convicted_ns);
 	} while (passed < least || !(enough || in_vain(l, &now, convict)));
@@ -164,13 +182,13 @@ static bool anybody(unsigned i) { return true; }
 
 // Tables that this run has unlinked, which are neither FREE nor kept. (tables_waiting() counts since boot, and
 // tests give it tables that were never linked.)
-static u64 tables_left(const struct counters *before)
+static u64 tables_left(const struct load *l)
 {
 	struct counters c;
 	u64 done;
 
 	counters_snapshot(&c);
-	counters_sub(&c, &c, before);
+	counters_sub(&c, &c, &l->before);
 	done = c.tables_freed + c.tables_kept;
 	return c.tables_unlinked > done ? c.tables_unlinked - done : 0;
 }
@@ -183,18 +201,11 @@ static bool waits_for_tables(const struct load *l)
 // The last changes of the run, each in the middle of a walk if one comes in time. No later free takes along the tables
 // that they leave waiting, so those must become FREE by themselves. Where no table ever waits there is nothing to
 // check.
-struct last_change {
-	struct load *l;
-	const struct counters *before;
-};
-
-static int change_last(void *arg)
+static int change_last(void *load)
 {
-	const struct last_change *last = arg;
-	const struct counters *before = last->before;
-	struct load *l = last->l;
+	struct load *l = load;
 
-	for (unsigned i = 0; l->policy->drain && i < LAST_CHANGES && !tables_left(before); i++) {
+	for (unsigned i = 0; l->policy->drain && i < LAST_CHANGES && !tables_left(l); i++) {
 		u64 end = now_ns() + LAST_NS;
 		unsigned there;
 
@@ -211,13 +222,13 @@ static int change_last(void *arg)
 
 // Unlinked tables must become FREE by themselves, after a flush and a grace period or two, although nobody frees any
 // more.
-static u64 count_stuck(const struct load *l, const struct counters *before)
+static u64 count_stuck(const struct load *l)
 {
 	if (l->flush->drain)
 		l->flush->drain();
 	for (unsigned i = 0; i < 3; i++)
 		rcu_barrier();
-	return tables_left(before);
+	return tables_left(l);
 }
 
 static void drain(const struct load *l)
@@ -239,14 +250,11 @@ static void make_trouble(bool on)
 	swmmu_set_mode(on ? SWMMU_WEAKEST : SWMMU_X86);		// caches all that mode x86 does
 }
 
-static void stop_workers(struct load *l, struct worker *workers, unsigned n, const struct counters *before,
-			 struct mm_load_result *r)
+static void stop_workers(struct load *l, struct worker *workers, unsigned n, struct mm_load_result *r)
 {
-	struct last_change last = { l, before };
-
 	WRITE_ONCE(l->stop, 1);
 	join_workers(workers, n, is_unmapper);
-	mm_join(mm_thread("last", change_last, &last, (l->lingerer + 1) % nr_cpus));	// not on walker 0's CPU
+	mm_join(mm_thread("last", change_last, l, (l->lingerer + 1) % nr_cpus));	// not on walker 0's CPU
 	WRITE_ONCE(l->stop, 2);
 	join_workers(workers, n + ONE_MORE, anybody);
 	for (unsigned i = 0; i < n + ONE_MORE; i++)
@@ -256,28 +264,26 @@ static void stop_workers(struct load *l, struct worker *workers, unsigned n, con
 
 static int run(struct load *l, struct worker *workers, unsigned n, u64 seed, unsigned ms, struct mm_load_result *r)
 {
-	struct counters before;
-	u64 violations = oracle_violations(), start;
+	u64 start;
 	bool ok;
 
 	l->nr_unmappers = unmappers_of(n);
-	counters_snapshot(&before);
+	l->violations_before = oracle_violations();
+	counters_snapshot(&l->before);
 	start = now_ns();
 	make_trouble(true);
 	r->delays = -delays_so_far();
 	ok = start_workers(l, workers, n, seed, r);
 	if (ok)
-		wait_for_evidence(l, workers, n, ms, &before, violations, r);
-	stop_workers(l, workers, n, &before, r);
+		wait_for_evidence(l, workers, n, ms, r);
+	stop_workers(l, workers, n, r);
 	r->delays += delays_so_far();
 	make_trouble(false);
 	r->ns = now_ns() - start;
 	r->chances = l->chances;
-	r->stuck = count_stuck(l, &before);
+	r->stuck = count_stuck(l);
 	drain(l);		// what was deferred is part of the run
-	counters_snapshot(&r->counted);
-	counters_sub(&r->counted, &r->counted, &before);
-	r->violations = oracle_violations() - violations;
+	count_up(l, r);
 	return ok ? 0 : -ENOMEM;
 }
 
@@ -291,7 +297,7 @@ int run_mm_load(const struct table_policy *policy, const struct flush_backend *f
 	struct worker *workers = kzalloc((n + ONE_MORE) * sizeof(*workers)), first = { .load = &l, .index = n, .seed = seed };
 	int err = -ENOMEM;
 
-	*r = (struct mm_load_result){ .spaces = l.nr_spaces };
+	*r = (struct mm_load_result){ .spaces = l.nr_spaces, .keeps = policy->keeps };
 	l.lives = lives_alloc(l.nr_spaces);
 	if (!workers || !l.lives) {
 		kfree(workers);
@@ -306,6 +312,9 @@ int run_mm_load(const struct table_policy *policy, const struct flush_backend *f
 		if (l.space[at])
 			space_put(l.space[at]);
 	drain(&l);
+	r->spaces_ended = true;
+	if (policy->keeps && !err)	// the ends of its spaces are part of the run
+		count_up(&l, r);
 	if (!l.safe)
 		oracle_expect_violations(false);
 	kfree(workers);
@@ -323,11 +332,11 @@ void mm_load_print(const struct mm_load_result *r)
 	const struct counters *c = &r->counted;
 
 	log_info("%lu ms, %u walkers, %u unmappers, %u spaces: %lu walks (%lu fast, %lu remote), %lu operations "
-		 "(%lu from inside, %lu without memory, %lu reshaped); tables freed by level: %lu %lu %lu, %lu during walks, %lu before "
+		 "(%lu from inside, %lu without memory, %lu reshaped); tables freed by level: %lu %lu %lu, %lu during walks, %lu emptied and kept, %lu during walks, %lu before "
 		 "walker 0; %lu walks in interrupts, %lu in NMIs; %lu delays, %lu thefts; %lu violations",
 		 (u64)(r->ns / NSEC_PER_MSEC), r->walkers, r->unmappers, r->spaces, c->walks, c->walks_fast, c->walks_remote,
 		 r->operations, r->inside, r->starved, r->reshaped, c->frees_l1, c->frees_l2, c->frees_l3, c->frees_during_walk,
-		 r->chances, r->interrupt_walks, r->nmi_walks, r->delays, r->thefts, r->violations);
+		 c->tables_emptied, c->emptied_during_walk, r->chances, r->interrupt_walks, r->nmi_walks, r->delays, r->thefts, r->violations);
 	if (r->bad_pins || r->lost_writes || r->bad_reads || r->errors || r->no_memory || r->stuck)
 		log_warn("%lu pins of another's page, %lu writes lost under a pin, %lu stale reads, %lu errors, %lu times out "
 			 "of memory, %lu tables that nobody frees", r->bad_pins, r->lost_writes, r->bad_reads, r->errors,

@@ -8,7 +8,10 @@
 #include "mm/policy/policy.h"
 
 struct mm_load_result {
-	struct counters counted;	// difference over the run, frees that were deferred included
+	// Difference over the run, frees that were deferred included. If the policy keeps tables, also what the ends of
+	// the spaces free.
+	struct counters counted;
+	bool keeps, spaces_ended;
 	u64 violations;			// the oracle's; 0 in release builds, which have none
 	u64 pins, user_reads;		// judged
 	u64 operations;			// of the unmappers
@@ -32,8 +35,8 @@ struct mm_load_result {
 };
 
 // The same seed makes the same choices in each thread, under any pair. A safe pair runs at least `ms`; any pair runs
-// until there is evidence: tables of levels 1 to 3 freed, frees during walks, nine of ten walks fast, walks in
-// interrupts and NMIs, operations from inside the space and from outside and, if the pair is unsafe, a violation. It
+// until there is evidence: tables of levels 1 to 3 freed, frees during walks (if the policy keeps tables: tables emptied
+// during walks), nine of ten walks fast, walks in interrupts and NMIs, operations from inside the space and from outside and, if the pair is unsafe, a violation. It
 // gives up after a bounded amount of work (load/load.c), never after a time. Returns 0 or -ENOMEM. Preemptible context;
 // one run at a time.
 int run_mm_load(const struct table_policy *policy, const struct flush_backend *flush, u64 seed, unsigned ms,

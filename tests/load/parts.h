@@ -47,6 +47,8 @@ struct load {
 	unsigned lingerer;	// walker 0's CPU: it preempts itself, and the robber leaves it alone
 	struct life *lives;	// by space, group, slot
 	u32 stop;		// 1: unmappers, 2: everybody
+	struct counters before;	// the workers' start
+	u64 violations_before;
 	// planned: walker 0 is about to linger in that space (1 + its number; 0: in none). stands_by: an unmapper of
 	// that space is ready. lingering: walker 0 lingers in that space. So the two meet, and no earlier flush waits
 	// for walker 0's CPU. `bait` says where, and is written first.

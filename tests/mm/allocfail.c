@@ -15,9 +15,20 @@
 #define EDGE (BASE + level_size(4) - 2 * PAGE_SIZE)
 #define EDGE_PAGES 4
 
+// Nothing is mapped, and no table is left, unless the policy keeps them.
 static bool empty(struct space *s)
 {
-	return !mm_regions(s) && !s->mapped && !page_of(s->root_pa)->private;
+	return !mm_regions(s) && !s->mapped && (!page_of(s->root_pa)->private || s->freer->keeps);
+}
+
+// Frames balance while the space lives, from `inner` on; where the policy keeps tables, only when the space has ended,
+// from `outer` on. Puts the space.
+static void put_balanced(struct space *s, const struct mm_balance *inner, const struct mm_balance *outer)
+{
+	if (!s->freer->keeps)
+		mm_balance_end(inner);
+	space_put(s);
+	mm_balance_end(outer);
 }
 
 // Pins what it can get of the range while the range is built and torn down; whatever it gets must be a fresh page.
@@ -48,13 +59,15 @@ static int look(void *arg)
 
 static void fail_map(const struct table_policy *p, int level)
 {
-	struct onlooker o = { .s = space_create_with(p, flush_find("ipi")) };
+	struct mm_balance b, outer;
+	struct onlooker o = { 0 };
 	struct thread *t = NULL;
-	struct mm_balance b;
 	u64 va = ALIGN_DOWN(EDGE, level_size(level)), len = level == 1 ? EDGE_PAGES * PAGE_SIZE : 2 * level_size(level);
 	int err = -ENOMEM;
 	unsigned n;
 
+	mm_balance_begin(&outer);
+	o.s = space_create_with(p, flush_find("ipi"));
 	REQUIRE(o.s);
 	mm_balance_begin(&b);
 	if (nr_cpus > 1)
@@ -75,8 +88,7 @@ static void fail_map(const struct table_policy *p, int level)
 	if (t)
 		mm_join(t);
 	EXPECT_EQ(o.odd, 0);
-	mm_balance_end(&b);
-	space_put(o.s);
+	put_balanced(o.s, &b, &outer);
 }
 
 TEST(allocfail, map_4k, NEEDS_CHECK)
@@ -195,10 +207,12 @@ static bool all_there(struct space *s, unsigned pages)
 static void fail_unmap(const struct table_policy *p)
 {
 	enum { PAGES = 3 * PT_ENTRIES };
-	struct space *s = space_create_with(p, flush_find("ipi"));
-	struct mm_balance b;
+	struct mm_balance b, outer;
 	bool done = false;
+	struct space *s;
 
+	mm_balance_begin(&outer);
+	s = space_create_with(p, flush_find("ipi"));
 	REQUIRE(s);
 	mm_balance_begin(&b);
 	for (unsigned n = 1; n <= MOST && !done; n++) {
@@ -222,8 +236,7 @@ static void fail_unmap(const struct table_policy *p)
 		EXPECT(empty(s));
 	}
 	EXPECT(done);
-	mm_balance_end(&b);
-	space_put(s);
+	put_balanced(s, &b, &outer);
 }
 
 TEST(allocfail, unmap, NEEDS_CHECK)
@@ -262,9 +275,11 @@ TEST(allocfail, protect, NEEDS_CHECK)
 static void unmap_without_memory(const struct table_policy *p)
 {
 	enum { PAGES = 2 * PT_ENTRIES };
-	struct space *s = space_create_with(p, flush_find("ipi"));
-	struct mm_balance b;
+	struct mm_balance b, outer;
+	struct space *s;
 
+	mm_balance_begin(&outer);
+	s = space_create_with(p, flush_find("ipi"));
 	REQUIRE(s);
 	mm_balance_begin(&b);
 	EXPECT_EQ(space_map(s, BASE, PAGES * PAGE_SIZE, RW, 1, MAP_POPULATE), 0);
@@ -272,11 +287,13 @@ static void unmap_without_memory(const struct table_policy *p)
 	EXPECT_EQ(space_unmap(s, BASE, PAGES * PAGE_SIZE), 0);
 	inject_alloc_failure(0);
 	EXPECT(empty(s));
-	mm_balance_end(&b);
+	if (!p->keeps)
+		mm_balance_end(&b);
 	EXPECT_EQ(space_map(s, BASE, PAGES * PAGE_SIZE, RW, 1, MAP_POPULATE), 0);
 	inject_alloc_failures_from(1);
 	space_put(s);
 	inject_alloc_failure(0);
+	mm_balance_end(&outer);
 }
 
 TEST(allocfail, unmap_without_memory, NEEDS_CHECK)

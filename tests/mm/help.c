@@ -157,6 +157,17 @@ struct page *mm_table(struct space *s, vaddr_t va, int level)
 
 enum table_state mm_state(const struct page *table) { return READ_ONCE(table->table_state); }
 
+void mm_put_emptied(struct space *s, const struct page *table)
+{
+	const struct table_policy *p = s->freer;
+
+	if (p->drain)
+		p->drain();
+	EXPECT_EQ(mm_state(table), p->keeps ? TABLE_LIVE : TABLE_FREE);
+	space_put(s);
+	EXPECT_EQ(mm_state(table), TABLE_FREE);
+}
+
 bool mm_poisoned(const struct page *table)
 {
 	const pte_t *e = page_to_virt(table);

@@ -35,7 +35,8 @@ static void expect_evidence(const struct mm_load_result *r)
 	EXPECT(c->frees_l1 > 0);
 	EXPECT(c->frees_l2 > 0);
 	EXPECT(c->frees_l3 > 0);
-	EXPECT(c->frees_during_walk > 0);
+	EXPECT(r->keeps == (c->tables_emptied > 0));
+	EXPECT((r->keeps ? c->emptied_during_walk : c->frees_during_walk) > 0);
 	if (c->walks_fast * 10 < c->walks * 8)	// the load waits until nine of ten are fast; later ones count too
 		test_fail(__FILE__, __LINE__, "only %lu of %lu walks were fast", c->walks_fast, c->walks);
 }
@@ -89,6 +90,7 @@ TEST(walkers, auto, NEEDS_CPUS2 | NEEDS_CHECK | NEEDS_SLOW_OK) { safe_policy("au
 TEST(walkers, targeted, NEEDS_CPUS2 | NEEDS_CHECK | NEEDS_SLOW_OK) { safe_policy("targeted", SHORT_MS); }
 TEST(walkers, hazard, NEEDS_CPUS2 | NEEDS_CHECK | NEEDS_SLOW_OK) { safe_policy("hazard", SHORT_MS); }
 TEST(walkers, epoch, NEEDS_CPUS2 | NEEDS_CHECK | NEEDS_SLOW_OK) { safe_policy("epoch", SHORT_MS); }
+TEST(walkers, keep, NEEDS_CPUS2 | NEEDS_CHECK | NEEDS_SLOW_OK) { safe_policy("keep", SHORT_MS); }
 
 TEST(walkers, immediate_is_convicted, NEEDS_CPUS2 | NEEDS_CHECK | NEEDS_SLOW_OK)
 {

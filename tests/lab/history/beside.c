@@ -68,10 +68,7 @@ static void unmap_beside_a_resident(const struct table_policy *p)
 	stall_release(stall_point("walk_level"));
 	EXPECT_EQ(sc.job.got, 0);
 	EXPECT_EQ(sc.too_early, 0);
-	if (p->drain)
-		p->drain();
-	EXPECT_EQ(mm_state(sc.upper), TABLE_FREE);
-	space_put(sc.job.s);
+	mm_put_emptied(sc.job.s, sc.upper);
 }
 
 TEST(history, remote_walker_beside_a_resident, NEEDS_CPUS4)

@@ -99,10 +99,7 @@ void context_unmap_under_walk(const struct table_policy *p, void (*begin)(struct
 	stall_release(stall_point("walk_level"));
 	EXPECT_EQ(sc.got, 0);
 	EXPECT_EQ(sc.too_early, 0);
-	if (p->drain)
-		p->drain();
-	EXPECT_EQ(mm_state(sc.upper), TABLE_FREE);
-	space_put(sc.s);
+	mm_put_emptied(sc.s, sc.upper);
 }
 
 static void under_each_policy(void (*begin)(struct context_walk *))

@@ -111,7 +111,8 @@ static unsigned rules_broken(const struct trace_scene *sc, const struct trace_lo
 	unsigned tables = how_many(log, EV_TABLE_UNLINKED, ANY), broken = 0;
 
 	broken += RULE(!log->lost, "events are lost");
-	broken += RULE(tables == PT_LEVELS - 1, "not one table of each level was unlinked");
+	broken += RULE(tables == (policy_find(sc->policy)->keeps ? 0 : PT_LEVELS - 1),
+		       "not one table of each level was unlinked (or one was that is to be kept)");
 	broken += RULE(how_many(log, EV_UNMAP_BEGIN, ANY) == 1 && how_many(log, EV_UNMAP_END, ANY) == 1, "not exactly one unmap");
 	broken += RULE(how_many(log, EV_WALK_BEGIN, ANY) == how_many(log, EV_WALK_END, ANY), "a walk that does not end");
 	for (unsigned i = 0; i < log->n; i++)

@@ -56,10 +56,7 @@ static void unmap_under_a_walk(const struct table_policy *policy, bool local, st
 	EXPECT_EQ(stall_point("walk_level")->hits, 1);
 	stall_release(stall_point("walk_level"));
 	EXPECT_EQ(sc->job.got, 0);
-	if (policy->drain)
-		policy->drain();
-	EXPECT_EQ(mm_state(table), TABLE_FREE);
-	space_put(s);
+	mm_put_emptied(s, table);
 }
 
 // The flush is answered in the middle of the walk, with interrupts off or on, and proves nothing: every time.

@@ -7,7 +7,7 @@
 TEST(policy, found_by_name, 0)
 {
 	static const char *const names[] = { "immediate", "ipi", "rcu", "rcu-sync", "rcu-page", "rcu-proxy", "targeted", "auto",
-		"hazard" };
+		"hazard", "epoch", "keep" };
 
 	for (unsigned i = 0; i < ARRAY_SIZE(names); i++) {
 		const struct table_policy *p = policy_find(names[i]);
@@ -56,6 +56,7 @@ TEST(policy, verdict, 0)
 		EXPECT(!safe("immediate", *it));
 		EXPECT(safe("rcu", *it) && safe("rcu-sync", *it) && safe("rcu-page", *it));
 		EXPECT(safe("rcu-proxy", *it) && safe("targeted", *it) && safe("auto", *it) && safe("hazard", *it));
+		EXPECT(safe("epoch", *it) && safe("keep", *it));
 		EXPECT_EQ(safe("ipi", *it), (*it)->proves_irqs_off_walks_ended);
 	}
 	EXPECT(safe("ipi", flush_find("ipi")));

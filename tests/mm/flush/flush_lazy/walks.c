@@ -69,10 +69,7 @@ static u64 unmap_under_walk(const struct table_policy *policy, enum until until)
 	stall_release(stall_point("walk_level"));
 	EXPECT_EQ(w.job.got, 0);
 	lazy_flush()->drain();
-	if (policy->drain)
-		policy->drain();
-	EXPECT_EQ(mm_state(w.table), TABLE_FREE);
-	space_put(s);
+	mm_put_emptied(s, w.table);
 	return oracle_violations() - violations;
 }
 

@@ -115,7 +115,7 @@ static __noinline void flush_begun(struct gather *g, const struct table_policy *
 	g->may_defer = false;
 	preempt_disable();
 	freer->begin(g->space, &g->taken.tables);
-	if (MUTANT(proxy_read_side_ends_early))	// preemption is on before the flush (KVM, 5.18)
+	if (MUTANT(proxy_read_side_ends_early))	// the read side ends before the flush
 		preempt_enable();
 	STALL(gather_begun, g->space, g->start, g->level);	// `begin` has returned, and nothing is flushed
 	if (MUTANT(proxy_read_side_ends_early))

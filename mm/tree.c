@@ -34,7 +34,7 @@ pte_t *tree_find(struct space *s, vaddr_t va, int level, struct page **table)
 	return &t[pt_index(va, level)];
 }
 
-static void make_way(struct space *s, pte_t *e, int level, vaddr_t va, struct page *table);
+static __noinline void make_way(struct space *s, pte_t *e, int level, vaddr_t va, struct page *table);
 
 pte_t *__hot tree_make(struct space *s, vaddr_t va, int level, struct page **table)
 {
@@ -225,16 +225,22 @@ static __always_inline bool unmap_one_way(struct gather *g, vaddr_t start, vaddr
 	return true;
 }
 
-static void __hot unmap_all(struct gather *g, vaddr_t start, vaddr_t end, unsigned what)
+static __noinline void unmap_many_ways(struct gather *g, vaddr_t start, vaddr_t end, unsigned what)
+{
+	unmap_below(g, g->space->root, PT_LEVELS, unmap_3, start, end, what);
+}
+
+// `what` is a constant of each caller, so that the one way is compiled for it.
+static __always_inline void unmap_all(struct gather *g, vaddr_t start, vaddr_t end, unsigned what)
 {
 	if ((start ^ (end - 1)) < level_size(2) && likely(unmap_one_way(g, start, end, what)))
 		return;
-	unmap_below(g, g->space->root, PT_LEVELS, unmap_3, start, end, what);
+	unmap_many_ways(g, start, end, what);
 }
 
 static __always_inline bool keeps_tables(const struct gather *g) { return unlikely(g->space->freer->keeps); }
 
-void tree_unmap(struct gather *g, vaddr_t start, vaddr_t end)
+void __hot tree_unmap(struct gather *g, vaddr_t start, vaddr_t end)
 {
 	if (keeps_tables(g))
 		unmap_all(g, start, end, LEAVES | KEEP);
@@ -264,7 +270,7 @@ void tree_end(struct gather *g)
 // The entry e of `level` is about to be written. If it names a table, the space's freer keeps tables, and no leaf is
 // left under it, because no region is there: detach it and the tables under it, and flush, before anything else stands
 // in the entry.
-static void make_way(struct space *s, pte_t *e, int level, vaddr_t va, struct page *table)
+static __noinline void make_way(struct space *s, pte_t *e, int level, vaddr_t va, struct page *table)
 {
 	pte_t v = pte_read(e), *child = phys_to_virt(pte_addr(v));
 	struct gather g;

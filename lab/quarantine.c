@@ -101,8 +101,12 @@ u64 quarantine_count(void) { return READ_ONCE(quarantine.count); }
 
 void quarantine_take(struct page *table, bool hit)
 {
+	size_t size = PAGE_SIZE;
+
+	if (hit && table->table_level == PT_LEVELS)	// a CPU that has it loaded lives on to tell: it keeps the kernel's half
+		size = USER_ROOT_ENTRIES * sizeof(u64);
 	if (!MUTANT(quarantine_no_poison))
-		memset(page_to_virt(table), POISON_BYTE, PAGE_SIZE);
+		memset(page_to_virt(table), POISON_BYTE, size);
 	if (MUTANT(quarantine_reuses_hit))	// a table that was found in use is reused
 		hit = false;
 	if (!hit)

@@ -144,6 +144,16 @@ static __always_inline void gather_reserve(struct gather *g)
 		gather_credit(g);
 }
 
+// Mutants: the table is passed to the policy now, and flushed with the rest.
+static __always_inline void gather_passes(struct gather *g, struct page *table)
+{
+	struct list one;
+
+	list_init(&one);
+	list_push_back(&one, &table->link);
+	tables_flushed(&one, g->space, g->space->freer, NULL);
+}
+
 // Detached: its parent entry was exchanged with 0.
 static __always_inline void gather_table(struct gather *g, struct page *table, vaddr_t va)
 {
@@ -164,6 +174,10 @@ static __always_inline void gather_table(struct gather *g, struct page *table, v
 	if (table->table_level >= g->covers)
 		g->covers = table->table_level + 1;
 	g->freed_tables = true;
+	if (MUTANT(gather_upper_at_once) && table->table_level > 1) {	// only the last level waits for the flush (RISC-V)
+		gather_passes(g, table);
+		return;
+	}
 	list_push_back(&g->taken.tables, &table->link);
 	g->taken.nr_tables++;
 }

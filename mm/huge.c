@@ -53,16 +53,23 @@ void huge_free_deposit(struct space *s, struct page *head)
 static void isolate(struct space *s, vaddr_t va, pte_t *e, struct page *table)
 {
 	int level = 1;		// of the leaves to flush
+	bool upper = true;	// flush the entry, too
 
-	pte_xchg(e, 0);		// full barrier, before the reading of the CPU masks in tlb_flush()
+	if (!MUTANT(collapse_unlinks_late))	// the entry is cleared after the flush and the wait (s390)
+		pte_xchg(e, 0);	// full barrier, before the reading of the CPU masks in tlb_flush()
 	table_set_state(table, TABLE_LIVE, TABLE_UNLINKED);
 	STALL(collapse_unlinked, s, va, 2);	// the table is unlinked, nothing flushed
 	if (MUTANT(collapse_one_invlpg))	// the 512 small translations are flushed as if they were one large one
 		level = 2;
-	tlb_flush(s, va, va + level_size(2), level, true);
+	if (MUTANT(collapse_keeps_upper))	// nothing is freed, so only the leaves are flushed
+		upper = false;
+	tlb_flush(s, va, va + level_size(2), level, upper);
 	table_set_state(table, TABLE_UNLINKED, TABLE_FLUSHED);
 	if (!MUTANT(collapse_no_wait))	// a flushed table is taken to be quiesced
 		policy_wait(s->freer, s);
+	STALL(collapse_waited, s, va, 2);	// no walker that began before can still be inside
+	if (MUTANT(collapse_unlinks_late))
+		pte_xchg(e, 0);
 	table_set_state(table, TABLE_FLUSHED, TABLE_QUIESCED);
 	STALL(collapse_quiesced, s, va, 2);	// flushed and waited for; nothing copied
 }

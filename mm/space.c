@@ -6,6 +6,7 @@
 #include "kernel/panic.h"
 #include "kernel/thread.h"
 #include "lab/counter.h"
+#include "lab/mutant.h"
 #include "lab/stall.h"
 #include "lab/trace.h"
 #include "mm/flush/flush.h"
@@ -142,14 +143,18 @@ static void space_destroy(struct space *s)
 	gather_flush(&g);
 	region_remove_range(s, 0, USER_END);
 	ASSERT(root->private == 0 && s->mapped == 0);
-	tlb_evict(s);
+	if (!MUTANT(space_evicts_last))	// CPUs may have the root loaded when it is FREE (Genode)
+		tlb_evict(s);
 	gather_reserve(&g);
 	gather_table(&g, root, 0);
 	gather_end(&g);
+	if (MUTANT(space_evicts_last))
+		tlb_evict(s);
 	if (s->freer->leave)
 		s->freer->leave(s);
 	mutex_unlock(&s->lock);
-	flush_wait(s);
+	if (!MUTANT(space_freed_early))	// freed while a record of a deferred flush names it (as in Uros)
+		flush_wait(s);
 	slab_free(spaces, s);
 }
 

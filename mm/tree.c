@@ -11,6 +11,7 @@
 #include "kernel/panic.h"
 #include "lab/mutant.h"
 #include "lab/oracle.h"
+#include "lab/stall.h"
 #include "mm/gather.h"
 #include "mm/huge.h"
 #include "mm/table.h"
@@ -128,15 +129,28 @@ static __always_inline void unmap_1(struct gather *g, pte_t *t, vaddr_t start, v
 // The entry names a table without entries: unlink it. Barrier as above.
 static __always_inline void detach(struct gather *g, pte_t *e, vaddr_t va, struct page *table)
 {
+	bool gathered = false;
 	pte_t old;
 
 	gather_reserve(g);
+	if (MUTANT(tree_frees_before_unlink)) {	// its whole way is gone while the entry still stands (Redox OS)
+		gather_table(g, page_of(pte_addr(pte_read(e))), va);
+		gather_flush(g);
+		gathered = true;
+	}
+	if (MUTANT(tree_queues_before_unlink)) {	// its wait begins before the unlink and the flush (OSv)
+		gather_table(g, page_of(pte_addr(pte_read(e))), va);
+		tables_flushed(&g->taken.tables, g->space, g->space->freer, NULL);
+		gathered = true;
+	}
+	STALL(tree_unlinking, g->space, va, table->table_level);	// the entry of this level still stands
 	if (MUTANT(tree_lower_entry_left) && table->table_level < PT_LEVELS)	// the entry is left standing
 		old = pte_read(e);
 	else
 		old = pte_xchg(e, 0);
 	table->private--;
-	gather_table(g, page_of(pte_addr(old)), va);
+	if (!gathered)
+		gather_table(g, page_of(pte_addr(old)), va);
 }
 
 static __always_inline bool may_go(const struct page *table, unsigned what)

@@ -35,6 +35,7 @@ TESTS = {
     # The gather and the flush
     "gather_no_flush": "history.collapse*,adversary.*,stale.unmap_4k*",
     "gather_flush_last": "history.lazy_cpus_walk_too,adversary.*",
+    "gather_upper_at_once": "history.upper_tables*",
     "gather_forgets_level": "space.t*,space_end.*",
     "no_flush_without_leaf": "history.no_leaf*",
     "flush_answers_early": "flush_early.tables*",
@@ -45,6 +46,10 @@ TESTS = {
     "tlb_no_catch_up": "adversary.lazy_cpu*",
     "tlb_bit_last": "history.mask_bit*",
     "tree_lower_entry_left": "history.hazard_detached*",
+    "tree_frees_before_unlink": "history.unlinked_before_it_is_freed",
+    "tree_queues_before_unlink": "history.unlinked_before_it_waits,history.flushed_before*",
+    "space_evicts_last": "history.evicted_before*",
+    "space_freed_early": "flush_lazy.what_another*",
     # Back-ends
     "nmi_no_flush": "flush_nmi.*root_is_loaded",
     "nmi_late_ticket": "adversary.request_while*",
@@ -62,6 +67,7 @@ TESTS = {
     "ipi_no_join": "history.remote_walker*",
     "batch_no_grace_period": "history.batch*",
     "rcu_page_no_grace_period": "history.table_freed*",
+    "rcu_page_head_in_table": "history.table_is_not_written*",
     "rcu_fallback_no_sync": "history.fallback*",
     "rcu_sync_fallback_no_wait": "history.fallback*",
     "targeted_no_publish": "history.targeted_dekker",
@@ -86,6 +92,8 @@ TESTS = {
     "page_get_wraps": "page.references*,walk.pins_end*",
     # Whatever reuses tables
     "collapse_one_invlpg": "history.collapse_leaves*",
+    "collapse_keeps_upper": "history.collapse_flushes_the*,history.collapse_waits_until*",
+    "collapse_unlinks_late": "history.unlinked_before_the*",
     "collapse_no_wait": "history.collapse_waits*,history.reuse_waits*",
     "move_flush_after_unlock": "history.move_leaves*",
     "discard_no_recheck": "space_discard.*",

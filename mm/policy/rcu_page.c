@@ -2,6 +2,7 @@
 // table_free=rcu-page: every table page carries its own callback head, in its descriptor, so that deferring needs no
 // memory and there is no fallback (PT_RECLAIM). The price is one callback per table instead of one per batch. The
 // walker is an RCU reader by keeping preemption off.
+#include "kernel/lib.h"
 #include "lab/mutant.h"
 #include "mm/table.h"
 #include "mm/walk_body.h"
@@ -17,6 +18,16 @@ static void page_quiesced(struct rcu_head *head)
 	tables_free(&one, &rcu_page_policy);
 }
 
+// The mutant's: the head in the table's first words. They are zero again before the table is freed, so that only a
+// walker could notice.
+static void overlay_quiesced(struct rcu_head *head)
+{
+	struct page *table = virt_to_page(head);
+
+	memset(head, 0, sizeof(*head));
+	page_quiesced(&table->rcu);
+}
+
 static void rcu_page_free(struct space *space, struct list *tables, const struct cpumask *proved)
 {
 	while (!list_empty(tables)) {
@@ -24,6 +35,8 @@ static void rcu_page_free(struct space *space, struct list *tables, const struct
 
 		if (MUTANT(rcu_page_no_grace_period))	// freed at once
 			page_quiesced(&table->rcu);
+		else if (MUTANT(rcu_page_head_in_table))	// the head overlays what walkers still read (sparc64)
+			call_rcu(page_to_virt(table), overlay_quiesced);
 		else
 			call_rcu(&table->rcu, page_quiesced);
 	}

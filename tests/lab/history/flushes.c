@@ -10,12 +10,13 @@
 #include "lab/test.h"
 #include "mm/inval.h"
 #include "mm/tlb.h"
+#include "tests/lab/history/mutated.h"
 #include "tests/mm/help.h"
 #include "tests/mm/walk/hold.h"
 
 #if CHECK
 
-static void intact_and_mutated(const char *mutant, u64 (*play)(void))
+void intact_and_mutated(const char *mutant, u64 (*play)(void))
 {
 	struct mm_balance b;
 
@@ -91,6 +92,12 @@ static u64 unmap_while_held_lazily(void)
 
 TEST(history, lazy_cpus_walk_too, NEEDS_CPUS2) { intact_and_mutated("flush_skips_lazy", unmap_while_held_lazily); }
 
+// RISC-V, until 2024: upper tables went past the gather, so they were freed before the flush that drops their entries.
+TEST(history, upper_tables_wait_for_the_flush, NEEDS_CPUS2)
+{
+	intact_and_mutated("gather_upper_at_once", unmap_while_held_lazily);
+}
+
 // The same for a table that is not freed but kept, to be reused: the collapse itself must be caught.
 static u64 collapse_while_held_lazily(void)
 {
@@ -113,15 +120,21 @@ TEST(history, lazy_cpus_walk_too_when_a_table_is_kept, NEEDS_CPUS2)
 	intact_and_mutated("flush_skips_lazy", collapse_while_held_lazily);
 }
 
+// The entry that named the table must be flushed, though nothing is freed: a lazy CPU may have cached it.
+TEST(history, collapse_flushes_the_entry_on_lazy_cpus, NEEDS_CPUS2)
+{
+	intact_and_mutated("collapse_keeps_upper", collapse_while_held_lazily);
+}
+
 // ---- What another CPU has cached of pages that now have another place ----------------------------------------------
 
 #define PRIMED 4
 static vaddr_t primed_va(unsigned i) { return BASE + (3 + i * 97) * PAGE_SIZE; }
 
 // 512 small pages, of which a CPU that runs in the space has cached some while `operation` changes them.
-static u64 change_under_a_resident(int (*operation)(struct space *))
+static u64 change_under_a_resident(const char *policy, int (*operation)(struct space *))
 {
-	struct mm_resident r = { .s = space_create_with(policy_find("ipi"), flush_find("ipi")) };
+	struct mm_resident r = { .s = space_create_with(policy_find(policy), flush_find("ipi")) };
 	u64 violations = swmmu_violations();
 	struct thread *t;
 
@@ -140,12 +153,42 @@ static u64 change_under_a_resident(int (*operation)(struct space *))
 }
 
 static int collapse_it(struct space *s) { return space_collapse(s, BASE); }
-static u64 collapse_under_a_resident(void) { return change_under_a_resident(collapse_it); }
+static u64 collapse_under_a_resident(void) { return change_under_a_resident("ipi", collapse_it); }
 
 // FreeBSD: one INVLPG after a promotion, which leaves 511 small translations of pages that are then freed.
 TEST(history, collapse_leaves_no_small_leaf, NEEDS_CPUS2)
 {
 	intact_and_mutated("collapse_one_invlpg", collapse_under_a_resident);
+}
+
+// A CPU that has answered, if it may answer before it flushes, is held there until the collapse has returned.
+static void stay_behind(struct stall_point *p, void *collapsed)
+{
+	spin_until(load_acquire((u32 *)collapsed), "the collapse", -1);
+}
+
+static int collapse_while_it_flushes(struct space *s)
+{
+	u32 collapsed = 0;
+	int err;
+
+	stall_point("flush_answered")->action = stay_behind;
+	stall_point("flush_answered")->arg = &collapsed;
+	stall_arm(stall_point("flush_answered"), s, 0, 0, 0);
+	err = space_collapse(s, BASE);
+	store_release(&collapsed, 1u);
+	stall_release(stall_point("flush_answered"));
+	return err;
+}
+
+// (The policy waits neither for a grace period, which this CPU would hold up, nor for a call, which it would answer only
+// after its flush.)
+static u64 collapse_before_it_flushes(void) { return change_under_a_resident("targeted", collapse_while_it_flushes); }
+
+// The same on a CPU that runs in the space: it must have dropped the entry when the table changes its meaning.
+TEST(history, collapse_waits_until_the_entry_is_flushed, NEEDS_CPUS2)
+{
+	intact_and_mutated("collapse_keeps_upper", collapse_before_it_flushes);
 }
 
 // The mover has dropped the lock. A page at the new place is unmapped, by a flush that does not cover the old one.
@@ -167,7 +210,7 @@ static int move_it(struct space *s)
 	return err;
 }
 
-static u64 move_under_a_resident(void) { return change_under_a_resident(move_it); }
+static u64 move_under_a_resident(void) { return change_under_a_resident("ipi", move_it); }
 
 // CVE-2018-18281.
 TEST(history, move_leaves_no_old_leaf, NEEDS_CPUS2)

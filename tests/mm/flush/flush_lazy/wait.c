@@ -2,6 +2,7 @@
 // tlb_flush=lazy: who waits for whom. A drain waits for CPUs that do not sweep and for threads that finish records; the
 // end of a space delays nobody.
 #include "kernel/time.h"
+#include "lab/mutant.h"
 #include "lab/stall.h"
 #include "lab/test.h"
 #include "mm/flush/lazy.h"
@@ -69,17 +70,15 @@ static int put_and_say(void *arg)
 	return 0;
 }
 
-// When a drain returns, nothing waits any more, whichever thread finishes it. And no space is freed before the records
-// that name it.
-TEST(flush_lazy, what_another_finishes_is_waited_for, NEEDS_CPUS2)
+// A thread is held where it finishes a record. Has a drain returned meanwhile, or the end of the space that the record
+// names?
+static void drain_and_put_meanwhile(bool *drained, bool *put)
 {
 	struct finishing f = { .there = 0 };
 	struct thread *t, *draining, *putting;
-	struct mm_balance b;
 	struct page *table;
 	struct reader r;
 
-	mm_balance_begin(&b);
 	t = reader_begin(&r, "ipi", 0);
 	REQUIRE(t);
 	table = mm_table(r.s, r.va, 1);
@@ -98,7 +97,8 @@ TEST(flush_lazy, what_another_finishes_is_waited_for, NEEDS_CPUS2)
 	REQUIRE(t && putting && draining);
 	EXPECT(EVENTUALLY(READ_ONCE(f.drained) || READ_ONCE(t->state) == THREAD_SLEEPING));
 	EXPECT(EVENTUALLY(READ_ONCE(f.put) || READ_ONCE(putting->state) == THREAD_SLEEPING));
-	EXPECT(!f.drained && !f.put);
+	*drained = f.drained;
+	*put = f.put;
 	EXPECT_EQ(mm_state(table), TABLE_UNLINKED);
 	complete_all(&f.go);
 	mm_join(t);
@@ -106,7 +106,32 @@ TEST(flush_lazy, what_another_finishes_is_waited_for, NEEDS_CPUS2)
 	mm_join(draining);
 	stall_release(stall_point("lazy_finishing"));
 	EXPECT_EQ(mm_state(table), TABLE_FREE);
+}
+
+static unsigned damaged;
+
+static void note_damage(const char *what, const void *object) { damaged++; }
+
+// When a drain returns, nothing waits any more, whichever thread finishes it. And no space is freed before the records
+// that name it: otherwise the record writes to a freed object, which the allocator finds when it is to be used again.
+TEST(flush_lazy, what_another_finishes_is_waited_for, NEEDS_CPUS2)
+{
+	bool drained = true, put = true;
+	struct mm_balance b;
+
+	mm_balance_begin(&b);
+	drain_and_put_meanwhile(&drained, &put);
+	EXPECT(!drained && !put);
 	mm_balance_end(&b);
+	mutant_set(space_freed_early, 1);
+	drain_and_put_meanwhile(&drained, &put);
+	mutant_set(space_freed_early, 0);
+	EXPECT(!drained && put);
+	damaged = 0;
+	WRITE_ONCE(alloc_error_hook, note_damage);
+	EXPECT(!space_create());	// the damaged object, which stays out of use
+	WRITE_ONCE(alloc_error_hook, NULL);
+	EXPECT_EQ(damaged, 1);
 }
 
 // What waits when the space is freed delays nobody, and nothing is lost.

@@ -103,7 +103,7 @@ TEST(allocfail, map_2m, NEEDS_CHECK) { fail_map(policy_default(), 2); }
 // Each failed attempt gives its frames back, counted one by one.
 TEST(allocfail, map_balances_each_time, NEEDS_CHECK)
 {
-	struct space *s = space_create();
+	struct space *s = space_create_with(mm_freeing_policy(), NULL);
 	struct mm_balance b;
 	int err = -ENOMEM;
 
@@ -160,7 +160,7 @@ static int fault_by(unsigned how, struct space *s, vaddr_t va)
 
 TEST(allocfail, fault, NEEDS_CHECK)
 {
-	struct space *s = space_create();
+	struct space *s = space_create_with(mm_freeing_policy(), NULL);
 	struct mm_balance b;
 
 	REQUIRE(s);

@@ -157,6 +157,11 @@ struct page *mm_table(struct space *s, vaddr_t va, int level)
 
 enum table_state mm_state(const struct page *table) { return READ_ONCE(table->table_state); }
 
+const struct table_policy *mm_freeing_policy(void)
+{
+	return policy_default()->keeps ? policy_find("rcu") : policy_default();
+}
+
 void mm_put_emptied(struct space *s, const struct page *table)
 {
 	const struct table_policy *p = s->freer;

@@ -48,6 +48,8 @@ int mm_visit(void *space);
 // The table of `level` through which va is reached, or NULL; and the state it is in.
 struct page *mm_table(struct space *s, vaddr_t va, int level);
 enum table_state mm_state(const struct page *table);
+// The default policy; or rcu, if that one keeps tables: for tests that count what an unmap frees.
+const struct table_policy *mm_freeing_policy(void);
 // Puts the last count of a space in which that table was emptied, by now: the table is FREE when its policy has drained.
 // Or it is still linked, if the policy keeps tables, and FREE when the space has ended. EXPECTs.
 void mm_put_emptied(struct space *s, const struct page *table);

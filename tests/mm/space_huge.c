@@ -103,7 +103,7 @@ TEST(space_huge, cut, 0) { under_each_pair(cut); }
 
 TEST(space_huge, errors, 0)
 {
-	struct space *s = space_create();
+	struct space *s = space_create_with(mm_freeing_policy(), NULL);
 	struct mm_balance b;
 
 	REQUIRE(s);

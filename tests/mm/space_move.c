@@ -80,7 +80,7 @@ TEST(space_move, errors, 0)
 // Each allocation that can fail fails: nothing has changed, and nothing is left behind.
 TEST(space_move, no_memory, NEEDS_CHECK)
 {
-	struct space *s = space_create();
+	struct space *s = space_create_with(mm_freeing_policy(), NULL);
 	struct mm_balance b;
 	int err = -ENOMEM;
 	unsigned n;
@@ -113,7 +113,7 @@ TEST(space_move, no_memory, NEEDS_CHECK)
 // A long and sparse range, both ways.
 TEST(space_move, sparse, 0)
 {
-	struct space *s = space_create();
+	struct space *s = space_create_with(mm_freeing_policy(), NULL);
 	u64 len = 64 * level_size(3);
 
 	REQUIRE(s);

@@ -100,7 +100,7 @@ TEST(space, large_and_sparse, 0)
 
 	mm_balance_begin(&b);
 	f = freed_so_far();
-	s = space_create();
+	s = space_create_with(mm_freeing_policy(), NULL);
 	REQUIRE(s);
 	for (u64 va = 0; va < USER_END; va += level_size(4))
 		EXPECT_EQ(space_map(s, va + level_size(3) + level_size(2), PAGE_SIZE, RW, 1, MAP_POPULATE), 0);
@@ -176,7 +176,7 @@ TEST(space, lazy_cpus_leave, 0)
 	struct space *s;
 
 	mm_balance_begin(&b);
-	s = space_create_with(policy_default(), flush_find("ipi"));	// other back-ends let them stay for longer
+	s = space_create_with(mm_freeing_policy(), flush_find("ipi"));	// other back-ends let them stay for longer
 	REQUIRE(s);
 	EXPECT_EQ(space_map(s, BASE, nr_cpus * PAGE_SIZE, RW, 1, 0), 0);
 	EXPECT_EQ(space_map(s, 0, PAGE_SIZE, RW, 1, MAP_POPULATE), 0);

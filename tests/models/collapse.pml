@@ -5,8 +5,8 @@
 // Models: isolate(), pinned(), collapse(), split_locked() (mm/huge.c), table_put_back(), table_deposit(),
 // table_reuse() (mm/table.c), walk_take() (mm/walk_body.h), page_try_get(), page_put(), each policy's `wait`.
 // Asserts: no walker reads a table that is QUIESCED, or that has got another birth number while the walker is in it;
-// nothing is copied from a page that is pinned; a walker that pins the small page finds it mapped. The flush is that of
-// freed tables, never deferred.
+// nothing is copied from a page that is pinned; a walker that pins the small page finds it mapped; no CPU's
+// paging-structure cache leads to a table that is a deposit. The flush is that of freed tables, never deferred.
 //
 //! immediate found POLICY=IMMEDIATE BACKEND=IPI
 //! ipi verified POLICY=POLICY_IPI BACKEND=IPI
@@ -15,6 +15,10 @@
 //! rcu-page verified POLICY=RCU_PAGE BACKEND=IPI
 //! targeted verified POLICY=TARGETED BACKEND=IPI
 //! hazard verified POLICY=HAZARD BACKEND=IPI
+//! auto verified POLICY=AUTO BACKEND=IPI
+//! epoch verified POLICY=EPOCH BACKEND=IPI
+//! rcu-proxy verified POLICY=RCU_PROXY BACKEND=IPI
+//! keep verified POLICY=KEEP BACKEND=IPI
 // `wait` of the ipi policy is a sync IPI, so collapse is safe even where freeing is not.
 //! ipi-by-nmi verified POLICY=POLICY_IPI BACKEND=NMI
 //! ipi-by-pv verified POLICY=POLICY_IPI BACKEND=PV
@@ -22,6 +26,10 @@
 //! collapse_no_wait found POLICY=RCU BACKEND=IPI
 //! collapse_no_wait_nmi found POLICY=POLICY_IPI BACKEND=NMI collapse_no_wait
 //! collapse_ignores_pins found POLICY=RCU BACKEND=IPI
+// Other projects' errors of order: an unlink after the wait (s390), a non-leaf entry that is changed without a flush of
+// the upper entries that the CPUs have cached (RISC-V).
+//! collapse_unlinks_late found POLICY=RCU BACKEND=IPI
+//! collapse_keeps_upper found POLICY=RCU BACKEND=IPI
 // The shootdown has waited for the ipi policy's walkers already; and after any `wait` a pin is seen in the count.
 //! collapse_no_wait_ipi equivalent POLICY=POLICY_IPI BACKEND=IPI collapse_no_wait
 //! walk_no_parent_recheck equivalent POLICY=RCU BACKEND=IPI
@@ -126,11 +134,16 @@ proctype collapser()
 	bit b;
 
 	// collapse()
+#ifndef collapse_unlinks_late
 	unlink(a);
+#endif
 	read_masks(targets);
 	flush_at_once(targets, a, b);
 #ifndef collapse_no_wait
 	policy_wait(a);
+#endif
+#ifdef collapse_unlinks_late
+	unlink(a);
 #endif
 	d_step { is_quiesced = 1; targets = 0; a = 0; b = 0; SAY("the table is QUIESCED") };
 	LD(REFS, a);
@@ -143,7 +156,8 @@ proctype collapser()
 	:: false
 #endif
 	:: else ->
-		d_step { copied = 1; SAY("copies the small page into the large one"); assert(!pinned) };
+		d_step { copied = 1; SAY("copies the small page into the large one"); assert(!pinned);
+			assert(robbed || !cached[0]); assert(!cached[1]) };
 		XCHG(ENTRY, LARGE, a);
 		d_step { DRAINED -> mem[REFS] = mem[REFS] - 1; SAY("drops the mapping's reference to the small page") };
 		// split_locked(); its flush frees no table

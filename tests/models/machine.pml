@@ -47,7 +47,7 @@ inline flush_here_0()
 		d_step { cached[0] = 0; holds_root[0] = 0; SAY("leaves the space that it holds lazily") };
 		CLEAR(CPUS, 1, irq_byte);
 	:: else ->
-#ifdef flush_leaf_only
+#if defined(flush_leaf_only) || defined(collapse_keeps_upper)
 		SAY("flushes the leaves only");
 #else
 		d_step { cached[0] = 0; SAY("flushes its TLB and paging-structure caches") };
@@ -89,7 +89,7 @@ proctype nmi_handler() provided (!robbed)
 	byte requested;
 
 end:	do
-	:: d_step { nmi -> nmi = 0; in_nmi = 1; SAY("takes the NMI") }
+	:: d_step { nmi && !in_nmi -> nmi = 0; in_nmi = 1; SAY("takes the NMI") }
 		LD(REQUESTED, requested);
 		if
 		:: requested != VIEW(SERVED) ->
@@ -148,14 +148,28 @@ inline sync_ipi()
 }
 
 // synchronize_rcu(), or call_rcu() and its callback.
+inline begin_grace_period()
+{
+	d_step { DRAINED -> gp_waits = 1; SAY("a grace period begins") }
+}
+
+inline end_grace_period()
+{
+	d_step { DRAINED && !gp_waits -> SAY("the grace period has ended") }
+}
+
 inline grace_period()
 {
-	d_step { DRAINED -> gp_waits = 1; SAY("a grace period begins") };
-	d_step { DRAINED && !gp_waits -> SAY("the grace period has ended") };
+	begin_grace_period();
+	end_grace_period()
 }
 
 inline flush_own_here()
 {
+#ifdef collapse_keeps_upper
+	SAY("flushes its own leaves only");
+#else
 	d_step { cached[1] = 0; SAY("flushes its own TLB and paging-structure caches") };
+#endif
 }
 #undef me

@@ -18,7 +18,7 @@
 // - A large leaf at level 2 is itself the entry that moves: the walker reads it at BASE both times.
 // - The flush of a leaf is left out. It can only make CPU 1 wait.
 // - Policies differ in who waits for their walkers, and nobody waits for those of `immediate`. So it also stands for
-//   rcu-sync and rcu-page, which differ from it in how they free.
+//   rcu-sync, rcu-page, rcu-proxy and keep, which differ from it in how they free; and targeted stands for auto.
 // - A further page of the same walk is another leaf, under the same checks of the parent and the count.
 // - There are at most four moves, three changes of the leaf and one other use of the frame.
 //
@@ -27,6 +27,7 @@
 //! rcu verified POLICY=RCU BACKEND=IPI MOVES_AT_MOST=3 CHANGES_AT_MOST=2
 //! targeted verified POLICY=TARGETED BACKEND=IPI MOVES_AT_MOST=3 CHANGES_AT_MOST=2
 //! hazard verified POLICY=HAZARD BACKEND=IPI MOVES_AT_MOST=3 CHANGES_AT_MOST=2
+//! epoch verified POLICY=EPOCH BACKEND=IPI MOVES_AT_MOST=3 CHANGES_AT_MOST=2
 // Without the count a walk returns a page that never was at BASE (ASK_MAPPED asserts only that), or a permission that
 // the page never had there.
 //! walk_no_moves_recheck found POLICY=IMMEDIATE BACKEND=IPI
@@ -69,7 +70,7 @@
 //! no-moves-ipi-nmi found POLICY=POLICY_IPI BACKEND=NMI walk_no_moves_recheck MOVES_AT_MOST=2 CHANGES_AT_MOST=2
 //! wait-before-write verified POLICY=RCU BACKEND=IPI walk_no_moves_recheck move_waits_between
 //! wait-before-unlock verified POLICY=RCU BACKEND=IPI walk_no_moves_recheck move_waits_last
-//! slow ipi rcu targeted hazard parent-first-read-first moves_* moves-* no-moves-* wait-*
+//! slow ipi rcu targeted hazard epoch parent-first-read-first moves_* moves-* no-moves-* wait-*
 #define NCPU 2
 #ifndef MOVES_AT_MOST
 #define MOVES_AT_MOST 4

@@ -14,3 +14,7 @@
 #define RCU_PAGE 5
 #define TARGETED 6
 #define HAZARD 7
+#define AUTO 8
+#define EPOCH 9
+#define RCU_PROXY 10
+#define KEEP 11

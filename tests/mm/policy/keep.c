@@ -185,7 +185,7 @@ static void subtree_makes_way(const struct table_policy *p)
 TEST(keep, subtree_makes_way, 0)
 {
 	if (!arch_has_page_size(3))
-		return test_skip("the CPU has no 1 GiB pages");
+		SKIP("the CPU has no 1 GiB pages");
 	FOR_EACH_KEEPER(p)
 		subtree_makes_way(*p);
 }

@@ -42,6 +42,15 @@ static __always_inline void table_set_state(struct page *table, enum table_state
 // FLUSHED -> QUIESCED -> FREE; the policy calls it when no walker can be inside any more. The list ends empty. In
 // checking builds the oracle looks for walkers, and the pages are poisoned and kept in quarantine for a while.
 void tables_free(struct list *tables, const struct table_policy *policy);
+// The same for one table: for callbacks whose head lies in the table's descriptor (page.rcu).
+static __always_inline void table_free_one(struct page *table, const struct table_policy *policy)
+{
+	struct list one;
+
+	list_init(&one);
+	list_push_back(&one, &table->link);
+	tables_free(&one, policy);
+}
 // UNLINKED -> FLUSHED: the flush is over; passes the tables to the policy. The list ends empty. May sleep, as the
 // policy's `free` may; `proved` as there (policy/policy.h).
 static __always_inline void tables_flushed(struct list *tables, struct space *s, const struct table_policy *freer,

@@ -45,11 +45,7 @@ static void keep_free(struct space *space, struct list *tables, const struct cpu
 
 static void aside_quiesced(struct rcu_head *head)
 {
-	struct list one;
-
-	list_init(&one);
-	list_push_back(&one, &container_of(head, struct page, rcu)->link);
-	tables_free(&one, &keep_policy);
+	table_free_one(container_of(head, struct page, rcu), &keep_policy);
 }
 
 // By each table's own callback head, so that no memory is needed.

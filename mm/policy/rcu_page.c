@@ -11,11 +11,7 @@ static const struct table_policy rcu_page_policy;
 
 static void page_quiesced(struct rcu_head *head)
 {
-	struct list one;
-
-	list_init(&one);
-	list_push_back(&one, &container_of(head, struct page, rcu)->link);
-	tables_free(&one, &rcu_page_policy);
+	table_free_one(container_of(head, struct page, rcu), &rcu_page_policy);
 }
 
 // The mutant's: the head in the table's first words. They are zero again before the table is freed, so that only a

@@ -31,7 +31,6 @@ static const struct table_policy rcu_proxy_policy;
 static void proxy_quiesced(struct rcu_head *head)
 {
 	struct page *table = container_of(head, struct page, rcu);
-	struct list one;
 
 	if (CHECK && READ_ONCE(table->table_state) != TABLE_FLUSHED) {
 		oracle_report(&(const struct violation){ .kind = VIOLATION_UNFLUSHED, .policy = rcu_proxy_policy.name,
@@ -39,9 +38,7 @@ static void proxy_quiesced(struct rcu_head *head)
 		call_rcu(head, proxy_quiesced);		// it may not be freed yet
 		return;
 	}
-	list_init(&one);
-	list_push_back(&one, &table->link);
-	tables_free(&one, &rcu_proxy_policy);
+	table_free_one(table, &rcu_proxy_policy);
 }
 
 static void rcu_proxy_begin(struct space *space, struct list *tables)

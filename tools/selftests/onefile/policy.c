@@ -9,11 +9,7 @@ static const struct table_policy example_policy;
 
 static void example_quiesced(struct rcu_head *head)
 {
-	struct list one;
-
-	list_init(&one);
-	list_push_back(&one, &container_of(head, struct page, rcu)->link);
-	tables_free(&one, &example_policy);
+	table_free_one(container_of(head, struct page, rcu), &example_policy);
 }
 
 static void example_free(struct space *space, struct list *tables, const struct cpumask *proved)

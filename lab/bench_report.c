@@ -70,7 +70,9 @@ static void print_bench(const struct bench_case *c)
 	kprintf("BENCH {%s,\"median\":%llu,\"p50\":%llu,\"p90\":%s,\"p99\":%s,\"p999\":%s,\"min\":%llu,\"max\":%llu,\"sum\":%llu%s,"
 		"\"ops\":%llu,\"ops_per_sec\":%llu,\"ipi_flush_per_1000\":%llu,\"lazy_skipped_per_1000\":%llu,"
 		"\"ipi_sync_per_1000\":%llu,\"ipi_walker_per_1000\":%llu,\"ipis_per_1000\":%llu,\"pv_flagged_per_1000\":%llu,"
-		"\"hypercalls_per_1000\":%llu,\"tables_freed_per_1000\":%llu,\"fallbacks\":%llu%s}\n",
+		"\"hypercalls_per_1000\":%llu,\"tables_freed_per_1000\":%llu,\"walkers_awaited_per_1000\":%llu,"
+		"\"walkers_proved_per_1000\":%llu,\"free_polled_per_1000\":%llu,\"free_deferred_per_1000\":%llu,"
+		"\"rcu_waits_per_1000\":%llu,\"fallbacks\":%llu%s}\n",
 		who, median, median, quantile(c, 9, 10).text, quantile(c, 99, 100).text, quantile(c, 999, 1000).text,
 		(unsigned long long)c->hist->min, (unsigned long long)c->hist->max, (unsigned long long)c->hist->sum,
 		usual(c).text, (unsigned long long)c->ops,
@@ -78,7 +80,9 @@ static void print_bench(const struct bench_case *c)
 		per_thousand(c, c->used.ipi_flush), per_thousand(c, c->used.flush_lazy_skipped),
 		per_thousand(c, c->used.ipi_sync), per_thousand(c, c->used.ipi_walker), per_thousand(c, c->used.ipi_xcall),
 		per_thousand(c, c->used.flush_pv_flagged), per_thousand(c, c->used.flush_hv_calls + c->used.flush_xen_calls),
-		per_thousand(c, c->used.tables_freed), (unsigned long long)c->used.table_fallbacks, extras);
+		per_thousand(c, c->used.tables_freed), per_thousand(c, c->used.walkers_awaited),
+		per_thousand(c, c->used.walkers_proved), per_thousand(c, c->used.free_polled),
+		per_thousand(c, c->used.free_deferred), per_thousand(c, c->used.rcu_waits), (unsigned long long)c->used.table_fallbacks, extras);
 }
 
 static size_t hist_line(const struct bench_case *c, const char *who, char *buf, size_t size)

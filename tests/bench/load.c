@@ -7,6 +7,7 @@
 #include "kernel/rcu/rcu.h"
 #include "kernel/time.h"
 #include "mm/policy/verdict.h"
+#include "mm/walk.h"
 
 unsigned other_cpu(unsigned k)
 {
@@ -53,21 +54,41 @@ unsigned others_list(unsigned *list, unsigned max)
 	return n;
 }
 
+static void walk_once(struct companions *c, bool first)
+{
+	struct page *pins[WALKED_PAGES];
+	unsigned got;
+
+	if (first)
+		WRITE_ONCE(c->walk, c->walk + 1);
+	got = walk_pin_fast(c->space, c->walked, WALKED_PAGES, false, pins);
+	if (first)
+		WRITE_ONCE(c->walk, c->walk + 1);
+	while (got)
+		page_unpin(pins[--got], false);
+}
+
 static int companion(void *arg)
 {
 	struct companions *c = arg;
+	bool first;
 
-	space_attach(c->space);
-	fetch_add(&c->running, 1);
-	while (!READ_ONCE(c->stop))
-		cpu_relax();
-	space_detach();
+	if (!c->remote)
+		space_attach(c->space);
+	first = !fetch_add(&c->running, 1);
+	while (!READ_ONCE(c->stop)) {
+		if (c->walked)
+			walk_once(c, first);
+		else
+			cpu_relax();
+	}
+	if (!c->remote)
+		space_detach();
 	return 0;
 }
 
-bool companions_start(struct companions *c, struct space *s, unsigned n)
+static bool start(struct companions *c, unsigned n)
 {
-	*c = (struct companions){ .space = s };
 	for (; c->n < n; c->n++) {
 		c->threads[c->n] = thread_create("companion", companion, c, other_cpu(c->n), PRIO_NORMAL);
 		if (!c->threads[c->n]) {
@@ -79,6 +100,29 @@ bool companions_start(struct companions *c, struct space *s, unsigned n)
 	while (READ_ONCE(c->running) < n)
 		thread_sleep_ns(NSEC_PER_MSEC);
 	return true;
+}
+
+bool companions_start(struct companions *c, struct space *s, unsigned n)
+{
+	*c = (struct companions){ .space = s };
+	return start(c, n);
+}
+
+bool walkers_start(struct companions *c, struct space *s, unsigned n, vaddr_t walked, bool remote)
+{
+	*c = (struct companions){ .space = s, .walked = walked, .remote = remote };
+	return start(c, n);
+}
+
+void walkers_wait_inside(struct companions *c)
+{
+	u32 walk;
+
+	if (!c->walked || !c->n)
+		return;
+	while (!((walk = READ_ONCE(c->walk)) & 1) || walk == c->seen)
+		cpu_relax();
+	c->seen = walk;
 }
 
 void companions_stop(struct companions *c)

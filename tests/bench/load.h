@@ -5,16 +5,26 @@
 #include "lab/bench.h"
 #include "mm/space.h"
 
+#define WALKED_AT 0x400000000000ull	// what other CPUs walk
 #define ALONE 0x100000000000ull		// alone in its 512 GiB: unmapping it frees tables of three levels
 
-// Threads on `n` CPUs other than the caller's, each running in the space (attached, busy, interrupts on) until stopped.
+// Threads on `n` CPUs other than the caller's until stopped. Each runs in the space (attached, busy, interrupts on), or
+// walks WALKED_PAGES pages of it over and over, in one read side.
+#define WALKED_PAGES 64u
 struct companions {
 	struct space *space;
+	vaddr_t walked;		// 0: they only run there
+	bool remote;		// they walk, and do not have the space loaded
 	u32 stop, running;
+	u32 walk;		// of the first one, counted at its begin and its end: odd while it is inside
+	u32 seen;		// the walk that walkers_wait_inside() has found
 	unsigned n;
 	struct thread *threads[NR_CPUS];
 };
 bool companions_start(struct companions *c, struct space *s, unsigned n);	// returns when all run; false: no memory
+bool walkers_start(struct companions *c, struct space *s, unsigned n, vaddr_t walked, bool remote);	// the same
+// If they walk: spin until the first one is inside a walk, another one than when this last returned.
+void walkers_wait_inside(struct companions *c);
 void companions_stop(struct companions *c);
 
 // One thread on another CPU that maps and unmaps single pages, tables included, in its own part of the space until

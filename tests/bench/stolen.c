@@ -31,11 +31,11 @@
 #include "lab/thief.h"
 #include "mm/frame/slab.h"
 #include "mm/pending.h"
-#include "mm/walk_body.h"
+#include "mm/flush/flush.h"
 #include "tests/bench/load.h"
 #include "tests/bench/places.h"
+#include "tests/bench/victim.h"
 
-#define WALKED 0x400000000000ull
 #define LEAD_TICKS 4		// longer than a grace period takes
 #define PATIENCE 3			// times the budget, before pairs are left out
 #define LEAST_NS (10 * NSEC_PER_SEC)
@@ -43,12 +43,6 @@
 // samples at once; later slices are there for the long ones.
 static const struct { unsigned us, first, later; } thefts[] = {
 	{ 0, 5, 1 }, { 1000, 5, 1 }, { 3000, 5, 1 }, { 10000, 5, 1 }, { 30000, 5, 1 }, { 100000, 2, 2 }, { 300000, 1, 2 },
-};
-
-struct victim {
-	struct space *space;
-	unsigned cpu;
-	u32 stop, runs, asked;
 };
 
 // In how many of the samples …
@@ -69,50 +63,6 @@ struct pair {
 static struct bench_case *cases;	// one for each pair; its slice fills all cases of that pair
 static struct pair **pairs;		// by its index
 static u64 too_late;			// now_ns() after which a pair that says little new is left out: on a busy host
-
-// The policy's own step, and then the preemption: the L2 entry has been read, the L1 table has not.
-static const struct table_policy *robbed;
-
-static bool step_and_be_robbed(struct walk_state *w, int level, const pte_t *entry, pte_t value)
-{
-	bool goes_on = !robbed->step || robbed->step(w, level, entry, value);
-
-	if (goes_on && level == 1)
-		thief_rob(cpu_id(), 0);
-	return goes_on;
-}
-
-// A walk under the policy's rules, compiled here once for all policies.
-static unsigned walk_and_be_robbed(struct space *s, struct page **page)
-{
-	struct table_policy p;
-	unsigned got;
-
-	preempt_disable();
-	robbed = s->policy;
-	p = *robbed;
-	p.step = step_and_be_robbed;
-	got = walk_body(&p, s, WALKED, 1, false, page);
-	preempt_enable();
-	return got;
-}
-
-static int victim(void *arg)
-{
-	struct victim *v = arg;
-	struct page *page;
-
-	space_attach(v->space);
-	while (!READ_ONCE(v->stop)) {
-		bool asked = xchg(&v->asked, 0u);
-
-		if (asked ? walk_and_be_robbed(v->space, &page) : walk_pin_fast(v->space, WALKED, 1, false, &page))
-			page_unpin(page, false);
-		WRITE_ONCE(v->runs, 1);
-	}
-	space_detach();
-	return 0;
-}
 
 static void map(struct space *s, vaddr_t va)
 {
@@ -272,9 +222,8 @@ static bool whole_curve(const struct bench_case *c) { return wanted(c, thefts[AR
 static void slice_stolen(struct bench_case *c)
 {
 	struct pair *p = pairs[c - cases];
-	struct victim v = { .cpu = other_cpu(0) };
+	struct victim v;
 	struct places at;
-	struct thread *t;
 
 	if (!p->warm) {
 		p->warm = true;
@@ -282,17 +231,13 @@ static void slice_stolen(struct bench_case *c)
 	}
 	if (now_ns() > too_late && !whole_curve(c) && !p->of[0].first.hist->n)
 		return;
-	v.space = bench_space(c);
-	map(v.space, WALKED);
-	if (!places_init(&at, v.space) || !(t = thread_create("victim", victim, &v, v.cpu, PRIO_NORMAL)))
+	victim_start(&v, bench_space(c), VICTIM_WALKS);
+	if (!places_init(&at, v.space))
 		panic("no memory for a benchmark");
-	while (!READ_ONCE(v.runs))
-		thread_sleep_ns(NSEC_PER_MSEC);
 	for (unsigned i = 0; i < ARRAY_SIZE(thefts); i++)
 		if (wanted(c, thefts[i].us))
 			thefts_of(p, i, &at, &v);
-	WRITE_ONCE(v.stop, 1);
-	thread_join(t);
+	victim_stop(&v);
 	space_put(v.space);
 	bench_settle(c);
 }

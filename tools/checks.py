@@ -470,7 +470,7 @@ def what_was_to_be_measured_was():
 @log_test
 def bystanders_and_thefts_add_up():
     bench = [b for run in results.parse(log_lines()) for b in run.bench]
-    return [*events.bystander_errors(bench), *events.stolen_errors(bench)]
+    return [*events.bystander_errors(bench), *events.stolen_errors(bench), *events.waits_errors(bench)]
 
 
 @test

@@ -1,11 +1,16 @@
 # SPDX-License-Identifier: MIT
-"""What must hold of the BENCH lines of preemptions by the thief (tests/bench/stolen.c) and of bystanders
-(tests/bench/bystander.c), however busy the host is: the order of events, and counts, as the kernel has recorded them.
-Times are shown, not judged."""
-
+"""What must hold of the BENCH lines of preemptions by the thief (tests/bench/stolen.c, until_free.c), of bystanders
+(tests/bench/bystander.c) and of unmaps under walkers (tests/bench/unmap.c), however busy the host is: the order of
+events, and counts, as the kernel has recorded them. Times are shown, not judged."""
+import axes
 
 INTERRUPTING = ("ipi", "nmi")  # they interrupt each CPU that runs in the space, for each unmap
 LEFT_BY_LAZY = ("ipi", "pv", "hyperv", "xen", "lazy")  # a CPU in lazy TLB mode leaves the space when it is interrupted
+
+
+def defers(policy, flush):
+    """Is the flush of freed tables left to later? Not under a policy that acts before it. ("-": nobody unmaps)"""
+    return flush != "-" and "defer" in axes.backends()[flush].fields and "begin" not in axes.policies()[policy].fields
 
 
 def bystander_errors(bench):
@@ -18,7 +23,7 @@ def bystander_errors(bench):
         if not b["name"].startswith("bystander"):
             continue
         ipis, ops, flush, slices = b["ipis"], b["ops"], b["tlb_flush"], b["slices"]
-        most = {"bystander": 0 if flush == "lazy" else ops + slices, "bystander_elsewhere": 0,
+        most = {"bystander": 0 if defers(b["table_free"], flush) else ops + slices, "bystander_elsewhere": 0,
                 "bystander_lazy": slices if flush in LEFT_BY_LAZY else ops + slices}[b["name"]] + b["resched"] + b["called"]
         least = ops - slices if b["name"] == "bystander" and flush in INTERRUPTING and not b["switches"] else 0
         if not least <= ipis <= most:
@@ -30,7 +35,7 @@ def bystander_errors(bench):
 # pairs (docs/policies.md). Nothing is claimed here of other pairs.
 HOLDING = {(policy, "pv") for policy in ("rcu", "rcu-sync", "rcu-page")}  # at once; what it unlinked is held
 SPARING = {("hazard", "pv")}  # at once
-WAITING = {("targeted", "pv")}  # after the preemption: it waits for that walk
+WAITING = {("targeted", "pv"), ("auto", "pv")}  # after the preemption: it waits for that walk
 LEAST = HOLDING | SPARING | WAITING | {("ipi", "ipi"), ("rcu", "ipi"), ("rcu", "lazy")}  # measured on any host
 
 
@@ -38,7 +43,7 @@ def theft_errors(b):
     """What is wrong with one line of preemptions, by the order of events that the kernel has recorded, without a
     clock."""
     pair, n = (b["table_free"], b["tlb_flush"]), b["n"]
-    holds = pair in HOLDING or b["tlb_flush"] == "lazy"
+    holds = pair in HOLDING or defers(*pair)
     waits = pair in WAITING or b["tlb_flush"] in INTERRUPTING
     if b["marked"] != n:
         yield f"in {n - b['marked']} of {n} the CPU was not preempted when the first unmap began"
@@ -63,3 +68,23 @@ def stolen_errors(bench):
             yield f"{where}: {b['max']} pages held, though each unmap frees what it has unlinked"
     stolen = {(b["table_free"], b["tlb_flush"]) for b in bench if b["name"] == "unmap_stolen" and b["stolen_us"]}
     yield from (f"no preemption under {policy} + {flush}" for policy, flush in sorted(LEAST - stolen))
+
+
+def waits_errors(bench):
+    """Whom an unmap has waited for by the policy's own means. Under WAITING each unmap for the walk that is preempted,
+    and for nobody if that CPU is outside any walk. A CPU that the flush has proved is in vain waited for; a back-end
+    that reports nobody proves nobody, nor does a flush that does not go to a walker. A policy that waits for the rest
+    waits for nobody where the flush has proved each CPU that has the space loaded."""
+    for b in (b for b in bench if b["name"] in ("unmap_walked", "until_unmapped") and b["table_free"] != "-"):
+        policy, back = axes.policies()[b["table_free"]].fields, axes.backends()[b["tlb_flush"]].fields
+        awaited, proved = b["walkers_awaited_per_1000"], b["walkers_proved_per_1000"]
+        reports = back.get("reports") == "true" and not b["remote"]
+        rest = policy["waits"] == "WAIT_REST" and reports and back.get("proves_irqs_off_walks_ended") == "true"
+        where = f"{b['name']} under {b['table_free']} + {b['tlb_flush']}, walkers={b['walkers']} remote={b['remote']} " \
+                f"stolen_us={b['stolen_us']}: "
+        if proved > (awaited if reports else 0):
+            yield f"{where}{proved} walkers were proved of {awaited}"
+        if (rest or policy["waits"] == "WAIT_FLUSH") and awaited:
+            yield f"{where}{awaited} walkers were waited for, though the flush had proved each"
+        if b["stolen_us"] and (b["table_free"], b["tlb_flush"]) in WAITING and awaited != 1000 * b["walkers"]:
+            yield f"{where}{awaited} walkers were waited for, not {1000 * b['walkers']}"

@@ -13,7 +13,7 @@ BYSTANDER = {"table_free": "rcu", "ops": 50, "ipis": 0, "resched": 3, "called": 
 
 def theft(policy, flush):
     """A line as it should be under that pair."""
-    holds = (policy, flush) in events.HOLDING or flush == "lazy"
+    holds = (policy, flush) in events.HOLDING or events.defers(policy, flush)
     early = holds or (policy, flush) in events.SPARING
     return THEFT | {"table_free": policy, "tlb_flush": flush, "early": 5 * early, "kept": 5 * holds}
 
@@ -30,7 +30,7 @@ def thefts_that_contradict_a_claim_are_noticed():
             ("rcu", "pv", {"marked": 4}, "not preempted"), ("rcu", "ipi", {"marked": 0}, "not preempted"),
             ("rcu", "pv", {"early": 4}, "1 of 5 first unmaps have waited"), ("hazard", "pv", {"early": 0}, "need not"),
             ("rcu", "lazy", {"early": 4, "kept": 4}, "need not"), ("rcu", "pv", {"kept": 4}, "was freed before"),
-            ("rcu", "ipi", {"early": 1}, "must wait"), ("targeted", "pv", {"early": 2}, "must wait"),
+            ("auto", "pv", {"early": 1}, "must wait"), ("rcu", "ipi", {"early": 1}, "must wait"), ("targeted", "pv", {"early": 2}, "must wait"),
             ("rcu", "pv", {"name": "pages_held", "max": 65}, "pending_max is 64"),
             ("ipi", "ipi", {"name": "pages_held", "max": 1}, "frees what it has unlinked"),
             ("rcu", "pv", {"name": "unmap_page"}, "no preemption under rcu + pv"),
@@ -42,10 +42,38 @@ def thefts_that_contradict_a_claim_are_noticed():
 
 
 @suite.test
+def waits_that_contradict_what_the_flush_proved_are_noticed():
+    wrong = []
+    for right, policy, flush, keys in (
+            (True, "targeted", "ipi", (900, 900)), (False, "targeted", "ipi", (900, 901)),
+            (True, "targeted", "nmi", (900, 0)), (False, "targeted", "nmi", (900, 1)), (True, "auto", "ipi", (0, 0)),
+            (False, "auto", "ipi", (1, 0)), (False, "auto", "lazy", (1, 0)), (True, "auto", "nmi", (900, 0)),
+            (True, "auto", "ipi", (900, 0, {"remote": 1})), (False, "targeted", "ipi", (900, 1, {"remote": 1})),
+            (False, "ipi", "ipi", (1, 0)), (True, "targeted", "pv", (1000, 0, {"stolen_us": 10_000})),
+            (False, "auto", "pv", (900, 0, {"stolen_us": 10_000})),
+            (False, "targeted", "pv", (1, 0, {"stolen_us": 10_000, "walkers": 0}))):
+        awaited, proved, *more = keys
+        line = {"name": "unmap_walked", "table_free": policy, "tlb_flush": flush, "walkers": 1, "remote": 0,
+                "stolen_us": 0, "walkers_awaited_per_1000": awaited, "walkers_proved_per_1000": proved}
+        found = list(events.waits_errors([line | (more[0] if more else {})]))
+        if bool(found) == right:
+            wrong.append(f"{policy} + {flush}, {keys}: {found}")
+    return wrong
+
+
+@suite.test
+def a_policy_that_acts_first_defers_no_flush():
+    """So a bystander is interrupted although the back-end would defer."""
+    item = BYSTANDER | {"name": "bystander", "table_free": "rcu-proxy", "tlb_flush": "lazy", "ipis": 50}
+    return [*events.bystander_errors([item])]
+
+
+@suite.test
 def interrupts_that_nobody_sent_are_noticed():
     wrong = []
     for right, name, flush, keys in (
             (True, "bystander", "ipi", {"ipis": 48}), (False, "bystander", "ipi", {"ipis": 47}),
+            (True, "bystander", "-", {"table_free": "-", "ops": 0, "ipis": 3}),
             (True, "bystander", "nmi", {"ipis": 48}), (False, "bystander", "nmi", {"ipis": 47}),
             (True, "bystander", "ipi", {"ipis": 40, "switches": 1}), (True, "bystander", "ipi", {"ipis": 55}),
             (False, "bystander", "ipi", {"ipis": 56}), (False, "bystander", "lazy", {"ipis": 4}),

@@ -35,6 +35,11 @@ def policies():
     return values("mm/policy", POLICY)
 
 
+def floors():
+    """The policies that free no table while its space lives: what all others are measured against."""
+    return [name for name, policy in policies().items() if policy.fields.get("keeps") == "true"]
+
+
 def backends():
     return values("mm/flush", BACKEND)
 

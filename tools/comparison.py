@@ -3,6 +3,7 @@
 confirmed, and whether anything is missing. table.py and summary.py show it."""
 import itertools
 
+import axes
 import results
 
 ALONE, ALL = {"others": 0}, {"others": "most"}
@@ -80,10 +81,12 @@ class Comparison:
         self.cpus = max(each.get("cpus", 2) for each in said)
 
     def axes(self, items):
-        """Policies, those with the most unsafe pairs (the control) first; back-ends, those with the fewest first."""
+        """Policies, those with the most unsafe pairs (the control) first, and last the floor, which frees nothing;
+        back-ends, those with the fewest unsafe pairs first."""
         policies = dict.fromkeys(i["table_free"] for i in items if has_policy(i))
         flushes = dict.fromkeys(i["tlb_flush"] for i in items if has_policy(i))
-        return (sorted(policies, key=lambda policy: -sum(policy == p for p, _ in self.unsafe)),
+        floors = axes.floors()
+        return (sorted(policies, key=lambda policy: (policy in floors, -sum(policy == p for p, _ in self.unsafe))),
                 sorted(flushes, key=lambda flush: sum(flush == f for _, f in self.unsafe)))
 
     def wrong(self):

@@ -18,7 +18,7 @@ REPORT, MEASURING = "docs/data/report.gz", "docs/measuring.md"
 SHOWN = re.compile(r"(?ms)^```\n( +found safe .*?)^```\n")
 COUNTS = re.compile(r"(?ms)^(\| \| `[^\n]*\n\| ---[^\n]*\n\| `walk`.*?\n)\n")
 COUNTED = ("walk", "unmap_page", "protect_page", "map_touch_unmap")
-NAMES = {"walk", "bystander", "bystander_lazy", "bystander_elsewhere", "collapse", "unmap_stolen",
+NAMES = {"walk", "bystander", "bystander_lazy", "bystander_elsewhere", "collapse", "table_wait", "unmap_stolen",
          *(name for _, name, _, _ in BY_PAIR)}
 
 

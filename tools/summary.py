@@ -3,6 +3,7 @@
 
 Its figures are medians under the default back-end. A dash: not measured. A figure of few samples, or of an unsafe pair,
 has a mark."""
+import axes
 import results
 from comparison import ALL, ALONE, EXPECTED, FEW_MARK, FEWEST, INSTRUCTIONS, few, pair_of, select
 
@@ -138,10 +139,11 @@ GROUPS = [
     ("walk", [("cycles", cycles("walk", {})), ("instr", instructions("walk", {}))]),
     ("unmap alone", [("cycles", cycles("unmap_page", ALONE)), ("instr", instructions("unmap_page", ALONE))]),
     ("shared", [("cycles", shared)]),
-    ("unmap", [("interrupts", interrupted)]),
+    ("unmap", [("hits", interrupted)]),
     ("held", [("pages", held)]),
+    ("reuse", [("waits", cycles("table_wait", {"walkers": "most"}))]),
     ("preempted 10 ms", [("ipi", preempted("ipi")), ("pv", preempted("pv"))]),
-    ("map+touch", [("+unmap/s", rate)]),
+    ("map to", [("unmap/s", rate)]),
 ]
 LEFT = 2  # groups that are aligned to the left; the others are aligned to the right
 
@@ -169,7 +171,9 @@ def legend(c, text):
     """The meaning of the marks that occur in the text."""
     marks = ((SYNC_MARK, "collapse: all CPUs"), (FEW_MARK, f"n < {FEWEST}"), (UNSAFE_MARK, "unsafe pair"),
              (f" {NONE}", "not measured"))
+    floors = [policy for policy in c.axes(c.verdicts + c.bench)[0] if policy in axes.floors()]
     return "; ".join([f"tlb_flush={FLUSH}, SMP={c.cpus}, medians", "instr: exact, SMP=1"]
+                     + [f"{policy}: the floor" for policy in floors]
                      + [f"{mark.strip()}: {meaning}" for mark, meaning in marks if mark in text])
 
 

@@ -24,6 +24,9 @@ BY_POLICY = [
     ("unmap 8 pages and their tables, alone", "unmap_8", ALONE),
     ("  64 pages", "unmap_64", ALONE),
     ("collapse 512 pages into one, alone", "collapse", ALONE),
+    ("  all other CPUs in the space", "collapse", ALL),
+    ("wait before a table is reused (as in a collapse), nobody walks", "table_wait", {"walkers": 0}),
+    ("  all other CPUs walk the space", "table_wait", {"walkers": "most"}),
     ("end of a space of 64 pages", "space_exit", {}),
 ]
 # What is measured for each back-end under one policy, the default.
@@ -53,6 +56,12 @@ STOLEN = """Stolen time: how long the first unmap takes while another CPU is pre
 the most pages held until that CPU runs again; medians"""
 BYSTANDERS = """Bystanders: the share of its time that a CPU loses while another CPU unmaps (its tick and the host
 included), and the IPIs that it receives for each unmap"""
+AWAITED = """Walkers that the freeing side waits for by its own means, for each unmap while all other CPUs walk the
+space; of these, how many the flush had proved to have ended; and IPIs of all kinds"""
+LIVES = """From the begin of an unmap until its table is FREE, and how long the unmap itself takes, which is part of
+that: while another CPU runs in the space or walks it, or is preempted there for so long from the begin on; medians"""
+REUSES = """The wait before a table is reused, while another CPU is preempted for so long from its begin on; medians"""
+HELD = """A table's life times its size, and the most bytes held in that time while one CPU unmaps in a loop"""
 FEW_LEGEND = f"{FEW_MARK}: fewer than {FEWEST} samples"
 
 
@@ -141,8 +150,19 @@ def axis_rows(title, c, table, axis, others_axis):
     return rows
 
 
+def price_row(c, bench, policies):
+    """Of a walk: per cent over the cheapest one of a pair that is safe with the default back-end."""
+    walks = {policy: select(bench, "walk", {}, table_free=policy) for policy in policies}
+    costs = {policy: b.get("usual") or b["median"] for policy, b in walks.items()
+             if b and (policy, summary.FLUSH) not in c.unsafe}
+    return ["  over the cheapest safe one"] + [f"+{100 * costs[policy] / min(costs.values()) - 100:.1f} %"
+                                               if policy in costs else "-" for policy in policies]
+
+
 def policy_rows(c):
-    return axis_rows(f"{c.unit}: median / 99th percentile", c, BY_POLICY, "table_free", "tlb_flush")
+    rows = axis_rows(f"{c.unit}: median / 99th percentile", c, BY_POLICY, "table_free", "tlb_flush")
+    return [rows[0]] + [more for row in rows[1:] for more in
+                        ([row, price_row(c, c.bench, rows[0][1:])] if row[0] == BY_POLICY[0][0] else [row])]
 
 
 def flush_rows(c):
@@ -171,6 +191,62 @@ def stolen_rows(c):
         if select(stolen, "unmap_stolen", {}, table_free=policy, tlb_flush=flush):
             rows.append([f"{policy} + {flush}"] + [stolen_cell(c, policy, flush, us) for us in lengths])
     return rows if stolen else []
+
+
+def by_pair(c, name, columns, cell, text):
+    """A row for each pair with any such measurement: cell() of the cases that `columns` describe."""
+    some = [b for b in c.bench if b["name"] == name]
+    rows = [[text] + [title for title, _ in columns]]
+    for policy, flush in itertools.product(*c.axes(some)):
+        found = [select(some, name, want, table_free=policy, tlb_flush=flush) for _, want in columns]
+        if any(found):
+            rows.append([f"{policy} + {flush}"] + [cell(b) if b else "-" for b in found])
+    return rows
+
+
+def awaited_rows(c):
+    """By pair, and by whether the walkers have the space loaded."""
+
+    def cell(b):
+        awaited, proved = b.get("walkers_awaited_per_1000", 0), b.get("walkers_proved_per_1000", 0)
+        return f"{awaited / 1000:.2f}, {proved / 1000:.2f}; {b['ipis_per_1000'] / 1000:.2f}{few(b)}"
+
+    columns = [("they have it loaded", {"remote": 0}), ("they do not", {"remote": 1})]
+    return by_pair(c, "unmap_walked", columns, cell, "walkers")
+
+
+def life_rows(c):
+    """Of a table and of its unmap."""
+
+    def cell(b):
+        unmap = select(c.bench, "until_unmapped", {key: b[key] for key in ("walkers", "stolen_us")},
+                       table_free=b["table_free"], tlb_flush=b["tlb_flush"])
+        return time_text(b["median"]) + (f", {time_text(unmap['median'])}" if unmap else "") + few(b)
+
+    lengths = sorted({b["stolen_us"] for b in c.bench if b["name"] == "until_free"})
+    columns = [(f"{where}{f', {time_text(us * 1000)}' if us else ''}", {"walkers": walkers, "stolen_us": us})
+               for us in lengths for where, walkers in (("runs", 0), ("walks", 1))]
+    return by_pair(c, "until_free", columns, cell, "the other CPU")
+
+
+def reuse_rows(c):
+    lengths = sorted({b["stolen_us"] for b in c.bench if b["name"] == "wait_stolen"})
+    columns = [(f"{where}, {time_text(us * 1000)}", {"walkers": walkers, "stolen_us": us})
+               for us in lengths for where, walkers in (("outside a walk", 0), ("inside a walk", 1))]
+    return by_pair(c, "wait_stolen", columns, lambda b: time_text(b["median"]) + few(b), "the other CPU")
+
+
+def held_rows(c):
+    """Bytes times milliseconds: of a single table, and of all that are held at most."""
+    rows = [[f"with tlb_flush={summary.FLUSH}", "life of a table", "KiB x ms, a table", "most held", "KiB x ms, all"]]
+    for policy in c.axes(c.bench)[0]:
+        life, held = (select(c.bench, name, {"walkers": 0, "stolen_us": 0}, table_free=policy, tlb_flush=summary.FLUSH)
+                      for name in ("until_free", "pages_held"))
+        if life and held:
+            ms = life["median"] / 1e6
+            rows.append([policy, time_text(life["median"]) + few(life), f"{4 * ms:,.2f}",
+                         f"{held['median']:,} pages{few(held)}", f"{4 * held['median'] * ms:,.0f}"])
+    return rows
 
 
 def bystander_rows(c):
@@ -220,6 +296,7 @@ def counted_rows(c):
     rows = [["instructions, with one CPU"] + policies]
     for title, name, want in COUNTED:
         rows.append([title] + [number(select(bench, name, want, table_free=policy)) for policy in policies])
+        rows += [price_row(c, bench, policies)] if name == "walk" else []
     return rows if bench else []
 
 
@@ -242,7 +319,8 @@ def full(c):
     for rows in pair_tables(c):
         lines += section(rows)
     for title, rows in (("", policy_rows(c)), ("", flush_rows(c)), ("", counted_rows(c)), (STOLEN, stolen_rows(c)),
-                        (BYSTANDERS, bystander_rows(c)), ("", scale_rows(c.bench)), ("", common_rows(c))):
+                        (AWAITED, awaited_rows(c)), (LIVES, life_rows(c)), (REUSES, reuse_rows(c)),
+                        (HELD, held_rows(c)), (BYSTANDERS, bystander_rows(c)), ("", scale_rows(c.bench)), ("", common_rows(c))):
         if len(rows) > 1:
             lines += section(rows, title)
     return lines

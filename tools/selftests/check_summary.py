@@ -51,6 +51,7 @@ def timed(policies=POLICIES, flushes=FLUSHES, cpus=2, **more):
         for name, more_ipis in (("bystander", 100), ("bystander_lazy", 1), ("bystander_elsewhere", 0)):
             yield bench(name, policy, others=1, cpus=cpus, ipis=more_ipis, lost_ppm=1, unit="ns")
         yield bench("walk", policy, cpus=cpus, **more)
+        yield bench("table_wait", policy, walkers=cpus - 1, cpus=cpus, **more)
         yield bench("collapse", policy, cpus=cpus, **more, ipi_sync_per_1000=1000 * (policy == "ipi"))
 
 
@@ -86,6 +87,7 @@ def differing(name, got, want):
 # The widest figure to be expected of each measurement.
 WIDEST = {"walk": {"median": 12_345}, "unmap_page": {"median": 876_543}, "pages_held": {"median": 12_345, "n": 9},
           "bystander_lazy": {"ipis": 99}, "collapse": {"ipi_sync_per_1000": 1000},
+          "table_wait": {"median": 99_400_000},
           "map_touch_unmap": {"ops_per_sec": 876_543}, "unmap_stolen": {"median": 999_400_000}}
 
 
@@ -107,7 +109,7 @@ def eleven_policies_fit():
 
 @suite.test
 def a_row_says_what_was_measured():
-    want = "rcu all 1,000 85 1,000 85 1,000 sharers 1,000 1.00 us 1.00 us 5,000".split()
+    want = "rcu all 1,000 85 1,000 85 1,000 sharers 1,000 1,000 1.00 us 1.00 us 5,000".split()
     checked = bench("irqs_off_max", "rcu", build="check", cpus=4)
     c = comparison(timed_items=[checked, *timed()], counted_items=list(counted()))
     ipi, none = row(c, "ipi")[:4], row(c, "immediate")[1]
@@ -149,7 +151,7 @@ def what_is_missing_is_a_dash_or_fails():
         return [b for b in items if any(b[key] != value for key, value in gone.items())]
 
     wrong = []
-    for name, want, column in (("unmap_stolen", {"tlb_flush": "ipi"}, 9), ("bystander", {}, 7), ("walk", {}, 2)):
+    for name, want, column in (("unmap_stolen", {"tlb_flush": "ipi"}, 10), ("table_wait", {}, 9), ("bystander", {}, 7), ("walk", {}, 2)):
         c = comparison(timed_items=without(name, list(timed()), **want), counted_items=list(counted()))
         wrong += differing(f"without {name}", (row(c, "rcu")[column], c.conclusion()[0]), ("-", 0))
     for name in ("unmap_page", "map_touch_unmap", "pages_held"):

@@ -4,12 +4,12 @@ docs/report.md says how to read it."""
 import os
 from html import escape
 
-from pictures import (article, bystander, cdf, changes, instructions, machines, page, scaling, stolen, style, svg,
-                      target_table, timeline, walkcost)
+from pictures import (article, awaited, bystander, cdf, changes, instructions, lifetime, machines, page, scaling, stolen,
+                      style, svg, target_table, timeline, walkcost)
 from pictures.data import Data
 
-SECTIONS = (cdf.by_policy, cdf.by_backend, bystander.section, stolen.section, scaling.section, walkcost.section,
-            instructions.section, timeline.section, target_table.section)
+SECTIONS = (cdf.by_policy, cdf.by_backend, cdf.reuse, awaited.section, lifetime.section, bystander.section,
+            stolen.section, scaling.section, walkcost.section, instructions.section, timeline.section, target_table.section)
 PNG_DPI = 144  # two dots for each pixel of the page
 
 

@@ -48,6 +48,7 @@ def draw_bars(axes, policies, values, texts, color, hatch):
                                  linewidth=0.8)[0])
             axes.annotate(texts[policy], (values[policy], y), (4, 0), textcoords="offset points", va="center",
                           fontsize=11)
+    style.floor_line(axes, values)
     room = DIGIT * max(len(text) for text in texts.values()) + 6
     axes.set_xlim(0, most * pixels / max(pixels - room, pixels / 4))
 

@@ -3,7 +3,7 @@
 from html import escape
 
 import stats
-from pictures import words
+from pictures import style, words
 from pictures.data import exactly
 
 # Words, a sign, and a class for the colour: none of them alone.
@@ -54,6 +54,14 @@ class Costs:
     def walk(self, policy):
         return self.text("walk", self.data.one("walk", table_free=policy, walkers=0, remote=0))
 
+    def reuse(self, policy):
+        some = self.data.select("table_wait", table_free=policy)
+        return self.text("reuse", max(some, key=lambda i: i["walkers"], default=None))
+
+    def of_policy(self, policy):
+        """What hangs on the policy alone, as cells."""
+        return "".join(f'<td class="number">{text}</td>' for text in (self.walk(policy), self.reuse(policy)))
+
     def text(self, name, item):
         if not item:
             return "–"
@@ -93,17 +101,18 @@ def combined(data, costs):
             text = "".join(f'<span class="figure"><i>{name}</i> {count}</span>' for name, count
                            in instructions(data, policy))
             cells.insert(0, f'<td><span class="figures exact">{text}</span></td>')
-        rows.append(f'<tr><th scope="row">{escape(policy)}</th><td class="number">{costs.walk(policy)}</td>'
+        rows.append(f'<tr><th scope="row">{escape(style.called(policy))}</th>{costs.of_policy(policy)}'
                     + "".join(cells) + "</tr>")
     exact = '<th scope="col">instructions</th>' if data.counted else ""
     return ('<table class="matrix on-wide"><thead><tr><th scope="col">policy</th>'
-            f'<th scope="col" class="number">walk</th>{exact}{heads(data, "flush by ")}</tr></thead>'
+            '<th scope="col" class="number">walk</th><th scope="col" class="number">reuse</th>'
+            f'{exact}{heads(data, "flush by ")}</tr></thead>'
             f'<tbody>{"".join(rows)}</tbody></table>')
 
 
 def verdicts_only(data):
     """For a phone: the verdicts, then the costs by back-end."""
-    rows = [f'<tr><th scope="row">{escape(policy)}</th>'
+    rows = [f'<tr><th scope="row">{escape(style.called(policy))}</th>'
             + "".join(f"<td>{verdict_html(data, policy, flush)}</td>" for flush in data.backends) + "</tr>"
             for policy in data.policies]
     return (f'<table class="matrix on-narrow"><thead><tr><th scope="col">policy</th>{heads(data)}</tr></thead>'
@@ -117,18 +126,27 @@ def costs_of_backend(data, costs, flush):
         figures = costs.of(policy, flush)
         if any(value != "–" for value in figures.values()):
             cells = "".join(f'<td class="number">{figures[name]}</td>' for name in names)
-            rows.append(f'<tr><th scope="row">{escape(policy)}</th><td class="number">{costs.walk(policy)}</td>'
+            rows.append(f'<tr><th scope="row">{escape(style.called(policy))}</th>'
                         f"{cells}</tr>")
     if not rows:
         return ""
-    head = "".join(f'<th scope="col" class="number">{name}</th>' for name in ["walk"] + names)
+    head = "".join(f'<th scope="col" class="number">{name}</th>' for name in names)
     return (f'<table class="costs on-narrow"><caption>Costs, flush by {escape(flush)}</caption><thead><tr>'
             f'<th scope="col">policy</th>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table>')
 
 
+def by_policy(data, costs):
+    """For a phone: what hangs on the policy alone."""
+    rows = [f'<tr><th scope="row">{escape(style.called(policy))}</th>{costs.of_policy(policy)}</tr>'
+            for policy in data.policies]
+    return ('<table class="costs on-narrow"><caption>Costs, whatever the flush</caption><thead><tr><th scope="col">policy'
+            '</th><th scope="col" class="number">walk</th><th scope="col" class="number">reuse</th></tr></thead>'
+            f"<tbody>{''.join(rows)}</tbody></table>")
+
+
 def counts_only(data):
     """For a phone: the instructions, which hang on the policy alone."""
-    rows = [f'<tr><th scope="row">{escape(policy)}</th>'
+    rows = [f'<tr><th scope="row">{escape(style.called(policy))}</th>'
             + "".join(f'<td class="number">{count}</td>' for _, count in instructions(data, policy)) + "</tr>"
             for policy in data.policies] if data.counted else []
     return ('<table class="costs on-narrow"><caption>Instructions at one CPU, exact</caption><thead><tr><th scope="col">'
@@ -138,7 +156,9 @@ def counts_only(data):
 
 def key(costs):
     """What the short words in the cells stand for."""
-    words_of = [("walk", f"a lockless walk of one page, its put excluded: {costs.data.unit}, median"), *costs.columns()]
+    words_of = [("walk", f"a lockless walk of one page, its put excluded: {costs.data.unit}, median"),
+                ("reuse", f"the wait before a table is reused, while all other CPUs walk: {costs.data.unit}, median"),
+                *costs.columns()]
     if costs.data.counted:
         words_of.append(("instructions", "of walk and alone, counted exactly at one CPU"))
     if costs.few:
@@ -148,7 +168,7 @@ def key(costs):
 
 
 def tables(data, costs):
-    return combined(data, costs), "".join(costs_of_backend(data, costs, flush) for flush in data.backends)
+    return combined(data, costs), by_policy(data, costs) + "".join(costs_of_backend(data, costs, flush) for flush in data.backends)
 
 
 def html(data):

@@ -9,6 +9,7 @@ matplotlib.use("svg")
 from matplotlib import figure, lines, ticker  # noqa: E402
 from matplotlib.backends import backend_agg  # noqa: E402
 
+import axes  # noqa: E402
 import stats  # noqa: E402
 from pictures import words  # noqa: E402
 
@@ -20,7 +21,8 @@ SOLID, DASHED, DOTTED, DASHDOT, LONG = "-", (0, (5, 2)), (0, (1.2, 1.6)), (0, (6
 LOOKS = {
     "immediate": (BLACK, DOTTED, "x"), "ipi": (RED, SOLID, "o"), "targeted": (BLUE, DASHED, "s"),
     "rcu-sync": (SKY, DASHDOT, "^"), "rcu-page": (PINK, LONG, "v"), "rcu": (GREEN, SOLID, "D"),
-    "hazard": (ORANGE, DASHED, "P"),
+    "hazard": (ORANGE, DASHED, "P"), "auto": (BLACK, DASHDOT, "p"), "epoch": (RED, DOTTED, "*"),
+    "rcu-proxy": (BLUE, LONG, "X"),
 }
 BACKEND_LOOKS = {
     "ipi": (RED, SOLID, "o"), "lazy": (BLUE, DASHED, "s"), "pv": (GREEN, DASHDOT, "^"), "nmi": (ORANGE, LONG, "v"),
@@ -30,6 +32,7 @@ given = {}  # {what is new: its look}
 SPARE = list(itertools.product((SKY, PINK, BLUE, ORANGE, BLACK), (DASHDOT, DOTTED, LONG), "*h<>"))
 WIDE, NARROW = 920, 358  # pixels; a screen shows the wide ones somewhat larger, paper smaller
 TEXT, SMALL = 13, 12
+FLOOR = {"color": MUTED, "linestyle": SOLID, "marker": "|", "linewidth": 5, "alpha": 0.45}  # behind the others
 RING = {"linestyle": "none", "marker": "o", "markersize": 11, "markerfacecolor": "none", "color": MUTED,
         "markeredgewidth": 1.2}
 
@@ -47,9 +50,10 @@ matplotlib.rcParams.update({
 
 
 def in_order(names, looks=None):
-    """Those that have a look, in its order, then any others."""
-    known = LOOKS if looks is None else looks
-    return [n for n in known if n in names] + sorted(n for n in names if n not in known)
+    """Those that have a look, in its order, then any others; a policy that frees nothing (the floor) comes last."""
+    known, floors = LOOKS if looks is None else looks, axes.floors()
+    found = [n for n in known if n in names] + sorted(n for n in names if n not in known)
+    return sorted(found, key=lambda name: name in floors)
 
 
 def spare(name):
@@ -62,6 +66,8 @@ def spare(name):
 def look(name, looks=None):
     """Keywords for plot()."""
     known = LOOKS if looks is None else looks
+    if name in axes.floors():
+        return dict(FLOOR)
     color, line, marker = known.get(name) or spare(name)
     return {"color": color, "linestyle": line, "marker": marker}
 
@@ -104,7 +110,18 @@ class Panels:
 
 
 def handle(name, looks=None, label=None):
-    return lines.Line2D([], [], **look(name, looks)), label or name
+    return lines.Line2D([], [], **look(name, looks)), label or called(name)
+
+
+def called(name):
+    return f"{name} (floor)" if name in axes.floors() else name
+
+
+def floor_line(where, by_name):
+    """Across bars: the floor's value, which all others are measured against."""
+    for name in axes.floors():
+        if name in by_name:
+            where.axvline(by_name[name], color=MUTED, linestyle=DASHED, linewidth=1.2)
 
 
 def data(artist):

@@ -36,9 +36,10 @@ def draw(narrow, walks, loads, pieces, contended, unit):
     if pieces:
         for y, cycles in enumerate(pieces.values()):
             bar(panels.axes[1], y, 0, cycles, style.GREEN)
+    style.floor_line(panels.axes[0], walks)
     most = max([*walks.values(), *contended.values(), *pieces.values()]) * 1.12
     for axes, names in zip(panels.axes, (walks, pieces)):
-        axes.set_yticks(range(len(names)), [PIECES.get(name, name) for name in names])
+        axes.set_yticks(range(len(names)), [PIECES.get(name, style.called(name)) for name in names])
         axes.set_ylim(max(len(walks), len(pieces)) - 0.4 if not narrow else len(names) - 0.4, -0.6)
         axes.set_xlim(0, most)
         axes.grid(axis="y", visible=False)
@@ -61,6 +62,8 @@ def section(data):
     said = (f"Four dependent loads take {words.value(loads, data.unit)} in the median, a whole walk "
             f"{words.ranking(walks, data.unit)}: {words.times(walks[low] / loads)} to "
             f"{words.times(walks[high] / loads)} the loads")
+    dearer = [f"{100 * cycles / walks[low] - 100:.0f} % ({p})" for p, cycles in walks.items() if p != low]
+    said += f"; over the cheapest ({low}) the others take {words.listed(dearer)} more" if dearer else ""
     if {"preempt_off_on", "irqs_off_on"} <= set(pieces):
         said += (f"; turning interrupts off and on costs {words.count(pieces['irqs_off_on'])}, preemption "
                  f"{words.count(pieces['preempt_off_on'])}")

@@ -11,8 +11,8 @@ import hist
 import host
 import report
 import results
-from pictures import (bystander, cdf, changes, instructions, matrix_table, scaling, stolen, style, svg, timeline, walkcost,
-                      words)
+from pictures import (awaited, bystander, cdf, changes, instructions, lifetime, matrix_table, scaling, stolen, style, svg,
+                      timeline, walkcost, words)
 from pictures.data import Data
 from selftests import selftest
 
@@ -94,6 +94,45 @@ def distributions_say_their_medians():
         "unmap_page", [50] * 999, table_free="hazard"))).sentence
     return differ(median=("the median is 50 cycles (hazard) to 100 cycles (rcu), 2.00 times as much" in said, True),
                   tail=("99 % are done within 120 under the slowest (rcu)" in said, True))
+
+
+@suite.test
+def the_wait_before_a_reuse_has_two_panels():
+    lines = [measured("table_wait", [wait] * 200, table_free=policy, walkers=walkers)
+             for policy, wait in (("rcu", 8_000_000), ("ipi", 30_000)) for walkers in (0, 3)]
+    said = cdf.reuse(data_of(*lines)).sentence
+    return differ(nobody=("while nobody walks, the median is 30" in said, True),
+                  others=("while 3 other CPUs walk the space, the median is 30" in said, True),
+                  gap=("has measured" in cdf.reuse(data_of(measured("walk", [5]))).gap, True))
+
+
+@suite.test
+def waits_in_vain_are_told():
+    def walked(policy, flush, awaited, proved):
+        return measured("unmap_walked", [5], table_free=policy, tlb_flush=flush, walkers=1,
+                        walkers_awaited_per_1000=awaited, walkers_proved_per_1000=proved)
+
+    lines = walked("targeted", "ipi", 2000, 1500), walked("targeted", "nmi", 1000, 0), walked("auto", "ipi", 500, 0)
+    said = awaited.section(data_of(*lines, walked("rcu", "ipi", 0, 0))).sentence
+    return differ(said=(said, "Walkers for each unmap, where they have the space loaded: targeted waits for 2.00 under ipi "
+                              "(75 % proved) and 1.00 under nmi (0 % proved); auto waits for 0.50 under ipi."),
+                  gap=("has counted" in awaited.section(data_of(walked("rcu", "ipi", 0, 0))).gap, True))
+
+
+@suite.test
+def a_tables_life_is_told():
+    lines = [measured(name, [ns], table_free=policy, walkers=1, unit="ns") for policy, free in
+             (("rcu", 10_000_000), ("ipi", 50_000)) for name, ns in (("until_free", free), ("until_unmapped", 40_000))]
+    section = lifetime.section(data_of(*lines, measured("pages_held", [100], unit="pages")))
+    return differ(said=("another CPU walks (fewer than 5 samples of ipi and rcu): 50 µs (ipi) to 10 ms (rcu)."
+                        in section.sentence, True), all=("<td class=\"number\">4,0" in section.table, True))
+
+
+@suite.test
+def the_floor_is_drawn_as_such():
+    with patch(style.axes, "floors", lambda: ["rcu"]):
+        return differ(order=(style.in_order(["rcu", "hazard", "aa"]), ["hazard", "aa", "rcu"]),
+                      look=(style.look("rcu")["color"], style.MUTED), name=(style.called("rcu"), "rcu (floor)"))
 
 
 @suite.test

@@ -14,12 +14,20 @@ class Lacking(ValueError):
     """What was not measured; the text says so."""
 
 
+# Per cent of a fast walk that an early form of `targeted` cost in Linux, which was dropped for it (20260202074557.16544-1).
+DROPPED_FOR = 3
+SYNC_IPI, GRACE_PERIOD, POLL = "ipi_sync_per_1000", "rcu_waits_per_1000", "free_polled_per_1000"
+
+
 class Facts:
-    """`policies` are all but the unsafe control, which nobody would choose. Where no back-end is named it is `ipi`."""
+    """`policies` are those that free tables, but for the unsafe control, which nobody would choose; `floors` keep them.
+    Where no back-end is named it is `ipi`."""
 
     def __init__(self, data):
         self.data = data
-        self.policies, self.backends = article.safe(data), data.backends
+        self.floors = [p for p in article.safe(data) if p in axes.floors()]
+        self.policies = [p for p in article.safe(data) if p not in self.floors]
+        self.backends = data.backends
         self.pairs = {kind: [pair for pair in data.verdicts if sign(data, *pair)[3] == kind]
                       for kind in ("good", "bad", "open", "wrong")}
         self.headers = [run.header for run in data.runs]
@@ -60,10 +68,37 @@ class Facts:
         return [p for p in self.data.policies if (p, flush) in self.pairs["bad"]]
 
     def own_wait(self):
-        return [p for p in self.policies if axes.policies()[p].fields["waits"] == "WAIT_OWN"]
+        """Those that do not rely on the flush, or only as far as it has proved something."""
+        return [p for p in self.data.policies if axes.policies()[p].fields["waits"] != "WAIT_FLUSH"]
+
+    def waiting_for_the_rest(self):
+        return [p for p in self.data.policies if axes.policies()[p].fields["waits"] == "WAIT_REST"]
+
+    def flush_at_once(self):
+        """Those that act before the flush, so that none is deferred."""
+        return [p for p in self.data.policies if "begin" in axes.policies()[p].fields]
 
     def interrupts_on(self):
         return [p for p in self.policies if axes.policies()[p].fields["walker"] != "WALKER_IRQS_OFF"]
+
+    def price(self, by_policy):
+        """{policy: per cent over the cheapest of these}"""
+        return {p: 100 * (n / min(by_policy.values()) - 1) for p, n in by_policy.items()}
+
+    def dropped_for(self):
+        return f"{DROPPED_FOR} %"
+
+    def priced(self, counts, times):
+        """As text: of each such policy, in instructions and in cycles."""
+        more = self.price(counts), self.price(times)
+        return words.listed([f"{more[0][p]:.0f} % of its instructions and {more[1][p]:.0f} % of its cycles under `{p}`"
+                             for p in self.saying_where()])
+
+    def saying_where(self):
+        """Policies whose walkers publish where they are, and so pay for each walk: they do something on entry and are no
+        part of the flush's targets."""
+        return [p for p in self.policies if axes.policies()[p].fields.get("enter", "NULL") != "NULL"
+                and axes.policies()[p].fields.get("walkers_are_targets") != "true"]
 
     # ---- What a path costs ------------------------------------------------------------------------------------------
 
@@ -110,6 +145,127 @@ class Facts:
                     ("map_touch_unmap", policy, "ipi"))
         return round(1e9 / item["ops_per_sec"])
 
+    # ---- Reuse, and what is waited for ------------------------------------------------------------------------------
+
+    def measured(self, *names):
+        return all(self.data.select(name) for name in names)
+
+    def reuses(self, walkers=True):
+        """{policy: the case}: the wait before a table is reused while all other CPUs walk, or nobody does."""
+        some = self.data.select("table_wait", tlb_flush="ipi")
+        most = max((i["walkers"] for i in some), default=0) if walkers else 0
+        return {i["table_free"]: i for i in some if i["walkers"] == most and i["table_free"] in self.policies + self.floors}
+
+    def waiting_by(self, means):
+        """Those that wait by this means before a reuse, by its counter; what they do most is what they are called by."""
+        def of(item):
+            return max((SYNC_IPI, GRACE_PERIOD, POLL), key=lambda key: item.get(key, 0))
+
+        cases = self.reuses()
+        return [p for p in self.policies + self.floors if p in cases and cases[p].get(means) and of(cases[p]) == means]
+
+    def by_sync_ipi(self):
+        return self.waiting_by(SYNC_IPI)
+
+    def by_grace_period(self):
+        return self.waiting_by(GRACE_PERIOD)
+
+    def by_poll(self):
+        return self.waiting_by(POLL)
+
+    def reuse(self, policies, walkers=True, key="median"):
+        """{policy: cycles}"""
+        found = self.reuses(walkers)
+        return {p: found[p][key] for p in policies if found[p].get(key) is not None}
+
+    def collapse(self, policies):
+        most = self.data.most_others("collapse")
+        return {p: self.cycles("collapse", p, others=most) for p in policies}
+
+    def reuse_while_away(self, walks):
+        """{policy: ns} while a vCPU is preempted, in a walk or outside any."""
+        return {i["table_free"]: i["median"] for i in self.data.select("wait_stolen", walkers=int(walks))
+                if i["table_free"] in self.policies + self.floors}
+
+    def absence(self):
+        return max(i["stolen_us"] for i in self.data.select("wait_stolen")) * 1000
+
+    def sitting_out(self, walks):
+        """Those that wait until it is back."""
+        times = self.reuse_while_away(walks)
+        return [p for p in self.policies + self.floors if times.get(p, 0) > self.absence() / 2]
+
+    def walked(self, policy, flush, remote=0):
+        """The unmap while all other CPUs walk."""
+        if not (item := self.data.one("unmap_walked", table_free=policy, tlb_flush=flush, remote=remote)):
+            raise Lacking(f"no unmap_walked of {policy} with {flush}")
+        return item
+
+    def awaited(self, policy, flush, remote=0):
+        """Walkers waited for by the policy's own means, for an unmap."""
+        return self.walked(policy, flush, remote)["walkers_awaited_per_1000"] / 1000
+
+    def redundant(self, policy, flush):
+        """Per cent of them that the flush had proved; None where nobody is waited for."""
+        item = self.walked(policy, flush)
+        awaited = item["walkers_awaited_per_1000"]
+        return 100 * item["walkers_proved_per_1000"] / awaited if awaited else None
+
+    def waits_row(self, flush, remote=0):
+        """Of the table: how many `targeted` waits for, which share of them in vain, how many `auto`; IPIs of each."""
+        vain = self.redundant("targeted", flush) if not remote else None
+        ipis = [self.walked(p, flush, remote) for p in ("targeted", "auto", "rcu")]
+        cells = [f"{self.awaited('targeted', flush, remote):.2f}", "–" if vain is None else f"{vain:.0f} %",
+                 f"{self.awaited('auto', flush, remote):.2f}", *(f"{i['ipis_per_1000'] / 1000:.2f}" for i in ipis)]
+        return " | ".join(cells)
+
+    def waits_table(self):
+        """A row for each back-end and kind of walker."""
+        rows = [f"| `{flush}`, {where} | {self.waits_row(flush, remote)} |" for flush in self.backends
+                for where, remote in (("loaded", 0), ("not loaded", 1))]
+        return "\n".join(rows)
+
+    def awaited_away(self, policy, flush, walks):
+        """The same for a single unmap while a vCPU is preempted, in a walk or outside any."""
+        some = [i for i in self.data.select("until_unmapped", table_free=policy, tlb_flush=flush, walkers=int(walks))
+                if i["stolen_us"]]
+        if not some:
+            raise Lacking(f"no until_unmapped of {policy} with {flush} while a vCPU is preempted")
+        return some[0]["walkers_awaited_per_1000"] / 1000
+
+    # ---- A table's life ---------------------------------------------------------------------------------------------
+
+    def life(self, policy, away=False, name="until_free"):
+        """Nanoseconds from the begin of an unmap until its table is FREE while another CPU walks, or is preempted in its
+        walk."""
+        some = [i for i in self.data.select(name, table_free=policy, tlb_flush="ipi", walkers=1)
+                if bool(i["stolen_us"]) == away]
+        if not some:
+            raise Lacking(f"no {name} of {policy}")
+        return some[0]["median"]
+
+    def lives(self, away=False):
+        return {p: self.life(p, away) for p in self.policies}
+
+    def after_unmap(self, policy, away=False):
+        """What is left of it when the unmap returns."""
+        return max(0, self.life(policy, away) - self.life(policy, away, "until_unmapped"))
+
+    def in_flush(self, policy, away=False):
+        """Per cent of it that pass in the unmap."""
+        return 100 * self.life(policy, away, "until_unmapped") / self.life(policy, away)
+
+    def most_held_in_loop(self, policy):
+        return self.data.median("pages_held", table_free=policy, tlb_flush="ipi", stolen_us=0, others=0, walkers=0)
+
+    def held_table(self):
+        """Bytes times time for each policy: of a table, and of all that it holds at most."""
+        rows = []
+        for p in self.policies:
+            ms, pages = self.life(p) / 1e6, self.most_held_in_loop(p)
+            rows.append(f"| `{p}` | {words.time(self.life(p))} | {4 * ms:,.1f} | {pages:,} | {4 * ms * pages:,.0f} |")
+        return "\n".join(rows)
+
     # ---- While a vCPU is preempted ----------------------------------------------------------------------------------
 
     def cases(self, name, policy, flush):
@@ -152,12 +308,17 @@ class Facts:
 
     def interrupts(self, *flushes):
         """Neither its tick's nor its scheduler's, that a bystander takes for an unmap: [of each policy]."""
-        return [max(0, i["ipis"] - i["resched"] - i["called"]) / i["ops"] for flush in flushes
-                for i in self.data.select("bystander", tlb_flush=flush) if i.get("ops")]
+        return [max(0, i["ipis"] - i["resched"] - i["called"]) / i["ops"] for i in self.bystanders(*flushes)
+                if i.get("ops")]
+
+    def bystanders(self, *flushes):
+        """Without those under which a back-end that defers cannot do so."""
+        return [i for flush in flushes for i in self.data.select("bystander", tlb_flush=flush)
+                if "defer" not in axes.backends()[flush].fields or i["table_free"] not in self.flush_at_once()]
 
     def lost(self, *flushes):
         """Per cent of its time: [of each policy]."""
-        return [i["lost_ppm"] / 1e4 for flush in flushes for i in self.data.select("bystander", tlb_flush=flush)]
+        return [i["lost_ppm"] / 1e4 for i in self.bystanders(*flushes)]
 
     def with_most_cpus(self, name):
         return self.data.at(max(self.data.cpu_counts(name))).select(name)
@@ -222,6 +383,11 @@ def codes(names, last="and"):
     return words.listed([f"`{name}`" for name in names], last)
 
 
+def but(names):
+    """An exception in a sentence, if there is one."""
+    return f", except under {codes(names)}" if names else ""
+
+
 def whole(number):
     return f"{number:,.0f}"
 
@@ -238,7 +404,7 @@ def percent(number):
     return f"{number:.1f} %" if number < 9.95 else f"{number:.0f} %"
 
 
-TEXTS = {f.__name__: f for f in (least, most, ratio, apart, without, spread, word, codes, whole, tenths, hundredths,
+TEXTS = {f.__name__: f for f in (but, least, most, ratio, apart, without, spread, word, codes, whole, tenths, hundredths,
                                  percent)} | {"time": words.time}
 
 

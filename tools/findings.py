@@ -5,8 +5,10 @@ measurements in docs/data/report.gz and docs/data/hypervisors.gz. RESULTS="files
 these have measured in the place of the one file and of the other.
 
 The template is Markdown with one sentence a line; paragraphs and items of lists are filled. An expression in braces,
-over facts.py and hypervisors.py, is replaced by its value. A line that begins with "@ " is a condition: what the text beside it claims of
-the data in words. If one does not hold, nothing is written. No figure is written out: literals() finds those."""
+over facts.py and hypervisors.py, is replaced by its value. A line that begins with "@ " is a condition: what the text
+beside it claims of the data in words. If one does not hold, nothing is written. What stands between "@if " with an
+expression and "@end" is left out where that is false: what older runs have not measured, and what depends on the data.
+No figure is written out: literals() finds those."""
 import gzip
 import hashlib
 import json
@@ -50,7 +52,7 @@ NUMBER_WORD = re.compile(r"\b(?:two|three|four|five|six|seven|eight|nine|ten|ele
 # What has digits and is no figure: a version of Linux, a year, a name (L1, x86), the number of a heading or of an item.
 NO_FIGURE = re.compile(r"\bLinux \d+(?:\.\d+)+|\b(?:19|20)\d\d\b|\b[A-Za-z][\w-]*|^#* *\d+\. ")
 # Comments, expressions, code and conditions, the targets of links.
-NO_PROSE = re.compile(r"<!--[^>]*-->|\{[^{}\n]+\}|^(?: {4}|@ ).*$|\]\([^)\n]*\)", re.M)
+NO_PROSE = re.compile(r"<!--[^>]*-->|\{[^{}\n]+\}|^(?: {4}|@(?:if|end)?(?: |$)).*$|\]\([^)\n]*\)", re.M)
 CODE = re.compile(r"`([^`\n]*)`")
 BUILTINS = {f.__name__: f for f in (abs, all, any, len, max, min, range, set, sum)}
 
@@ -90,8 +92,23 @@ class Page:
         value = self.value(expression, number)
         return value if isinstance(value, str) else facts.big(value)
 
-    def lines(self, template):
+    def parts(self, template):
+        """(number, line) of all that is not left out."""
+        since, shown = 0, True
         for number, line in enumerate(template.split("\n"), 1):
+            if line.startswith("@if ") and not since:
+                since, shown = number, bool(self.value(line[4:], number))
+            elif line == "@end" and since:
+                since, shown = 0, True
+            elif line.startswith("@if ") or line == "@end":
+                raise Wrong(f"{TEMPLATE}:{number}: {line} within @if, or @end without one")
+            elif shown:
+                yield number, line
+        if since:
+            raise Wrong(f"{TEMPLATE}:{since}: @if without @end")
+
+    def lines(self, template):
+        for number, line in self.parts(template):
             if line.startswith("@ "):
                 if not self.value(line[2:], number):
                     raise Wrong(f"{TEMPLATE}:{number}: this does not hold of the data: {line[2:]}")

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The figures of docs/findings.md, one for each of its claims: light and dark, from what runs have measured. A figure
 whose data is not there is not drawn."""
+import math
+
 import axes
 from diagrams.drawing import THEMES
 from pictures import words
@@ -266,7 +268,46 @@ def bystander(data):
     return d
 
 
-FIGURES = (verdicts, walks, unmaps, preempted, bystander)
+# ---- 7: the wait before a table is reused ---------------------------------------------------------------------------
+
+def reuses(data):
+    """{policy: (the case while nobody walks, that while all other CPUs do)}"""
+    some = data.select("table_wait", tlb_flush=data.flush)
+    most = max((i["walkers"] for i in some), default=0)
+    by_case = {(i["table_free"], i["walkers"]): i for i in some}
+    return {p: (by_case[p, 0], by_case[p, most]) for p in safe(data) if most and {(p, 0), (p, most)} <= set(by_case)}
+
+
+def reuse(data):
+    found = reuses(data)
+    if not found:
+        return None
+    step, left = 36, 126
+    ends = [i[key] for pair in found.values() for i in pair for key in ("min", "max")]
+    low, high = max(1, min(ends)), max(ends)
+    height = step * len(found)
+    d = Plot("reuse", WIDTH, TITLE + height + AXIS + 48,
+             "Marks: the wait before a table is reused, by policy, on a logarithmic scale. Two marks for each policy: "
+             "while nobody walks, and while all other CPUs walk the space.")
+    panel = Panel(d, (left, TITLE, WIDTH - left - 30, height), log(low / 1.3, high * 1.3))
+    panel.title("Wait before a table is reused (mark: median; bar: least to 90 %)", 4)
+    decades = range(math.ceil(math.log10(low / 1.3)), math.floor(math.log10(high * 1.3)) + 1)
+    panel.frame([(10 ** n, words.tick(10 ** n)) for n in decades], x_title=f"{data.unit} (log scale)")
+    for n, (policy, pair) in enumerate(found.items()):
+        d.label(left - 8, TITLE + (n + 0.5) * step, policy, anchor="end", bold=policy in axes.floors())
+        for item, color, shape, aside in zip(pair, ("blue", "orange"), ("circle", "diamond"), (-7, 7)):
+            y = TITLE + (n + 0.5) * step + aside
+            d.line([(panel.x(item["min"]), y), (panel.x(item.get("p90") or item["max"]), y)], color, 1.5)
+            d.dot(panel.x(item["median"]), y, color, shape)
+    bottom = TITLE + height + 54
+    d.dot(left + 6, bottom, "blue")
+    d.label(left + 16, bottom, "nobody walks", "muted")
+    d.dot(left + 150, bottom, "orange", "diamond")
+    d.label(left + 160, bottom, "all other CPUs walk the space", "muted")
+    return d
+
+
+FIGURES = (verdicts, walks, unmaps, preempted, bystander, reuse)
 
 
 def files(data):

@@ -124,7 +124,7 @@ def what_was_measured_under_hypervisors_is_in_the_page():
     of the hypervisor's. What no fact is made of is not kept."""
     if refused(TEMPLATE):
         return ["there is no page"]
-    data, section, wrong = Data(RUNS), re.search(r"## 6\..*?\n(?=## )", TEMPLATE, re.S)[0], []
+    data, section, wrong = Data(RUNS), re.search(r"## 6\..*?\n(?=@if |## )", TEMPLATE, re.S)[0], []
 
     def lines(runs):
         return list(findings.Page(data, runs).lines(section))
@@ -165,7 +165,7 @@ def no_figure_is_written_out():
     figures = ("It takes 1,083 cycles.", "up to 71 %", "seven policies", "Half of them", "twice as long",
                "`8,016` pages", "x 2.1 times", "a [link of 3](x.md)", "- 12 of them", "`8,016 pages`", "SMP 2")
     others = ("Linux 2.6.27", "in 2012", "L1 and x86", "`SMP=2`", "## 1. Safe", "1. An item", "[x](a.md#2-b)",
-              "`267239116987`", "    make report SECONDS=720", "{len(backends)}", "@ held(1) == 2")
+              "`267239116987`", "    make report SECONDS=720", "{len(backends)}", "@ held(1) == 2", "@if held(1) == 2")
     wrong += [f"not found: {text}" for text in figures if not findings.literals(f"One.\n{text}\nMore.")]
     return wrong + [f"found: {text}" for text in others if findings.literals(f"One.\n{text}\nMore.")]
 
@@ -175,9 +175,22 @@ def what_does_not_hold_is_not_written():
     """A condition, an expression without a fact, a fact that was not measured, a line that would become an item."""
     cases = {"@ len(backends) == 99": "does not hold of the data", "{max([12])}": "no fact in it",
              "{instructions('walk', 'nonesuch')}": "no exact instructions of walk under nonesuch",
-             "{backends[}": findings.TEMPLATE,
+             "{backends[}": findings.TEMPLATE, "@if backends": "@if without @end", "@end": "@end without one",
+             "@if backends\n@if backends\n@end\n@end": "within @if",
              "Some {header('commit')[:0]}" + "x" * 115 + " - y": "begins like an item"}
     return [f"{text}: {said!r}" for text, what in cases.items() if what not in (said := refused(text))]
+
+
+@suite.test
+def what_was_not_measured_is_left_out():
+    """Whether it stands alone or among other text; what was measured is not."""
+    part = "Before.\n@if measured('{}')\nOf {{instructions('walk', '{}')}} instructions.\n@end\nBehind."
+
+    def lines(name, policy):
+        return list(findings.Page(Data(RUNS), ASKED).lines(part.format(name, policy)))
+
+    wrong = [] if lines("nonesuch", "nonesuch") == ["Before.", "Behind."] else ["what was not measured is in the page"]
+    return wrong + ([] if len(lines("walk", "rcu")) == 3 else ["what was measured is not in the page"])
 
 
 @suite.test

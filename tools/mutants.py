@@ -80,6 +80,7 @@ TESTS = {
     "epoch_one_level": "history.epoch_nmi*,history.epoch_interrupt*",
     "epoch_one_look": "walk.epoch_deferred*again",
     "epoch_no_retry": "walk.epoch_deferred*itself",
+    "epoch_no_tick": "walk.epoch_no_grace*",
     "keep_frees_aside": "keep.table_makes*,keep.walker*",
     "keep_leaves_at_once": "keep.switch_waits*",
     "keep_no_prune_on_switch": "keep.switch_prunes",

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// table_free=epoch: no interrupt and no grace period; the freeing side waits for the walks that are under way, and for
-// no others (XNU on arm64, "retype epoch"; Xen's percpu rwlock is near). One word per CPU and nesting level counts the
-// ends of walks: it is odd while a walk is inside.
+// table_free=epoch: no interrupt and no grace period; the freeing side waits for the walks that are under way (XNU on
+// arm64, "retype epoch"; Xen's percpu rwlock is near). One word per CPU and nesting level counts the begins and the ends
+// of walks: it is odd while a walk is inside.
 //
 //	walker                                    freeing side
 //	------                                    ------------
@@ -15,10 +15,10 @@
 // has ended, even if the next one is inside by now. Only its own context writes a word: a walk in an interrupt or an
 // NMI takes another one than the walk that it has interrupted.
 //
-// A `free` that has polled POLLS times defers: a batch keeps the tables and the values that still stood. It is looked
-// at again by every later `free`, and at the latest by an RCU callback that is armed while anything is deferred: walkers
-// keep preemption off, so after a grace period each walk that was found has ended. Without memory for the batch it polls
-// on, as `wait` always does: its caller is about to reuse the table.
+// A `free` that has polled POLLS times defers: a batch keeps the tables and the values that still stood. Every later
+// `free` looks at it again, and so does each tick of each CPU: a CPU whose walk has ended ticks once more before it
+// idles. So no CPU that is in no walk is waited for. An RCU callback, armed while anything is deferred, frees what a tick
+// leaves. Without memory for the batch `free` polls on, as `wait` always does: its caller is about to reuse the table.
 #include "kernel/panic.h"
 #include "kernel/spinlock.h"
 #include "kernel/thread.h"
@@ -32,7 +32,8 @@
 
 #define NESTINGS 3	// task, interrupt, NMI: each may walk in the middle of a walk of the one before
 #define POLLS 256	// some microseconds: longer than a walk, shorter than a preemption
-#define MOST_STAYS 64	// that polling remembers at a time, on its stack
+#define MOST_STAYS (CHECK ? NESTINGS : 64)	// that polling remembers at a time, on its stack; at least one CPU's
+#define PIECE 64	// tables that are freed with preemption off, in a tick with interrupts off
 struct epochs {
 	u64 word[NESTINGS];
 } __cacheline;
@@ -91,7 +92,7 @@ struct sample {
 
 static u64 word_now(u32 cpu, u32 nesting)
 {
-	return load_acquire(&per_cpu(epochs, cpu).word[nesting]);	// pairs with epoch_exit()
+	return load_acquire(&per_cpu(epochs, cpu).word[nesting]);	// pairs with epoch_exit(), and the next epoch_enter()
 }
 
 // Append the walks that are under way on one CPU; returns how many there are then.
@@ -169,12 +170,12 @@ struct batch {
 };
 
 static struct {
-	struct spinlock lock;
+	struct spinlock lock;	// ticks take it, too
 	struct list batches;	// in the order of deferral
-	u64 nr;			// of batches. Written under the lock, read without
+	u64 nr;			// of their pieces: PIECE tables, or what is left of a batch. Written under the lock, read without
 	u32 armed;		// the callback is on its way
 	struct rcu_head rcu;
-	u64 waiting;		// batches that are not yet FREE: those in the list, and those that a CPU has taken from it
+	u64 waiting;		// pieces that are not yet FREE: those in the list, and those that a CPU has taken from it
 } deferred = { .lock = SPINLOCK_INIT("epoch deferred", RANK_SLAB), .batches = LIST_INIT(deferred.batches) };
 
 static bool has_ended(struct batch *b)
@@ -185,32 +186,45 @@ static bool has_ended(struct batch *b)
 	return !b->n;
 }
 
-// Free the first batch, if its walks have ended. Preemption is off from the look until its tables are FREE: epoch_drain()
-// relies on that.
+// Move a piece of the first batch to `tables`, if its walks have ended. Returns the batch if that was the last piece.
+static struct batch *take_piece(struct list *tables)
+{
+	struct batch *b = list_first(&deferred.batches, struct batch, link);
+
+	if (!has_ended(b))
+		return NULL;
+	for (unsigned i = 0; i < PIECE && !list_empty(&b->tables); i++)
+		list_push_back(tables, list_pop_front(&b->tables));
+	WRITE_ONCE(deferred.nr, deferred.nr - 1);
+	if (!list_empty(&b->tables))
+		return NULL;
+	list_remove(&b->link);
+	return b;
+}
+
+// Free a piece of the first batch. Preemption is off from the look until its tables are FREE: epoch_drain() relies on
+// that.
 static bool free_first(void)
 {
-	struct batch *b = NULL;
+	struct list tables = LIST_INIT(tables);
+	struct batch *emptied = NULL;
 	irqflags_t flags;
+	bool taken;
 
 	preempt_disable();
 	flags = spin_lock_irqsave(&deferred.lock);
 	if (!list_empty(&deferred.batches))
-		b = list_first(&deferred.batches, struct batch, link);
-	if (b && !has_ended(b))
-		b = NULL;
-	if (b) {
-		list_remove(&b->link);
-		WRITE_ONCE(deferred.nr, deferred.nr - 1);
-	}
+		emptied = take_piece(&tables);
 	spin_unlock_irqrestore(&deferred.lock, flags);
-	if (b) {
+	taken = !list_empty(&tables);
+	if (taken) {
 		STALL(epoch_found, NULL, 0, 0);		// taken off the list, not yet FREE; preemption off
-		tables_free(&b->tables, &epoch_policy);
-		kfree(b);
+		tables_free(&tables, &epoch_policy);
+		kfree(emptied);
 		fetch_sub(&deferred.waiting, 1);	// pairs with epoch_drain()
 	}
 	preempt_enable();
-	return b;
+	return taken;
 }
 
 // A walk that holds up the first batch was under way when the later ones looked, so it holds up those, too. (Unless two
@@ -222,11 +236,23 @@ static void look_again(void)
 		;
 }
 
+// An unmapper that waits for credits calls no `free`, and a grace period may wait for a CPU that is in no walk.
+static void look_at_tick(void)
+{
+	if (likely(!READ_ONCE(deferred.nr)))
+		return;
+	if (MUTANT(epoch_no_tick) || MUTANT(epoch_no_retry))	// what is deferred waits for a grace period
+		return;
+	free_first();
+}
+TICK_HANDLER(look_at_tick);
+
 static void epoch_retry(struct rcu_head *head);
 
+// Preemption is off: whoever finds it armed relies on the call.
 static void arm(void)
 {
-	if (MUTANT(epoch_no_retry))	// no callback: what is deferred waits for a later `free`
+	if (MUTANT(epoch_no_retry))	// no callback and no tick: what is deferred waits for a later `free`
 		return;
 	if (!xchg(&deferred.armed, 1))
 		call_rcu(&deferred.rcu, epoch_retry);
@@ -236,18 +262,24 @@ static void epoch_retry(struct rcu_head *head)
 {
 	xchg(&deferred.armed, 0);	// before the look: full barrier, pairs with arm() after a batch was added
 	look_again();
+	preempt_disable();
 	if (READ_ONCE(deferred.nr))
 		arm();
+	preempt_enable();
 }
 
 // False: no memory. Otherwise the list ends empty. CPUs that have not been looked at are looked at now.
 static bool defer(struct sample *s, struct list *tables)
 {
 	struct batch *b = kmalloc(sizeof(*b) + (s->n + (nr_cpus - s->next) * NESTINGS) * sizeof(struct stay));
+	u64 nr = 0;
 	irqflags_t flags;
 
 	if (unlikely(!b))
 		return false;
+	list_for_each(it, tables)
+		nr++;
+	nr = (nr + PIECE - 1) / PIECE;
 	list_init(&b->tables);
 	list_splice(&b->tables, tables);
 	for (b->n = 0; b->n < s->n; b->n++)
@@ -255,12 +287,14 @@ static bool defer(struct sample *s, struct list *tables)
 	for (; s->next < nr_cpus; s->next++)
 		b->n = add_walks(b->stays, b->n, s->next);
 	count(free_deferred);
-	fetch_add(&deferred.waiting, 1);
+	fetch_add(&deferred.waiting, nr);
+	preempt_disable();
 	flags = spin_lock_irqsave(&deferred.lock);
 	list_push_back(&deferred.batches, &b->link);
-	WRITE_ONCE(deferred.nr, deferred.nr + 1);
+	WRITE_ONCE(deferred.nr, deferred.nr + nr);
 	spin_unlock_irqrestore(&deferred.lock, flags);
 	arm();
+	preempt_enable();
 	return true;
 }
 

@@ -120,11 +120,15 @@ static void free_unnamed(struct list *tables)
 		fetch_sub(&retired.waiting, n);
 }
 
+// Preemption is off until the callback is queued: others rely on it as soon as they find it armed.
 static void retire(struct list *named)
 {
-	irqflags_t flags = spin_lock_irqsave(&retired.lock);
-	bool arm = !retired.armed;
+	irqflags_t flags;
+	bool arm;
 
+	preempt_disable();
+	flags = spin_lock_irqsave(&retired.lock);
+	arm = !retired.armed;
 	if (MUTANT(hazard_no_retry))	// no callback: retired tables wait for a later `free`
 		arm = false;
 	list_splice(&retired.tables, named);
@@ -133,6 +137,7 @@ static void retire(struct list *named)
 	spin_unlock_irqrestore(&retired.lock, flags);
 	if (arm)
 		call_rcu(&retired.rcu, hazard_retry);
+	preempt_enable();
 }
 
 // Scan the slots again for every retired table (there are at most as many as slots that named one at the last scan).

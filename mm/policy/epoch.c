@@ -61,7 +61,7 @@ static __always_inline void epoch_enter(struct walk_state *w)
 
 	if (!MUTANT(epoch_no_enter))	// the Dekker race: the word is not odd before the walk's reads
 		store_release(word, *word + 1);
-	smp_mb();	// A: odd before the first entry is read; pairs with sample_begin()
+	smp_mb();	// A: odd before the first entry is read; pairs with begin_to_wait()
 	STALL(epoch_entered, w->space, 0, 0);	// the word is odd, nothing read
 }
 
@@ -111,13 +111,6 @@ static void sample_more(struct sample *s)
 {
 	for (; s->next < nr_cpus && s->n + NESTINGS <= MOST_STAYS; s->next++)
 		s->n = add_walks(s->stays, s->n, s->next);
-}
-
-static void sample_begin(struct sample *s)
-{
-	s->next = s->n = 0;
-	smp_mb();	// A: the entries are cleared before the words are read; pairs with epoch_enter()
-	sample_more(s);
 }
 
 // Drop the walks that have ended; returns how many are left.
@@ -178,53 +171,46 @@ static struct {
 	u64 waiting;		// pieces that are not yet FREE: those in the list, and those that a CPU has taken from it
 } deferred = { .lock = SPINLOCK_INIT("epoch deferred", RANK_SLAB), .batches = LIST_INIT(deferred.batches) };
 
-static bool has_ended(struct batch *b)
-{
-	if (MUTANT(epoch_one_look))	// what is deferred is freed without another look at the words
-		return true;
-	b->n = drop_ended(b->stays, b->n);
-	return !b->n;
-}
-
 // Move a piece of the first batch to `tables`, if its walks have ended. Returns the batch if that was the last piece.
 static struct batch *take_piece(struct list *tables)
 {
 	struct batch *b = list_first(&deferred.batches, struct batch, link);
 
-	if (!has_ended(b))
+	b->n = drop_ended(b->stays, b->n);
+	if (MUTANT(epoch_one_look))	// what is deferred is freed without another look at the words
+		b->n = 0;
+	if (b->n)
 		return NULL;
 	for (unsigned i = 0; i < PIECE && !list_empty(&b->tables); i++)
 		list_push_back(tables, list_pop_front(&b->tables));
 	WRITE_ONCE(deferred.nr, deferred.nr - 1);
-	if (!list_empty(&b->tables))
-		return NULL;
-	list_remove(&b->link);
-	return b;
+	if (list_empty(&b->tables))
+		list_remove(&b->link);
+	return list_empty(&b->tables) ? b : NULL;
 }
 
-// Free a piece of the first batch. Preemption is off from the look until its tables are FREE: epoch_drain() relies on
-// that.
+// Preemption is off from the look until the tables are FREE: epoch_drain() relies on that.
 static bool free_first(void)
 {
 	struct list tables = LIST_INIT(tables);
 	struct batch *emptied = NULL;
 	irqflags_t flags;
-	bool taken;
 
 	preempt_disable();
 	flags = spin_lock_irqsave(&deferred.lock);
 	if (!list_empty(&deferred.batches))
 		emptied = take_piece(&tables);
 	spin_unlock_irqrestore(&deferred.lock, flags);
-	taken = !list_empty(&tables);
-	if (taken) {
-		STALL(epoch_found, NULL, 0, 0);		// taken off the list, not yet FREE; preemption off
-		tables_free(&tables, &epoch_policy);
-		kfree(emptied);
-		fetch_sub(&deferred.waiting, 1);	// pairs with epoch_drain()
+	if (list_empty(&tables)) {
+		preempt_enable();
+		return false;
 	}
+	STALL(epoch_found, NULL, 0, 0);		// taken off the list, not yet FREE; preemption off
+	tables_free(&tables, &epoch_policy);
+	kfree(emptied);
+	fetch_sub(&deferred.waiting, 1);	// pairs with epoch_drain()
 	preempt_enable();
-	return taken;
+	return true;
 }
 
 // A walk that holds up the first batch was under way when the later ones looked, so it holds up those, too. (Unless two
@@ -239,33 +225,31 @@ static void look_again(void)
 // An unmapper that waits for credits calls no `free`, and a grace period may wait for a CPU that is in no walk.
 static void look_at_tick(void)
 {
-	if (likely(!READ_ONCE(deferred.nr)))
-		return;
 	if (MUTANT(epoch_no_tick) || MUTANT(epoch_no_retry))	// what is deferred waits for a grace period
 		return;
-	free_first();
+	if (unlikely(READ_ONCE(deferred.nr)))
+		free_first();
 }
 TICK_HANDLER(look_at_tick);
 
 static void epoch_retry(struct rcu_head *head);
 
-// Preemption is off: whoever finds it armed relies on the call.
 static void arm(void)
 {
 	if (MUTANT(epoch_no_retry))	// no callback and no tick: what is deferred waits for a later `free`
 		return;
+	preempt_disable();	// whoever finds it armed relies on the call
 	if (!xchg(&deferred.armed, 1))
 		call_rcu(&deferred.rcu, epoch_retry);
+	preempt_enable();
 }
 
 static void epoch_retry(struct rcu_head *head)
 {
 	xchg(&deferred.armed, 0);	// before the look: full barrier, pairs with arm() after a batch was added
 	look_again();
-	preempt_disable();
 	if (READ_ONCE(deferred.nr))
 		arm();
-	preempt_enable();
 }
 
 // False: no memory. Otherwise the list ends empty. CPUs that have not been looked at are looked at now.
@@ -288,13 +272,11 @@ static bool defer(struct sample *s, struct list *tables)
 		b->n = add_walks(b->stays, b->n, s->next);
 	count(free_deferred);
 	fetch_add(&deferred.waiting, nr);
-	preempt_disable();
 	flags = spin_lock_irqsave(&deferred.lock);
 	list_push_back(&deferred.batches, &b->link);
 	WRITE_ONCE(deferred.nr, deferred.nr + nr);
 	spin_unlock_irqrestore(&deferred.lock, flags);
 	arm();
-	preempt_enable();
 	return true;
 }
 
@@ -303,7 +285,9 @@ static bool defer(struct sample *s, struct list *tables)
 // True: no walk is under way.
 static bool begin_to_wait(struct sample *s, const struct space *space)
 {
-	sample_begin(s);
+	s->next = s->n = 0;
+	smp_mb();	// A: the entries are cleared before the words are read; pairs with epoch_enter()
+	sample_more(s);
 	if (!s->n)
 		return true;
 	STALL(epoch_sampled, space, 0, 0);	// walks were found; not yet looked at again

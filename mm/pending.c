@@ -3,8 +3,9 @@
 // cache line of its own CPU. A CPU that finds the pool empty takes the credits of the other CPUs before it waits. So
 // the bound is exact, at any number of CPUs: at least as many credits are out as pages wait.
 //
-// Waiting. Credits are returned by whatever frees: RCU callbacks, and threads that complete deferred flushes. None of
-// them takes a space's mutex, so an unmapper may wait with its space locked. No wake-up is lost:
+// Waiting. Credits are returned by whatever frees: RCU callbacks, ticks, and threads that complete deferred flushes. None
+// of them takes a space's mutex, so an unmapper may wait with its space locked. (Another unmapper's `free` returns some,
+// too, but nobody relies on that.) No wake-up is lost:
 //
 //	waiter: waiting++ (full barrier), then looks at all credits
 //	put:    credits += n (full barrier), then looks at `waiting`

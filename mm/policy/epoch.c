@@ -225,7 +225,9 @@ static void look_again(void)
 // An unmapper that waits for credits calls no `free`, and a grace period may wait for a CPU that is in no walk.
 static void look_at_tick(void)
 {
-	if (MUTANT(epoch_no_tick) || MUTANT(epoch_no_retry))	// what is deferred waits for a grace period
+	if (MUTANT(epoch_no_tick))	// what is deferred waits for a grace period
+		return;
+	if (MUTANT(epoch_no_retry))
 		return;
 	if (unlikely(READ_ONCE(deferred.nr)))
 		free_first();

@@ -29,7 +29,7 @@ LOGS = "build/test/onefile"
 BUDGET = 600
 # What is measured of policies and pairs for the tables, the pictures and the checks of bystanders and preemptions. In
 # one second each benchmark does only its minimum, which does not depend on the host.
-TIMED = "walk,loads4,unmap_page,unmap_512,protect_page,map_touch_unmap,pages_held,bystander,scale_shared,unmap_stolen"
+TIMED = "walk,loads4,unmap_page,unmap_512,unmap_w*,protect_page,map_t*,pages_held,table_wait,until_free,bystander,scale_s*,unmap_stolen"
 BOOTS = {
     "times": machine.Config(smp=2, build="release", cmdline=f"mode=bench bench={TIMED} seconds=1"),
     "verdicts": machine.Config(smp=2, cmdline="mode=compare seconds=1"),

@@ -57,6 +57,8 @@ static __always_inline void gathered_reset(struct gathered *t)
 	list_init(&t->tables);
 	t->nr_tables = t->nr_frames = t->nr_inline = 0;
 	t->proves = false;
+	if (CHECK)
+		t->proved.w[0] = UINT64_MAX;	// garbage, for whoever forgets to zero it
 	t->batches = NULL;
 }
 

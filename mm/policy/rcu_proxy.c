@@ -22,6 +22,7 @@
 // ends. Otherwise the next tick begins it, and nothing is gained.
 //
 // Such a flush is never deferred, and nothing is allocated: the head lies in the table's descriptor, as under rcu-page.
+#include "kernel/panic.h"
 #include "lab/oracle.h"
 #include "mm/table.h"
 #include "mm/walk_body.h"
@@ -43,12 +44,18 @@ static void proxy_quiesced(struct rcu_head *head)
 
 static void rcu_proxy_begin(struct space *space, struct list *tables)
 {
+	ASSERT(!preemptible());		// the read side, until rcu_proxy_free()
 	list_for_each(it, tables)
 		call_rcu(&list_entry(it, struct page, link)->rcu, proxy_quiesced);
 }
 
 // The callbacks are on their way, and have not come yet: preemption is still off.
-static void rcu_proxy_free(struct space *space, struct list *tables, const struct cpumask *proved) { list_init(tables); }
+static void rcu_proxy_free(struct space *space, struct list *tables, const struct cpumask *proved)
+{
+	ASSERT(!preemptible());
+	list_init(tables);
+}
+
 static void rcu_proxy_wait(struct space *space) { synchronize_rcu(); }
 
 DEFINE_TABLE_POLICY(rcu_proxy, "rcu-proxy",

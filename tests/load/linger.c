@@ -73,7 +73,10 @@ static struct page *table_below(const struct linger *g, int level)
 	       page_of(pte_addr(g->value[level])) : NULL;
 }
 
-static bool changed(const struct linger *g, int level) { return !pte_same(pte_read(g->entry[level]), g->value[level]); }
+// Only a hint: a policy may hold only what the walk has named, and so not the tables below.
+__attribute__((no_sanitize("thread"))) static pte_t entry_in(const pte_t *entry) { return READ_ONCE(*entry); }
+
+static bool changed(const struct linger *g, int level) { return !pte_same(entry_in(g->entry[level]), g->value[level]); }
 
 // Waits until the table has been unlinked. If the pair is unsafe and to be convicted, all other CPUs get to run in that
 // time, however busy the host is, because some may be freeing tables of another space.
@@ -153,7 +156,7 @@ static void until_away(const struct linger *g)
 	if (!WAIT_FOR(g, changed(g, 2), g->ns))
 		return;
 	WAIT_FOR(g, ({
-		pte_t v = pte_read(entry);
+		pte_t v = entry_in(entry);
 
 		pte_present(v) && page_valid(pte_addr(v)) && (seen = stamp_in(v)) && !stamp_fits(g->at, g->va, seen, 0);
 	}), g->more_ns);
@@ -187,7 +190,7 @@ static void find_path(struct linger *g)
 
 	for (int level = PT_LEVELS; level >= 1; level--) {
 		g->entry[level] = table ? &table[pt_index(g->va, level)] : NULL;
-		g->value[level] = table ? pte_read(g->entry[level]) : 0;
+		g->value[level] = table ? entry_in(g->entry[level]) : 0;
 		if (!pte_present(g->value[level]) || !page_valid(pte_addr(g->value[level])) || pte_leaf(g->value[level], level))
 			table = NULL;
 		else

@@ -215,7 +215,70 @@ TEST(keep, what_is_laid_aside_holds_no_credit, 0)
 	pending_set_max(max);
 }
 
+// Whether a space has something laid aside, something mapped, or neither: all are pruned, at either end of the user half.
+static void all_are_pruned(const struct table_policy *from)
+{
+	struct space *s[2] = { space_create_with(from, flush_find("ipi")), space_create_with(from, flush_find("ipi")) };
+	const struct policy_pair usual = { policy_default(), flush_default() };
+	u64 waiting = tables_waiting();
+	struct counters before;
+	struct page *table[5];
+
+	REQUIRE(s[0] && s[1]);
+	counters_snapshot(&before);
+	for (unsigned i = 0; i < 3; i++) {
+		vaddr_t va = BASE + i * HUGE_SIZE;
+
+		table[i] = leave_empty(s[0], va);
+		EXPECT_EQ(space_map(s[0], va, HUGE_SIZE, RW, 2, MAP_POPULATE), 0);
+		EXPECT_EQ(space_unmap(s[0], va, HUGE_SIZE), 0);
+	}
+	table[3] = leave_empty(s[0], USER_END - HUGE_SIZE);
+	table[4] = leave_empty(s[1], BASE);
+	EXPECT(laid_aside(s[0]) == 3 && laid_aside(s[1]) == 0);
+	EXPECT_EQ(policy_switch_all(policy_find("rcu"), flush_find("ipi")), 0);
+	policies_drain();
+	for (unsigned i = 0; i < 2; i++)
+		EXPECT(laid_aside(s[i]) == 0 && page_of(s[i]->root_pa)->private == 0);
+	for (unsigned i = 0; i < ARRAY_SIZE(table); i++)
+		EXPECT_EQ(mm_state(table[i]), TABLE_FREE);
+	EXPECT_EQ(since(&before).tables_kept, 0);
+	EXPECT_EQ(tables_waiting(), waiting);
+	EXPECT_EQ(policy_switch_all(usual.policy, usual.backend), 0);
+	space_put(s[0]);
+	space_put(s[1]);
+}
+
+TEST(keep, switch_of_all_prunes_all, NEEDS_CHECK)
+{
+	FOR_EACH_KEEPER(p)
+		all_are_pruned(*p);
+}
+
 #if CHECK
+
+// Not even a back-end that defers may leave the table in other CPUs' caches when something else stands in its place.
+TEST(keep, table_makes_way_at_once, NEEDS_CPUS2)
+{
+	FOR_EACH_KEEPER(p) {
+		struct mm_resident r = { .s = space_create_with(*p, flush_find("lazy")) };
+		struct page *table;
+		struct thread *t;
+
+		REQUIRE(r.s);
+		t = mm_thread("resident", mm_reside, &r, mm_other_cpu(0));
+		REQUIRE(t);
+		spin_until(load_acquire(&r.there), "the resident", -1);
+		table = leave_empty(r.s, BASE);
+		flush_drain();
+		EXPECT_EQ(map_large(r.s), 0);
+		EXPECT_EQ(mm_state(table), TABLE_FLUSHED);
+		EXPECT_EQ(load_acquire(&r.s->deferred), 0);
+		store_release(&r.go, 1u);
+		mm_join(t);
+		space_put(r.s);
+	}
+}
 
 // A walker has read the entry of the table when a large leaf takes its place; it goes on when the leaf is there.
 struct held {
@@ -264,11 +327,16 @@ TEST(keep, walker_may_be_inside, NEEDS_CPUS2)
 	FOR_EACH_KEEPER(p) {
 		u64 violations = oracle_violations();
 		struct space *s = space_create_with(*p, flush_find("ipi"));
+		struct counters before;
 		struct thread *walker;
 		struct held h;
 
 		REQUIRE(s);
+		counters_snapshot(&before);
 		walker = walk_into(&h, s);
+		EXPECT_EQ(since(&before).emptied_during_walk, 0);
+		leave_empty(s, FAR);
+		EXPECT_EQ(since(&before).emptied_during_walk, 1);
 		EXPECT_EQ(map_large(s), 0);
 		end_walk(&h, walker);
 		EXPECT_EQ(h.job.got, 0);	// nobody has told it to look again

@@ -7,6 +7,8 @@
 #include "lab/oracle.h"
 #include "lab/test.h"
 #include "mm/flush/flush.h"
+#include "mm/table.h"
+#include "mm/walk_body.h"
 #include "tests/mm/help.h"
 #include "tests/mm/walk/hold.h"
 
@@ -192,6 +194,111 @@ TEST(proved, target_is_not_proof, NEEDS_CPUS2)
 	EXPECT(unmap_under_early_walk("nmi", true) > 0);
 	mutant_set(flush_claims_targets, 0);
 	oracle_expect_violations(false);
+}
+
+// Every walker is found, not only the first.
+static void waits_for_both(const char *policy)
+{
+	const char *const points[] = { "walked_published", "walk_level" };
+	struct space *s = mm_populated(policy_find(policy), flush_find("ipi"), PAGE_SIZE);
+	struct thread *walker[2];
+	struct early_walk w[2];
+	struct counters before, c;
+
+	REQUIRE(s);
+	for (unsigned i = 0; i < 2; i++) {
+		w[i] = (struct early_walk){ .job = { .s = s, .va = BASE } };
+		stall_point(points[i])->action = hold_early;
+		stall_point(points[i])->arg = &w[i];
+		stall_arm(stall_point(points[i]), s, 0, 0, i ? 2 : 0);
+		walker[i] = mm_thread("walker", walk_once, &w[i].job, mm_other_cpu(i));
+		REQUIRE(walker[i]);
+		spin_until(load_acquire(&w[i].there), "the walker", -1);
+	}
+	counters_snapshot(&before);
+	EXPECT_EQ(space_unmap(s, BASE, PAGE_SIZE), 0);
+	c = counted_since(&before);
+	EXPECT_EQ(c.walkers_awaited, 2);
+	EXPECT_EQ(c.walkers_proved, 0);		// nobody was asked to flush
+	for (unsigned i = 0; i < 2; i++) {
+		store_release(&w[i].returned, 1u);
+		mm_join(walker[i]);
+		stall_release(stall_point(points[i]));
+	}
+	space_put(s);
+}
+
+TEST(proved, two_walkers_are_waited_for, NEEDS_CPUS4)
+{
+	waits_for_both("auto");
+	waits_for_both("targeted");
+}
+
+// ---- What a policy is told -------------------------------------------------------------------------------------------
+
+static const struct table_policy probe_policy;
+static struct {
+	bool any;			// `proved` was not NULL
+	struct cpumask proved;
+} told;
+
+// Nobody walks the spaces of this policy.
+static void probe_free(struct space *space, struct list *tables, const struct cpumask *proved)
+{
+	told.any = proved;
+	cpumask_zero(&told.proved);
+	if (proved)
+		cpumask_copy(&told.proved, proved);
+	tables_free(tables, &probe_policy);
+}
+
+static void probe_wait(struct space *space) { }
+
+DECLARE_WALK(probe);
+static const struct table_policy probe_policy = {
+	.name = "probe",
+	.lineage = "of this test",
+	.walker = WALKER_IRQS_OFF,
+	.waits = WAIT_OWN,
+	.free = probe_free,
+	.wait = probe_wait,
+	.walk = probe_walk,
+	.walk_one = { probe_walk_read, probe_walk_write },
+};
+DEFINE_WALK(probe, probe_policy);
+
+// Another CPU runs in the space, and takes whatever call comes: it is all that the policy is told of, or nobody is.
+static void unmap_beside_resident(const char *flush, bool calls)
+{
+	struct mm_resident r = { .s = mm_populated(&probe_policy, flush_find(flush), PAGE_SIZE) };
+	struct thread *t;
+
+	REQUIRE(r.s);
+	t = mm_thread("resident", mm_reside, &r, mm_other_cpu(0));
+	REQUIRE(t);
+	spin_until(load_acquire(&r.there), "the resident", -1);
+	EXPECT_EQ(space_unmap(r.s, BASE, PAGE_SIZE), 0);
+	flush_drain();
+	EXPECT(told.any);
+	EXPECT_EQ(cpumask_weight(&told.proved), calls);
+	EXPECT_EQ(cpumask_test(&told.proved, mm_other_cpu(0)), calls);
+	store_release(&r.go, 1u);
+	mm_join(t);
+	space_put(r.s);
+}
+
+TEST(proved, policy_is_told_who, NEEDS_CPUS2)
+{
+	struct space *s;
+
+	unmap_beside_resident("ipi", true);
+	unmap_beside_resident("lazy", true);
+	unmap_beside_resident("nmi", false);
+	s = mm_populated(&probe_policy, flush_find("ipi"), PAGE_SIZE);
+	REQUIRE(s);
+	EXPECT_EQ(space_unmap(s, BASE, PAGE_SIZE), 0);
+	EXPECT(!told.any);		// the flush found nobody to go to
+	space_put(s);
 }
 
 // ---- Is the report true? --------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@
 #define STOLEN_US 10000u
 #define THEFTS 5		// in a slice
 
-// A wait for a grace period ends at a tick. A random pause of up to a tick makes the next one independent of that.
+// A wait for a grace period may end at a tick. A random pause of up to a tick makes the next one independent of that.
 static void pause_after(u64 ns)
 {
 	static u64 seed = 1;

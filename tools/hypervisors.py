@@ -99,7 +99,7 @@ class Asked:
 
     def processors(self):
         """On which those run."""
-        if nested.L1_CPUS != xen.CPUS:
+        if nested.L2_CPUS != xen.CPUS:
             raise Lacking("KVM and Xen do not have as many processors")
         return xen.CPUS
 

@@ -27,7 +27,11 @@ FIRMWARE_FOLDERS = ("/usr/share/seabios", "/usr/share/qemu")
 FIRMWARE = ("bios-256k.bin", "bios.bin", "kvmvapic.bin", "linuxboot_dma.bin")
 L1_MEMORY = 512  # MiB beside L2's: the kernel, the initramfs twice while it is unpacked, QEMU
 # With 1 CPU, all vCPUs but the running one always look preempted; with 4, almost none does.
-L1_CPUS = 2
+L2_CPUS = 2
+# CPU 0 runs none of L2's vCPUs. Where any CPU of L1 loads its FPU state, QEMU clears a bit of the first CPU's flags
+# without a lock, and what VMRUN or #VMEXIT changes there at that instant is lost (docs/nested.md).
+L1_CPUS = 1 + L2_CPUS
+L2_MASK = (1 << L1_CPUS) - 2
 # Without 5-level paging, because L2 would be offered it.
 L1_CPU = "max,-la57"
 # tsc=reliable, for the Hyper-V clock. Periodic ticks (nohz=off highres=off), because QEMU loses an interrupt of L1 now
@@ -75,7 +79,7 @@ def command(l2, files, memory, folder):
     kernel, initramfs = base()
     l2 = [*l2, "-chardev", "serial,id=monitor,path=/dev/ttyS2", "-mon", "chardev=monitor"]
     per_run = {path.lstrip("/"): (0o644, read(here)) for path, here in files.items()}
-    per_run["l2"] = (0o755, f"exec {shlex.join(l2)}\n".encode())
+    per_run["l2"] = (0o755, f"exec taskset {L2_MASK:x} {shlex.join(l2)}\n".encode())
     both = f"{folder}/initramfs"
     shutil.copyfile(initramfs, both)
     with open(both, "ab") as f:

@@ -36,7 +36,9 @@ PROGRAMS = ("xl", "xenstored", "xenconsoled", "xen-init-dom0", "xentrace", "xens
 MODULES = ("virtio_ring", "virtio", "virtio_pci_modern_dev", "virtio_pci_legacy_dev", "virtio_pci", "virtio_console",
            "xen-privcmd", "xen-evtchn", "xen-gntdev", "xen-gntalloc", "xenfs")
 NO_STATUS = 31  # QEMU's exit status by the byte 15, which xen-init.sh sends where there is none of the kernel's
-CPUS = 2  # with 1, all vCPUs but the running one are always preempted; with 4, almost none is
+CPUS = 2  # for the guest; with 1, all vCPUs but the running one are always preempted; with 4, almost none is
+# Under a dom0 that uses the FPU, as Linux does, CPU 0 is dom0's alone, for the reason at L1_CPUS in nested.py.
+DOMU_FIRST_CPU = 1
 MOST_VCPUS = 128  # Xen's limit for domains with hardware's paging
 DOM0_MEMORY = 384  # MiB for Linux and Xen's tools
 XEN_MEMORY = 160  # MiB beside its domains'
@@ -134,12 +136,12 @@ def kernel(config):
     return path
 
 
-def machine_of(config, size, folder):
-    """QEMU's arguments for both: a PC with a CPU that has AMD's virtualisation, and Xen as its kernel."""
+def machine_of(config, size, folder, cpus):
+    """QEMU's arguments for both: a PC with CPUs that have AMD's virtualisation, and Xen as its kernel."""
     return [QEMU, "-nodefaults", "-display", "none", "-vga", "none", "-no-reboot",
             "-object", f"memory-backend-ram,id=ram,size={size}M,reserve=off", "-m", f"{size}M",
             "-machine", "q35,memory-backend=ram", "-accel", "tcg,thread=multi,tb-size=512", "-cpu", cpu_model(config),
-            "-smp", str(CPUS), "-device", "isa-debug-exit,iobase=0xf4,iosize=0x4", "-kernel", f"{FOLDER}/xen",
+            "-smp", str(cpus), "-device", "isa-debug-exit,iobase=0xf4,iosize=0x4", "-kernel", f"{FOLDER}/xen",
             "-chardev", f"socket,id=xen,path={console(folder)},server=on,wait=off,logfile={log(folder)}"]
 
 
@@ -156,7 +158,7 @@ def as_dom0(config, folder):
     options = (f"{XEN_CMDLINE} console=com2 com2=115200,8n1 dom0=pvh dom0_mem={memory}M,max:{memory}M "
                f"dom0_max_vcpus={config.smp} dom0_vcpus_pin")
     # Xen does without an IOMMU only if no domain owns devices as dom0 does.
-    return [*machine_of(config, XEN_MEMORY + memory + memory // 32, folder), "-device", "amd-iommu",
+    return [*machine_of(config, XEN_MEMORY + memory + memory // 32, folder, CPUS), "-device", "amd-iommu",
             "-serial", "stdio", "-serial", "chardev:xen", "-append", options, "-initrd", elf]
 
 
@@ -171,7 +173,7 @@ def quoted(text):
 
 def domain(config, memory):
     """xl's configuration file. Pinned, because a vCPU that is not was seen to wait while both CPUs were idle."""
-    pins = ", ".join(f'"{number % CPUS}"' for number in range(config.smp))
+    pins = ", ".join(f'"{DOMU_FIRST_CPU + number % CPUS}"' for number in range(config.smp))
     return "\n".join(('name="q"', 'type="pvh"', 'kernel="/quiesce.elf"', f"memory={memory}", f"vcpus={config.smp}",
                       f"cmdline={quoted(config.cmdline)}", 'tsc_mode="native"', f"cpus=[{pins}]", 'on_reboot="destroy"',
                       'on_crash="destroy"', ""))
@@ -188,10 +190,11 @@ def as_domu(config, folder):
     both = shutil.copy(f"{FOLDER}/base.cpio", f"{folder}/initramfs")
     with open(both, "ab") as f:
         f.write(cpio.archive(per_run))
-    options = f"{XEN_CMDLINE} console=com1 com1=115200,8n1 dom0_mem={DOM0_MEMORY}M,max:{DOM0_MEMORY}M dom0_max_vcpus=1"
+    options = (f"{XEN_CMDLINE} console=com1 com1=115200,8n1 dom0_mem={DOM0_MEMORY}M,max:{DOM0_MEMORY}M "
+               f"dom0_max_vcpus={DOMU_FIRST_CPU} dom0_vcpus_pin")
     # The domain's own structures beside its memory: what xl reserves for it.
     size = XEN_MEMORY + DOM0_MEMORY + memory + memory // 32 + 2 * config.smp
-    return [*machine_of(config, size, folder), "-serial", "chardev:xen", "-device", "virtio-serial-pci",
+    return [*machine_of(config, size, folder, DOMU_FIRST_CPU + CPUS), "-serial", "chardev:xen", "-device", "virtio-serial-pci",
             "-chardev", "stdio,id=guest", "-device", "virtconsole,chardev=guest",
             "-chardev", f"file,id=trace,path={folder}/trace", "-device", "virtserialport,chardev=trace",
             "-append", options, "-initrd", f"{FOLDER}/vmlinuz {LINUX_CMDLINE},{both}"]

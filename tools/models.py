@@ -12,11 +12,13 @@ A model declares its variants in its head:
                                                             is skipped
     //! slow GLOB …                                         not part of --quick; a glob means only those that have no
                                                             counterexample
+--quick also leaves out a counterexample of the same name as that of a smaller model: both take out the same step.
 If the model tests NAME as a define, it is defined, and takes out the step that it names."""
 import argparse
 import concurrent.futures
 import dataclasses
 import fnmatch
+import functools
 import glob
 import os
 import re
@@ -49,6 +51,8 @@ class Variant:
     expected: str         # verified, equivalent, found or hangs; or skipped
     defines: list
     slow: bool = False
+    size: int = 0         # of the model's text
+    repeats: bool = False  # a smaller model has a counterexample of the same name
     found: str = ""       # verified, found, hangs or skipped; or what went wrong
     states: int = 0
     depth: int = 0
@@ -97,7 +101,8 @@ def variants_of(path):
     model, found, slow = os.path.basename(path)[:-len(".pml")], [], []
     with open(path, encoding="utf-8") as f:
         text = f.read()
-    asked = set(re.findall(r"\w+", " ".join(re.findall(r"^#(?:if|elif|ifdef|ifndef) (.*)$", included(path), re.M))))
+    whole = included(path)
+    asked = set(re.findall(r"\w+", " ".join(re.findall(r"^#(?:if|elif|ifdef|ifndef) (.*)$", whole, re.M))))
     for line in re.findall(r"^//! (.*)$", text, re.M):
         name, *words = line.split()
         if name == "pairs":
@@ -113,6 +118,7 @@ def variants_of(path):
         else:
             raise ModelError(f"{path}: what does \"{line}\" mean?")
     for v in found:
+        v.size = len(whole)
         v.slow = v.name in slow or (not v.wants_error() and any(fnmatch.fnmatch(v.name, s) for s in slow))
     return found
 
@@ -132,6 +138,9 @@ def all_variants():
             found += variants_of(path)
         except mishap.ANY as error:
             found.append(Variant(os.path.basename(path)[:-len(".pml")], "*", "verified", [], broken=str(error)))
+    quick = [v for v in found if v.wants_error() and not v.slow]
+    for v in quick:
+        v.repeats = any(other.name == v.name and other.size < v.size for other in quick)
     return found
 
 
@@ -196,7 +205,7 @@ def replay(v, source):
         v.trace.append("      violated: no process can take another step, and not all have ended")
 
 
-def check(v):
+def check(v, wants_trace):
     if v.skip:
         return v
     start = time.monotonic()
@@ -209,7 +218,7 @@ def check(v):
         with open(f"{v.folder()}/pan.log", "w", encoding="utf-8") as log:
             log.write(output)
         v.found = judge(v, output)
-        if v.found != "verified":
+        if v.found != "verified" and (wants_trace or not v.right()):
             replay(v, source)
     except ModelError as error:
         v.found = str(error).splitlines()[0]
@@ -248,14 +257,15 @@ def print_ktap(results):
 
 
 class Results:
-    """The variants in order, each as soon as it and those before it are done."""
+    """The variants in order, each as soon as it and those before it are done; with the trace of each counterexample, or
+    only of those that are not expected."""
 
-    def __init__(self, variants, jobs):
-        self.variants, self.jobs = variants, jobs
+    def __init__(self, variants, jobs, all_traces):
+        self.variants, self.jobs, self.check = variants, jobs, functools.partial(check, wants_trace=all_traces)
 
     def __iter__(self):
         with concurrent.futures.ThreadPoolExecutor(self.jobs) as pool:
-            yield from pool.map(check, self.variants)
+            yield from pool.map(self.check, self.variants)
 
 
 def cpu_seconds():
@@ -265,7 +275,7 @@ def cpu_seconds():
 
 def main():
     parser = argparse.ArgumentParser(description="checks the models of tests/models/")
-    parser.add_argument("--quick", action="store_true", help="without the variants that their model calls slow")
+    parser.add_argument("--quick", action="store_true", help="without what is slow or repeated")
     parser.add_argument("--ktap", action="store_true", help="report as KTAP")
     parser.add_argument("--list", action="store_true", help="only name the variants and what is expected of them")
     parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count()))
@@ -273,7 +283,7 @@ def main():
     options = parser.parse_args()
     start = time.monotonic()
     try:
-        variants = [v for v in all_variants() if not (options.quick and v.slow) and
+        variants = [v for v in all_variants() if not (options.quick and (v.slow or v.repeats)) and
                     any(fnmatch.fnmatch(f"{v.model}.{v.name}", p) for p in options.patterns)]
         if not variants:
             raise ModelError("no variant matches")
@@ -283,7 +293,7 @@ def main():
     if options.list:
         print("\n".join(f"{v.model}.{v.name} {v.expected} {' '.join(v.defines)}" for v in variants))
         return 0
-    results = Results(variants, options.jobs)
+    results = Results(variants, options.jobs, not options.ktap)
     (print_ktap if options.ktap else print_table)(results)
     wrong = [f"{v.model}.{v.name}" for v in variants if not v.right()]
     searched = [v for v in variants if not v.skip]

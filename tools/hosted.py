@@ -42,6 +42,11 @@ PLANTED = [
     ("tree_lower_entry_left", "table_free=hazard"),
     ("tlb_no_catch_up", "table_free=rcu"),
     ("walk_no_leaf_recheck", "table_free=rcu"),
+    ("epoch_no_enter", "table_free=epoch"),
+    ("flush_claims_targets", "table_free=auto tlb_flush=nmi"),
+    ("tree_frees_before_unlink", "table_free=ipi"),
+    ("tree_queues_before_unlink", "table_free=rcu"),
+    ("gather_upper_at_once", "table_free=rcu"),
 ]
 QUICK_PLANTED = ("targeted_no_publish", "hazard_no_reread", "batch_no_grace_period", "lazy_no_wait",
                  "walk_no_leaf_recheck")

@@ -61,8 +61,8 @@ TESTS = {
     "steal_no_flush": "adversary.robbed*",
     "hyperv_refuses": "nested.hyperv_forms",
     "xen_refuses": "nested.xen_calls*",
-    "hyperv_claims_fallback": "nested.hyperv_forms",
-    "xen_claims_fallback": "nested.xen_calls*",
+    "hyperv_claims_fallback": "flush_hypercall.served*",
+    "xen_claims_fallback": "flush_hypercall.served*",
     # Policies
     "ipi_no_join": "history.remote_walker*",
     "batch_no_grace_period": "history.batch*",
@@ -144,7 +144,7 @@ TESTS = {
 }
 QUICK = ("gather_flush_last", "flush_skips_lazy", "steal_plain_store", "hazard_no_reread", "walk_no_leaf_recheck", "collapse_no_wait",
          "switch_no_union", "rcu_busy_is_idle")
-OPTIONS = {"hyperv_refuses": HYPERV, "xen_refuses": XEN, "hyperv_claims_fallback": HYPERV, "xen_claims_fallback": XEN}
+OPTIONS = {"hyperv_refuses": HYPERV, "xen_refuses": XEN}
 
 
 @dataclasses.dataclass

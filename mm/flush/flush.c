@@ -22,6 +22,9 @@ DEFINE_PER_CPU(struct flush_due, flush_due);
 static const struct flush_backend *chosen;	// a new space's; NULL: the built-in default
 static bool named;
 static struct waitq deferred_ends = WAITQ_INIT(deferred_ends);
+#if CHECK
+bool (*flush_hypercall_hook)(const struct flush *f, const struct cpumask *targets);
+#endif
 
 const struct flush_backend *flush_find(const char *name)
 {

@@ -97,6 +97,10 @@ void flush_ask_sweep(unsigned cpu);
 void flush_deferred_begin(struct space *s);
 void flush_deferred_end(struct space *s);
 
+// For tests, in checking builds: asked in place of a hypercall that flushes, if set, and answers as the hypervisor does.
+// True: each target has flushed, or flushes before its next guest instruction. False: refused.
+extern bool (*flush_hypercall_hook)(const struct flush *f, const struct cpumask *targets);
+
 // ---- For the core: by wrappers, whatever the back-end ----
 void flush_init(void);
 // flush_sweep(): sweep, if one is due. On return this CPU's TLB holds nothing of what was posted before. IRQs off, and

@@ -29,7 +29,11 @@ static bool hypervisor_flushes(const struct flush *f, const struct cpumask *targ
 {
 	u64 pages = f->full || f->freed_tables ? 0 : (f->end - f->start) >> level_shift(f->level);
 
-	return cpumask_empty(targets) || arch_hyperv_flush(f->space->root_pa, f->start, pages, f->level, targets);
+	if (cpumask_empty(targets))
+		return true;
+	if (CHECK && flush_hypercall_hook)
+		return flush_hypercall_hook(f, targets);
+	return arch_hyperv_flush(f->space->root_pa, f->start, pages, f->level, targets);
 }
 
 static void flush_hyperv(const struct flush *f, const struct cpumask *targets, struct cpumask *proved)

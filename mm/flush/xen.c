@@ -20,6 +20,13 @@
 #include "lab/swmmu.h"
 #include "mm/tlb.h"
 
+static bool hypervisor_flushes(const struct flush *f, const struct cpumask *targets)
+{
+	if (CHECK && flush_hypercall_hook)
+		return flush_hypercall_hook(f, targets);
+	return arch_xen_flush();
+}
+
 static void flush_xen(const struct flush *f, const struct cpumask *targets, struct cpumask *proved)
 {
 	irqflags_t flags = irq_save();
@@ -28,7 +35,7 @@ static void flush_xen(const struct flush *f, const struct cpumask *targets, stru
 	irq_restore(flags);
 	if (cpumask_empty(targets))
 		return;
-	if (!arch_xen_flush()) {
+	if (!hypervisor_flushes(f, targets)) {
 		count(flush_xen_fallbacks);
 		xcall_mask(targets, tlb_flush_handler, (void *)f);
 		cpumask_or(proved, targets);

@@ -7,9 +7,8 @@
 #include "lab/oracle.h"
 #include "lab/test.h"
 #include "mm/flush/flush.h"
-#include "mm/table.h"
-#include "mm/walk_body.h"
 #include "tests/mm/help.h"
+#include "tests/mm/told.h"
 #include "tests/mm/walk/hold.h"
 
 #if CHECK
@@ -153,9 +152,9 @@ static void hold_early(struct stall_point *p, void *arg)
 	spin_until(policy_waits() != waits || load_acquire(&w->returned), "the unmapper", -1);
 }
 
-static u64 unmap_under_early_walk(const char *flush, bool local)
+static u64 unmap_under_early_walk(const char *policy, const char *flush, bool local)
 {
-	struct early_walk w = { .job = { .s = mm_populated(policy_find("auto"), flush_find(flush), PAGE_SIZE), .va = BASE,
+	struct early_walk w = { .job = { .s = mm_populated(policy_find(policy), flush_find(flush), PAGE_SIZE), .va = BASE,
 					 .local = local } };
 	u64 violations = oracle_violations();
 	struct thread *walker;
@@ -181,17 +180,29 @@ static u64 unmap_under_early_walk(const char *flush, bool local)
 // A walker of a space that its CPU has not loaded is in no mask: nobody was asked to flush, and nothing is proved.
 TEST(proved, nothing_of_remote_walkers, NEEDS_CPUS2)
 {
-	EXPECT_EQ(unmap_under_early_walk("ipi", false), 0);
-	EXPECT_EQ(unmap_under_early_walk("nmi", false), 0);
+	EXPECT_EQ(unmap_under_early_walk("auto", "ipi", false), 0);
+	EXPECT_EQ(unmap_under_early_walk("auto", "nmi", false), 0);
+}
+
+// … so a wait for it is not counted as one in vain.
+TEST(proved, nothing_is_counted_where_nobody_was_asked, NEEDS_CPUS2)
+{
+	struct counters before, c;
+
+	counters_snapshot(&before);
+	EXPECT_EQ(unmap_under_early_walk("targeted", "ipi", false), 0);
+	c = counted_since(&before);
+	EXPECT_EQ(c.walkers_awaited, 1);
+	EXPECT_EQ(c.walkers_proved, 0);
 }
 
 // A target that has taken an NMI only is in the middle of its walk.
 TEST(proved, target_is_not_proof, NEEDS_CPUS2)
 {
-	EXPECT_EQ(unmap_under_early_walk("nmi", true), 0);
+	EXPECT_EQ(unmap_under_early_walk("auto", "nmi", true), 0);
 	oracle_expect_violations(true);
 	mutant_set(flush_claims_targets, 1);
-	EXPECT(unmap_under_early_walk("nmi", true) > 0);
+	EXPECT(unmap_under_early_walk("auto", "nmi", true) > 0);
 	mutant_set(flush_claims_targets, 0);
 	oracle_expect_violations(false);
 }
@@ -236,69 +247,72 @@ TEST(proved, two_walkers_are_waited_for, NEEDS_CPUS4)
 
 // ---- What a policy is told -------------------------------------------------------------------------------------------
 
-static const struct table_policy probe_policy;
-static struct {
-	bool any;			// `proved` was not NULL
-	struct cpumask proved;
-} told;
-
-// Nobody walks the spaces of this policy.
-static void probe_free(struct space *space, struct list *tables, const struct cpumask *proved)
+// One unmap, while another CPU runs in the space and takes whatever call comes; what it counts, and what mm_told_policy
+// is told of it.
+static struct counters unmap_beside_resident(const struct table_policy *p, const char *flush, struct mm_told *told)
 {
-	told.any = proved;
-	cpumask_zero(&told.proved);
-	if (proved)
-		cpumask_copy(&told.proved, proved);
-	tables_free(tables, &probe_policy);
-}
-
-static void probe_wait(struct space *space) { }
-
-DECLARE_WALK(probe);
-static const struct table_policy probe_policy = {
-	.name = "probe",
-	.lineage = "of this test",
-	.walker = WALKER_IRQS_OFF,
-	.waits = WAIT_OWN,
-	.free = probe_free,
-	.wait = probe_wait,
-	.walk = probe_walk,
-	.walk_one = { probe_walk_read, probe_walk_write },
-};
-DEFINE_WALK(probe, probe_policy);
-
-// Another CPU runs in the space, and takes whatever call comes: it is all that the policy is told of, or nobody is.
-static void unmap_beside_resident(const char *flush, bool calls)
-{
-	struct mm_resident r = { .s = mm_populated(&probe_policy, flush_find(flush), PAGE_SIZE) };
+	struct mm_resident r = { .s = mm_populated(p, flush_find(flush), PAGE_SIZE) };
+	struct counters before, c = { 0 };
 	struct thread *t;
 
-	REQUIRE(r.s);
+	if (!EXPECT(r.s))
+		return c;
 	t = mm_thread("resident", mm_reside, &r, mm_other_cpu(0));
-	REQUIRE(t);
+	if (!EXPECT(t))
+		return c;
 	spin_until(load_acquire(&r.there), "the resident", -1);
+	counters_snapshot(&before);
 	EXPECT_EQ(space_unmap(r.s, BASE, PAGE_SIZE), 0);
 	flush_drain();
-	EXPECT(told.any);
-	EXPECT_EQ(cpumask_weight(&told.proved), calls);
-	EXPECT_EQ(cpumask_test(&told.proved, mm_other_cpu(0)), calls);
+	c = counted_since(&before);
+	*told = mm_told;
 	store_release(&r.go, 1u);
 	mm_join(t);
 	space_put(r.s);
+	return c;
+}
+
+// The other CPU is all that the policy is told of, or nobody is.
+static void tells_of_resident(const char *flush, bool calls)
+{
+	struct mm_told told = { 0 };
+
+	unmap_beside_resident(&mm_told_policy, flush, &told);
+	EXPECT(told.any);
+	EXPECT_EQ(cpumask_weight(&told.proved), calls);
+	EXPECT_EQ(cpumask_test(&told.proved, mm_other_cpu(0)), calls);
 }
 
 TEST(proved, policy_is_told_who, NEEDS_CPUS2)
 {
 	struct space *s;
 
-	unmap_beside_resident("ipi", true);
-	unmap_beside_resident("lazy", true);
-	unmap_beside_resident("nmi", false);
-	s = mm_populated(&probe_policy, flush_find("ipi"), PAGE_SIZE);
+	tells_of_resident("ipi", true);
+	tells_of_resident("lazy", true);
+	tells_of_resident("nmi", false);
+	s = mm_populated(&mm_told_policy, flush_find("ipi"), PAGE_SIZE);
 	REQUIRE(s);
 	EXPECT_EQ(space_unmap(s, BASE, PAGE_SIZE), 0);
-	EXPECT(!told.any);		// the flush found nobody to go to
+	EXPECT(!mm_told.any);		// the flush found nobody to go to
 	space_put(s);
+}
+
+// A CPU that is proved and walks nothing is no walker that was waited for in vain.
+TEST(proved, nothing_is_counted_where_nobody_walks, NEEDS_CPUS2)
+{
+	const char *const policies[] = { "targeted", "auto" }, *const backends[] = { "ipi", "lazy", "nmi" };
+	struct mm_told unused;
+
+	for (unsigned i = 0; i < ARRAY_SIZE(policies); i++) {
+		for (unsigned k = 0; k < ARRAY_SIZE(backends); k++) {
+			struct counters c = unmap_beside_resident(policy_find(policies[i]), backends[k], &unused);
+
+			EXPECT_EQ(c.tables_unlinked, PT_LEVELS - 1);
+			EXPECT_EQ(c.walkers_awaited, 0);
+			EXPECT_EQ(c.walkers_proved, 0);
+			EXPECT_EQ(c.ipi_sync, 0);
+		}
+	}
 }
 
 // ---- Is the report true? --------------------------------------------------------------------------------------------
@@ -317,6 +331,14 @@ static void broad_flush(const struct flush *f, const struct cpumask *targets, st
 	cpumask_or(proved, &cpus_online);
 }
 
+// Flushes by IPI, and reports one CPU more.
+static unsigned one_more;
+static void generous_flush(const struct flush *f, const struct cpumask *targets, struct cpumask *proved)
+{
+	flush_find("ipi")->flush(f, targets, proved);
+	cpumask_set(proved, one_more);
+}
+
 // Reports truly, and says that it does not report: the verdict would be computed from that.
 static void silent_flush(const struct flush *f, const struct cpumask *targets, struct cpumask *proved)
 {
@@ -325,21 +347,23 @@ static void silent_flush(const struct flush *f, const struct cpumask *targets, s
 
 static const struct flush_backend lying = { .name = "lying", .reports = true, .flush = lying_flush };
 static const struct flush_backend broad = { .name = "broad", .reports = true, .flush = broad_flush };
+static const struct flush_backend generous = { .name = "generous", .reports = true, .flush = generous_flush };
 static const struct flush_backend silent = { .name = "silent", .flush = silent_flush };
 
 struct deaf {
-	struct space *s;
+	struct space *s;	// NULL: it runs in none
 	u32 there, go;
 	bool hears;		// interrupts are on
 };
 
-// A CPU in the space that can take no call, or one that can.
+// A CPU that can take no call, or one that can.
 static int reside_deaf(void *arg)
 {
 	struct deaf *d = arg;
 	irqflags_t flags;
 
-	space_attach(d->s);
+	if (d->s)
+		space_attach(d->s);
 	preempt_disable();
 	flags = irq_save();
 	if (d->hears)
@@ -349,7 +373,8 @@ static int reside_deaf(void *arg)
 	if (!d->hears)
 		irq_restore(flags);
 	preempt_enable();
-	space_detach();
+	if (d->s)
+		space_detach();
 	return 0;
 }
 
@@ -390,6 +415,43 @@ TEST(proved, false_report_is_found, NEEDS_CPUS2)
 	EXPECT_EQ(reports_of(&lying, false), 1);
 	EXPECT_EQ(reports_of(&silent, true), 1);
 	EXPECT(reports_of(&broad, true) >= 1);		// this CPU at least: none calls itself. An idle one may take a call
+	oracle_expect_violations(false);
+}
+
+// The report of the target is true, and does not make that of the other CPU true, whichever comes first.
+static void reports_one_more(unsigned target, unsigned other)
+{
+	struct deaf d[2] = { { .s = mm_populated(policy_find("rcu"), &generous, PAGE_SIZE), .hears = true } };
+	const unsigned cpu[2] = { target, other };
+	struct violation v = { 0 };
+	struct thread *t[2];
+
+	REQUIRE(d[0].s);
+	one_more = other;
+	for (unsigned i = 0; i < 2; i++) {
+		t[i] = mm_thread("deaf", reside_deaf, &d[i], cpu[i]);
+		REQUIRE(t[i]);
+		spin_until(load_acquire(&d[i].there), "the other CPU", -1);
+	}
+	oracle_reset();
+	EXPECT_EQ(space_unmap(d[0].s, BASE, PAGE_SIZE), 0);
+	EXPECT_EQ(oracle_violations(), 1);
+	EXPECT_EQ(oracle_records(&v, 1), 1);
+	EXPECT_EQ(v.kind, VIOLATION_UNPROVED);
+	EXPECT_EQ(v.walker_cpu, other);
+	for (unsigned i = 0; i < 2; i++) {
+		store_release(&d[i].go, 1u);
+		mm_join(t[i]);
+	}
+	space_put(d[0].s);
+	oracle_reset();
+}
+
+TEST(proved, false_report_beside_a_true_one_is_found, NEEDS_CPUS4)
+{
+	oracle_expect_violations(true);
+	reports_one_more(mm_other_cpu(0), mm_other_cpu(1));
+	reports_one_more(mm_other_cpu(1), mm_other_cpu(0));
 	oracle_expect_violations(false);
 }
 #endif

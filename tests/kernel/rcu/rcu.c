@@ -357,17 +357,10 @@ TEST(rcu, computing_cpu_reports_at_its_tick, NEEDS_CPUS2)
 
 TEST(rcu, back_to_back_readers, NEEDS_CPUS2) { hold_up(back_to_back, 1, KINDS, "readers back to back"); }
 
-static bool quiet(void)
-{
-	u64 seq = READ_ONCE(rcu.seq);
-
-	return rcu_pending_callbacks() == 0 && !rcu_seq_running(seq) && READ_ONCE(rcu.requested) <= rcu_seq_completed(seq);
-}
-
 TEST(rcu, goes_quiet, 0)
 {
 	rcu_barrier();
-	REQUIRE(EVENTUALLY(quiet()));
+	REQUIRE(EVENTUALLY(rcu_quiet()));
 	u64 before = rcu_completed();
 
 	thread_sleep_ns(25 * tick_ns());

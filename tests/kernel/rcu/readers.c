@@ -107,6 +107,25 @@ void end_reader(struct thread *t)
 	spin_until(load_acquire(&reader.done), "reader to end", last_cpu());
 }
 
+bool rcu_quiet(void)
+{
+	u64 seq = READ_ONCE(rcu.seq);
+
+	return rcu_pending_callbacks() == 0 && !rcu_seq_running(seq) && READ_ONCE(rcu.requested) <= rcu_seq_completed(seq);
+}
+
+static bool quiet_after_another(void)
+{
+	synchronize_rcu();
+	return rcu_quiet() && cpumask_empty(&rcu.eager);
+}
+
+void rcu_make_quiet(void)
+{
+	rcu_barrier();
+	EXPECT(EVENTUALLY(quiet_after_another()));
+}
+
 struct disturbance disturbance_of(unsigned cpu)
 {
 	u64 n = READ_ONCE(per_cpu(ticks, cpu));

@@ -10,6 +10,8 @@ static inline unsigned last_cpu(void) { return nr_cpus - 1; }
 void move_to(unsigned cpu);	// pins this thread; to 0, where the grace-period thread runs, to leave the others alone
 void move_anywhere(void);
 void spin_ns(u64 ns);
+bool rcu_quiet(void);	// no callback is queued, and no grace period is under way or asked for
+void rcu_make_quiet(void);	// waits for that; nor does any CPU want to be told of the end of one
 
 // What has disturbed a CPU since `before`. A CPU that is left alone takes at most one tick: one that was due when it
 // stopped its tick.

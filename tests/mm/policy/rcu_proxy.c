@@ -4,6 +4,8 @@
 #include "lab/mutant.h"
 #include "lab/oracle.h"
 #include "lab/test.h"
+#include "tests/kernel/rcu/readers.h"
+#include "tests/kernel/tick_help.h"
 #include "tests/mm/help.h"
 #include "tests/mm/walk/gap.h"
 
@@ -91,5 +93,44 @@ TEST(rcu_proxy, nothing_is_deferred, NEEDS_CPUS2)
 	store_release(&r.go, 1u);
 	mm_join(t);
 	space_put(r.s);
+}
+
+// Unmap so many tables of level 1, with this CPU's tick off. Has a grace period begun before that returns? (No other CPU
+// has callbacks, and the thread that begins one runs here as soon as it is woken.)
+static bool unmap_begins_one(const char *policy, unsigned tables)
+{
+	struct space *s = space_create_with(policy_find(policy), flush_find("ipi"));
+	struct counters before, after;
+	u64 seq, begun;
+
+	if (!EXPECT(s))
+		return false;
+	for (u64 i = 0; i < tables; i++)
+		EXPECT_EQ(space_map(s, BASE + i * level_size(2), PAGE_SIZE, RW, 1, MAP_POPULATE), 0);
+	rcu_make_quiet();
+	counters_snapshot(&before);
+	tick_off();
+	seq = READ_ONCE(rcu.seq);
+	EXPECT_EQ(space_unmap(s, BASE, tables * level_size(2)), 0);
+	begun = READ_ONCE(rcu.seq);
+	tick_on();
+	counters_snapshot(&after);
+	EXPECT_EQ(after.tables_unlinked - before.tables_unlinked, tables + 2);
+	EXPECT_EQ(after.pending_hurries - before.pending_hurries, 0);	// there is memory enough
+	space_put(s);
+	return begun != seq;
+}
+
+// Many tables do not wait for a tick, whether they are queued with preemption off, before the flush, or on, after it.
+TEST(rcu_proxy, many_tables_are_hastened, NEEDS_CHECK)
+{
+	const char *const by_table[] = { "rcu-proxy", "rcu-page" };
+
+	move_to(RCU_GP_CPU);
+	for (unsigned i = 0; i < ARRAY_SIZE(by_table); i++) {
+		EXPECT(unmap_begins_one(by_table[i], RCU_EAGER));
+		EXPECT(!unmap_begins_one(by_table[i], 4));
+	}
+	move_anywhere();
 }
 #endif

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: MIT
+// rcu_hasten(): what call_rcu() leaves to the tick, because preemption is off, it does at once. Here the tick of the CPU
+// that calls it is off. Of no other CPU do callbacks wait, so no other tick does it instead.
+#include "kernel/lib.h"
+#include "kernel/thread.h"
+#include "kernel/time.h"
+#include "lab/counter.h"
+#include "lab/test.h"
+#include "tests/kernel/rcu/readers.h"
+#include "tests/kernel/tick_help.h"
+
+static struct rcu_head heads[RCU_EAGER];
+
+// On this CPU, with preemption off.
+static void queue(unsigned n)
+{
+	memset(heads, 0, sizeof(heads));
+	WRITE_ONCE(ran, 0);
+	preempt_disable();
+	for (unsigned i = 0; i < n; i++)
+		call_rcu(&heads[i], count_run);
+	preempt_enable();
+}
+
+// Have so many callbacks been hastened? The grace-period thread runs on this CPU as soon as it is woken: its priority is
+// higher.
+static bool begins(unsigned n)
+{
+	u64 seq, begun;
+
+	rcu_make_quiet();
+	tick_off();
+	seq = READ_ONCE(rcu.seq);
+	queue(n);
+	EXPECT_EQ(READ_ONCE(rcu.seq), seq);
+	rcu_hasten();
+	begun = READ_ONCE(rcu.seq);
+	tick_on();
+	rcu_barrier();
+	EXPECT_EQ(READ_ONCE(ran), n);
+	return begun != seq;
+}
+
+TEST(rcu, hasten_begins_a_grace_period_if_many_wait, 0)
+{
+	move_to(RCU_GP_CPU);
+	EXPECT(begins(RCU_EAGER));
+	EXPECT(!begins(RCU_EAGER - 1));		// few are left to the tick
+	move_anywhere();
+}
+
+// It asks for nothing, wakes nobody and interrupts nobody.
+TEST(rcu, hasten_without_callbacks_does_nothing, 0)
+{
+	struct counters before, after;
+	u64 requested, pressed;
+
+	move_to(RCU_GP_CPU);
+	rcu_make_quiet();
+	counters_snapshot(&before);
+	requested = READ_ONCE(rcu.requested);
+	pressed = READ_ONCE(rcu.pressed);
+	for (unsigned i = 0; i < 3; i++)
+		rcu_hasten();
+	counters_snapshot(&after);
+	EXPECT(rcu_quiet());
+	EXPECT_EQ(READ_ONCE(rcu.requested), requested);
+	EXPECT_EQ(READ_ONCE(rcu.pressed), pressed);
+	EXPECT_EQ(after.ipi_resched - before.ipi_resched, 0);
+	EXPECT_EQ(after.rcu_qs - before.rcu_qs, 0);
+	move_anywhere();
+}
+
+static int synchronize_once(void *unused)
+{
+	synchronize_rcu();
+	return 0;
+}
+
+// Is this CPU, which a grace period waits for, still waited for when so many callbacks have been hastened?
+static bool still_waits(unsigned n)
+{
+	struct rcu_cpu *rc = this_cpu_ptr(&rcu_cpu);
+	struct thread *t;
+	bool waits;
+
+	rcu_make_quiet();
+	tick_off();
+	preempt_disable();
+	t = thread_create("sync", synchronize_once, NULL, RCU_GP_CPU, PRIO_NORMAL);
+	if (EXPECT(t))
+		spin_until(rcu_waits_for(rc), "the grace period", -1);
+	queue(n);
+	preempt_enable();
+	EXPECT(rcu_waits_for(rc));
+	rcu_hasten();
+	waits = rcu_waits_for(rc);
+	tick_on();
+	thread_join(t);
+	rcu_barrier();
+	return waits;
+}
+
+TEST(rcu, hasten_reports_its_own_cpu_if_many_wait, NEEDS_CPUS2)
+{
+	move_to(last_cpu());
+	EXPECT(!still_waits(RCU_EAGER));
+	EXPECT(still_waits(RCU_EAGER - 1));
+	move_anywhere();
+}

@@ -2,6 +2,7 @@
 // Policies that keep tables: what stays linked, what must make way and is laid aside, and what goes when the space ends
 // or gets another policy.
 #include "kernel/errno.h"
+#include "lab/inject.h"
 #include "lab/mutant.h"
 #include "lab/oracle.h"
 #include "lab/test.h"
@@ -189,6 +190,62 @@ TEST(keep, subtree_makes_way, 0)
 	FOR_EACH_KEEPER(p)
 		subtree_makes_way(*p);
 }
+
+#if CHECK
+// A fault for want of memory: the nth allocation fails. The tables that it has made by then stay, and nothing is mapped.
+static void fault_in_vain(struct space *s, vaddr_t va, int level, u64 nth)
+{
+	EXPECT_EQ(space_map(s, va, level_size(level), RW, level, 0), 0);
+	inject_alloc_failure(nth);
+	EXPECT_EQ(space_fault(s, va, true), -ENOMEM);
+	EXPECT(inject_fired());
+	inject_alloc_failure(0);
+	EXPECT_EQ(space_unmap(s, va, level_size(level)), 0);
+	EXPECT_EQ(s->mapped, 0);
+}
+
+// A space may end that has never had a page: its tables have stayed empty, and have made way for large pages that were
+// not to be had. Each of them is freed then, and only once.
+static void ends_without_a_page(const struct table_policy *p)
+{
+	u64 waiting = tables_waiting();
+	struct counters before, d;
+	struct page *table[3];
+	struct mm_balance b;
+	struct space *s;
+
+	mm_balance_begin(&b);
+	counters_snapshot(&before);
+	s = space_create_with(p, flush_find("ipi"));
+	REQUIRE(s);
+	for (unsigned i = 0; i < ARRAY_SIZE(table); i++) {
+		fault_in_vain(s, BASE + i * HUGE_SIZE, 1, i ? 2 : PT_LEVELS);	// after its tables
+		table[i] = mm_table(s, BASE + i * HUGE_SIZE, 1);
+		REQUIRE(table[i]);
+	}
+	for (unsigned i = 0; i < 2; i++)
+		fault_in_vain(s, BASE + i * HUGE_SIZE, 2, 1);			// after the table has made way
+	EXPECT_EQ(laid_aside(s), 2);
+	EXPECT(mm_state(table[0]) == TABLE_FLUSHED && mm_state(table[1]) == TABLE_FLUSHED);
+	EXPECT_EQ(mm_state(table[2]), TABLE_LIVE);
+	space_put(s);
+	for (unsigned i = 0; i < ARRAY_SIZE(table); i++)
+		EXPECT_EQ(mm_state(table[i]), TABLE_FREE);
+	d = since(&before);
+	EXPECT_EQ(d.tables_allocated, PT_LEVELS + 2);
+	EXPECT_EQ(d.tables_freed, PT_LEVELS + 2);
+	EXPECT_EQ(d.frees_l1, 3);
+	EXPECT_EQ(d.tables_kept, 0);
+	EXPECT_EQ(tables_waiting(), waiting);
+	mm_balance_end(&b);
+}
+
+TEST(keep, space_ends_without_ever_having_had_a_page, NEEDS_CHECK)
+{
+	FOR_EACH_KEEPER(p)
+		ends_without_a_page(*p);
+}
+#endif
 
 // More tables than there are credits: whoever waited for theirs would wait until the space ends.
 TEST(keep, what_is_laid_aside_holds_no_credit, 0)

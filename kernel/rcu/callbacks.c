@@ -161,14 +161,15 @@ void call_rcu(struct rcu_head *head, rcu_fn fn)
 		rcu_press(preemptible());	// with preemption off the caller may hold a lock: leave it to the tick
 }
 
-// Ask once: the request stands until its grace period has begun.
+// Ask once: the request stands until its grace period has begun. But one that call_rcu() has made while none was under
+// way has woken nobody.
 void rcu_hasten(void)
 {
-	u64 waiting = READ_ONCE(this_cpu_ptr(&rcu_cpu)->cb.count), gp = rcu_seq_next(load_acquire(&rcu.seq));
+	u64 waiting = READ_ONCE(this_cpu_ptr(&rcu_cpu)->cb.count), seq = load_acquire(&rcu.seq), gp = rcu_seq_next(seq);
 
 	ASSERT_MAY_SLEEP();
 	if (waiting >= RCU_EAGER)
-		hasten(gp, READ_ONCE(rcu.requested) < gp || !cpumask_test(&rcu.eager, cpu_id()));
+		hasten(gp, !rcu_seq_running(seq) || READ_ONCE(rcu.requested) < gp || !cpumask_test(&rcu.eager, cpu_id()));
 	if (unlikely(waiting > READ_ONCE(rcu.pressure)))
 		rcu_press(true);
 }

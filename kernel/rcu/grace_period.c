@@ -68,9 +68,11 @@ void rcu_set_pressure(u64 callbacks)
 
 void rcu_press(bool may_wake)
 {
-	if (READ_ONCE(rcu.pressed))
+	u32 pressed = may_wake ? PRESSED_AT_ONCE : PRESSED_AT_TICK;
+
+	if (READ_ONCE(rcu.pressed) >= pressed)
 		return;
-	WRITE_ONCE(rcu.pressed, 1);
+	WRITE_ONCE(rcu.pressed, pressed);
 	if (may_wake) {
 		WRITE_ONCE(rcu.scan_due, 1);
 		rcu_wake_thread();

@@ -61,11 +61,13 @@ struct rcu_cpu {
 } __cacheline;
 DECLARE_PER_CPU(struct rcu_cpu, rcu_cpu);
 
+enum rcu_pressed { PRESSED_AT_TICK = 1, PRESSED_AT_ONCE };	// has the thread been woken for it?
+
 struct rcu_state {
 	u64 seq __cacheline;		// 2 * completed + (one is in progress); the grace-period thread writes it
 	u64 requested __cacheline;	// run grace periods up to this number; only grows
 	u32 scan_due;			// look at the holdouts now
-	u32 pressed;			// some list is over the watermark: kick the holdouts
+	u32 pressed;			// some list is over the watermark: kick the holdouts (enum rcu_pressed, or 0)
 	u64 pressure;
 	u64 late_ns;
 	u64 gp_started, exp_started;	// by rcu_watched_ns()

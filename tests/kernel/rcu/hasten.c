@@ -24,13 +24,15 @@ static void queue(unsigned n)
 
 // Have so many callbacks been hastened? The grace-period thread runs on this CPU as soon as it is woken: its priority is
 // higher.
-static bool begins(unsigned n)
+static bool begins(unsigned n, bool eager)
 {
 	u64 seq, begun;
 
 	rcu_make_quiet();
 	tick_off();
 	seq = READ_ONCE(rcu.seq);
+	if (eager)
+		cpumask_set_atomic(&rcu.eager, cpu_id());
 	queue(n);
 	EXPECT_EQ(READ_ONCE(rcu.seq), seq);
 	rcu_hasten();
@@ -44,8 +46,9 @@ static bool begins(unsigned n)
 TEST(rcu, hasten_begins_a_grace_period_if_many_wait, 0)
 {
 	move_to(RCU_GP_CPU);
-	EXPECT(begins(RCU_EAGER));
-	EXPECT(!begins(RCU_EAGER - 1));		// few are left to the tick
+	EXPECT(begins(RCU_EAGER, false));
+	EXPECT(begins(RCU_EAGER, true));		// it has asked for an end, and its tick has served it before that
+	EXPECT(!begins(RCU_EAGER - 1, false));		// few are left to the tick
 	move_anywhere();
 }
 
@@ -106,5 +109,32 @@ TEST(rcu, hasten_reports_its_own_cpu_if_many_wait, NEEDS_CPUS2)
 	move_to(last_cpu());
 	EXPECT(!still_waits(RCU_EAGER));
 	EXPECT(still_waits(RCU_EAGER - 1));
+	move_anywhere();
+}
+
+// Over the watermark, a grace period that is under way kicks its holdouts now, and not at the next tick of the CPU of its
+// thread.
+TEST(rcu, hasten_kicks_holdouts_under_pressure, NEEDS_CPUS2)
+{
+	struct thread *reader, *waiter;
+	u64 kicks;
+
+	move_to(RCU_GP_CPU);
+	rcu_make_quiet();
+	reader = start_reader(READ_PREEMPT_OFF, last_cpu(), 0);
+	waiter = thread_create("sync", synchronize_once, NULL, RCU_GP_CPU, PRIO_NORMAL);
+	EXPECT(waiter && EVENTUALLY(rcu_waits_for(&per_cpu(rcu_cpu, last_cpu()))));
+	rcu_set_pressure(10);
+	tick_off();
+	kicks = READ_ONCE(rcu.kicks);
+	queue(20);
+	EXPECT_EQ(READ_ONCE(rcu.kicks), kicks);
+	rcu_hasten();
+	EXPECT(READ_ONCE(rcu.kicks) != kicks);
+	tick_on();
+	end_reader(reader);
+	thread_join(waiter);
+	rcu_barrier();
+	rcu_set_pressure(10000);
 	move_anywhere();
 }

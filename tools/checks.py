@@ -21,6 +21,7 @@ import host
 import ktap
 import machine
 import matrix
+import nested
 import qemu
 import results
 import rules
@@ -164,6 +165,14 @@ def what_l1_says_is_told_from_what_l2_did():
         if judge([f"# {said}"]):  # a line of the guest proves nothing
             wrong.append(f"{judge.__name__}, by the guest: {said}")
     return wrong
+
+
+@test
+def the_first_cpu_of_l1_runs_no_guest():
+    """Its flags are not safe from the other CPUs (nested.py)."""
+    words = nested.l2_script(["qemu"]).split()
+    cpus = [cpu for cpu in range(64) if int(words[words.index("taskset") + 1], 16) >> cpu & 1]
+    return [] if cpus == list(range(1, nested.L1_CPUS)) and len(cpus) == nested.L2_CPUS else [f"{words}: CPUs {cpus}"]
 
 
 @test

@@ -31,7 +31,6 @@ L2_CPUS = 2
 # CPU 0 runs none of L2's vCPUs. Where any CPU of L1 loads its FPU state, QEMU clears a bit of the first CPU's flags
 # without a lock, and what VMRUN or #VMEXIT changes there at that instant is lost (docs/nested.md).
 L1_CPUS = 1 + L2_CPUS
-L2_MASK = (1 << L1_CPUS) - 2
 # Without 5-level paging, because L2 would be offered it.
 L1_CPU = "max,-la57"
 # tsc=reliable, for the Hyper-V clock. Periodic ticks (nohz=off highres=off), because QEMU loses an interrupt of L1 now
@@ -73,13 +72,18 @@ def base():
 
 # --- A run
 
+def l2_script(l2):
+    """It runs the command on all CPUs of L1 but the first."""
+    return f"exec taskset {(1 << L1_CPUS) - 2:x} {shlex.join(l2)}\n"
+
+
 def command(l2, files, memory, folder):
     """QEMU's arguments for L1, which runs the command `l2`. files: {path in L1: path here}; memory: L2's, as for -m;
     folder: private to this run. L1's second serial port, where L2's standard input and output are, is stdio."""
     kernel, initramfs = base()
     l2 = [*l2, "-chardev", "serial,id=monitor,path=/dev/ttyS2", "-mon", "chardev=monitor"]
     per_run = {path.lstrip("/"): (0o644, read(here)) for path, here in files.items()}
-    per_run["l2"] = (0o755, f"exec taskset {L2_MASK:x} {shlex.join(l2)}\n".encode())
+    per_run["l2"] = (0o755, l2_script(l2).encode())
     both = f"{folder}/initramfs"
     shutil.copyfile(initramfs, both)
     with open(both, "ab") as f:

@@ -361,8 +361,8 @@ static __always_inline struct page *walk_body_one(const struct table_policy *p, 
 // ---- Compiled for a policy ------------------------------------------------------------------------------------------
 // The walk, compiled for one policy. The functions for one page are aligned so that none straddles a page boundary (an
 // emulator pays for every jump from one page to the next), and so that equal code is equally fast: QEMU finds translations
-// by bits of their addresses, and a walk of which two blocks want the same place is slower by a quarter. The attribute
-// stands first; behind the `*` it would be the pointer's.
+// by bits of their addresses, and a walk of which two blocks want the same place is slower by nearly half. The
+// attribute stands first; behind the `*` it would be the pointer's.
 #define DECLARE_WALK(n) \
 	static unsigned n##_walk(struct space *, vaddr_t, unsigned, bool, struct page **); \
 	static walk_large_fn n##_walk_large; \

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """Checks that need no boot, as KTAP: the sources keep their rules (rules.py), the builds are what they should be
-(builds.py), and the tools that judge the other tests fail what they must fail. Run from the top of the tree, after make. With the
-argument "logs" it checks the serial logs that the configurations `verdicts` and `times` have left."""
+(builds.py), and the tools that judge the other tests fail what they must fail. Run from the top of the tree, after make.
+With the argument "logs" it checks the serial logs that the configurations `verdicts` and `times` have left."""
 import contextlib
 import io
 import json

@@ -72,7 +72,7 @@ void rcu_press(bool may_wake)
 
 	if (READ_ONCE(rcu.pressed) >= pressed)
 		return;
-	WRITE_ONCE(rcu.pressed, pressed);
+	WRITE_ONCE(rcu.pressed, pressed);	// another CPU's may be lost: then the thread is woken once more than it need be
 	if (may_wake) {
 		WRITE_ONCE(rcu.scan_due, 1);
 		rcu_wake_thread();

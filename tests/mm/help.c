@@ -155,6 +155,15 @@ struct page *mm_table(struct space *s, vaddr_t va, int level)
 	return e ? table : NULL;
 }
 
+struct counters mm_counted_since(const struct counters *before)
+{
+	struct counters now;
+
+	counters_snapshot(&now);
+	counters_sub(&now, &now, before);
+	return now;
+}
+
 enum table_state mm_state(const struct page *table) { return READ_ONCE(table->table_state); }
 
 const struct table_policy *mm_freeing_policy(void)

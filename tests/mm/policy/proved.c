@@ -92,25 +92,16 @@ static bool waits_for_late_walk(const char *policy, const char *flush, const cha
 	return l.awaited;
 }
 
-static struct counters counted_since(const struct counters *before)
-{
-	struct counters now;
-
-	counters_snapshot(&now);
-	counters_sub(&now, &now, before);
-	return now;
-}
-
 TEST(proved, call_is_not_made_twice, NEEDS_CPUS2)
 {
 	struct counters before, c;
 
 	counters_snapshot(&before);
 	EXPECT(!waits_for_late_walk("auto", "ipi", "gather_flushed"));
-	c = counted_since(&before);
+	c = mm_counted_since(&before);
 	EXPECT_EQ(c.walkers_awaited, 0);
 	EXPECT(waits_for_late_walk("targeted", "ipi", "gather_flushed"));
-	c = counted_since(&before);
+	c = mm_counted_since(&before);
 	EXPECT_EQ(c.walkers_awaited, 1);
 	EXPECT_EQ(c.walkers_proved, 1);
 }
@@ -123,7 +114,7 @@ TEST(proved, nothing_by_an_nmi, NEEDS_CPUS2)
 	counters_snapshot(&before);
 	EXPECT(waits_for_late_walk("auto", "nmi", "gather_flushed"));
 	EXPECT(waits_for_late_walk("targeted", "nmi", "gather_flushed"));
-	c = counted_since(&before);
+	c = mm_counted_since(&before);
 	EXPECT_EQ(c.walkers_awaited, 2);
 	EXPECT_EQ(c.walkers_proved, 0);
 }
@@ -191,7 +182,7 @@ TEST(proved, nothing_is_counted_where_nobody_was_asked, NEEDS_CPUS2)
 
 	counters_snapshot(&before);
 	EXPECT_EQ(unmap_under_early_walk("targeted", "ipi", false), 0);
-	c = counted_since(&before);
+	c = mm_counted_since(&before);
 	EXPECT_EQ(c.walkers_awaited, 1);
 	EXPECT_EQ(c.walkers_proved, 0);
 }
@@ -228,7 +219,7 @@ static void waits_for_both(const char *policy)
 	}
 	counters_snapshot(&before);
 	EXPECT_EQ(space_unmap(s, BASE, PAGE_SIZE), 0);
-	c = counted_since(&before);
+	c = mm_counted_since(&before);
 	EXPECT_EQ(c.walkers_awaited, 2);
 	EXPECT_EQ(c.walkers_proved, 0);		// nobody was asked to flush
 	for (unsigned i = 0; i < 2; i++) {
@@ -264,7 +255,7 @@ static struct counters unmap_beside_resident(const struct table_policy *p, const
 	counters_snapshot(&before);
 	EXPECT_EQ(space_unmap(r.s, BASE, PAGE_SIZE), 0);
 	flush_drain();
-	c = counted_since(&before);
+	c = mm_counted_since(&before);
 	*told = mm_told;
 	store_release(&r.go, 1u);
 	mm_join(t);

@@ -21,15 +21,6 @@ unsigned keep_laid_aside(const struct space *s)
 	return n;
 }
 
-struct counters keep_counted_since(const struct counters *before)
-{
-	struct counters now;
-
-	counters_snapshot(&now);
-	counters_sub(&now, &now, before);
-	return now;
-}
-
 // Maps a page and unmaps it again: the table of level 1 stays, empty. Returns it.
 struct page *keep_leave_empty(struct space *s, vaddr_t va)
 {
@@ -79,12 +70,12 @@ static void stays(const struct table_policy *p)
 	EXPECT_EQ(space_move(s, BASE, FAR, level_size(2)), 0);		// the upper table of the old place stays, empty
 	EXPECT(mm_table(s, FAR, 1) == table && mm_table(s, BASE, 2) && !mm_table(s, BASE, 2)->private);
 	EXPECT_EQ(space_unmap(s, 0, USER_END), 0);
-	d = keep_counted_since(&before);
+	d = mm_counted_since(&before);
 	EXPECT_EQ(d.tables_emptied, 4);
 	EXPECT_EQ(d.tables_unlinked, 0);
 	EXPECT_EQ(d.tables_allocated, 5);
 	space_put(s);
-	d = keep_counted_since(&before);
+	d = mm_counted_since(&before);
 	EXPECT_EQ(d.tables_freed, 6);		// and the root
 	mm_balance_end(&b);
 }
@@ -227,7 +218,7 @@ static void ends_without_a_page(const struct table_policy *p)
 	space_put(s);
 	for (unsigned i = 0; i < ARRAY_SIZE(table); i++)
 		EXPECT_EQ(mm_state(table[i]), TABLE_FREE);
-	d = keep_counted_since(&before);
+	d = mm_counted_since(&before);
 	EXPECT_EQ(d.tables_allocated, PT_LEVELS + 2);
 	EXPECT_EQ(d.tables_freed, PT_LEVELS + 2);
 	EXPECT_EQ(d.frees_l1, 3);
@@ -339,9 +330,9 @@ TEST(keep, walker_may_be_inside, NEEDS_CPUS2)
 		REQUIRE(s);
 		counters_snapshot(&before);
 		walker = keep_walk_into(&h, s);
-		EXPECT_EQ(keep_counted_since(&before).emptied_during_walk, 0);
+		EXPECT_EQ(mm_counted_since(&before).emptied_during_walk, 0);
 		keep_leave_empty(s, FAR);
-		EXPECT_EQ(keep_counted_since(&before).emptied_during_walk, 1);
+		EXPECT_EQ(mm_counted_since(&before).emptied_during_walk, 1);
 		EXPECT_EQ(keep_map_large(s), 0);
 		keep_end_walk(&h, walker);
 		EXPECT_EQ(h.job.got, 0);	// nobody has told it to look again

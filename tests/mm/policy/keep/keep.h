@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 // What the tests of policies that keep tables share.
 #pragma once
-#include "lab/counter.h"
 #include "mm/space.h"
 #include "mm/table.h"
 #include "tests/mm/walk/hold.h"
@@ -9,7 +8,6 @@
 #define FOR_EACH_KEEPER(it) FOR_EACH_POLICY(it) if ((*it)->keeps)
 
 unsigned keep_laid_aside(const struct space *s);	// how many tables
-struct counters keep_counted_since(const struct counters *before);
 
 // Maps a page and unmaps it again: the table of level 1 stays, empty. Returns it.
 struct page *keep_leave_empty(struct space *s, vaddr_t va);

@@ -35,7 +35,7 @@ static void all_are_pruned(const struct table_policy *from)
 		EXPECT(keep_laid_aside(s[i]) == 0 && page_of(s[i]->root_pa)->private == 0);
 	for (unsigned i = 0; i < ARRAY_SIZE(table); i++)
 		EXPECT_EQ(mm_state(table[i]), TABLE_FREE);
-	EXPECT_EQ(keep_counted_since(&before).tables_kept, 0);
+	EXPECT_EQ(mm_counted_since(&before).tables_kept, 0);
 	EXPECT_EQ(tables_waiting(), waiting);
 	EXPECT_EQ(policy_switch_all(usual.policy, usual.backend), 0);
 	space_put(s[0]);

@@ -76,12 +76,14 @@ static int synchronize_once(void *unused)
 	return 0;
 }
 
-// Is this CPU, which a grace period waits for, still waited for when so many callbacks have been hastened?
+// Is this CPU, which a grace period waits for, still waited for by the same one when so many callbacks have been hastened?
+// Reported, it may be waited for by the next one at once.
 static bool still_waits(unsigned n)
 {
 	struct rcu_cpu *rc = this_cpu_ptr(&rcu_cpu);
 	struct thread *t;
 	bool waits;
+	u64 seq;
 
 	rcu_make_quiet();
 	tick_off();
@@ -90,10 +92,13 @@ static bool still_waits(unsigned n)
 	if (EXPECT(t))
 		spin_until(rcu_waits_for(rc), "the grace period", -1);
 	queue(n);
+	seq = READ_ONCE(rcu.seq);
 	preempt_enable();
 	EXPECT(rcu_waits_for(rc));
 	rcu_hasten();
 	waits = rcu_waits_for(rc);
+	smp_rmb();	// if it was the next one that waited, its number is seen
+	waits &= READ_ONCE(rcu.seq) == seq;
 	tick_on();
 	thread_join(t);
 	rcu_barrier();

@@ -9,10 +9,20 @@ mount -t sysfs sysfs /sys
 mount -t devtmpfs devtmpfs /dev
 mount -t tmpfs tmpfs /tmp
 mount -t tracefs tracefs /sys/kernel/tracing
+
+end() {
+	sleep 0.3	# the serial ports drain
+	echo b >/proc/sysrq-trigger	# reboots at once, without taking CPUs and devices down; with -no-reboot QEMU ends
+}
+fail() {
+	echo "nested: error: $1"
+	end
+}
+
 for module in irqbypass kvm kvm-amd; do
-	insmod /modules/$module.ko || echo "nested: error: $module.ko cannot be loaded"
+	insmod /modules/$module.ko || fail "$module.ko cannot be loaded"
 done
-[ -c /dev/kvm ] || echo "nested: error: L1 has no /dev/kvm"
+[ -c /dev/kvm ] || fail "L1 has no /dev/kvm"
 
 # A histogram of an event over one of its fields, perhaps only where a condition holds: counted in the kernel, so that
 # none is lost. MSR 0x830 is the x2APIC's interrupt command register.
@@ -28,9 +38,15 @@ done
 echo "exit_reason == 0x7f" >$events/kvm_exit/filter
 echo 1 >$events/kvm_exit/enable
 
-# A VM without a CPU, which lives to the end: when its last VM ends, L1 rewrites its own code while its other CPU may
-# run it, and QEMU may go on with its translation of the old code.
-qemu-system-x86_64 -nodefaults -display none -machine none -accel kvm &
+# L1 rewrites code of its scheduler when its first VM begins and when its last one ends, and code of KVM's as long as no
+# vCPU has its local APIC off. QEMU may go on with a translation of the old code on another CPU. So a VM whose only vCPU
+# has no APIC is made while the others are off (maxcpus=1), and lives to the end.
+[ $(nproc) = 1 ] || fail "its other CPUs are on already"
+qemu-system-x86_64 -nodefaults -display none -machine isapc -m 2M -accel kvm -cpu host,-apic -S -daemonize ||
+	fail "no VM that lives to the end"
+for cpu in /sys/devices/system/cpu/cpu[1-9]*/online; do
+	echo 1 >$cpu
+done
 
 stty -F /dev/ttyS1 raw -echo 115200
 echo "nested: begin"
@@ -45,5 +61,4 @@ for each in $traced; do
 done
 sed -n 's/.*kvm_exit: *\(vcpu [0-9]*\) reason.* rip 0x\([0-9a-f]*\) .*/nested: \1 shut down at \2/p' /sys/kernel/tracing/trace
 echo "nested: status $status"
-sleep 0.3	# the serial ports drain
-echo b >/proc/sysrq-trigger	# reboots at once, without taking CPUs and devices down; with -no-reboot QEMU ends
+end

@@ -34,8 +34,8 @@ L1_CPUS = 1 + L2_CPUS
 # Without 5-level paging, because L2 would be offered it.
 L1_CPU = "max,-la57"
 # tsc=reliable, for the Hyper-V clock. Periodic ticks (nohz=off highres=off), because QEMU loses an interrupt of L1 now
-# and then, and the next one for the same CPU brings it back (docs/nested.md).
-L1_CMDLINE = "console=ttyS0 quiet loglevel=4 mitigations=off nokaslr panic=-1 tsc=reliable nohz=off highres=off"
+# and then, and the next one for the same CPU brings it back (docs/nested.md). maxcpus=1: INIT turns the others on.
+L1_CMDLINE = "console=ttyS0 quiet loglevel=4 mitigations=off nokaslr panic=-1 tsc=reliable nohz=off highres=off maxcpus=1"
 ASSERTION = re.compile(r"(qemu|QEMU|ERROR:).*[Aa]ssertion.*failed")
 
 

@@ -149,7 +149,8 @@ def outcome(folder):
     except FileNotFoundError:
         return result
     for line in text.splitlines():
-        result.last = line.strip() or result.last
+        if "sysrq: Resetting" not in line:
+            result.last = line.strip() or result.last
         if stuck.L1_TROUBLE.search(line):
             result.troubles.append(line.strip())
         if match := re.search(r"nested: (\w+) \w+=(\d+) (\d+)", line):

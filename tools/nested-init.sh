@@ -38,14 +38,14 @@ done
 echo "exit_reason == 0x7f" >$events/kvm_exit/filter
 echo 1 >$events/kvm_exit/enable
 
-# L1 rewrites code of its scheduler when its first VM begins and when its last one ends, and code of KVM's as long as no
-# vCPU has its local APIC off. QEMU may go on with a translation of the old code on another CPU. So a VM whose only vCPU
-# has no APIC is made while the others are off (maxcpus=1), and lives to the end.
+# L1 rewrites its scheduler when its first VM begins and when its last one ends, and KVM when the number of vCPUs
+# whose local APIC is off becomes 0 or is 0 no more. Another CPU may go on with QEMU's translation of the old code. So
+# a VM whose only vCPU has no APIC is made while the other CPUs are off (maxcpus=1), and lives to the end.
 [ $(nproc) = 1 ] || fail "its other CPUs are on already"
-qemu-system-x86_64 -nodefaults -display none -machine isapc -m 2M -accel kvm -cpu host,-apic -S -daemonize ||
+qemu-system-x86_64 -nodefaults -display none -machine pc -m 2M -accel kvm -cpu host,-apic -S -daemonize ||
 	fail "no VM that lives to the end"
 for cpu in /sys/devices/system/cpu/cpu[1-9]*/online; do
-	echo 1 >$cpu
+	echo 1 >$cpu || fail "$cpu cannot be set"
 done
 
 stty -F /dev/ttyS1 raw -echo 115200

@@ -149,7 +149,7 @@ def outcome(folder):
     except FileNotFoundError:
         return result
     for line in text.splitlines():
-        if "sysrq: Resetting" not in line:
+        if "sysrq: Resetting" not in line:  # how INIT ends L1, in any case
             result.last = line.strip() or result.last
         if stuck.L1_TROUBLE.search(line):
             result.troubles.append(line.strip())

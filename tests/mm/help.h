@@ -58,6 +58,6 @@ unsigned mm_regions(struct space *s);
 // User accesses of the space that the calling thread runs in.
 bool mm_reads(vaddr_t va, u64 expected);
 bool mm_faults(vaddr_t va);			// neither to be read nor to be written
+struct counters mm_counted_since(const struct counters *before);	// what all CPUs have counted since counters_snapshot()
 // How often this CPU has counted. A thread stays on its CPU unless it asks to move.
-struct counters mm_counted_since(const struct counters *before);	// on all CPUs
 #define mm_counted_here(name) READ_ONCE(this_cpu_ptr(&counters)->name)

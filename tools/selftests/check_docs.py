@@ -135,7 +135,7 @@ def no_link_is_dead():
 OTHER_NAMES = re.compile(r"CONFIG_PT_RECLAIM|IA32_\w+|collapse_huge_page|retract_page_tables|tlb_remove_table_sync_one|"
                          r"huge_pmd_unshare|mm_struct|FOLL_PIN|split_huge_pmd|KVM_VCPU_FLUSH_TLB|announce_\w+|helper_\w+|"
                          r"cpu_interrupt|cpu_set_fpus|cpu_clear_ignne|cpu_vmexit|do_vmexit|bql_lock|HF2_\w+|tcg_\w+|tb_\w+|"
-                         r"int_ctl|pmap_retype_epoch_\w+|_percpu_write_lock|intermediate_page_post|"
+                         r"int_ctl|pmap_retype_epoch_\w+|_percpu_write_lock|intermediate_page_post|apic_sw_disabled|"
                          r"preempt_notifier_inc|finish_task_switch|asm_exc_int3|native_queued_spin_lock_slowpath")
 
 

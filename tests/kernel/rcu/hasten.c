@@ -76,8 +76,8 @@ static int synchronize_once(void *unused)
 	return 0;
 }
 
-// Is this CPU, which a grace period waits for, still waited for by the same one when so many callbacks have been hastened?
-// Reported, it may be waited for by the next one at once.
+// A grace period waits for this CPU. Does the same one still, when so many callbacks have been hastened? (If the CPU has
+// reported, the next one may wait for it at once.)
 static bool still_waits(unsigned n)
 {
 	struct rcu_cpu *rc = this_cpu_ptr(&rcu_cpu);
@@ -97,7 +97,7 @@ static bool still_waits(unsigned n)
 	EXPECT(rcu_waits_for(rc));
 	rcu_hasten();
 	waits = rcu_waits_for(rc);
-	smp_rmb();	// if it was the next one that waited, its number is seen
+	smp_rmb();	// if the next one waited, its number is seen; pairs with fetch_add() in gp_begin()
 	waits &= READ_ONCE(rcu.seq) == seq;
 	tick_on();
 	thread_join(t);

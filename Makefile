@@ -29,7 +29,7 @@ LDFLAGS := -n -z noexecstack --no-warn-rwx-segments -T linker.ld
 
 # All .c files below a folder, sorted. The linker takes them in this order, so what they register is in this order, too.
 c_files = $(sort $(shell find $(1) -name '*.c'))
-PORTABLE_C := $(call c_files,kernel mm lab)
+PORTABLE_C := $(call c_files,kernel mm lab proc sys)
 TESTS_C := $(filter-out tests/fuzz/% tests/host/%,$(call c_files,tests))
 SRC_C := $(wildcard arch/x86_64/*.c) $(PORTABLE_C) $(TESTS_C)
 SRC_ASM := $(wildcard boot/*.asm arch/x86_64/*.asm)
@@ -38,7 +38,7 @@ objs = $(SRC_C:%.c=build/$(1)/%.o) $(SRC_ASM:%.asm=build/$(1)/%.asm.o) build/$(1
 # `make MUTANT=name`: the checking build with that mutant always on. Only one object differs.
 MUTANT ?=
 export MUTANT
-MUTANTS = $(sort $(shell grep -rohE 'MUTANT\([a-z0-9_]+\)' --exclude=mutant.h arch kernel lab mm | sed 's/[A-Z()]//g'))
+MUTANTS = $(sort $(shell grep -rohE 'MUTANT\([a-z0-9_]+\)' --exclude=mutant.h arch kernel lab mm proc sys | sed 's/[A-Z()]//g'))
 ifeq ($(MUTANT),)
 all: build/quiesce.iso build/quiesce-check.iso
 else

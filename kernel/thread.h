@@ -9,6 +9,7 @@
 #include <arch/thread.h>	// struct arch_context
 
 struct space;
+struct user_context;
 
 enum thread_prio { PRIO_LOW, PRIO_NORMAL, PRIO_HIGH, NR_PRIOS };
 enum thread_state { THREAD_RUNNING, THREAD_SLEEPING, THREAD_DEAD };	// RUNNING: on a CPU or in a run queue
@@ -26,6 +27,7 @@ struct thread {
 	u16 cpu;			// where it runs or last ran
 	struct cpumask affinity;
 	struct space *space;		// user half that it runs in, or NULL (its CPU keeps the last one: lazy mode)
+	struct user_context *user;	// its registers in user mode (arch/user.h), or NULL: it runs no program
 	int (*fn)(void *);
 	void *arg;
 	int result;

@@ -9,3 +9,15 @@ int arch_user_read64(vaddr_t va, u64 *out);
 int arch_user_write64(vaddr_t va, u64 v);
 int arch_user_read64_nofault(vaddr_t va, u64 *out);
 int arch_user_write64_nofault(vaddr_t va, u64 v);
+
+// Copy n bytes from or to user memory: 0, or -EFAULT, and then an unknown part was copied. What is not there is faulted in;
+// IRQs on, may sleep, with no lock that a page fault takes. Each byte of the program's is read once: it may change at any
+// time.
+int copy_in(void *to, vaddr_t from, size_t n);
+int copy_out(vaddr_t to, const void *from, size_t n);
+// A string with its zero, at most `size` bytes. Returns its length, -EFAULT, or -ERANGE: no zero in that many.
+s64 copy_in_string(char *to, vaddr_t from, size_t size);
+int clear_out(vaddr_t to, size_t n);	// zeroes
+// A futex's word. Atomic; -EFAULT as above; *old is what was there. cmpxchg stores only if that was `expected`.
+int arch_user_cmpxchg32(vaddr_t va, u32 expected, u32 v, u32 *old);
+int arch_user_read32(vaddr_t va, u32 *out);

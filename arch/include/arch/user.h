@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: MIT
+// Contract: user mode. The registers of a thread that runs programs lie in its context. arch_user_run() goes there and
+// returns why user mode ended; what follows from that is proc/'s business.
+#pragma once
+#include "kernel/types.h"
+
+enum user_exit {
+	USER_CALL,		// a system call: arch_user_call()
+	USER_FAULT,		// the program's fault: context.fault
+	USER_INTERRUPT,		// an interrupt, already dealt with; or context.work was set
+};
+
+struct user_fault {
+	u8 signal, code;	// what Linux makes of it: signal number and si_code; signal 0: a page fault
+	bool write, exec;	// of a page fault; neither: a read
+	bool from_call;		// the fault is the kernel's way to say that the registers cannot be returned to
+	vaddr_t addr;		// page fault: what was touched. Otherwise si_addr
+	u64 trap, error;	// the processor's numbers, for the signal frame
+};
+
+#include <impl/user.h>	// struct user_context. Contract fields:
+//	u32 work		somebody wants this thread: arch_user_run() returns at once. Looked at with interrupts off, so
+//				whoever sets a bit (atomically) and then interrupts the CPU on which the thread runs is not missed
+//	struct user_fault fault	after USER_FAULT
+
+// Registers of a new program; the FPU in its initial state. False: no memory.
+bool arch_user_init(struct user_context *c, vaddr_t entry, vaddr_t stack);
+// Those of the calling thread, which is inside a system call: in the copy the call returns 0.
+bool arch_user_copy(struct user_context *to, struct user_context *from);
+void arch_user_free(struct user_context *c);	// of a thread that does not run in it any more
+// Run the calling thread in user mode. current->user == c; thread context, IRQs on, before and after.
+enum user_exit arch_user_run(struct user_context *c);
+// From the scheduler, IRQs off, when it leaves a thread that has a context: what the CPU holds of it goes to memory.
+void arch_user_switched_out(struct user_context *c);
+
+// The system call's number; its six arguments.
+u64 arch_user_call(const struct user_context *c, u64 args[6]);
+void arch_user_set_result(struct user_context *c, s64 result);
+void arch_user_restart(struct user_context *c);		// the call is made again, with its number and arguments
+// The same, but with another number (Linux's restart_syscall).
+void arch_user_restart_as(struct user_context *c, u64 number);
+vaddr_t arch_user_pc(const struct user_context *c);
+vaddr_t arch_user_sp(const struct user_context *c);
+void arch_user_set_sp(struct user_context *c, vaddr_t sp);
+// The thread pointer (FS base): 0, or -EPERM: not an address of the user half. By the thread itself, or before it runs.
+int arch_user_set_tls(struct user_context *c, vaddr_t base);
+s64 arch_user_prctl(struct user_context *c, u64 code, u64 addr);	// the system call arch_prctl
+
+// Signals. What the frame on the program's stack holds, in Linux's layout; addr and value mean what the code says.
+struct user_siginfo {		// as Linux's siginfo_t: 128 bytes
+	s32 signo, error, code, pad;
+	union {
+		struct { s32 pid; u32 uid; u64 value; } from;	// kill, tgkill, sigqueue
+		struct { vaddr_t addr; } fault;
+		u8 bytes[112];
+	};
+};
+struct user_sigstack { vaddr_t sp; s32 flags; u64 size; };	// as Linux's stack_t
+struct user_signal {
+	struct user_siginfo info;
+	vaddr_t handler, restorer;
+	u64 mask;			// to be restored by sigreturn
+	vaddr_t stack;			// top of the alternate stack to be used; 0: go on on the one in use
+	struct user_sigstack saved_stack;	// uc_stack
+};
+// Lay down the frame below the stack in use and its red zone, or on `stack`, and make the handler next to run. -EFAULT: no
+// room on the stack. The calling thread's own context.
+int arch_user_push_signal(struct user_context *c, const struct user_signal *s);
+// rt_sigreturn: the registers from the frame at the stack pointer; what the program must not choose is forced. -EFAULT: not
+// a frame that can be returned to.
+int arch_user_pop_signal(struct user_context *c, u64 *mask, struct user_sigstack *stack);
+
+u64 arch_user_hwcap(void);		// AT_HWCAP
+u64 arch_user_min_sigstack(void);	// AT_MINSIGSTKSZ
+void arch_user_print(const struct user_context *c);	// the registers, one log line each: a crash

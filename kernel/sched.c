@@ -20,6 +20,7 @@
 #include "lab/irqsoff.h"
 #include "mm/tlb.h"
 #include <arch/ipi.h>
+#include <arch/user.h>
 
 DEFINE_PER_CPU(struct runq, runq);
 DEFINE_PER_CPU(struct thread *, current_thread);
@@ -177,6 +178,8 @@ static void switch_away(enum reason why, unsigned to)
 	this_cpu_inc(context_switches);
 	this_cpu_write(current_thread, next);
 	rq->prev = prev;
+	if (prev->user)
+		arch_user_switched_out(prev->user);
 	tlb_follow(next);
 	arch_thread_switch(prev, next);
 	finish_switch();

@@ -13,7 +13,10 @@ enum {
 	SIGALRM, SIGTERM, SIGSTKFLT, SIGCHLD, SIGCONT, SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU, SIGURG, SIGXCPU, SIGXFSZ,
 	SIGVTALRM, SIGPROF, SIGWINCH, SIGIO, SIGPWR, SIGSYS, NR_SIGNALS = 64,
 };
-enum { SEGV_MAPERR = 1, SEGV_ACCERR = 2, SI_USER = 0, SI_KERNEL = 0x80, SI_TKILL = -6 };
+// si_code: where it came from, or what was wrong.
+enum { SI_TKILL = -6, SI_USER = 0, SI_KERNEL = 0x80 };
+enum { SEGV_MAPERR = 1, SEGV_ACCERR, BUS_ADRALN = 1, ILL_ILLOPN = 2, TRAP_BRKPT = 1, TRAP_TRACE };
+enum { FPE_INTDIV = 1, FPE_INTOVF, FPE_FLTDIV, FPE_FLTOVF, FPE_FLTUND, FPE_FLTRES, FPE_FLTINV };
 
 struct signal_action {		// as Linux's struct sigaction of the kernel
 	vaddr_t handler;

@@ -74,7 +74,7 @@ unsigned arch_backtrace_interrupted(uintptr_t *out, unsigned max)
 	if (!t || !max)
 		return 0;
 	out[0] = t->rip;
-	return walk(t->rbp, out, 1, max);
+	return trap_from_user(t) ? 1 : walk(t->rbp, out, 1, max);	// RBP is then the program's
 }
 
 // As arch_thread_switch() left it: r15, r14, r13, r12, rbx, rbp, the return address. If a CPU is just going on with the

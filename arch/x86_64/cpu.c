@@ -2,9 +2,11 @@
 // This CPU's control registers.
 #include "arch/x86_64/cpu.h"
 #include "arch/x86_64/cpuid.h"
+#include "arch/x86_64/fpu.h"
 #include "arch/x86_64/gdt.h"
 #include "arch/x86_64/idt.h"
 #include "arch/x86_64/io.h"
+#include "arch/x86_64/user.h"
 #include <arch/pte.h>
 #include <arch/percpu.h>
 #include <arch/tlb.h>
@@ -15,6 +17,7 @@ bool cpu_has_nx(void) { return cpuid_has_leaf(0x80000001) && (cpuid(0x80000001).
 
 void cpu_flush_caches(void) { __asm__ volatile("wbinvd" ::: "memory"); }
 
+bool cpu_has_xsave(void) { return cpuid(1).ecx >> 26 & 1; }
 bool cpu_has_pat(void) { return cpuid(1).edx >> 16 & 1; }
 
 u64 cpu_phys_end(void) { return 1ull << (cpuid_has_leaf(0x80000008) ? MIN(cpuid(0x80000008).eax & 0xff, 52u) : 36); }
@@ -28,12 +31,15 @@ static void write_cr4(u64 v) { __asm__ volatile("mov %0, %%cr4" :: "r"(v) : "mem
 u64 cpu_cr4_wanted(void)
 {
 	struct cpuid_regs basic = cpuid(1), more = { 0 };
-	u64 v = CR4_PAE | CR4_PGE;
+	u64 v = CR4_PAE | CR4_PGE | CR4_OSFXSR | CR4_OSXMMEXCPT;	// every 64-bit CPU has SSE2
 
 	if (cpuid_has_leaf(7))
 		more = cpuid_count(7, 0);
 	if (basic.edx >> 7 & 1)
 		v |= CR4_MCE;		// without it a machine check would be a shutdown
+	if (cpu_has_xsave())
+		v |= CR4_OSXSAVE;
+	// Not FSGSBASE: with it a program could give its GS base the kernel's sign, which the paranoid entries go by.
 	if (more.ebx >> 7 & 1)
 		v |= CR4_SMEP;
 	if (more.ebx >> 20 & 1)
@@ -59,4 +65,6 @@ void arch_cpu_setup(unsigned cpu)
 		cpu_smap = cr4 & CR4_SMAP;
 	gdt_load(cpu);
 	idt_load();
+	fpu_init_cpu(cpu == 0);
+	user_init_cpu();
 }

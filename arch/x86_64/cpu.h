@@ -5,8 +5,9 @@
 
 enum {
 	CR0_PE = 1 << 0, CR0_MP = 1 << 1, CR0_EM = 1 << 2, CR0_NE = 1 << 5, CR0_WP = 1 << 16, CR0_AM = 1 << 18,
-	CR4_PAE = 1 << 5, CR4_MCE = 1 << 6, CR4_PGE = 1 << 7, CR4_UMIP = 1 << 11, CR4_SMEP = 1 << 20, CR4_SMAP = 1 << 21,
-	EFER_LME = 1 << 8, EFER_NXE = 1 << 11,
+	CR4_PAE = 1 << 5, CR4_MCE = 1 << 6, CR4_PGE = 1 << 7, CR4_OSFXSR = 1 << 9, CR4_OSXMMEXCPT = 1 << 10,
+	CR4_UMIP = 1 << 11, CR4_OSXSAVE = 1 << 18, CR4_SMEP = 1 << 20, CR4_SMAP = 1 << 21,
+	EFER_SCE = 1 << 0, EFER_LME = 1 << 8, EFER_NXE = 1 << 11,
 };
 #define CR0_PG (1u << 31)
 #define CR0_KERNEL (CR0_PE | CR0_MP | CR0_NE | CR0_WP | CR0_AM | CR0_PG)
@@ -23,6 +24,7 @@ enum {
 void arch_cpu_setup(unsigned cpu);
 bool cpu_has_nx(void);
 bool cpu_has_pat(void);
+bool cpu_has_xsave(void);
 void cpu_flush_caches(void);		// write all lines back and drop them (WBINVD): slow
 void cpu_serialize(void);		// code modified before this runs as modified after it (SDM vol. 3, 9.1.3)
 void cpu_write_protect(bool on);	// may this CPU's kernel write to read-only pages? Off only while nothing else runs on it

@@ -14,6 +14,7 @@ _Static_assert(sizeof(struct gate) == 16, "SDM vol. 3, 6.14.1");
 
 #define KERNEL_CODE 8
 #define INTERRUPT_GATE 0x8e
+#define FROM_USER_MODE 0x60	// DPL 3: also by INT n
 
 extern const u64 trap_stubs[NR_VECTORS];	// traps.asm
 static struct gate idt[NR_VECTORS] __aligned(16);
@@ -28,18 +29,21 @@ static u8 ist_of(unsigned vector)
 		return 2;
 	case VEC_MC:
 		return 3;
+	case VEC_DB:
+		return 4;
 	default:
 		return 0;
 	}
 }
-_Static_assert(NR_IST == 3, "ist_of");
+_Static_assert(NR_IST == 4, "ist_of");
 
 void idt_init(void)
 {
 	for (unsigned v = 0; v < NR_VECTORS; v++)
 		idt[v] = (struct gate){
 			.offset0 = (u16)trap_stubs[v], .offset16 = (u16)(trap_stubs[v] >> 16),
-			.offset32 = (u32)(trap_stubs[v] >> 32), .selector = KERNEL_CODE, .ist = ist_of(v), .type = INTERRUPT_GATE,
+			.offset32 = (u32)(trap_stubs[v] >> 32), .selector = KERNEL_CODE, .ist = ist_of(v),
+			.type = INTERRUPT_GATE | (v == VEC_BP ? FROM_USER_MODE : 0),
 		};
 }
 

@@ -5,7 +5,7 @@
 #include <arch/thread.h>
 
 // CPU 0's first stacks lie in the image (entry.asm): its thread's, then one for each IST entry.
-enum { NR_IST = 3, NR_BOOT_STACKS = 1 + NR_IST };
+enum { NR_IST = 4, NR_BOOT_STACKS = 1 + NR_IST };
 struct boot_stack {
 	char guard[PAGE_SIZE];
 	char stack[KSTACK_SIZE];

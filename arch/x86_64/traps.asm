@@ -1,11 +1,11 @@
 ; SPDX-License-Identifier: MIT
-; The 256 entry points: build a struct trap_frame, make GS the kernel's, call trap_dispatch().
-; All are interrupt gates (IRQs off).
+; The 256 entry points: build a struct trap_frame, make GS the kernel's, call trap_dispatch(); or, from user mode, where the
+; frame lies in the thread's context, return from user_enter() (user.asm). All are interrupt gates (IRQs off).
+%include "arch/x86_64/trap_frame.inc"
 MSR_GS_BASE equ 0xc0000101
-CS_IN_FRAME equ 18 * 8			; of struct trap_frame
 
 global trap_stubs, trap_return_address, trap_nmi, trap_nmi_iret
-extern trap_dispatch
+extern trap_dispatch, user_leave, user_frame_end
 
 %macro stub 1
 	align 16
@@ -16,7 +16,9 @@ stub_%1:
 	push 0
 %endif
 	push %1
-%if %1 == 2
+%if %1 == 1
+	jmp trap_debug
+%elif %1 == 2
 	jmp trap_nmi
 %elif %1 == 8 || %1 == 18
 	jmp trap_paranoid
@@ -25,64 +27,24 @@ stub_%1:
 %endif
 %endmacro
 
-%macro push_registers 0
-	push rax
-	push rbx
-	push rcx
-	push rdx
-	push rsi
-	push rdi
-	push rbp
-	push r8
-	push r9
-	push r10
-	push r11
-	push r12
-	push r13
-	push r14
-	push r15
-	cld
-%endmacro
-
-%macro pop_registers 0
-	pop r15
-	pop r14
-	pop r13
-	pop r12
-	pop r11
-	pop r10
-	pop r9
-	pop r8
-	pop rbp
-	pop rdi
-	pop rsi
-	pop rdx
-	pop rcx
-	pop rbx
-	pop rax
-	add rsp, 16			; vector, error code
-%endmacro
-
 section .text
-; Came from user mode: GS is the user's.
 trap_common:
 	push_registers
-	test byte [rsp + CS_IN_FRAME], 3
-	jz .kernel
-	swapgs
-.kernel:
+	cld
+	test byte [rsp + FRAME_CS], 3
+	jnz .from_user
 	call trap_call
-	test byte [rsp + CS_IN_FRAME], 3
-	jz .to_kernel
-	swapgs
-.to_kernel:
 	pop_registers
 	iretq
+.from_user:				; GS is the user's
+	swapgs
+	jmp user_leave
 
-; Double fault, machine check, NMI: these come at any instruction, also between a change of mode and its SWAPGS, so CS
+; Double fault, machine check, NMI, and debug exceptions of the kernel: these come at any instruction, also between a change of mode and its SWAPGS, so CS
 ; does not tell whose GS it is. The base does: the kernel's is negative on every CPU (percpu.c), a user's never.
 %macro paranoid 0
 	push_registers
+	cld
 	mov ecx, MSR_GS_BASE
 	rdmsr
 	xor ebx, ebx
@@ -102,6 +64,24 @@ trap_common:
 trap_paranoid:
 	paranoid
 	iretq
+
+; A debug exception may be held back until after the SYSCALL that follows a MOV to SS (SDM vol. 3, 6.8.3), and then comes on
+; the user's stack and GS although CS is the kernel's: hence a stack of its own. From user mode its frame goes where that of
+; any other trap is.
+trap_debug:
+	test byte [rsp + 3 * 8], 3
+	jz trap_paranoid
+	push_registers
+	cld
+	swapgs
+	mov rsi, rsp
+	mov rdi, [gs:user_frame_end]
+	sub rdi, FRAME_SIZE
+	mov rax, rdi
+	mov ecx, FRAME_WORDS
+	rep movsq
+	mov rsp, rax
+	jmp user_leave
 
 ; No NMI is delivered until the last one's IRET has been executed (SDM vol. 3, 6.7.1). QEMU's emulation of AMD's
 ; virtualisation breaks that for a guest of Xen: Xen intercepts the IRET and asks for one instruction without interrupts,

@@ -66,7 +66,7 @@ static void page_fault(struct trap_frame *f)
 	u64 cr2 = read_cr2();
 	const struct extable_entry *e = extable_find(f->rip);
 
-	if (!e || cr2 >= USER_END || trap_from_user(f))
+	if (!e || cr2 >= USER_END)
 		fatal(f);
 	if (e->may_fault_in && f->quiescent) {		// the interrupted context may sleep
 		int error;
@@ -78,6 +78,16 @@ static void page_fault(struct trap_frame *f)
 		if (!error)
 			return;
 	}
+	f->rip = e->fixup;
+}
+
+// An instruction that may be given what the processor refuses (XRSTOR of what a program wrote).
+static void protection_fault(struct trap_frame *f)
+{
+	const struct extable_entry *e = extable_find(f->rip);
+
+	if (!e)
+		fatal(f);
 	f->rip = e->fixup;
 }
 
@@ -129,8 +139,21 @@ void trap_dispatch(struct trap_frame *f)
 		nmi(f);
 	else if (f->vector == VEC_PF)
 		page_fault(f);
+	else if (f->vector == VEC_GP)
+		protection_fault(f);
 	else
 		fatal(f);
+}
+
+bool trap_in_user_mode(struct trap_frame *f)
+{
+	if (f->rflags & X86_RFLAGS_AC)
+		user_memory_close();	// delivery leaves the flag as the program had it
+	if (f->vector < VEC_IRQ_FIRST)
+		return false;
+	f->quiescent = true;
+	interrupt(f);
+	return true;
 }
 
 void arch_print_registers(void)

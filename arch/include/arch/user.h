@@ -13,7 +13,7 @@ enum user_exit {
 struct user_fault {
 	u8 signal, code;	// what Linux makes of it: signal number and si_code; signal 0: a page fault
 	bool write, exec;	// of a page fault; neither: a read
-	bool from_call;		// the fault is the kernel's way to say that the registers cannot be returned to
+	bool from_call;		// not the processor's: the registers cannot be returned to
 	vaddr_t addr;		// page fault: what was touched. Otherwise si_addr
 	u64 trap, error;	// the processor's numbers, for the signal frame
 };
@@ -44,7 +44,9 @@ vaddr_t arch_user_sp(const struct user_context *c);
 void arch_user_set_sp(struct user_context *c, vaddr_t sp);
 // The thread pointer (FS base): 0, or -EPERM: not an address of the user half. By the thread itself, or before it runs.
 int arch_user_set_tls(struct user_context *c, vaddr_t base);
-s64 arch_user_prctl(struct user_context *c, u64 code, u64 addr);	// the system call arch_prctl
+int arch_user_set_gs(struct user_context *c, vaddr_t base);	// x86's second one, the same
+vaddr_t arch_user_tls(const struct user_context *c);
+vaddr_t arch_user_gs(const struct user_context *c);
 
 // Signals. What the frame on the program's stack holds, in Linux's layout; addr and value mean what the code says.
 struct user_siginfo {		// as Linux's siginfo_t: 128 bytes

@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: MIT
+// Saving and loading the registers that only programs use.
+#include "arch/x86_64/fpu.h"
+#include "arch/x86_64/cpu.h"
+#include "arch/x86_64/cpuid.h"
+#include "kernel/lib.h"
+#include "kernel/panic.h"
+#include "mm/frame/slab.h"
+#include "proc/signal.h"
+#include <arch/irq.h>
+#include <arch/percpu.h>
+#include <arch/user.h>
+
+#define FXSAVE_SIZE 512
+#define FCW_INITIAL 0x37f
+#define MXCSR_INITIAL 0x1f80
+// SDM vol. 1, 13.1: the state components. AVX-512's three go together, and with AVX.
+enum { XCR0_X87_SSE = 0x3, XCR0_AVX = 0x4, XCR0_AVX512 = 0xe0 };
+
+bool fpu_has_xsave;
+u32 fpu_size = FXSAVE_SIZE, fpu_mxcsr_mask;
+u64 fpu_features;
+
+struct fxsave {
+	u16 fcw, fsw;
+	u8 ftw, reserved;
+	u16 fop;
+	u64 fip, fdp;
+	u32 mxcsr, mxcsr_mask;
+	u8 registers[FXSAVE_SIZE - 32];
+};
+_Static_assert(sizeof(struct fxsave) == FXSAVE_SIZE, "SDM vol. 1, 10.5.1");
+
+static u64 features_wanted(void)
+{
+	u64 has = cpuid_count(0xd, 0).eax, v = XCR0_X87_SSE;
+
+	if (has & XCR0_AVX)
+		v |= XCR0_AVX;
+	if ((has & XCR0_AVX512) == XCR0_AVX512 && (v & XCR0_AVX))
+		v |= XCR0_AVX512;
+	return v;
+}
+
+static u32 find_mxcsr_mask(void)
+{
+	static struct fxsave area __aligned(16);
+
+	__asm__ volatile("fxsave64 %0" : "=m"(area));
+	return area.mxcsr_mask ?: 0xffbf;	// SDM vol. 1, 11.6.6
+}
+
+void fpu_init_cpu(bool first)
+{
+	if (first && cpu_has_xsave()) {
+		fpu_has_xsave = true;
+		fpu_features = features_wanted();
+	}
+	if (fpu_has_xsave)
+		__asm__ volatile("xsetbv" :: "c"(0), "a"((u32)fpu_features), "d"((u32)(fpu_features >> 32)));
+	if (!first)
+		return;
+	if (fpu_has_xsave)
+		fpu_size = cpuid_count(0xd, 0).ebx;	// for what XCR0 now enables
+	fpu_mxcsr_mask = find_mxcsr_mask();
+}
+
+bool fpu_alloc(struct user_context *c)
+{
+	c->fpu = kmalloc(ALIGN_UP(fpu_size, 64u));
+	if (!c->fpu)
+		return false;
+	fpu_reset(c);
+	return true;
+}
+
+void fpu_free(struct user_context *c)
+{
+	kfree(c->fpu);
+	c->fpu = NULL;
+}
+
+// XSAVE's header, behind the first 512 bytes, says with zeroes that each component is in its initial state.
+void fpu_reset(struct user_context *c)
+{
+	struct fxsave *f = c->fpu;
+
+	memset(f, 0, fpu_size);
+	f->fcw = FCW_INITIAL;
+	f->mxcsr = MXCSR_INITIAL;
+}
+
+void fpu_save(struct user_context *c)
+{
+	if (fpu_has_xsave)
+		__asm__ volatile("xsave64 (%0)" :: "r"(c->fpu), "a"(~0u), "d"(~0u) : "memory");
+	else
+		__asm__ volatile("fxsave64 (%0)" :: "r"(c->fpu) : "memory");
+}
+
+// What a program has written has been checked (user_signal.c), so that neither can fault.
+void fpu_load(struct user_context *c)
+{
+	if (fpu_has_xsave)
+		__asm__ volatile("xrstor64 (%0)" :: "r"(c->fpu), "a"(~0u), "d"(~0u) : "memory");
+	else
+		__asm__ volatile("fxrstor64 (%0)" :: "r"(c->fpu) : "memory");
+}
+
+void fpu_save_current(struct user_context *c)
+{
+	irqflags_t flags = irq_save();
+
+	if (c->cpu == cpu_id())
+		fpu_save(c);
+	irq_restore(flags);
+}
+
+void fpu_reload(struct user_context *c) { WRITE_ONCE(c->cpu, NR_CPUS); }
+
+// The first of these that is raised and not masked. x87's and MXCSR's flags have the same order (SDM vol. 1, 8.1.3, 10.2.3):
+// invalid, denormal, divide by zero, overflow, underflow, precision.
+u8 fpu_exception(const struct user_context *c, bool sse)
+{
+	const struct fxsave *f = c->fpu;
+	u32 raised = sse ? f->mxcsr & ~(f->mxcsr >> 7) : f->fsw & ~(u32)f->fcw;
+
+	if (raised & 1)
+		return FPE_FLTINV;
+	if (raised & 4)
+		return FPE_FLTDIV;
+	if (raised & 8)
+		return FPE_FLTOVF;
+	if (raised & (2 | 16))
+		return FPE_FLTUND;
+	return raised & 32 ? FPE_FLTRES : SI_KERNEL;
+}

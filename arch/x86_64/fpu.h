@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: MIT
+// A program's x87, SSE and AVX registers. The kernel uses none of them, so they stay in the CPU until another program's
+// thread runs there; they are saved whenever the scheduler leaves their thread, so that they may be loaded on any CPU.
+#pragma once
+#include "kernel/types.h"
+
+struct user_context;
+
+extern bool fpu_has_xsave;	// otherwise the area is FXSAVE's 512 bytes
+extern u32 fpu_size;		// bytes of the area, in XSAVE's standard format
+extern u64 fpu_features;	// XCR0: x87, SSE, AVX, AVX-512, as far as the CPU has them
+extern u32 fpu_mxcsr_mask;	// bits that MXCSR has
+
+void fpu_init_cpu(bool first);
+bool fpu_alloc(struct user_context *c);		// an area in the initial state; false: no memory
+void fpu_free(struct user_context *c);
+void fpu_reset(struct user_context *c);		// the initial state. Not while a CPU holds c's: fpu_reload() first
+void fpu_save(struct user_context *c);		// the CPU's registers into the area. IRQs off, this CPU holds them
+void fpu_load(struct user_context *c);		// IRQs off
+// For the thread itself, which is in the kernel: make the area current; or declare it to be what counts from now on.
+void fpu_save_current(struct user_context *c);
+void fpu_reload(struct user_context *c);
+// After #MF (sse: #XM), the area being current: Linux's si_code for it.
+u8 fpu_exception(const struct user_context *c, bool sse);

@@ -5,7 +5,7 @@ FUZZ_DIR := build/fuzz
 FUZZ_SAN := address,undefined
 # clang does not know all of gcc's pragmas. gcc defines __SANITIZE_ADDRESS__ by itself; arch/host/sanitizer.h needs it.
 FUZZ_FLAGS = -std=gnu11 -O1 -g -fno-omit-frame-pointer -fno-optimize-sibling-calls -fno-strict-aliasing -fno-builtin \
-	-pthread -I. -Iarch/include -Iarch/host/include $(WARN) -Wno-unknown-pragmas -Wno-bitwise-instead-of-logical \
+	-pthread -iquote . -Iarch/include -Iarch/host/include $(WARN) -Wno-unknown-pragmas -Wno-bitwise-instead-of-logical \
 	-DCHECK=1 -DBUILD_NAME='"check"' -MMD -MP \
 	-D__SANITIZE_ADDRESS__ -fsanitize=$(FUZZ_SAN) -fno-sanitize-recover=all $(FUZZ_COV)
 # What guides libFuzzer: the edges of the code under test; in the parsers, which compare bytes with constants, also the

@@ -17,7 +17,7 @@ HOST_SANFLAGS := -fsanitize=$(HOST_SAN) -fno-sanitize-recover=all $(if $(filter 
 HOST_SANLINK := -fsanitize=$(HOST_SAN)
 endif
 HOST_FLAGS := -std=gnu11 -O1 -g -fno-omit-frame-pointer -fno-optimize-sibling-calls -fno-strict-aliasing -fno-builtin \
-	-pthread -I. -Iarch/include -Iarch/host/include $(WARN) -DCHECK=1 -DBUILD_NAME='"check"' -MMD -MP $(HOST_SANFLAGS)
+	-pthread -iquote . -Iarch/include -Iarch/host/include $(WARN) -DCHECK=1 -DBUILD_NAME='"check"' -MMD -MP $(HOST_SANFLAGS)
 # The parsers of firmware tables touch no hardware, so their tests run here too, also under the sanitizers.
 HOST_SRC := $(wildcard arch/host/*.c arch/*/*_parse.c arch/x86_64/screen_text.c arch/x86_64/screen_pixels.c tests/host/*.c) \
 	$(filter-out kernel/string.c,$(PORTABLE_C)) $(filter-out tests/arch/x86_64/%,$(TESTS_C))

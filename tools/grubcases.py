@@ -52,20 +52,22 @@ CASES = {
 }
 
 
-def disk(folder, text):
-    """A disk image in `folder` with that quiesce.cfg; its path. GRUB reads a tar archive as it does a file system."""
+def disk(folder, text, files=None):
+    """A disk image in `folder` with that quiesce.cfg, and with `files`, {name: bytes}; its path. GRUB reads a tar archive
+    as it does a file system."""
     os.makedirs(folder, exist_ok=True)
     image = f"{folder}/disk.img"
     with tarfile.open(image, "w") as archive:
-        item = tarfile.TarInfo("quiesce.cfg")
-        item.size = len(text)
-        archive.addfile(item, io.BytesIO(text.encode("ascii")))
+        for name, contents in {"quiesce.cfg": text.encode("ascii"), **(files or {})}.items():
+            item = tarfile.TarInfo(name)
+            item.size = len(contents)
+            archive.addfile(item, io.BytesIO(contents))
     return image
 
 
-def disk_arguments(folder, text):
+def disk_arguments(folder, text, files=None):
     """QEMU's arguments for that disk as the first hard disk, and to boot from the ISO."""
-    return ["-drive", f"file={disk(folder, text)},format=raw,snapshot=on", "-boot", "d"]
+    return ["-drive", f"file={disk(folder, text, files)},format=raw,snapshot=on", "-boot", "d"]
 
 
 def qemu_arguments(case, folder):

@@ -10,6 +10,7 @@ import axes
 import grubcases
 import machine
 import nested
+import programcases
 import pvhcases
 import results
 from comparison import names, pair_of
@@ -24,6 +25,7 @@ class Run:
     acpi: str = ""                 # boots with these tables (acpitables.CASES)
     grub: str = ""                 # GRUB is given these commands (grubcases.CASES)
     pvh: str = ""                  # the PVH entry is given this start_info (pvhcases.CASES)
+    program: str = ""              # a program is passed (programcases.CASES)
     status: int = 0                # the kernel's exit status that is right
     ktap: bool = True              # it reports tests; otherwise the whole run is one test
     says: tuple = ()               # each must be part of some line of the serial log
@@ -91,6 +93,14 @@ def pvh(case):
     config = machine.Config(smp=2, firmware="pvh", machine=about.board)
     return Run(f"pvh-{case}", 1, config, pvh=case, status=about.status, ktap=about.status == 0, says=about.says,
                first_line=about.status == 0, light=True)
+
+
+def program(case):
+    about = programcases.CASES[case]
+    run = boot(f"program-{case}", 3, "program,memmap", smp=2, mem=about.mem, light=True,
+               firmware="pvh" if about.way == "initrd" else "bios")
+    run.program = case
+    return run
 
 
 # The CPU model max has x2APIC under TCG since QEMU 9, qemu64 has not, so that both are always tried; under ACCEL=icount
@@ -294,6 +304,7 @@ MATRIX = [
          "apic: CPU 0: left requested: 0x13 0x68 0xd1 0xf1 0xfe 0xff", "8259: left requested 0x1, in service 0x1",
          "irq: CPU 0: stray interrupt, vector 0x68; not named again", tests="smoke,stray"),
     *map(pvh, pvhcases.CASES),
+    *map(program, programcases.CASES),
 ]
 
 XEN = ("xen", "xen-domu")
@@ -379,3 +390,5 @@ def prepare(run, folder):
         run.config.extra = grubcases.qemu_arguments(run.grub, folder)
     if run.pvh:
         pvhcases.prepare(run.pvh, run.config, folder)
+    if run.program:
+        programcases.prepare(run.program, run.config, folder)

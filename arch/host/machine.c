@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: MIT
 // The machine as a whole: the program's arguments, console, exit; and main().
 //
-//   quiesce-host [mem=MiB] [map=absurd|pieces] [sched=random|pct] [depth=N] [pauses=MS] [mutant=NAME] [KEY=VALUE …]
+//   quiesce-host [mem=MiB] [map=absurd|pieces] [sched=random|pct] [depth=N] [pauses=MS] [mutant=NAME]
+//		[program=FILE] [args=LINE] [KEY=VALUE …]
 //
-// mem=, map=, sched=, depth=, pauses= (steps.h, which uses seed=, too) and mutant=, which takes that step out for the
-// whole run, are this program's own. The rest is the kernel's command line, and the kernel checks it.
+// mem=, map=, sched=, depth=, pauses= (steps.h, which uses seed=, too), mutant=, which takes that step out for the whole
+// run, program= and args= (proc/args.h) are this program's own. The rest is the kernel's command line, and the kernel
+// checks it.
 #include "kernel/cmdline.h"
 #include "kernel/cpumask.h"
 #include "kernel/lib.h"
@@ -23,6 +25,9 @@
 #define MEM_MAX 65536
 
 static char line[1024];
+static const void *program;
+static size_t program_size;
+static const char *program_args = "";
 
 void arch_console_write(const char *s, size_t n) { os_write(s, n); }
 bool arch_console_pending(void) { return false; }
@@ -47,6 +52,14 @@ void arch_halt_forever(void)
 const char *arch_cmdline_boot(void) { return ""; }
 const char *arch_cmdline_override(void) { return line; }
 size_t arch_cmdline_override_len(void) { return strlen(line); }
+const void *arch_program(u64 *size)
+{
+	*size = program_size;
+	return program;
+}
+
+const char *arch_program_error(void) { return NULL; }	// such an error ends the process earlier
+const char *arch_program_args(void) { return program_args; }
 const char *arch_firmware(void) { return "host"; }
 const char *arch_hypervisor(void) { return "host"; }
 const char *arch_apic_mode(void) { return "none"; }
@@ -78,6 +91,13 @@ static void set_mutant(const char *arg)
 		usage("no such mutant", arg);
 }
 
+static void set_program(const char *path)
+{
+	program = os_map_file(path, &program_size);
+	if (!program)
+		usage("cannot be read", path);
+}
+
 // One of the program's own; false: it is for the kernel.
 static bool own_argument(const char *arg, u64 *mem)
 {
@@ -96,6 +116,14 @@ static bool own_argument(const char *arg, u64 *mem)
 	}
 	if (!strncmp(arg, "mutant=", 7)) {
 		set_mutant(arg);
+		return true;
+	}
+	if (!strncmp(arg, "program=", 8)) {
+		set_program(arg + 8);
+		return true;
+	}
+	if (!strncmp(arg, "args=", 5)) {
+		program_args = arg + 5;
 		return true;
 	}
 	if (!steps_argument(arg, &wrong))

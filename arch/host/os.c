@@ -177,9 +177,9 @@ void os_fault_stack(void)
 		sigaltstack(&s, NULL);
 }
 
-const void *os_map_self(size_t *size)
+const void *os_map_file(const char *path, size_t *size)
 {
-	int fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	struct stat st;
 	void *p = MAP_FAILED;
 
@@ -192,6 +192,8 @@ const void *os_map_self(size_t *size)
 	close(fd);
 	return p == MAP_FAILED ? NULL : p;
 }
+
+const void *os_map_self(size_t *size) { return os_map_file("/proc/self/exe", size); }
 
 static int first_object(struct dl_phdr_info *info, size_t size, void *bias)
 {

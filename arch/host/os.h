@@ -20,5 +20,6 @@ int os_getc(void);					// -1: nothing to read
 _Noreturn void os_exit(int status);
 void os_catch_faults(void (*fn)(int sig, uintptr_t pc, uintptr_t addr, uintptr_t fp));	// SIGSEGV and its kind
 void os_fault_stack(void);				// each pthread that wants its faults caught
-const void *os_map_self(size_t *size);			// the program's own file, read-only; NULL: cannot be mapped
+const void *os_map_file(const char *path, size_t *size);	// read-only; NULL: cannot be mapped
+const void *os_map_self(size_t *size);			// the program's own file, likewise
 uintptr_t os_load_bias(void);				// where the program lies, less where it was linked

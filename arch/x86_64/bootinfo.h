@@ -30,6 +30,7 @@ struct boot_info {
 	unsigned nr_taken;
 	struct memory_range modules[BOOT_MODULES_MAX];	// files that the loader has read; each is in `taken`, too
 	unsigned nr_modules;
+	char module_line[BOOT_CMDLINE_MAX];	// the first one's command line; "": it has none
 	u8 rsdp[36];		// the ACPI root pointer, the newer one if both were given
 	unsigned rsdp_len;	// 0: none
 	bool uefi;

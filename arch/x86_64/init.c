@@ -8,6 +8,7 @@
 #include "arch/x86_64/kmap.h"
 #include "arch/x86_64/memmap.h"
 #include "arch/x86_64/multiboot2_parse.h"
+#include "arch/x86_64/program.h"
 #include "arch/x86_64/screen.h"
 #include "arch/x86_64/serial.h"
 #include "arch/x86_64/start_info_parse.h"
@@ -69,6 +70,7 @@ void arch_init_early(void)
 	arch_cpu_setup(0);
 	xen_console_map();
 	screen_map();
+	program_take();		// all RAM is mapped, and none is handed out yet
 }
 
 const char *arch_cmdline_boot(void) { return boot_info.cmdline; }

@@ -71,6 +71,28 @@ paddr_t ram_take_early(void)
 	return pa;
 }
 
+// From the end of the last range that is long enough: nearest to memory that is in pieces anyway.
+paddr_t ram_take_range(u64 bytes)
+{
+	u64 len = ALIGN_UP(bytes, PAGE_SIZE);
+
+	BUG_ON(handed_out);
+	for (unsigned i = free.n; i--;) {
+		paddr_t end = free.r[i].end;
+
+		if (len < end - free.r[i].start) {
+			ram_map_remove(&free, end - len, end);
+			return end - len;
+		}
+	}
+	return 0;
+}
+
+bool ram_is_mapped(paddr_t start, paddr_t end)
+{
+	return ram_map_covers(&ram, ALIGN_DOWN(start, PAGE_SIZE), end);
+}
+
 paddr_t ram_real_mode_page(void) { return real_mode_page; }
 
 // The loader's map may not report the memory of the image as usable.

@@ -30,7 +30,7 @@ struct memory_entry {
 };
 struct module_tag {
 	struct tag tag;
-	u32 start, end;	// physical; behind them its command line
+	u32 start, end;	// physical; behind them its command line, or nothing
 };
 struct framebuffer_tag {
 	struct tag tag;
@@ -78,6 +78,21 @@ static const char *parse_memory_map(const struct tag *t, struct boot_info *out)
 	return NULL;
 }
 
+static const char *parse_module_line(const struct module_tag *m, struct boot_info *out)
+{
+	const char *s = (const char *)(m + 1);
+	size_t max = m->tag.size - sizeof(*m), n = strnlen(s, max);
+
+	if (!max)
+		return NULL;
+	if (n == max)
+		return "module whose command line has no terminating zero";
+	if (n >= sizeof(out->module_line))
+		return "module whose command line is longer than 2047 bytes";
+	memcpy(out->module_line, s, n + 1);
+	return NULL;
+}
+
 static const char *parse_module(const struct tag *t, struct boot_info *out)
 {
 	const struct module_tag *m = (const struct module_tag *)t;
@@ -86,7 +101,9 @@ static const char *parse_module(const struct tag *t, struct boot_info *out)
 		return "module tag too short";
 	if (m->start > m->end)
 		return "module that ends before it begins";
-	return boot_add_module(out, m->start, m->end) ? NULL : "more than 32 modules";
+	if (!boot_add_module(out, m->start, m->end))
+		return "more than 32 modules";
+	return out->nr_modules == 1 ? parse_module_line(m, out) : NULL;
 }
 
 // The ACPI code checks what the root pointer says; here only its size is checked. The newer structure wins.

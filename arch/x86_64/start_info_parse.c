@@ -40,22 +40,48 @@ struct window {		// physical memory from 0 on, as far as it can be read
 
 static bool holds(const struct window *w, u64 at, u64 n) { return n <= w->size && at <= w->size - n; }
 
-static const char *take_cmdline(const struct window *w, u64 at, struct boot_info *out)
+struct line_errors { const char *beyond, *longer, *endless; };
+
+static const char *read_line(const struct window *w, u64 at, const struct line_errors *errors, char to[BOOT_CMDLINE_MAX])
 {
 	size_t n;
 
 	if (!at)
 		return NULL;
 	if (!holds(w, at, 1))
-		return "start_info: the command line lies beyond memory";
-	n = strnlen(w->memory + at, MIN(w->size - at, (u64)sizeof(out->cmdline)));
-	if (n == sizeof(out->cmdline))
-		return "start_info: command line longer than 2047 bytes";
+		return errors->beyond;
+	n = strnlen(w->memory + at, MIN(w->size - at, (u64)BOOT_CMDLINE_MAX));
+	if (n == BOOT_CMDLINE_MAX)
+		return errors->longer;
 	if (n == w->size - at)
-		return "start_info: command line without a terminating zero";
-	memcpy(out->cmdline, w->memory + at, n + 1);
-	boot_take(out, at, at + n + 1);
+		return errors->endless;
+	memcpy(to, w->memory + at, n + 1);
 	return NULL;
+}
+
+static const char *take_cmdline(const struct window *w, u64 at, struct boot_info *out)
+{
+	static const struct line_errors errors = {
+		.beyond = "start_info: the command line lies beyond memory",
+		.longer = "start_info: command line longer than 2047 bytes",
+		.endless = "start_info: command line without a terminating zero",
+	};
+	const char *error = read_line(w, at, &errors, out->cmdline);
+
+	if (at && !error)
+		boot_take(out, at, at + strlen(out->cmdline) + 1);
+	return error;
+}
+
+static const char *read_module_line(const struct window *w, u64 at, struct boot_info *out)
+{
+	static const struct line_errors errors = {
+		.beyond = "start_info: the first module's command line lies beyond memory",
+		.longer = "start_info: the first module's command line is longer than 2047 bytes",
+		.endless = "start_info: the first module's command line has no terminating zero",
+	};
+
+	return read_line(w, at, &errors, out->module_line);
 }
 
 // Where an intact root pointer lies in the firmware's ROM; 0: nowhere.
@@ -90,6 +116,8 @@ static const char *take_rsdp(const struct window *w, u64 at, struct boot_info *o
 
 static const char *take_modules(const struct window *w, u64 at, u32 n, struct boot_info *out)
 {
+	const char *error = NULL;
+
 	if (n > BOOT_MODULES_MAX)
 		return "start_info: more than 32 modules";
 	if (!n)
@@ -97,15 +125,17 @@ static const char *take_modules(const struct window *w, u64 at, u32 n, struct bo
 	if (!at || !holds(w, at, n * sizeof(struct module)))
 		return "start_info: the list of modules lies beyond memory";
 	boot_take(out, at, at + n * sizeof(struct module));
-	for (u32 i = 0; i < n; i++) {
+	for (u32 i = 0; i < n && !error; i++) {
 		struct module m;
 
 		memcpy(&m, w->memory + at + i * sizeof(m), sizeof(m));
 		if (m.start + m.size < m.start)
 			return "start_info: a module ends beyond all addresses";
 		boot_add_module(out, m.start, m.start + m.size);
+		if (i == 0)
+			error = read_module_line(w, m.cmdline, out);
 	}
-	return NULL;
+	return error;
 }
 
 static const char *take_memory_map(const struct window *w, u64 at, u32 n, struct boot_info *out)

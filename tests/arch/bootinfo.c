@@ -289,6 +289,38 @@ TEST(bootinfo, modules, 0)
 	}
 }
 
+static void add_module_line(const char *line, u32 size)
+{
+	static u8 payload[8 + BOOT_CMDLINE_MAX + 1];
+
+	memcpy(payload, "\0\0\x40\0\0\x10\x40", 8);
+	memcpy(payload + 8, line, size);
+	begin();
+	add_memory(1);
+	add_tag(3, payload, 8 + size);
+}
+
+TEST(bootinfo, module_line, 0)
+{
+	static char line[BOOT_CMDLINE_MAX + 1];
+
+	add_module_line("prog a b", 9);
+	add_tag(3, "\0\0\x50\0\0\x10\x50\0endless", 15);		// the second one's: nobody looks at it
+	EXPECT(!finish() && info.nr_modules == 2 && !strcmp(info.module_line, "prog a b"));
+	add_module_line("", 0);
+	EXPECT(!finish() && !info.module_line[0]);
+	add_module_line("prog", 4);
+	EXPECT(fails("module whose command line has no terminating zero"));
+	memset(line, 'x', sizeof(line));
+	line[BOOT_CMDLINE_MAX - 1] = '\0';
+	add_module_line(line, BOOT_CMDLINE_MAX);
+	EXPECT(!finish() && strlen(info.module_line) == BOOT_CMDLINE_MAX - 1);
+	line[BOOT_CMDLINE_MAX - 1] = 'x';
+	line[BOOT_CMDLINE_MAX] = '\0';
+	add_module_line(line, BOOT_CMDLINE_MAX + 1);
+	EXPECT(fails("module whose command line is longer than 2047 bytes"));
+}
+
 TEST(bootinfo, too_many_entries, 0)
 {
 	static u8 big[16 + 16 + 24 * (BOOT_MEMORY_MAX + 1) + 8] __aligned(8);

@@ -202,6 +202,29 @@ TEST(start_info, root_pointer_is_searched, 0)
 	EXPECT(!start_info_parse(window, ROM + ROM_SIZE, ROM, &info) && info.rsdp[16] == 0x10);	// not searched
 }
 
+// Of the first module; nobody looks at the others'.
+TEST(start_info, module_line, 0)
+{
+	static const u64 beyond[] = { sizeof(memory), sizeof(memory) + 1, 1ull << 32, ~0ull };
+
+	begin_full();
+	memcpy(memory + LINE + 0x10, "prog a b", 9);
+	put64(MODULES + 16, LINE + 0x10);
+	put64(MODULES + MODULE + 16, ~0ull);
+	EXPECT(!parse() && !strcmp(info.module_line, "prog a b") && !strcmp(info.cmdline, "a=b c") && info.nr_taken == 5);
+	for (unsigned i = 0; i < ARRAY_SIZE(beyond); i++) {
+		put64(MODULES + 16, beyond[i]);
+		EXPECT(fails("start_info: the first module's command line lies beyond memory"));
+	}
+	put64(MODULES + 16, sizeof(memory) - 1);
+	EXPECT(!parse() && !info.module_line[0]);
+	memory[sizeof(memory) - 1] = 'x';
+	EXPECT(fails("start_info: the first module's command line has no terminating zero"));
+	memset(memory + sizeof(memory) - BOOT_CMDLINE_MAX, 'x', BOOT_CMDLINE_MAX);
+	put64(MODULES + 16, sizeof(memory) - BOOT_CMDLINE_MAX);
+	EXPECT(fails("start_info: the first module's command line is longer than 2047 bytes"));
+}
+
 TEST(start_info, modules, 0)
 {
 	static const char beyond[] = "start_info: the list of modules lies beyond memory";

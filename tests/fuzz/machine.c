@@ -50,6 +50,14 @@ void arch_halt_forever(void)
 const char *arch_cmdline_boot(void) { return ""; }
 const char *arch_cmdline_override(void) { return line; }
 size_t arch_cmdline_override_len(void) { return strlen(line); }
+const void *arch_program(u64 *size)
+{
+	*size = 0;
+	return NULL;
+}
+
+const char *arch_program_error(void) { return NULL; }
+const char *arch_program_args(void) { return ""; }
 const char *arch_firmware(void) { return "host"; }
 const char *arch_hypervisor(void) { return "host"; }
 const char *arch_apic_mode(void) { return "none"; }

@@ -26,6 +26,7 @@ static void judge_info(size_t size)
 {
 	FUZZ_REQUIRE(info.nr_memory && info.nr_memory <= BOOT_MEMORY_MAX);
 	FUZZ_REQUIRE(strnlen(info.cmdline, sizeof(info.cmdline)) < MIN(sizeof(info.cmdline), size));
+	FUZZ_REQUIRE(strnlen(info.module_line, sizeof(info.module_line)) < MIN(sizeof(info.module_line), size));
 	FUZZ_REQUIRE(info.rsdp_len == 0 || info.rsdp_len == 20 || info.rsdp_len == 36);
 	for (unsigned i = 0; i < info.nr_memory; i++)
 		FUZZ_REQUIRE(info.memory[i].start <= info.memory[i].end);	// equal: at the last address

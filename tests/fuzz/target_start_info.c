@@ -25,10 +25,8 @@ static bool head_is_right(void)
 	return inside(at, SIZE_0) && get32(at + MAGIC) == START_INFO_MAGIC && (!get32(at + VERSION) || inside(at, SIZE_1));
 }
 
-static bool line_is_right(void)
+static bool line_is_right(u64 line)
 {
-	u64 line = get64(at + LINE);
-
 	for (unsigned i = 0; line && i < BOOT_CMDLINE_MAX; i++) {
 		if (!inside(line, i + 1))
 			return false;
@@ -57,7 +55,7 @@ static bool modules_are_right(void)
 	for (u32 i = 0; i < n; i++)
 		if ((u128)get64(list + i * MODULE) + get64(list + i * MODULE + 8) > ~0ull)
 			return false;
-	return true;
+	return !n || line_is_right(get64(list + 16));
 }
 
 static u32 map_entries(void) { return get32(at + VERSION) ? get32(at + NR_MAP) : 0; }
@@ -87,11 +85,20 @@ static void judge_taken(u64 start, u64 n)
 		FUZZ_REQUIRE(nr_checked < info.nr_taken && is(&info.taken[nr_checked++], start, start + n));
 }
 
+// The string that is kept of one at `line`; 0: none.
+static bool line_is(const char *kept, u64 line)
+{
+	size_t n = strnlen(kept, BOOT_CMDLINE_MAX);
+
+	return n < BOOT_CMDLINE_MAX && (line ? !memcmp(kept, memory + line, n + 1) : !n);
+}
+
 static void judge_modules(void)
 {
 	u64 list = get64(at + MODULES);
 	u32 n = get32(at + NR_MODULES);
 
+	FUZZ_REQUIRE(line_is(info.module_line, n ? get64(list + 16) : 0));
 	FUZZ_REQUIRE(info.nr_modules == n);
 	judge_taken(list, n * MODULE);
 	for (u32 i = 0; i < n; i++) {
@@ -120,13 +127,12 @@ static void judge_map(void)
 static void judge(void)
 {
 	u64 line = get64(at + LINE), rsdp = get64(at + RSDP);
-	size_t line_len = strnlen(info.cmdline, sizeof(info.cmdline));
 
 	nr_checked = 0;
 	FUZZ_REQUIRE(info.pvh && !info.uefi && info.initial_domain == (get32(at + FLAGS) >> 1 & 1));
 	judge_taken(at, get32(at + VERSION) ? SIZE_1 : SIZE_0);
-	FUZZ_REQUIRE(line_len < sizeof(info.cmdline) && (line ? !memcmp(info.cmdline, memory + line, line_len + 1) : !line_len));
-	judge_taken(line, line ? line_len + 1 : 0);
+	FUZZ_REQUIRE(line_is(info.cmdline, line));
+	judge_taken(line, line ? strlen(info.cmdline) + 1 : 0);
 	FUZZ_REQUIRE(rsdp ? info.rsdp_len == rsdp_len(rsdp) && !memcmp(info.rsdp, memory + rsdp, info.rsdp_len) : !info.rsdp_len);
 	judge_modules();
 	FUZZ_REQUIRE(nr_checked == info.nr_taken);
@@ -148,7 +154,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	memcpy(&at, data, sizeof(at));
 	memory_size = size - sizeof(at);
 	memory = fuzz_exact(data + sizeof(at), memory_size);
-	right = head_is_right() && line_is_right() && rsdp_is_right() && modules_are_right() && map_is_right();
+	right = head_is_right() && line_is_right(get64(at + LINE)) && rsdp_is_right() && modules_are_right() && map_is_right();
 	FUZZ_REQUIRE(!start_info_parse(memory, memory_size, at, &info) == right);
 	if (right)
 		judge();

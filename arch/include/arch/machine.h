@@ -15,6 +15,14 @@ _Noreturn void arch_halt_forever(void);			// this CPU, IRQs off
 const char *arch_cmdline_boot(void);			// GRUB's line ("" if none)
 const char *arch_cmdline_override(void);		// fw_cfg opt/quiesce/cmdline ("" if none)
 size_t arch_cmdline_override_len(void);			// its bytes; until they are parsed, zeros may be among them
+
+// The program that was passed for mode=run: the bytes of its file, which stay where they are, for ever; NULL: none, or
+// arch_program_error() says why it could not be taken (NULL: it was, or there is none). Its arguments are a line
+// (proc/args.h), the program's own name first; "" if none was passed. Whoever passed all that is not trusted.
+const void *arch_program(u64 *size);
+const char *arch_program_error(void);
+const char *arch_program_args(void);
+
 const char *arch_firmware(void);			// "bios" | "uefi" | "pvh" (none: the loader started us at once) | "host"
 const char *arch_hypervisor(void);			// "none" | "tcg" | "kvm" | …
 const char *arch_apic_mode(void);			// "xapic" | "x2apic" | "none"

@@ -122,6 +122,22 @@ bool thread_wake(struct thread *t)
 	return woken;
 }
 
+// A thread that runs finds what the caller has stored when this interrupt ends; one that is preempted or moves is on its way
+// through a run queue's lock, whose full barriers come before it goes on: whichever CPU is read here, the interrupt is lost
+// only if that barrier comes after the store.
+void thread_kick(struct thread *t)
+{
+	unsigned cpu;
+
+	if (thread_wake(t))
+		return;
+	cpu = READ_ONCE(t->cpu);
+	preempt_disable();
+	if (cpu != cpu_id())
+		arch_send_ipi(cpu, IPI_RESCHED);
+	preempt_enable();
+}
+
 static void put_prev(struct runq *rq, struct thread *prev, enum reason why, unsigned to)
 {
 	u32 state = READ_ONCE(prev->state);

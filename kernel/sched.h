@@ -6,6 +6,9 @@
 struct thread;
 
 bool thread_wake(struct thread *t);	// SLEEPING -> RUNNING; false if it was not asleep. Not from NMI
+// Have it come by the scheduler or the end of an interrupt soon, wherever it is: asleep, it is woken; otherwise its CPU is
+// interrupted. What the caller has stored before by a full barrier is then seen. The caller keeps it alive. Not from NMI.
+void thread_kick(struct thread *t);
 void schedule(void);			// give up the CPU; preemption depth 0 (or from the idle loop)
 void preempt_resched(void);		// slow half of preempt_enable: schedule if irqs are on and depth is 0
 bool cpu_is_idle(unsigned cpu);		// executing its idle thread (a hint)

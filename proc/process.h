@@ -36,6 +36,8 @@ struct process {
 };
 
 struct process *process_create(const char *name);	// with an empty space; NULL: no memory. One reference
+void process_leave(struct task *t);	// by the task: it has ended. The last one ends the process
+void process_give_up_space(struct process *p);	// no task is left
 void process_get(struct process *p);
 void process_put(struct process *p);
 // Begin to end it with that status (the first caller's counts): all tasks end. May sleep; not with p->lock held.

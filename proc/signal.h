@@ -41,7 +41,9 @@ struct task_signals {
 };
 
 void signals_init_process(struct process *p);
+void signals_end_process(struct process *p);
 void signals_init_task(struct task *t, const struct task *parent);	// parent: whose mask it inherits, or NULL
+const char *signal_name(int signal);	// "SIGSEGV"
 // The task's own fault: the signal cannot be blocked or ignored.
 void signal_fault(struct task *t, const struct user_fault *f);
 // Before the task returns to user mode: deliver what is pending. `called`: it comes from a system call, whose result may be

@@ -18,6 +18,7 @@ struct task {
 	struct thread *thread;
 	struct list link;		// process.tasks; its lock
 	u32 tid;
+	int exit_code;
 	char name[TASK_NAME];		// prctl(PR_SET_NAME)
 	vaddr_t clear_tid;		// set_tid_address, CLONE_CHILD_CLEARTID: 0 goes there when it ends, and a futex wake
 	vaddr_t robust_list;		// set_robust_list
@@ -29,7 +30,8 @@ static inline struct task *current_task(void) { return container_of(current->use
 
 // A new task of p, not yet running; its registers are the caller's to set. NULL: no memory. Then task_start(), or
 // task_discard().
-struct task *task_create(struct process *p);
+// parent: whose name and signal mask it inherits, or NULL.
+struct task *task_create(struct process *p, const struct task *parent);
 int task_start(struct task *t);		// -ENOMEM: not started; task_discard() is still due
 void task_discard(struct task *t);
 // Have it look at its work bits soon: it leaves user mode, or a wait that asks task_interrupted(). The caller keeps it

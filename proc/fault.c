@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: MIT
+// What a program's fault leads to.
+#include "proc/fault.h"
+#include "kernel/errno.h"
+#include "mm/region.h"
+#include "mm/space.h"
+#include "proc/task.h"
+
+// Why is the access refused: is nothing there, or not this?
+static u8 refusal(struct space *s, vaddr_t va)
+{
+	struct region *r;
+
+	mutex_lock(&s->lock);
+	r = va < USER_END ? region_find(s, va) : NULL;
+	mutex_unlock(&s->lock);
+	return r ? SEGV_ACCERR : SEGV_MAPERR;
+}
+
+static bool is_executable(struct space *s, vaddr_t va)
+{
+	struct region *r;
+	bool yes;
+
+	mutex_lock(&s->lock);
+	r = region_find(s, va);
+	yes = r && r->prot & PROT_X;
+	mutex_unlock(&s->lock);
+	return yes;
+}
+
+// 0: try again.
+static int bring_in(struct space *s, const struct user_fault *f)
+{
+	if (f->addr >= USER_END || (f->exec && !is_executable(s, f->addr)))
+		return -EFAULT;
+	return space_fault(s, f->addr, f->write);
+}
+
+void task_fault(struct task *t, struct user_fault *f)
+{
+	struct space *s = t->process->space;
+
+	if (!f->signal) {
+		int err = bring_in(s, f);
+
+		if (!err)
+			return;
+		if (err == -ENOMEM) {
+			process_out_of_memory();
+			return;
+		}
+		f->signal = SIGSEGV;
+		f->code = refusal(s, f->addr);
+	}
+	signal_fault(t, f);
+}

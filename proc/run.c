@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: MIT
+// mode=run: the program that came with the boot, from its file to its exit status.
+#include "kernel/cmdline.h"
+#include "kernel/errno.h"
+#include "kernel/lib.h"
+#include "kernel/log.h"
+#include "kernel/mode.h"
+#include "kernel/panic.h"
+#include "kernel/thread.h"
+#include "lab/oracle.h"
+#include "mm/frame/slab.h"
+#include "mm/space.h"
+#include "proc/args.h"
+#include "proc/elf.h"
+#include "proc/load.h"
+#include "proc/process.h"
+#include "proc/stack.h"
+#include "proc/task.h"
+#include "sys/syscall.h"
+#include <arch/machine.h>
+
+static const char *const environment[] = { "PATH=/", "HOME=/", "TERM=dumb", NULL };
+static struct args args;
+
+static void fill_random(u8 *to, size_t n, u64 seed)
+{
+	for (size_t i = 0; i < n; i++)
+		to[i] = (u8)(rand_next(&seed) >> 32);
+}
+
+// The calling thread runs in p's space.
+static int load(struct process *p, const struct elf_image *image, vaddr_t *entry, vaddr_t *sp)
+{
+	struct program program;
+	struct stack_contents stack = {
+		.argc = args.n, .argv = args.v, .envc = ARRAY_SIZE(environment) - 1, .envp = environment, .path = args.v[0],
+		.program = &program, .executable = image->executable_stack,
+	};
+	int err;
+
+	p->bias = elf_bias(image, opt_seed);
+	err = program_load(p->space, p->file, image, p->bias, &program);
+	if (err)
+		return err;
+	fill_random(stack.random, sizeof(stack.random), opt_seed + 1);
+	*entry = program.entry;
+	p->brk_start = p->brk = program.brk_start;
+	return stack_build(p->space, &stack, sp);
+}
+
+static int start(struct process *p, const struct elf_image *image)
+{
+	struct task *t;
+	vaddr_t entry, sp;
+	int err;
+
+	space_attach(p->space);
+	err = load(p, image, &entry, &sp);
+	space_detach();
+	if (err)
+		return err;
+	t = task_create(p, NULL);
+	if (!t)
+		return -ENOMEM;
+	err = arch_user_init(&t->user, entry, sp) ? task_start(t) : -ENOMEM;
+	if (err)
+		task_discard(t);
+	return err;
+}
+
+static int report(const struct process *p)
+{
+	int signal = p->status & 0x7f;
+
+	if (signal)
+		kprintf("program: %s signal %d (%s)\n", p->name, signal, signal_name(signal));
+	else
+		kprintf("program: %s exit %d\n", p->name, p->status >> 8);
+	return p->status ? EXIT_TESTS_FAILED : EXIT_OK;
+}
+
+static int run_process(struct process *p, const struct elf_image *image)
+{
+	int err = start(p, image);
+
+	if (err) {
+		log_error("%s cannot be started: error %d", p->name, -err);
+		return EXIT_BAD_INPUT;
+	}
+	wait_for_completion(&p->ended);
+	return report(p);
+}
+
+static int run_program(void)
+{
+	static struct elf_image image;
+	struct process *p;
+	const char *error;
+	const void *file;
+	u64 size;
+	int status;
+
+	file = arch_program(&size);
+	error = !file ? "no program came with the boot (make run PROGRAM=path)" : args_split(arch_program_args(), &args);
+	if (!error && !args.n)
+		error = "the program's arguments lack the first, its name";
+	if (!error)
+		error = elf_parse(file, size, &image);
+	if (error) {
+		log_error("%s", error);
+		return EXIT_BAD_INPUT;
+	}
+	syscalls_init();
+	p = process_create(args.v[0]);
+	if (!p) {
+		log_error("no memory for a process");
+		return EXIT_BAD_INPUT;
+	}
+	p->file = file;
+	p->file_size = size;
+	status = run_process(p, &image);
+	process_put(p);
+	return status;
+}
+MODE(run, run_program);

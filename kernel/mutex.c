@@ -8,9 +8,20 @@
 //
 // What keeps a waiter alive while a waker uses it: it leaves only through waitq_finish(), which takes q->lock, and the
 // waker holds that lock until it is done with the waiter.
+//
+// A waiter with a deadline (wait_event_until) looks at the clock, then takes q->lock, then looks at the condition. It
+// gives up when the clock had passed the deadline and the condition is false.
+//  * A wake-up whose waker had released q->lock before the deadline is not lost to it: the waiter has taken the lock
+//    after the clock had shown the deadline, so after the waker, and sees the condition true.
+//  * A wake-up that comes between that look and waitq_finish() has found the waiter in the queue. waitq_finish() finds
+//    `woken` and passes it on, as for any waiter that leaves without its wake-up.
+//  * The tick that ends the wait is no waker: it takes the thread out of the sleepers, not out of this queue. Should a
+//    waker come at the same time, thread_wake() finds the thread RUNNING and does nothing more; `woken` is set all the same.
 #include "kernel/mutex.h"
 #include "kernel/panic.h"
 #include "kernel/sched_internal.h"
+#include "lab/mutant.h"
+#include "lab/stall.h"
 
 #define COMPLETE_ALL (~0u)
 
@@ -53,13 +64,17 @@ static bool wake_first(struct waitq *q)
 
 void waitq_finish(struct waitq *q, struct waiter *w)
 {
-	irqflags_t flags = spin_lock_irqsave(&q->lock);
+	irqflags_t flags;
 
+	STALL(waitq_leaves, q, 0, 0);	// has looked at its condition for the last time; is still in the queue
+	flags = spin_lock_irqsave(&q->lock);
 	WRITE_ONCE(current->state, THREAD_RUNNING);
-	if (w->woken)		// but we found the condition true without this wake-up: pass it on to another waiter
-		wake_first(q);
-	else
+	if (w->woken) {		// but this wake-up was not what ended the wait: pass it on to another waiter
+		if (!MUTANT(waitq_keeps_wake_up))
+			wake_first(q);
+	} else {
 		list_remove(&w->link);
+	}
 	spin_unlock_irqrestore(&q->lock, flags);
 }
 

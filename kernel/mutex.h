@@ -2,6 +2,7 @@
 // The primitives that sleep: mutexes, wait queues, completions. All need IRQs and preemption on, except the wake-ups,
 // which any context but NMI may do.
 #pragma once
+#include "kernel/errno.h"
 #include "kernel/list.h"
 #include "kernel/panic.h"
 #include "kernel/sched.h"
@@ -40,6 +41,30 @@ void waitq_finish(struct waitq *q, struct waiter *w);	// runnable again, out of 
 	} \
 	waitq_finish((q), &_w); \
 } while (0)
+// The same until deadline_ns (of now_ns(); NO_DEADLINE: none), at tick resolution: 0, or -ETIMEDOUT. A wake-up that was
+// complete before the deadline is never answered by -ETIMEDOUT; one that comes later may be, and is passed on (mutex.c).
+#define wait_event_until(q, cond, deadline_ns) ({ \
+	struct waiter _w = { .thread = NULL }; \
+	u64 _end = (deadline_ns); \
+	int _result = 0; \
+	for (;;) { \
+		bool _late = deadline_passed(_end);	/* before the look at cond */ \
+		waitq_prepare((q), &_w); \
+		if (cond) \
+			break; \
+		if (_late) { \
+			_result = -ETIMEDOUT; \
+			break; \
+		} \
+		schedule_until(_end); \
+		if (READ_ONCE(_w.woken) && (cond)) { \
+			_w.woken = false; \
+			break; \
+		} \
+	} \
+	waitq_finish((q), &_w); \
+	_result; \
+})
 
 // A mutex may be freed only when nobody can still be inside mutex_unlock(); a completion as soon as its last
 // wait_for_completion() has returned.

@@ -10,6 +10,11 @@ bool thread_wake(struct thread *t);	// SLEEPING -> RUNNING; false if it was not 
 // interrupted. What the caller has stored before by a full barrier is then seen. The caller keeps it alive. Not from NMI.
 void thread_kick(struct thread *t);
 void schedule(void);			// give up the CPU; preemption depth 0 (or from the idle loop)
+// The same by a caller that has marked itself SLEEPING: its CPU wakes it when the deadline (of now_ns()) has passed. It may
+// return earlier.
+void schedule_until(u64 deadline_ns);
+#define NO_DEADLINE (~0ull)
+bool deadline_passed(u64 deadline_ns);
 void preempt_resched(void);		// slow half of preempt_enable: schedule if irqs are on and depth is 0
 bool cpu_is_idle(unsigned cpu);		// executing its idle thread (a hint)
 

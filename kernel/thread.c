@@ -118,25 +118,43 @@ static void sleepers_insert(struct thread *t)
 	list_insert_between(&t->sleep_link, at, at->next);
 }
 
-void thread_sleep_ns(u64 ns)
+bool deadline_passed(u64 deadline_ns)
+{
+	return deadline_ns != NO_DEADLINE && now_ns() >= deadline_ns;
+}
+
+// The caller has been SLEEPING since before it is in the list, so a tick that takes it out wakes it: schedule() then
+// finds it RUNNING, or it was woken out of schedule(). A tick that comes before leaves it alone, and the next finds it:
+// an idle CPU arms its timer for the first of the list only after schedule() has switched to its idle thread.
+void schedule_until(u64 deadline_ns)
 {
 	struct thread *t = current;
+
+	if (deadline_ns == NO_DEADLINE) {
+		schedule();
+		return;
+	}
+	irq_disable();
+	t->wake_at = deadline_ns;
+	sleepers_insert(t);
+	irq_enable();
+	schedule();
+	// Still the same CPU: a thread that sleeps does not move. So the list is still this CPU's.
+	irq_disable();
+	list_remove(&t->sleep_link);
+	irq_enable();
+}
+
+void thread_sleep_ns(u64 ns)
+{
 	u64 start = now_ns();
 
 	ASSERT_MAY_SLEEP();
 	ASSERT(!thread_is_idle());
 	// A loop: somebody else's thread_wake() must not cut the sleep short.
-	for (u64 end = start + ns < start ? ~0ull : start + ns; now_ns() < end;) {
-		irq_disable();
-		t->wake_at = end;
-		sleepers_insert(t);
-		WRITE_ONCE(t->state, THREAD_SLEEPING);
-		irq_enable();
-		schedule();
-		// Still the same CPU: a thread that sleeps does not move. So the list is still this CPU's.
-		irq_disable();
-		list_remove(&t->sleep_link);
-		irq_enable();
+	for (u64 end = start + ns < start ? NO_DEADLINE : start + ns; now_ns() < end;) {
+		WRITE_ONCE(current->state, THREAD_SLEEPING);
+		schedule_until(end);
 	}
 }
 

@@ -104,6 +104,8 @@ TESTS = {
     "switch_no_last_wait": "switch.record*",
     "pending_no_wait": "pending.bounded_for*",
     "credit_before_free": "pending.credit*",
+    # Threads
+    "waitq_keeps_wake_up": "sched.late_wake*",
     # RCU
     "rcu_reader_is_quiescent": "rcu.waits_for*,rcu.reader*",
     "rcu_entry_unseen": "rcu.reader_on_idle*,rcu.entry*",

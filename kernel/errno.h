@@ -4,6 +4,7 @@
 #ifndef ENOENT
 #define EPERM 1
 #define ENOENT 2
+#define ESRCH 3
 #define EINTR 4
 #define E2BIG 7
 #define EAGAIN 11
@@ -17,5 +18,6 @@
 #define ENOSPC 28
 #define ERANGE 34
 #define ENOSYS 38
+#define EOPNOTSUPP 95
 #define ETIMEDOUT 110
 #endif

@@ -16,6 +16,7 @@
 #include "mm/frame/slab.h"
 #include "mm/policy/verdict.h"
 #include "mm/space.h"
+#include "proc/futex.h"
 #include <arch/hyperv.h>
 #include <arch/machine.h>
 
@@ -96,6 +97,7 @@ _Noreturn void kernel_main(void)		// arch_init_early() is done: console, descrip
 	print_banner();				// the first line of the run
 	rcu_start();				// grace periods can end from here on
 	space_init();				// address spaces
+	futex_init();				// where programs wait for each other
 	if (!thread_create("main", main_thread, NULL, CPU_ANY, PRIO_NORMAL))
 		panic("no memory for the main thread");
 	idle_loop();

@@ -168,7 +168,8 @@ void complete_all(struct completion *c)
 	spin_unlock_irqrestore(&c->q.lock, flags);
 }
 
-static bool consume(struct completion *c)
+// Under q.lock, so that who has completed it is done with it when we return true.
+bool try_wait_for_completion(struct completion *c)
 {
 	irqflags_t flags = spin_lock_irqsave(&c->q.lock);
 	u32 done = c->done;
@@ -181,5 +182,5 @@ static bool consume(struct completion *c)
 
 void wait_for_completion(struct completion *c)
 {
-	wait_event(&c->q, consume(c));
+	wait_event(&c->q, try_wait_for_completion(c));
 }

@@ -103,3 +103,4 @@ void completion_init(struct completion *c);
 void complete(struct completion *c);		// lets one waiter pass, now or later
 void complete_all(struct completion *c);
 void wait_for_completion(struct completion *c);
+bool try_wait_for_completion(struct completion *c);	// false: not complete yet. If true, the completion may be freed, too

@@ -12,6 +12,7 @@ enum lock_rank {
 	RANK_TEST,
 	RANK_SPACE_LIST,
 	RANK_THREADS,
+	RANK_FUTEX,	// a bucket of waiters; two of them in order of address
 	RANK_MUTEX,	// the spinlock inside a mutex, waitqueue or completion
 	RANK_RUNQ,
 	RANK_TIMER,

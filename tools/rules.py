@@ -7,7 +7,7 @@ import re
 import axes
 from selftests import selftest
 
-SOURCES = ("arch", "boot", "kernel", "lab", "mm", "tests", "tools")
+SOURCES = ("arch", "boot", "kernel", "lab", "mm", "proc", "sys", "tests", "tools")
 suite = selftest.Suite("checks")
 test = suite.test
 
@@ -91,7 +91,7 @@ def tests_arm_what_there_is():
     wrong = []
     for hook, uses in (("STALL", r'\bstall_point\("(\w+)"\)'), ("MUTANT", r"\bmutant_(?:set\(|turn\(\"|turn_or_fail\(\")(\w+)")):
         there = set()
-        for path in sources(*(f"{d}/**/*.[ch]" for d in ("arch", "kernel", "lab", "mm"))):
+        for path in sources(*(f"{d}/**/*.[ch]" for d in ("arch", "kernel", "lab", "mm", "proc", "sys"))):
             with open(path, encoding="utf-8") as f:
                 there.update(re.findall(rf"\b{hook}\((\w+)", f.read()))
         for path in sources("tests/**/*.[ch]"):
@@ -174,7 +174,7 @@ def functions_are_declared_in_their_own_header():
     for path in sources(*(f"{d}/**/*.[ch]" for d in SOURCES)):
         for name in functions(path, ";"):
             declared.setdefault(name, []).append(path)
-    for path in sources(*(f"{d}/**/*.c" for d in ("arch", "kernel", "lab", "mm"))):
+    for path in sources(*(f"{d}/**/*.c" for d in ("arch", "kernel", "lab", "mm", "proc", "sys"))):
         for name in functions(path, r"\s*\{"):
             elsewhere = [f for f in declared.get(name, []) if f != path]
             if len(elsewhere) > 1 or not all(f.endswith(".h") and is_home(f, path) for f in elsewhere):

@@ -167,23 +167,68 @@ static bool access_unbroken(vaddr_t va, u64 *value, bool write, vaddr_t *fault)
 
 // One access, as hardware does it: between the first look at the tables and the end of the access this CPU takes neither
 // interrupt nor NMI, so that a CPU that waits for the answer to a flush waits for the access, too.
+struct unbroken {
+	struct host_irq *irq;
+	irqflags_t flags;
+	u8 nmi_blocked;
+};
+
+static struct unbroken unbroken_begin(void)
+{
+	struct unbroken u = { .flags = irq_save() };	// first: from here on this thread stays on its CPU
+
+	u.irq = host_this(host_irq);
+	u.nmi_blocked = u.irq->nmi_blocked;
+	u.irq->nmi_blocked = 1;
+	barrier();
+	return u;
+}
+
+static void unbroken_end(const struct unbroken *u)
+{
+	barrier();
+	u->irq->nmi_blocked = u->nmi_blocked;
+	irq_restore(u->flags);
+}
+
 static bool access_user(vaddr_t va, u64 *value, bool write, vaddr_t *fault)
 {
-	struct host_irq *i;
-	irqflags_t flags;
-	u8 blocked;
-	bool ok;
+	struct unbroken u = unbroken_begin();
+	bool ok = access_unbroken(va, value, write, fault);
 
-	flags = irq_save();	// first: from here on this thread stays on its CPU
-	i = host_this(host_irq);
-	blocked = i->nmi_blocked;
-	i->nmi_blocked = 1;
-	barrier();
-	ok = access_unbroken(va, value, write, fault);
-	barrier();
-	i->nmi_blocked = blocked;
-	irq_restore(flags);
+	unbroken_end(&u);
 	return ok;
+}
+
+// A futex's word, which lies in one page. Replaced by v if `swap` and it is *value; *value is what was there.
+static bool word_unbroken(vaddr_t va, u32 *value, bool swap, u32 v)
+{
+	u32 *p = current->space && va % sizeof(u32) == 0 ? (u32 *)translate(va, swap) : NULL;
+
+	if (!p)
+		return false;
+	if (swap)
+		__atomic_compare_exchange_n(p, value, v, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+	else
+		*value = __atomic_load_n(p, __ATOMIC_RELAXED);
+	return true;
+}
+
+static int access_word(vaddr_t va, u32 *value, bool swap, u32 v)
+{
+	struct unbroken u = unbroken_begin();
+	bool ok = word_unbroken(va, value, swap, v);
+
+	unbroken_end(&u);
+	return ok ? 0 : -EFAULT;
+}
+
+int arch_user_read32_nofault(vaddr_t va, u32 *out) { return access_word(va, out, false, 0); }
+
+int arch_user_cmpxchg32_nofault(vaddr_t va, u32 expected, u32 v, u32 *old)
+{
+	*old = expected;
+	return access_word(va, old, true, v);
 }
 
 // space_fault_current() makes the page present. It may be unmapped again before the next access: try again then.

@@ -21,3 +21,6 @@ int clear_out(vaddr_t to, size_t n);	// zeroes
 // A futex's word. Atomic; -EFAULT as above; *old is what was there. cmpxchg stores only if that was `expected`.
 int arch_user_cmpxchg32(vaddr_t va, u32 expected, u32 v, u32 *old);
 int arch_user_read32(vaddr_t va, u32 *out);
+// The same of what is present; they never fault in (any context but NMI): a futex compares its word with a spinlock held.
+int arch_user_cmpxchg32_nofault(vaddr_t va, u32 expected, u32 v, u32 *old);
+int arch_user_read32_nofault(vaddr_t va, u32 *out);

@@ -34,6 +34,7 @@ struct thread {
 	struct completion exited;
 	u32 refs;
 	u64 switches;			// times it was switched to
+	s64 clock;			// of a thread with user registers: thread_ran_ns()
 	const char *name;
 };
 
@@ -54,6 +55,11 @@ void thread_put(struct thread *t);			// drop a reference; the last one frees. An
 
 // Run fn(arg) in one thread on each CPU of the mask, all released together; returns the first non-zero result.
 int threads_run_on(const struct cpumask *mask, int (*fn)(void *), void *arg);
+
+// Processor time, in the kernel and in user mode, of a thread that runs programs: ns. Counted from the first
+// thread_clock_start() on, which the thread itself calls when it has got its user registers.
+u64 thread_ran_ns(const struct thread *t);
+void thread_clock_start(void);
 
 void threads_print(void);		// one log line each
 u64 thread_count(void);			// that exist, idle threads not counted

@@ -10,6 +10,8 @@ DECLARE_PER_CPU(u64, ticks);	// ticks that this CPU has taken
 DECLARE_PER_CPU(u64, interrupts);	// all interrupts that this CPU has taken
 
 u64 now_ns(void);		// monotonic since boot, same on all CPUs up to the TSC's skew. Any context
+// What the clock on the wall showed at now_ns() == 0, ns since 1970, UTC; to the second. 0: the machine has no such clock.
+static inline u64 wall_ns_at_boot(void) { return arch_wall_ns_at_boot(); }
 // Time that a watchdog has seen pass. A host may stop the machine, or one of its CPUs, for any time: a suspended
 // laptop, a paused VM, a debugger. The clock then jumps although nothing hangs. So a watchdog does not subtract two
 // readings of the clock: it looks again and again, and adds up the gaps between its looks, each counted as at most

@@ -5,8 +5,6 @@
 #pragma once
 #include "kernel/types.h"
 
-struct task;
-
 // Names what a word belongs to, so that all addresses under which it can be reached lead to the same waiters.
 struct futex_key {
 	u64 owner;		// a space, or an object that spaces share: futex_key.c
@@ -34,5 +32,3 @@ s64 futex_wake_op(vaddr_t va, vaddr_t va2, bool shared, s32 wake, s32 wake2, u32
 void futex_init(void);		// boot
 u64 futex_waiters(void);	// that sleep, or are about to (tests)
 
-// robust.c. The end of a task, which still runs in its space: its robust list, then the word at clear_tid.
-void futex_task_ends(struct task *t);

@@ -32,6 +32,7 @@ struct process {
 	u32 lock_future;		// mlockall(MCL_FUTURE); lock
 	struct rlimit limits[NR_RLIMITS];
 	u64 started_ns;
+	u64 ended_cpu_ns;		// of tasks that have ended (cputime.h); lock
 	struct process_signals signals;
 };
 

@@ -12,6 +12,13 @@ enum { WORK_SIGNAL = 1 /* signals may be pending */, WORK_EXIT = 2 /* its proces
 
 #define TASK_NAME 16
 
+struct task;
+// How a call goes on that has returned -ERESTART_RESTARTBLOCK.
+struct task_restart {
+	s64 (*fn)(struct task *t);
+	u64 deadline_ns, args[4];
+};
+
 struct task {
 	struct user_context user;
 	struct process *process;
@@ -22,6 +29,7 @@ struct task {
 	char name[TASK_NAME];		// prctl(PR_SET_NAME)
 	vaddr_t clear_tid;		// set_tid_address, CLONE_CHILD_CLEARTID: 0 goes there when it ends, and a futex wake
 	vaddr_t robust_list;		// set_robust_list
+	struct task_restart restart;
 	struct task_signals signals;
 };
 

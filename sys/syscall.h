@@ -33,6 +33,10 @@ struct syscall {
 #define ERESTARTSYS 512
 // The same, but only where no handler is run.
 #define ERESTARTNOHAND 514
+// The same, and it is made again as restart_syscall, which calls task.restart: for calls whose arguments say how long to
+// wait, not until when.
+#define ERESTART_RESTARTBLOCK 516
+#define NR_RESTART_SYSCALL 219
 
 void syscalls_init(void);		// before the first program starts
 void syscall_run(struct task *t);	// after USER_CALL

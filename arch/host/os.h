@@ -9,6 +9,7 @@ void *os_reserve(size_t bytes);				// zeroed memory, backed when touched; NULL: 
 bool os_allow(void *at, size_t bytes, bool allowed);	// may these pages of os_reserve() be accessed? False: refused
 void *os_stack(size_t bytes);				// the same with an inaccessible page below
 uint64_t os_ns(void);					// since the program's start
+uint64_t os_started_ns(void);				// when that was, since 1970
 void os_yield(void);					// let another pthread run
 void os_sleep_until(uint64_t ns);
 void os_futex_wait(uint32_t *word, uint32_t expected);	// may return early

@@ -14,6 +14,7 @@
 #include "arch/x86_64/ipi.h"
 #include "arch/x86_64/kmap.h"
 #include "arch/x86_64/memmap.h"
+#include "arch/x86_64/rtc.h"
 #include "arch/x86_64/smp.h"
 #include "arch/x86_64/timer.h"
 #include "kernel/cmdline.h"
@@ -183,6 +184,7 @@ void arch_init_platform(void)
 	ipi_init();
 	icount_init();
 	clock_init();
+	rtc_init();
 	timer_init();
 	smp_roll_call();
 }

@@ -8,6 +8,7 @@ bool arch_cycles_are_instructions(void);	// an emulator counts the instructions 
 u64 arch_cycles_hz(void);		// after calibration
 u64 arch_cycles_to_ns(u64 c);
 u64 arch_ns(void);			// monotonic ns since boot, any context
+u64 arch_wall_ns_at_boot(void);		// real time at arch_ns() == 0, ns since 1970 UTC; 0: unknown
 const char *arch_clock_name(void);	// for the banner: "tsc-deadline", "apic+pit", …
 // This CPU's timer, IRQs off. Periodic at tick_hz, or one shot after ns (0: at once), or stopped.
 void arch_timer_periodic(void);

@@ -51,7 +51,7 @@ static int wait_once(void *arg)
 	struct sleeper *w = arg;
 
 	space_attach(w->s);
-	w->result = futex_wait(w->va, w->shared, 0, w->bitset, w->deadline);
+	w->result = futex_wait(w->va, w->shared, w->expected, w->bitset, w->deadline);
 	space_detach();
 	return 0;
 }

@@ -11,7 +11,7 @@
 struct sleeper {
 	struct space *s;
 	vaddr_t va;
-	u32 bitset;
+	u32 bitset, expected;
 	bool shared;
 	u64 deadline;
 	struct thread *t;
@@ -24,7 +24,7 @@ void futex_space_end(struct space *s);		// EXPECTs that nobody waits any more
 u32 word_read(vaddr_t va);
 u32 word_xchg(vaddr_t va, u32 v);
 u32 word_cmpxchg(vaddr_t va, u32 expected, u32 v);	// returns what was there
-// Let a thread wait on that CPU while the word is 0. sleeper_asleep(): it sleeps in its bucket. By the test.
+// Let a thread wait on that CPU while the word is 0 (sleeper_start_as(): what its fields say). sleeper_asleep(): it sleeps in its bucket. By the test.
 void sleeper_start(struct sleeper *w, struct space *s, vaddr_t va, unsigned cpu);
 void sleeper_start_as(struct sleeper *w, unsigned cpu);	// its fields are set
 void sleeper_asleep(struct sleeper *w);

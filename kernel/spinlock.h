@@ -13,6 +13,7 @@ enum lock_rank {
 	RANK_SPACE_LIST,
 	RANK_THREADS,
 	RANK_FUTEX,	// a bucket of waiters; two of them in order of address
+	RANK_SIGNALS,	// of a process; tasks are woken under it
 	RANK_MUTEX,	// the spinlock inside a mutex, waitqueue or completion
 	RANK_RUNQ,
 	RANK_TIMER,

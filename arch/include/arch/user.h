@@ -58,19 +58,29 @@ struct user_siginfo {		// as Linux's siginfo_t: 128 bytes
 	};
 };
 struct user_sigstack { vaddr_t sp; s32 flags; u64 size; };	// as Linux's stack_t
+enum { USER_SS_ONSTACK = 1, USER_SS_DISABLE = 2 };
+#define USER_SS_AUTODISARM (1u << 31)
+static inline bool user_on_sigstack(const struct user_sigstack *k, vaddr_t sp)
+{
+	return !((u32)k->flags & USER_SS_AUTODISARM) && sp > k->sp && sp - k->sp <= k->size;
+}
 struct user_signal {
 	struct user_siginfo info;
 	vaddr_t handler, restorer;
 	u64 mask;			// to be restored by sigreturn
-	vaddr_t stack;			// top of the alternate stack to be used; 0: go on on the one in use
-	struct user_sigstack saved_stack;	// uc_stack
+	bool use_stack;			// SA_ONSTACK: on the alternate stack, if there is one
+	struct user_sigstack stack;	// the alternate stack
+	struct user_fault fault;	// the last one that became a signal; trap, error and touched stay in later frames, too
+	vaddr_t touched;		// the address of the last page fault among them
 };
-// Lay down the frame below the stack in use and its red zone, or on `stack`, and make the handler next to run. -EFAULT: no
-// room on the stack. The calling thread's own context.
+// Lay down the frame below the stack in use and its red zone, or on the alternate stack, and make the handler next to run,
+// with the FPU in its initial state. -EFAULT: no room on the stack; nothing has changed. The calling thread's own context.
 int arch_user_push_signal(struct user_context *c, const struct user_signal *s);
-// rt_sigreturn: the registers from the frame at the stack pointer; what the program must not choose is forced. -EFAULT: not
-// a frame that can be returned to.
+// rt_sigreturn: the registers from the frame at the stack pointer; what a program must not choose is forced. -EFAULT: the
+// frame is not readable (nothing has changed), or its FPU state cannot be loaded (that is in its initial state then, all else
+// has been taken over).
 int arch_user_pop_signal(struct user_context *c, u64 *mask, struct user_sigstack *stack);
+s64 arch_user_result(const struct user_context *c);	// the register in which a call returns its result
 
 u64 arch_user_hwcap(void);		// AT_HWCAP
 u64 arch_user_min_sigstack(void);	// AT_MINSIGSTKSZ

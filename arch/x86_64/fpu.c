@@ -3,6 +3,7 @@
 #include "arch/x86_64/fpu.h"
 #include "arch/x86_64/cpu.h"
 #include "arch/x86_64/cpuid.h"
+#include "arch/x86_64/user.h"
 #include "kernel/lib.h"
 #include "kernel/panic.h"
 #include "mm/frame/slab.h"
@@ -111,7 +112,7 @@ void fpu_save_current(struct user_context *c)
 {
 	irqflags_t flags = irq_save();
 
-	if (c->cpu == cpu_id())
+	if (user_held_here(c))
 		fpu_save(c);
 	irq_restore(flags);
 }

@@ -76,12 +76,11 @@ bool arch_user_copy(struct user_context *to, struct user_context *from)
 
 void arch_user_free(struct user_context *c) { fpu_free(c); }
 
-// IRQs off.
-static bool held_here(struct user_context *c) { return c->cpu == cpu_id() && this_cpu_read(holds) == c; }
+bool user_held_here(const struct user_context *c) { return c->cpu == cpu_id() && this_cpu_read(holds) == c; }
 
 void arch_user_switched_out(struct user_context *c)
 {
-	if (held_here(c))
+	if (user_held_here(c))
 		fpu_save(c);
 }
 
@@ -166,7 +165,7 @@ enum user_exit arch_user_run(struct user_context *c)
 		irq_enable();
 		return USER_INTERRUPT;
 	}
-	if (unlikely(!held_here(c)))
+	if (unlikely(!user_held_here(c)))
 		load(c);
 	irqsoff_end();
 	user_enter(c, may_sysret(f));
@@ -219,7 +218,7 @@ static int set_base(struct user_context *c, u64 *base, u32 msr, vaddr_t v)
 		return -EPERM;
 	flags = irq_save();
 	*base = v;
-	if (held_here(c))
+	if (user_held_here(c))
 		wrmsr(msr, v);
 	irq_restore(flags);
 	return 0;

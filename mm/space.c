@@ -363,6 +363,7 @@ int __hot space_fault(struct space *s, vaddr_t va, bool write)
 			count(faults);
 	}
 	mutex_unlock(&s->lock);
+	STALL(fault_served, s, va, 0);	// the lock has been dropped; the access has not yet been tried again
 	return err;
 }
 

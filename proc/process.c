@@ -8,6 +8,7 @@
 #include "kernel/time.h"
 #include "mm/frame/slab.h"
 #include "mm/space.h"
+#include "proc/cputime.h"
 #include "proc/stack.h"
 #include "proc/task.h"
 
@@ -87,6 +88,8 @@ void process_leave(struct task *t)
 
 	mutex_lock(&p->lock);
 	list_remove(&t->link);
+	signals_end_task(t);
+	cpu_task_ends(t);
 	last = !--p->nr_tasks;
 	if (last && !p->ending) {
 		p->ending = true;

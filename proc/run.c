@@ -70,10 +70,11 @@ static int start(struct process *p, const struct elf_image *image)
 
 static int report(const struct process *p)
 {
-	int signal = p->status & 0x7f;
+	u32 signal = p->status & 0x7f;
+	char name[SIGNAL_NAME_MAX];
 
 	if (signal)
-		kprintf("program: %s signal %d (%s)\n", p->name, signal, signal_name(signal));
+		kprintf("program: %s signal %u (%s)\n", p->name, signal, signal_name(signal, name));
 	else
 		kprintf("program: %s exit %d\n", p->name, p->status >> 8);
 	return p->status ? EXIT_TESTS_FAILED : EXIT_OK;

@@ -7,7 +7,7 @@
 #include "mm/frame/slab.h"
 #include "mm/space.h"
 #include "proc/fault.h"
-#include "proc/futex.h"
+#include "proc/robust.h"
 #include "sys/syscall.h"
 
 struct task *task_create(struct process *p, const struct task *parent)

@@ -6,7 +6,7 @@
 //		u64 start = a[0], len = a[1];
 //		...
 //	}
-//	SYSCALL(11, munmap, sys_munmap)
+//	SYSCALL(11, munmap, sys_munmap);
 //
 // It runs in thread context of the task that called, IRQs on, and returns the result or a negative error number. Arguments
 // are the program's: each is looked at once, and memory goes through copy_in() and copy_out(). It holds no lock over those

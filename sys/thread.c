@@ -74,7 +74,7 @@ static s64 sys_clone(struct task *t, const u64 a[6])
 
 	return clone_thread(t, &args);
 }
-SYSCALL(56, clone, sys_clone)
+SYSCALL(56, clone, sys_clone);
 
 static s64 sys_clone3(struct task *t, const u64 a[6])
 {
@@ -100,21 +100,21 @@ static s64 sys_clone3(struct task *t, const u64 a[6])
 		return -EINVAL;
 	return clone_thread(t, &args);
 }
-SYSCALL(435, clone3, sys_clone3)
+SYSCALL(435, clone3, sys_clone3);
 
 static s64 sys_exit(struct task *t, const u64 a[6])
 {
 	task_exit(t, (int)a[0]);
 	return 0;
 }
-SYSCALL(60, exit, sys_exit)
+SYSCALL(60, exit, sys_exit);
 
 static s64 sys_exit_group(struct task *t, const u64 a[6])
 {
 	process_end(t->process, ((int)a[0] & 0xff) << 8);
 	return 0;
 }
-SYSCALL(231, exit_group, sys_exit_group)
+SYSCALL(231, exit_group, sys_exit_group);
 
 enum { ARCH_SET_GS = 0x1001, ARCH_SET_FS, ARCH_GET_FS, ARCH_GET_GS };
 
@@ -137,4 +137,4 @@ static s64 sys_arch_prctl(struct task *t, const u64 a[6])
 		return -EINVAL;
 	}
 }
-SYSCALL(158, arch_prctl, sys_arch_prctl)
+SYSCALL(158, arch_prctl, sys_arch_prctl);

@@ -64,16 +64,6 @@ static int wait_once(void *arg)
 	return wait_event_until(&u->q, take(u), READ_ONCE(u->deadline));
 }
 
-static bool waiters_are(struct waitq *q, unsigned n)
-{
-	irqflags_t flags = spin_lock_irqsave(&q->lock);
-
-	list_for_each(it, &q->waiters)
-		n--;
-	spin_unlock_irqrestore(&q->lock, flags);
-	return n == 0;
-}
-
 // The waiter's own CPU is kept from running it until the deadline has passed; the wake-up came before. False: it did not,
 // because a host has stopped this CPU meanwhile.
 static bool wake_in_time(void)
@@ -128,6 +118,17 @@ TEST(sched, wake_after_last_look_beats_deadline, 0)
 	} while (!u.in_time && !test_failed());		// a host has stopped this CPU meanwhile
 }
 
+#if CHECK
+static bool waiters_are(struct waitq *q, unsigned n)
+{
+	irqflags_t flags = spin_lock_irqsave(&q->lock);
+
+	list_for_each(it, &q->waiters)
+		n--;
+	spin_unlock_irqrestore(&q->lock, flags);
+	return n == 0;
+}
+
 // One waiter has given up and is still in the queue when it is woken. A second one waits behind it.
 static bool late_wake_is_passed_on(void)
 {
@@ -167,6 +168,7 @@ TEST(sched, late_wake_is_passed_on, NEEDS_CPUS2 | NEEDS_CHECK)
 	mutant_set(waitq_keeps_wake_up, 0);
 	thread_set_affinity(&cpus_online);
 }
+#endif
 
 static int wait_impatiently(void *arg)
 {

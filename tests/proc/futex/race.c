@@ -8,6 +8,7 @@
 #include "mm/space.h"
 #include "tests/proc/futex/sleepers.h"
 
+#if CHECK
 static u32 there, passed;	// one of the two is in its gap; the other has gone on
 
 static void wait_until_passed(struct stall_point *p, void *arg)
@@ -24,7 +25,6 @@ static void arm(struct stall_point *p, vaddr_t va, void (*action)(struct stall_p
 	stall_arm(p, NULL, va, va + 1, 0);
 }
 
-#if CHECK
 // The waiter has read the old value and holds the lock. The waker, who changes the word now, must not pass by: it waits for
 // the lock. Returns how many it woke.
 static s64 wake_while_compared(struct space *s)

@@ -16,7 +16,7 @@ PVH_MAGIC equ 0x336ec578		; of start_info: for PVH in the place of what Multiboo
 DIRECT_MAP_BASE equ 0xffff800000000000
 IMAGE_BASE equ 0xffffffff80000000
 STACK_SLOT equ 4096 + 16384		; a guard page, then the stack (stack.c)
-NR_BOOT_STACKS equ 4			; boot CPU: its thread, NMI, double fault, machine check
+NR_BOOT_STACKS equ 5			; boot CPU: its thread, NMI, double fault, machine check, debug exception (stack.h)
 EXIT_BAD_INPUT equ 2
 P_W equ 3				; present, writable
 PS equ 1 << 7

@@ -4,7 +4,7 @@
 //	bucket            waiter            waiter (of another key)
 //	lock, waiters --> key, bitset -->   ...                        in order of arrival
 //
-// No wake-up is lost. The program changes the word, then calls futex_wake(); the waiter looks at the word and sleeps if
+// No wake-up is lost (tests/models/futex.pml). The program changes the word, then calls futex_wake(); the waiter looks at the word and sleeps if
 // it finds the old value.
 //
 //	waiter					waker

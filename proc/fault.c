@@ -50,7 +50,6 @@ void task_fault(struct task *t, struct user_fault *f)
 			process_out_of_memory();
 			return;
 		}
-		f->signal = SIGSEGV;
 		f->code = refusal(s, f->addr);
 	}
 	signal_fault(t, f);

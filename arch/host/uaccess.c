@@ -70,10 +70,18 @@ static void move32(u32 *p, void *data, bool write)
 	}
 }
 
-static void move_bytes(u8 *p, u8 *data, size_t n, bool write)
+// By the largest pieces: what hardware reads or writes in one piece is one piece here, too.
+static void move(u8 *p, u8 *data, size_t n, bool write)
 {
-	for (; n; n--, p++, data++) {
-		if (write)
+	for (size_t piece; n; p += piece, data += piece, n -= piece) {
+		uintptr_t at = (uintptr_t)p;
+
+		piece = n >= 8 && at % 8 == 0 ? 8 : n >= 4 && at % 4 == 0 ? 4 : 1;
+		if (piece == 8)
+			move64((u64 *)p, data, write);
+		else if (piece == 4)
+			move32((u32 *)p, data, write);
+		else if (write)
 			__atomic_store_n(p, *data, __ATOMIC_RELAXED);
 		else
 			*data = __atomic_load_n(p, __ATOMIC_RELAXED);
@@ -89,14 +97,8 @@ static bool access_unbroken(vaddr_t va, u8 *data, size_t n, bool write, vaddr_t 
 		q = translate(*fault = va + first, write);
 	if (!p || !q)
 		return false;
-	if (n == sizeof(u64) && va % n == 0) {
-		move64((u64 *)p, data, write);
-	} else if (n == sizeof(u32) && va % n == 0) {
-		move32((u32 *)p, data, write);
-	} else {
-		move_bytes(p, data, first, write);
-		move_bytes(q, data + first, n - first, write);
-	}
+	move(p, data, first, write);
+	move(q, data + first, n - first, write);
 	return true;
 }
 
@@ -112,7 +114,7 @@ bool access_user(vaddr_t va, void *data, size_t n, bool write, vaddr_t *fault)
 bool access_cmpxchg32(vaddr_t va, u32 expected, u32 v, u32 *old)
 {
 	struct unbroken u = unbroken_begin();
-	u32 *p = (u32 *)translate(va, true);	// a write also where nothing is stored (SDM vol. 2, CMPXCHG)
+	u32 *p = va % sizeof(*p) ? NULL : (u32 *)translate(va, true);	// a write also if nothing is stored (SDM vol. 2, CMPXCHG)
 
 	if (p)
 		__atomic_compare_exchange_n(p, &expected, v, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
@@ -141,6 +143,13 @@ int arch_user_read32(vaddr_t va, u32 *out) { return access_or_fault(va, out, siz
 int arch_user_read64(vaddr_t va, u64 *out) { return access_or_fault(va, out, sizeof(*out), false); }
 int arch_user_write64(vaddr_t va, u64 v) { return access_or_fault(va, &v, sizeof(v), true); }
 
+int arch_user_read32_nofault(vaddr_t va, u32 *out)
+{
+	vaddr_t fault;
+
+	return access_user(va, out, sizeof(*out), false, &fault) ? 0 : -EFAULT;
+}
+
 int arch_user_read64_nofault(vaddr_t va, u64 *out)
 {
 	vaddr_t fault;
@@ -163,13 +172,6 @@ int arch_user_cmpxchg32(vaddr_t va, u32 expected, u32 v, u32 *old)
 	return 0;
 }
 
-int arch_user_read32_nofault(vaddr_t va, u32 *out)
-{
-	vaddr_t fault;
-
-	return access_user(va, out, sizeof(*out), false, &fault) ? 0 : -EFAULT;
-}
-
 int arch_user_cmpxchg32_nofault(vaddr_t va, u32 expected, u32 v, u32 *old)
 {
 	return access_cmpxchg32(va, expected, v, old) ? 0 : -EFAULT;
@@ -178,8 +180,6 @@ int arch_user_cmpxchg32_nofault(vaddr_t va, u32 expected, u32 v, u32 *old)
 // Word by word: the processor takes interrupts in between, and other programs write.
 static int copy(vaddr_t va, u8 *data, size_t n, bool write)
 {
-	if (n && (n > USER_END || va > USER_END - n))
-		return -EFAULT;
 	while (n) {
 		size_t piece = MIN(n, sizeof(u64) - va % sizeof(u64));
 
@@ -199,8 +199,6 @@ int clear_out(vaddr_t to, size_t n)
 {
 	static const u8 zeroes[64];
 
-	if (n && (n > USER_END || to > USER_END - n))
-		return -EFAULT;
 	for (size_t piece; n; to += piece, n -= piece) {
 		piece = MIN(n, sizeof(zeroes));
 		if (copy_out(to, zeroes, piece))

@@ -3,8 +3,8 @@
 #pragma once
 #include "kernel/types.h"
 
-// The n bytes at va, which may cross into the next page; indivisible if n is 4 or 8 and va a multiple of it. False:
-// *fault says where, and nothing was touched. Interrupts either way.
+// The n bytes at va, which may cross into the next page. Aligned pieces of 8 or 4 bytes are indivisible. False: *fault
+// says where, and nothing was touched. Interrupts either way.
 bool access_user(vaddr_t va, void *data, size_t n, bool write, vaddr_t *fault);
 // *old becomes what was there; stored only if that was `expected`. va is a multiple of 4.
 bool access_cmpxchg32(vaddr_t va, u32 expected, u32 v, u32 *old);

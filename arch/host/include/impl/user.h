@@ -1,19 +1,20 @@
 // SPDX-License-Identifier: MIT
-// A program's thread, seen from the processor: a machine of its own with a few registers, whose instructions are the
-// records of <arch/host/user.h>, fetched and executed through the software MMU.
+// A program's thread, seen from the processor: a small machine, whose instructions stand in arch/host/user.h.
 #pragma once
 
 struct user_registers {
 	u64 pc, sp;
 	u64 acc;		// what was read last, or the last system call's result
-	u64 count;		// of a loop
-	u64 tls, gs;
+	u64 count;		// of the loop
+	u64 arg;		// of a signal's handler: the signal's number
+	u64 nr;			// of the next system call, instead of its own (arch_user_restart_as()); USER_OWN_NR: its own
 };
 
 struct user_context {
 	struct user_registers r;
-	u64 args[6], nr;	// of the system call that has been made
-	u64 next_nr;		// arch_user_restart_as(): the number that the next call has; NO_NUMBER: its own
+	u64 call_nr, call_args[6];	// of the call that it is in, and
+	u64 call_pc;			// where that was made
+	u64 tls, gs;
 	u32 work;
 	struct user_fault fault;
 };

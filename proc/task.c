@@ -83,7 +83,8 @@ int task_start(struct task *t)
 void task_kick(struct task *t, u32 work)
 {
 	fetch_or(&t->user.work, work);	// full barrier: pairs with task_interrupted(), and with the scheduler's, thread_kick()
-	thread_kick(t->thread);
+	if (t->thread)			// otherwise it looks before it first runs
+		thread_kick(t->thread);
 }
 
 bool task_interrupted(void)

@@ -18,7 +18,7 @@ struct task *task_create(struct process *p, const struct task *parent)
 		return NULL;
 	process_get(p);
 	t->process = p;
-	t->tid = process_new_id();
+	t->tid = parent ? process_new_id() : p->pid;
 	list_init(&t->link);
 	ksnprintf(t->name, sizeof(t->name), "%s", parent ? parent->name : p->name);
 	signals_init_task(t, parent);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // System calls that send signals. A process sends to itself and its own threads only: to it there is no other.
+#include "kernel/lib.h"
 #include "proc/signal.h"
 #include "sys/syscall.h"
 #include <arch/uaccess.h>
@@ -84,14 +85,20 @@ static s64 sys_tkill(struct task *t, const u64 a[6])
 }
 SYSCALL(200, tkill, sys_tkill);
 
-// The part of siginfo that Linux keeps; beyond it there is nothing.
+// The part of siginfo that Linux keeps; the rest is zero. Where the code is none of Linux's own, it must have been.
 #define KEPT 48
+enum { LOWEST_CODE = -7, SI_ASYNCNL = -60 };
 
 static int info_in(struct user_siginfo *info, vaddr_t at, s32 signo)
 {
-	*info = (struct user_siginfo){ 0 };
-	if (copy_in(info, at, KEPT))
+	static const u8 zeroes[sizeof(*info) - KEPT];
+	u8 *rest = (u8 *)info + KEPT;
+
+	if (copy_in(info, at, sizeof(*info)))
 		return -EFAULT;
+	if (info->code < LOWEST_CODE && info->code != SI_ASYNCNL && memcmp(rest, zeroes, sizeof(zeroes)))
+		return -E2BIG;
+	memset(rest, 0, sizeof(zeroes));
 	info->signo = signo;
 	return 0;
 }
@@ -103,9 +110,10 @@ static s64 sys_rt_sigqueueinfo(struct task *t, const u64 a[6])
 {
 	s32 pid = (s32)a[0], signo = (s32)a[1];
 	struct user_siginfo info;
+	int error = info_in(&info, a[2], signo);
 
-	if (info_in(&info, a[2], signo))
-		return -EFAULT;
+	if (error)
+		return error;
 	if (forged(&info) && pid != (s32)t->tid)
 		return -EPERM;
 	return send_to_process(t, pid, signo, &info);
@@ -116,9 +124,10 @@ static s64 sys_rt_tgsigqueueinfo(struct task *t, const u64 a[6])
 {
 	s32 pid = (s32)a[0], tid = (s32)a[1], signo = (s32)a[2];
 	struct user_siginfo info;
+	int error = info_in(&info, a[3], signo);
 
-	if (info_in(&info, a[3], signo))
-		return -EFAULT;
+	if (error)
+		return error;
 	if (pid <= 0 || tid <= 0)
 		return -EINVAL;
 	if (forged(&info) && tid != (s32)t->tid)

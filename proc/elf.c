@@ -33,7 +33,9 @@ static const char *check_header(const struct elf_header *h)
 // Linux on x86: whatever may be done with a page, it may be read.
 static u8 prot_of(u32 flags)
 {
-	return (u8)((flags ? PROT_R : 0) | (flags & ELF_FLAG_W ? PROT_W : 0) | (flags & ELF_FLAG_X ? PROT_X : 0));
+	u32 any = flags & (ELF_FLAG_R | ELF_FLAG_W | ELF_FLAG_X);
+
+	return (u8)((any ? PROT_R : 0) | (flags & ELF_FLAG_W ? PROT_W : 0) | (flags & ELF_FLAG_X ? PROT_X : 0));
 }
 
 static const char *check_align(const struct elf_program_header *p)

@@ -12,7 +12,7 @@ FUZZ_FLAGS = -std=gnu11 -O1 -g -fno-omit-frame-pointer -fno-optimize-sibling-cal
 # operands of comparisons (everywhere that would halve the speed); nothing in the code that compares the space with its
 # model.
 FUZZ_COV = -fsanitize-coverage=inline-8bit-counters,pc-table
-FUZZ_PARSERS := arch/x86_64/%.o tests/fuzz/%.o kernel/cmdline.o kernel/options.o kernel/mode.o kernel/lib.o
+FUZZ_PARSERS := arch/x86_64/%.o tests/fuzz/%.o kernel/cmdline.o kernel/options.o kernel/mode.o kernel/lib.o proc/elf.o proc/symbols.o proc/args.o proc/load.o
 $(addprefix $(FUZZ_DIR)/,$(FUZZ_PARSERS)): FUZZ_COV = -fsanitize=fuzzer-no-link
 $(FUZZ_DIR)/tests/mm/model/check.o: FUZZ_COV =
 FUZZ_TARGETS := $(patsubst tests/fuzz/target_%.c,%,$(wildcard tests/fuzz/target_*.c))

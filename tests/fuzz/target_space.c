@@ -1,40 +1,24 @@
 // SPDX-License-Identifier: MIT
-// Sequences of space operations (tests/mm/model/steps.h) on the kernel, which was booted once, with one CPU. The first
-// two bytes choose policy and back-end. libFuzzer's thread hands each input to a kernel thread and waits; between two
-// inputs the kernel does nothing.
-#include <semaphore.h>
+// Sequences of space operations (tests/mm/model/steps.h) on the kernel. The first two bytes choose policy and back-end.
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include "kernel/mode.h"
-#include "lab/mutant.h"
 #include "kernel/panic.h"
-#include "lab/test.h"
-#include "lab/oracle.h"
+#include "lab/mutant.h"
+#include "mm/space.h"
 #include "tests/fuzz/fuzz.h"
-#include "tests/mm/help.h"
 #include "tests/mm/model/steps.h"
 
 #define MOST_STEPS 100
 #define HEAD_BYTES 2
 
-static sem_t given, taken;
-static const uint8_t *input;
-static size_t input_size;
 static u64 done[STEP_OPS];
 
-static void wait_for(sem_t *sem)
-{
-	while (sem_wait(sem))
-		;	// interrupted by libFuzzer's alarm
-}
-
-static void run_input(const struct mm_balance *balance)
+static void run_input(const uint8_t *input, size_t size)
 {
 	static struct model model;
 	struct steps st = { .m = &model, .failures = true, .giants = true };
-	u64 violations = oracle_violations(), warnings = warn_count();
-	size_t n = MIN(input_size - HEAD_BYTES, (size_t)(MOST_STEPS * STEP_BYTES));
+	size_t n = MIN(size - HEAD_BYTES, (size_t)(MOST_STEPS * STEP_BYTES));
 
 	model_reset(&model);
 	st.s = space_create_with(steps_policy(input[0]), steps_backend(input[1]));
@@ -44,26 +28,9 @@ static void run_input(const struct mm_balance *balance)
 	steps_end(&st);
 	space_detach();
 	space_put(st.s);
-	mm_balance_end(balance);
 	for (unsigned i = 0; i < STEP_OPS; i++)
 		done[i] += st.done[i];
-	if (oracle_violations() != violations || warn_count() != warnings || test_failed())
-		panic("the space differs from its model, or something has leaked");
 }
-
-static int serve(void)
-{
-	struct mm_balance balance;
-
-	mm_balance_begin(&balance);
-	for (;;) {
-		sem_post(&taken);
-		wait_for(&given);
-		run_input(&balance);
-		fuzz_forget_console();
-	}
-}
-MODE(fuzz, serve);
 
 static void print_done(void)
 {
@@ -88,10 +55,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 
 	if (getenv("FUZZ_STEPS"))
 		atexit(print_done);
-	sem_init(&given, 0, 0);
-	sem_init(&taken, 0, 0);
-	fuzz_boot("mode=fuzz hz=1000");
-	wait_for(&taken);
+	fuzz_kernel_boot(run_input);
 	if (mutant)
 		set_mutant(mutant);
 	return 0;
@@ -101,10 +65,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	if (size < HEAD_BYTES + STEP_BYTES)
 		return -1;
-	input = data;
-	input_size = size;
-	sem_post(&given);
-	wait_for(&taken);
+	fuzz_kernel_run(data, size);
 	return 0;
 }
 

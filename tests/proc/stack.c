@@ -175,18 +175,19 @@ TEST(stack, limits, 0)
 
 TEST(stack, without_memory, NEEDS_CHECK)
 {
-	static const char *const argv[] = { "prog" };
-	struct stack_contents c = { .argc = 1, .argv = argv, .path = "p", .program = &program };
+	static char path[2 * PAGE_SIZE - 100];		// the strings fill two pages, and the words lie in the next
+	struct stack_contents c = { .path = path, .program = &program };
 	bool fired = true;
 	vaddr_t sp;
 
+	memset(path, 'x', sizeof(path) - 1);
 	for (u64 n = 1; fired; n++) {
 		REQUIRE(enter());
 		inject_alloc_failure(n);
 		EXPECT_EQ(stack_build(current->space, &c, &sp), inject_fired() ? -ENOMEM : 0);
 		fired = inject_fired();
 		inject_alloc_failure(0);
-		EXPECT(fired || n > 4);				// region, tables, page
+		EXPECT(fired || n > 6);				// region, tables, pages
 		leave();
 	}
 }

@@ -34,6 +34,7 @@ bool arch_console_pending(void) { return false; }
 void arch_console_push(void) { }
 void arch_console_drain(u64 patience_ns) { }
 int arch_console_getc(void) { return os_getc(); }
+bool arch_random64(u64 *v) { return false; }	// a run depends on its seed
 
 void arch_exit(int status)
 {

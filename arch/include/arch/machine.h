@@ -42,6 +42,9 @@ void arch_start_cpus(void);	// start all others in parallel; each calls cpu_main
 _Noreturn void kernel_main(void);	// kernel/main.c: the boot CPU, called after arch_init_early()
 _Noreturn void cpu_main(void);	// kernel/main.c: an application processor
 
+// From the processor's own generator; false: it has none, or has nothing to give now. Any context.
+bool arch_random64(u64 *v);
+
 // NMIs coalesce, so each registered handler is called for every NMI and checks its own request word. Between
 // nmi_enter() and nmi_exit(); must not fault, must not touch user memory.
 typedef void nmi_handler_fn(void);

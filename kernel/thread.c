@@ -174,6 +174,17 @@ int thread_set_affinity(const struct cpumask *mask)
 	return 0;
 }
 
+// While it runs it is in no queue, so nothing of a queue depends on its priority. A waker on another CPU compares with it
+// under the queue's lock: it sees the new one, or it has queued its thread before schedule() takes that lock.
+void thread_set_prio(enum thread_prio prio)
+{
+	ASSERT_MAY_SLEEP();
+	if (prio == current->prio)
+		return;
+	WRITE_ONCE(current->prio, prio);
+	schedule();
+}
+
 void thread_pin_here(void)
 {
 	struct cpumask here = { 0 };

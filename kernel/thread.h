@@ -50,6 +50,7 @@ _Noreturn void thread_exit(int result);
 void thread_yield(void);
 void thread_sleep_ns(u64 ns);				// at least so long; tick resolution
 int thread_set_affinity(const struct cpumask *mask);	// of current; migrates at once if need be. -EINVAL: empty
+void thread_set_prio(enum thread_prio prio);	// of current
 void thread_pin_here(void);	// current stays on the CPU that it runs on
 void thread_put(struct thread *t);			// drop a reference; the last one frees. Any context but NMI
 

@@ -104,6 +104,26 @@ static int set_flag(void *flag)
 	return 0;
 }
 
+// A thread that makes itself less urgent gives way at once to one that is more urgent now.
+TEST(sched, priority_of_itself, 0)
+{
+	enum thread_prio before = current->prio;
+	struct thread *t;
+	u32 ran = 0;
+
+	tick_off();
+	thread_set_prio(PRIO_HIGH);
+	t = thread_create("test", set_flag, &ran, cpu_id(), PRIO_NORMAL);
+	thread_yield();
+	EXPECT_EQ(READ_ONCE(ran), 0);
+	thread_set_prio(PRIO_LOW);
+	EXPECT_EQ(READ_ONCE(ran), 1);
+	thread_set_prio(before);
+	tick_on();
+	if (t)
+		thread_join(t);
+}
+
 // Neither preemption off, nor a lock, nor interrupts off lets a more urgent thread in; the end of each does.
 TEST(sched, preemption_regions, 0)
 {

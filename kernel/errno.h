@@ -7,6 +7,7 @@
 #define ESRCH 3
 #define EINTR 4
 #define E2BIG 7
+#define EBADF 9
 #define EAGAIN 11
 #define ENOMEM 12
 #define EACCES 13
@@ -14,9 +15,13 @@
 #define EBUSY 16
 #define EEXIST 17
 #define ENODEV 19
+#define ENOTDIR 20
 #define EINVAL 22
+#define ENOTTY 25
 #define ENOSPC 28
+#define ESPIPE 29
 #define ERANGE 34
+#define ENAMETOOLONG 36
 #define ENOSYS 38
 #define EOPNOTSUPP 95
 #define ETIMEDOUT 110

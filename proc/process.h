@@ -30,6 +30,7 @@ struct process {
 	u64 bias;			// where it was loaded, less where it says
 	vaddr_t brk_start, brk;
 	u32 lock_future;		// mlockall(MCL_FUTURE); lock
+	u32 closed;			// bit n: file descriptor n, of 0 to 2, has been closed (sys/console.c)
 	struct rlimit limits[NR_RLIMITS];
 	u64 started_ns;
 	u64 ended_cpu_ns;		// of tasks that have ended (cputime.h); lock

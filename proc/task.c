@@ -22,6 +22,7 @@ struct task *task_create(struct process *p, const struct task *parent)
 	list_init(&t->link);
 	ksnprintf(t->name, sizeof(t->name), "%s", parent ? parent->name : p->name);
 	signals_init_task(t, parent);
+	sched_inherit(t, parent);
 	return t;
 }
 
@@ -41,6 +42,8 @@ static void run(struct task *t)
 			syscall_run(t);
 		else if (why == USER_FAULT)
 			task_fault(t, &t->user.fault);
+		if (unlikely(READ_ONCE(t->user.work) & WORK_SCHED))
+			sched_apply(t);
 		if (unlikely(READ_ONCE(t->user.work) & WORK_SIGNAL))
 			signal_deliver(t, why == USER_CALL);
 	}
@@ -92,7 +95,7 @@ bool task_interrupted(void)
 	if (!current->user)
 		return false;
 	smp_mb();	// the caller's state is SLEEPING before the look; pairs with task_kick()
-	return READ_ONCE(current->user->work);
+	return READ_ONCE(current->user->work) & (WORK_SIGNAL | WORK_EXIT);
 }
 
 void task_exit(struct task *t, int code)

@@ -4,11 +4,12 @@
 #include "kernel/list.h"
 #include "kernel/thread.h"
 #include "proc/process.h"
+#include "proc/sched.h"
 #include "proc/signal.h"
 #include <arch/user.h>
 
 // Bits of user.work.
-enum { WORK_SIGNAL = 1 /* signals may be pending */, WORK_EXIT = 2 /* its process ends */ };
+enum { WORK_SIGNAL = 1 /* signals may be pending */, WORK_EXIT = 2 /* its process ends */, WORK_SCHED = 4 /* sched_apply() */ };
 
 #define TASK_NAME 16
 
@@ -31,6 +32,7 @@ struct task {
 	vaddr_t robust_list;		// set_robust_list
 	struct task_restart restart;
 	struct task_signals signals;
+	struct task_sched sched;
 };
 
 // Of the calling thread, which runs a program.

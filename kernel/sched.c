@@ -166,7 +166,7 @@ static __always_inline void switch_clocks(struct thread *prev, struct thread *ne
 {
 	u64 now;
 
-	if (likely(!prev->user && !next->user))
+	if (likely(prev->clock >= 0 && !next->user))
 		return;
 	now = now_ns();
 	clock_stop(prev, now);

@@ -4,7 +4,13 @@
 #include "kernel/errno.h"
 #include "proc/task.h"
 
-u64 task_cpu_ns(const struct task *t) { return thread_ran_ns(t->thread); }
+// A task may run before its creator has written down which thread it is.
+u64 task_cpu_ns(const struct task *t)
+{
+	const struct thread *thread = READ_ONCE(t->thread);
+
+	return thread ? thread_ran_ns(thread) : 0;
+}
 
 u64 process_cpu_ns(struct process *p)
 {

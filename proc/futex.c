@@ -209,14 +209,12 @@ static bool give_up(struct futex_waiter *w)
 	return false;
 }
 
-static bool interrupted(void) { return current->user && task_interrupted(); }
-
 // In the bucket: sleep.
 static s64 sleep(struct futex_waiter *w, u64 deadline_ns)
 {
 	struct completion *c = &w->woken;
 	bool woken = false;
-	int err = wait_event_until(&c->q, (woken = try_wait_for_completion(c)) || interrupted(), deadline_ns);
+	int err = wait_event_until(&c->q, (woken = try_wait_for_completion(c)) || task_interrupted(), deadline_ns);
 
 	if (woken)
 		return 0;

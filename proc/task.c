@@ -54,6 +54,7 @@ static int task_main(void *arg)
 	struct task *t = arg;
 
 	current->user = &t->user;
+	thread_clock_start();
 	space_attach(t->process->space);
 	run(t);
 	futex_task_ends(t);

@@ -48,8 +48,10 @@ static const struct { u8 signal, code; const char *text; } traps[] = {
 	{ SIGSEGV, SI_KERNEL, "protection fault" },
 };
 
-static const char *trap_text(const struct user_siginfo *info)
+static const char *trap_text(const struct task *t, const struct user_siginfo *info)
 {
+	if (info->signo == SIGSEGV && info->code == SI_KERNEL && t->signals.why)
+		return t->signals.why;
 	for (unsigned i = 0; i < ARRAY_SIZE(traps); i++)
 		if (traps[i].signal == info->signo && traps[i].code == info->code)
 			return traps[i].text;
@@ -78,9 +80,9 @@ static void say_what(char *buf, const struct task *t, const struct user_siginfo 
 			      (unsigned long long)f->addr,
 			      info->code == SEGV_ACCERR ? " against its permissions" : ", not mapped");
 	else
-		n = ksnprintf(buf, WHAT_MAX, "%s", trap_text(info));
+		n = ksnprintf(buf, WHAT_MAX, "%s", trap_text(t, info));
 	if (unhandled)
-		ksnprintf(buf + n, WHAT_MAX - (size_t)n, "; no room for its handler below 0x%llx",
+		ksnprintf(buf + n, WHAT_MAX - (size_t)n, "; no room for its handler's frame below 0x%llx",
 			  (unsigned long long)arch_user_sp(&t->user));
 }
 

@@ -224,13 +224,15 @@ void signal_fault(struct task *t, const struct user_fault *f)
 		t->signals.touched = f->addr;
 	}
 	t->signals.fault = *f;
+	t->signals.why = f->from_call ? "registers that cannot be returned to" : NULL;
 	spin_lock(&t->process->signals.lock);
 	force(t, &info);
 	spin_unlock(&t->process->signals.lock);
 }
 
-void signal_force_segv(struct task *t)
+void signal_force_segv(struct task *t, const char *why)
 {
+	t->signals.why = why;
 	spin_lock(&t->process->signals.lock);
 	force(t, &(struct user_siginfo){ .signo = SIGSEGV, .code = SI_KERNEL });
 	spin_unlock(&t->process->signals.lock);

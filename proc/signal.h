@@ -62,6 +62,7 @@ struct task_signals {
 	struct user_sigstack stack;
 	struct user_fault fault;	// the last one that became a signal
 	vaddr_t touched;		// the address of the last page fault among them
+	const char *why;		// the last signal_force_segv(), since the last fault
 	struct signal_entry fault_entry;	// so that a fault's signal needs no memory
 };
 
@@ -77,8 +78,8 @@ int signal_send(struct process *p, const struct user_siginfo *info);
 int signal_send_task(struct task *t, const struct user_siginfo *info);
 // The task's own fault: the signal cannot be blocked or ignored.
 void signal_fault(struct task *t, const struct user_fault *f);
-// SIGSEGV in the same way, for a frame that cannot be returned to.
-void signal_force_segv(struct task *t);
+// SIGSEGV in the same way, for what only the kernel knows; `why` is for the line of a crash.
+void signal_force_segv(struct task *t, const char *why);
 
 // By the task itself.
 void signal_set_blocked(struct task *t, u64 mask);	// but never SIGKILL and SIGSTOP. Takes process.lock

@@ -135,7 +135,7 @@ static void run_handler(struct task *t, const struct delivery *d)
 		if (d->info.signo == SIGSEGV)
 			end_process(t, &d->info, SIGSEGV);
 		else
-			signal_force_segv(t);
+			signal_force_segv(t, "no room on the stack for a signal's frame");
 		return;
 	}
 	s->restore_saved = false;	// sigreturn restores it

@@ -158,7 +158,7 @@ static s64 sys_rt_sigreturn(struct task *t, const u64 a[6])
 	signal_set_blocked(t, mask);
 	signal_set_stack(t, &stack, sp);	// what is wrong with it is the program's affair, as in Linux
 	if (error)
-		signal_force_segv(t);
+		signal_force_segv(t, "a signal's frame that cannot be returned to");
 	return arch_user_result(&t->user);
 }
 SYSCALL(15, rt_sigreturn, sys_rt_sigreturn);

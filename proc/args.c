@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// See args.h. An argument is never longer than its text in the line, and its zero takes the place of the blank behind it:
-// so what fits in the line fits in `text`.
+// See args.h. An argument is never longer than its text in the line, and its zero takes the place of the blank behind
+// it: so what fits in the line fits in `text`.
 #include "proc/args.h"
 #include "kernel/string.h"
 

@@ -13,6 +13,6 @@ struct args {
 };
 
 // Split at blanks, as a shell does: '…' takes everything as it is, "…" all but \" \\ \$ \`, and outside of both a
-// backslash takes the next character as it is. Nothing else has a meaning: no variables, no patterns, no comments. NULL,
-// or what is wrong with the line.
+// backslash takes the next character as it is. Nothing else has a meaning: no variables, no patterns, no comments.
+// NULL, or what is wrong with the line.
 const char *args_split(const char *line, struct args *out);

@@ -7,7 +7,8 @@
 #define MOVABLE_MAX (16ull << 40)
 #define BIAS_BASE 0x555555554000ull	// two thirds of the user half, as Linux has it
 #define BIAS_PAGES (1ull << 28)
-_Static_assert(BIAS_BASE + BIAS_PAGES * PAGE_SIZE + ELF_ALIGN_MAX + MOVABLE_MAX <= PROGRAM_END, "wherever it begins, it fits");
+_Static_assert(BIAS_BASE + BIAS_PAGES * PAGE_SIZE + ELF_ALIGN_MAX + MOVABLE_MAX <= PROGRAM_END,
+	       "wherever it begins, it fits");
 
 static const char *check_header(const struct elf_header *h)
 {
@@ -88,7 +89,8 @@ static const char *add_segment(struct elf_image *out, const struct elf_program_h
 	if (out->nr == ELF_SEGMENTS_MAX)
 		return "ELF: more than 32 segments to load";
 	out->segments[out->nr++] = (struct elf_segment){
-		.offset = p->offset, .filesz = p->filesz, .vaddr = p->vaddr, .memsz = p->memsz, .prot = prot_of(p->flags),
+		.offset = p->offset, .filesz = p->filesz, .vaddr = p->vaddr, .memsz = p->memsz,
+		.prot = prot_of(p->flags),
 	};
 	out->align = MAX(out->align, p->align);
 	return NULL;

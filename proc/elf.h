@@ -7,8 +7,8 @@
 #define ELF_HEADERS_MAX 128		// of any kind
 #define ELF_ALIGN_MAX (1ull << 30)
 
-// Where segments may lie: above what a null pointer and an index reach (Linux's mmap_min_addr), and below the last GiB of
-// the user half, which stack and mappings need.
+// Where segments may lie: above what a null pointer and an index reach (Linux's mmap_min_addr), and below the last GiB
+// of the user half, which stack and mappings need.
 #define PROGRAM_LOWEST 0x10000ull
 #define PROGRAM_END (USER_END - (1ull << 30))
 
@@ -35,7 +35,7 @@ struct elf_image {
 //
 // Accepted is what Linux runs, less what no linker makes: Linux does not look at the order of segments, or at whether
 // two of them share a byte. Two that share a page are accepted; linkers make them by -N and by a max-page-size that is
-// too small. There, as on Linux, the later segment's permissions hold.
+// too small. In that page, as on Linux, the later segment's permissions hold, and everybody's bytes are in place.
 const char *elf_parse(const void *file, u64 size, struct elf_image *out);
 // What is added to all addresses of the file (modulo 2^64), a multiple of image->align. A movable image begins where
 // Linux has it, 0x555555554000; from another seed than 0 up to 2^28 pages above that. 0: it is not movable.

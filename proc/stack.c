@@ -28,15 +28,15 @@
 
 enum {
 	AT_NULL = 0, AT_PHDR = 3, AT_PHENT = 4, AT_PHNUM = 5, AT_PAGESZ = 6, AT_BASE = 7, AT_FLAGS = 8, AT_ENTRY = 9,
-	AT_UID = 11, AT_EUID = 12, AT_GID = 13, AT_EGID = 14, AT_PLATFORM = 15, AT_HWCAP = 16, AT_CLKTCK = 17, AT_SECURE = 23,
-	AT_RANDOM = 25, AT_HWCAP2 = 26, AT_EXECFN = 31, AT_MINSIGSTKSZ = 51,
+	AT_UID = 11, AT_EUID = 12, AT_GID = 13, AT_EGID = 14, AT_PLATFORM = 15, AT_HWCAP = 16, AT_CLKTCK = 17,
+	AT_SECURE = 23, AT_RANDOM = 25, AT_HWCAP2 = 26, AT_EXECFN = 31, AT_MINSIGSTKSZ = 51,
 };
 struct auxiliary { u64 type, value; };
 #define NR_AUXILIARY 20		// with AT_NULL
 
 struct writer {
 	vaddr_t words, bytes;	// where the next one goes
-	int err;		// -ENOMEM: one has failed, and the rest is left out. (Nobody unmaps meanwhile)
+	int err;		// -ENOMEM: one has failed, and the rest is left out. (Nobody unmaps meanwhile.)
 };
 
 static void put_word(struct writer *w, u64 v)
@@ -66,7 +66,8 @@ static void put_strings(struct writer *w, const char *const *s, unsigned n)
 	put_word(w, 0);
 }
 
-static void put_auxiliary(struct writer *w, const struct stack_contents *c, vaddr_t random, vaddr_t platform, vaddr_t path)
+static void put_auxiliary(struct writer *w, const struct stack_contents *c, vaddr_t random, vaddr_t platform,
+			  vaddr_t path)
 {
 	const struct auxiliary all[] = {
 		{ AT_MINSIGSTKSZ, arch_user_min_sigstack() },

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// See symbols.h. A symbol without a size, such as a label of assembly code, reaches to the next symbol or the end of its
-// section.
+// See symbols.h. A symbol without a size, such as a label of assembly code, reaches to the next symbol or the end of
+// its section.
 #include "proc/symbols.h"
 #include "kernel/lib.h"
 #include "proc/elf_format.h"
@@ -30,8 +30,8 @@ static bool open_sections(struct symbols *y)
 	if (y->size < sizeof(h))
 		return false;
 	memcpy(&h, y->file, sizeof(h));
-	if (memcmp(h.ident, ELF_MAGIC, 4) || h.ident[ELF_CLASS] != ELF_CLASS_64 || h.ident[ELF_DATA] != ELF_DATA_LITTLE ||
-	    h.shentsize != sizeof(struct elf_section_header))
+	if (memcmp(h.ident, ELF_MAGIC, 4) || h.ident[ELF_CLASS] != ELF_CLASS_64 ||
+	    h.ident[ELF_DATA] != ELF_DATA_LITTLE || h.shentsize != sizeof(struct elf_section_header))
 		return false;
 	y->sections = h.shoff;
 	y->nr_sections = h.shnum;
@@ -43,7 +43,8 @@ static bool open_symbols(struct symbols *y)
 	struct elf_section_header s, names;
 
 	for (u64 i = 0; get_section(y, i, &s); i++) {
-		if (s.type != ELF_SECTION_SYMTAB || s.entsize != sizeof(struct elf_symbol) || !elf_holds(y->size, s.offset, s.size))
+		if (s.type != ELF_SECTION_SYMTAB || s.entsize != sizeof(struct elf_symbol) ||
+		    !elf_holds(y->size, s.offset, s.size))
 			continue;
 		if (!get_section(y, s.link, &names) || names.type != ELF_SECTION_STRTAB ||
 		    !elf_holds(y->size, names.offset, names.size))

@@ -23,7 +23,8 @@ TARGETS = ("space", "acpi", "bootinfo", "start_info", "cmdline", "elf", "args")
 SHARES = {"space": 3}               # it is slower and has more to find; the others: 1
 MAX_LENGTH = {"space": 402, "cmdline": 2600, "acpi": 8192, "bootinfo": 16384, "start_info": 16384, "elf": 16384, "args": 600}
 MUTANTS = ("discard_no_recheck", "no_flush_without_leaf", "tree_lower_entry_left", "collapse_one_invlpg")
-SHORT_RUNS = {"space": 3000, "acpi": 8000, "bootinfo": 25000, "start_info": 20000, "cmdline": 50000}  # inputs: some 15 s of two idle cores
+SHORT_RUNS = {"space": 3000, "acpi": 8000, "bootinfo": 25000, "start_info": 20000, "cmdline": 50000, "elf": 6000,
+              "args": 100000}  # inputs: some 15 s of two idle cores
 # Seconds of processor time, beyond those asked for. An input takes milliseconds, so a target that uses up all that
 # hangs. (libFuzzer's own limits go by the clock, so they are off.)
 BUDGET = 300

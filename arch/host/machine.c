@@ -4,9 +4,9 @@
 //   quiesce-host [mem=MiB] [map=absurd|pieces] [sched=random|pct] [depth=N] [pauses=MS] [mutant=NAME]
 //		[program=FILE] [args=LINE] [KEY=VALUE …]
 //
-// mem=, map=, sched=, depth=, pauses= (steps.h, which uses seed=, too), mutant=, which takes that step out for the whole
-// run, program= and args= (proc/args.h) are this program's own. The rest is the kernel's command line, and the kernel
-// checks it.
+// mem=, map=, sched=, depth=, pauses= (steps.h, which uses seed=, too), mutant=, which takes that step out for the
+// whole run, program= and args= (proc/args.h) are this program's own. The rest is the kernel's command line, and the
+// kernel checks it.
 #include "kernel/cmdline.h"
 #include "kernel/cpumask.h"
 #include "kernel/lib.h"

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// QEMU's firmware configuration device (QEMU docs/specs/fw_cfg): named files. A file is selected by its key, and then read
-// byte by byte through a port, or by DMA in one go. What it says of itself is big-endian.
+// QEMU's firmware configuration device (QEMU docs/specs/fw_cfg): named files. A file is selected by its key, and then
+// read byte by byte through a port, or by DMA in one go. What it says of itself is big-endian.
 #include "arch/x86_64/fwcfg.h"
 #include "arch/x86_64/io.h"
 #include "arch/x86_64/kmap.h"

@@ -10,9 +10,11 @@ struct fwcfg_file {
 };
 
 bool fwcfg_find(const char *name, struct fwcfg_file *f);	// false: no such file, or no such device
-// Its first n bytes into RAM that the direct map covers: by DMA, or byte by byte where the device has none or fails at it.
+// Its first n bytes into RAM that the direct map covers: by DMA, or byte by byte where the device has none or fails at
+// it.
 void fwcfg_read(const struct fwcfg_file *f, paddr_t to, u32 n);
-// A short file as a string in to[size]: unchanged, cut if it is too long, with a zero behind it. How many bytes; 0: none.
+// A short file as a string in to[size]: unchanged, cut if it is too long, with a zero behind it. How many bytes; 0:
+// none.
 size_t fwcfg_read_line(const char *name, char *to, size_t size);
 
 // QEMU's opt/quiesce/cmdline unchanged, with a zero behind it; "" if there is none. A line longer than the kernel

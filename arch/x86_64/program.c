@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Where the program for mode=run comes from: QEMU's fw_cfg device, or else the first file that the boot loader has read;
-// and its arguments: the same device, or else that file's command line. What cannot be taken is an error of mode=run
-// only, because any other mode may have boot modules, too.
+// Where the program for mode=run comes from: QEMU's fw_cfg device, or else the first file that the boot loader has
+// read; and its arguments: the same device, or else that file's command line. What cannot be taken is an error of
+// mode=run only, because any other mode may have boot modules, too.
 #include "arch/x86_64/program.h"
 #include "arch/x86_64/bootinfo.h"
 #include "arch/x86_64/fwcfg.h"
@@ -29,8 +29,8 @@ static void take_args(void)
 		args = boot_info.module_line;
 }
 
-// RAM of its own: the page allocator has no blocks of any length. At most half of what there is, because the program will
-// be copied into its space.
+// RAM of its own: the page allocator has no blocks of any length. At most half of what there is, because the program
+// will be copied into its space.
 static void take_from_fwcfg(const struct fwcfg_file *f)
 {
 	paddr_t at;

@@ -16,8 +16,9 @@ void *fuzz_exact(const void *data, size_t size);
 #define FUZZ_REQUIRE(c) do { if (!(c)) fuzz_failed(__FILE__, __LINE__, #c); } while (0)
 _Noreturn void fuzz_failed(const char *file, int line, const char *what);
 
-// Boot the kernel for good; then hand each input to fn in a kernel thread, and wait for its end. fn leaves everything as it
-// was: every frame, space and credit is counted after it, and a violation, a warning or a failed EXPECT() is a failure.
+// Boot the kernel for good; then hand each input to fn in a kernel thread, and wait for its end. fn leaves everything
+// as it was: every frame, space and credit is counted after it, and a violation, a warning or a failed EXPECT() is a
+// failure.
 void fuzz_kernel_boot(void (*fn)(const uint8_t *data, size_t size));
 void fuzz_kernel_run(const uint8_t *data, size_t size);
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// ELF files. What the parser accepts must be what a plain reading of the fields, in numbers that cannot overflow, comes to.
-// What it accepts is loaded into a space of the kernel, and looked at there page by page. Symbols are looked up in every
-// file; whatever is found must be a string of it.
+// ELF files. What the parser accepts must be what a plain reading of the fields, in numbers that cannot overflow, comes
+// to. What it accepts is loaded into a space of the kernel, and looked at there page by page. Symbols are looked up in
+// every file; whatever is found must be a string of it.
 #include <stdlib.h>
 #include <string.h>
 #include "kernel/lib.h"
@@ -36,15 +36,16 @@ static bool header_is_right(void)
 	if (file_size < sizeof(header))
 		return false;
 	memcpy(&header, file, sizeof(header));
-	return !memcmp(header.ident, "\177ELF\2\1", 6) && header.machine == 62 && (header.type == 2 || header.type == 3) &&
-	       header.phentsize == 56 && header.phnum >= 1 && header.phnum <= 128 &&
+	return !memcmp(header.ident, "\177ELF\2\1", 6) && header.machine == 62 &&
+	       (header.type == 2 || header.type == 3) && header.phentsize == 56 &&
+	       header.phnum >= 1 && header.phnum <= 128 &&
 	       (u128)header.phoff + header.phnum * 56u <= file_size;
 }
 
 static bool segment_is_right(const struct elf_program_header *p)
 {
-	return p->filesz <= p->memsz && (u128)p->offset + p->filesz <= file_size && p->vaddr >= (header.type == 2 ? 65536 : 0) &&
-	       (u128)p->vaddr + p->memsz <= (1ull << 47) - (1ull << 30) &&
+	return p->filesz <= p->memsz && (u128)p->offset + p->filesz <= file_size &&
+	       p->vaddr >= (header.type == 2 ? 65536 : 0) && (u128)p->vaddr + p->memsz <= (1ull << 47) - (1ull << 30) &&
 	       (!p->align || __builtin_popcountll(p->align) == 1) && p->align <= 1 << 30 &&
 	       (!p->filesz || p->offset % 4096 == p->vaddr % 4096);
 }
@@ -280,7 +281,11 @@ static void put_in_order(u8 *data, size_t size, unsigned seed)
 		p.filesz = MIN(p.filesz, size - p.offset);
 		p.memsz = MAX(p.memsz, p.filesz) & ((1ull << 40) - 1);
 		p.memsz = MAX(p.memsz, p.filesz);
-		p.vaddr = p.vaddr < at || p.vaddr >> 46 ? at : p.vaddr;
+		if (seed >> 19 & 1) {		// right behind the one before, or one byte too early
+			p.vaddr = at - (seed >> 20 & 1);
+			p.offset = MIN((p.offset & ~4095ull) + p.vaddr % 4096, size - p.filesz);
+		}
+		p.vaddr = p.vaddr < at - 1 || p.vaddr >> 46 ? at : p.vaddr;
 		p.vaddr += (p.offset - p.vaddr) % 4096;
 		p.align = seed >> 17 & 1 ? 4096 : p.align;
 		at = p.vaddr + p.memsz;

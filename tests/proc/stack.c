@@ -12,7 +12,9 @@
 
 #define LONGEST (128u << 10)	// with its zero
 
-static const struct program program = { .entry = 0x401000, .headers = 0x400040, .nr_headers = 7, .brk_start = 0x500000 };
+static const struct program program = {
+	.entry = 0x401000, .headers = 0x400040, .nr_headers = 7, .brk_start = 0x500000,
+};
 static struct mm_balance balance;
 
 static bool enter(void)
@@ -70,8 +72,8 @@ static u64 auxiliary(vaddr_t va, u64 type)
 static void expect_auxiliary(vaddr_t at, const struct stack_contents *c)
 {
 	static const struct { u64 type, value; } fixed[] = {
-		{ 6, 4096 }, { 17, 100 }, { 3, 0x400040 }, { 4, 56 }, { 5, 7 }, { 7, 0 }, { 8, 0 }, { 9, 0x401000 }, { 11, 0 },
-		{ 12, 0 }, { 13, 0 }, { 14, 0 }, { 23, 0 }, { 26, 0 },
+		{ 6, 4096 }, { 17, 100 }, { 3, 0x400040 }, { 4, 56 }, { 5, 7 }, { 7, 0 }, { 8, 0 }, { 9, 0x401000 },
+		{ 11, 0 }, { 12, 0 }, { 13, 0 }, { 14, 0 }, { 23, 0 }, { 26, 0 },
 	};
 	u8 random[16];
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// The program that was passed, and its arguments, whichever way they came (tools/programcases.py). Most boots pass none.
-// Where the arguments are "pattern SIZE", the file consists of numbers; where they are "refused WHY", it cannot be taken.
+// The program that was passed, and its arguments, whichever way they came (tools/programcases.py). Most boots pass
+// none. Where the arguments are "pattern SIZE", the file consists of numbers; where they are "refused WHY", it cannot
+// be taken.
 #include "kernel/lib.h"
 #include "lab/test.h"
 #include "mm/frame/page.h"

@@ -17,8 +17,8 @@ struct elf_file {		// header, program headers, and at CODE_OFFSET what the segme
 };
 extern struct elf_file elf_file;
 
-// Where the sound file's three segments lie: code with the headers, constants, data with a bss. In the file each has its
-// address less CODE, except that of the data, whose page comes right behind.
+// Where the sound file's three segments lie: code with the headers, constants, data with a bss. In the file each has
+// its address less CODE, except that of the data, whose page comes right behind.
 #define CODE 0x400000ull
 #define CODE_SIZE 0x2345ull
 #define CONSTANTS 0x403000ull

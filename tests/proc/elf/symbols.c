@@ -9,7 +9,11 @@ enum { SECTIONS = 0x4000, SYMBOLS = 0x4200, NAMES = 0x4400, TEXT = 1, TABLE = 2,
 static const char names[] = "\0main\0_start\0data\0label\0bad\n\0middle";
 enum { MAIN = 1, START = 6, DATUM = 13, LABEL = 18, BAD = 24, MIDDLE = 29 };
 
-static struct elf_section_header *section(unsigned i) { return (struct elf_section_header *)(elf_file.bytes + SECTIONS) + i; }
+static struct elf_section_header *section(unsigned i)
+{
+	return (struct elf_section_header *)(elf_file.bytes + SECTIONS) + i;
+}
+
 static struct elf_symbol *symbol(unsigned i) { return (struct elf_symbol *)(elf_file.bytes + SYMBOLS) + i; }
 
 static void add(unsigned i, u32 name, u8 type, u64 value, u64 size)

@@ -29,7 +29,7 @@ void signals_init_task(struct task *t, const struct task *parent)
 	signal_queue_init(&s->pending);
 	list_init(&s->fault_entry.link);
 	s->blocked = parent ? parent->signals.blocked : 0;
-	s->stack.flags = USER_SS_DISABLE;
+	s->stack.flags = parent ? USER_SS_DISABLE : 0;	// as Linux has it: a new program's is none, too, by its size
 }
 
 // The task's WORK_SIGNAL, after its mask or what is pending has changed. By the task itself; the lock is held.

@@ -135,6 +135,8 @@ static void describe(struct user_context *c)
 		__asm__ volatile("mov %%cr2, %0" : "=r"(fault->addr));
 		fault->write = f->error & 2;
 		fault->exec = f->error & 16;
+		if (fault->addr >= USER_END)	// the program is not to learn what the kernel has mapped
+			fault->error |= 1;
 		return;
 	}
 	fault->signal = signals[f->vector].signal ?: SIGSEGV;

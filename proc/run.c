@@ -6,12 +6,13 @@
 #include "kernel/log.h"
 #include "kernel/mode.h"
 #include "kernel/panic.h"
+#include "kernel/random.h"
 #include "kernel/thread.h"
 #include "lab/oracle.h"
-#include "mm/frame/slab.h"
 #include "mm/space.h"
 #include "proc/args.h"
 #include "proc/elf.h"
+#include "proc/leftover.h"
 #include "proc/load.h"
 #include "proc/process.h"
 #include "proc/stack.h"
@@ -21,12 +22,6 @@
 
 static const char *const environment[] = { "PATH=/", "HOME=/", "TERM=dumb", NULL };
 static struct args args;
-
-static void fill_random(u8 *to, size_t n, u64 seed)
-{
-	for (size_t i = 0; i < n; i++)
-		to[i] = (u8)(rand_next(&seed) >> 32);
-}
 
 // The calling thread runs in p's space.
 static int load(struct process *p, const struct elf_image *image, vaddr_t *entry, vaddr_t *sp)
@@ -42,7 +37,7 @@ static int load(struct process *p, const struct elf_image *image, vaddr_t *entry
 	err = program_load(p->space, p->file, image, p->bias, &program);
 	if (err)
 		return err;
-	fill_random(stack.random, sizeof(stack.random), opt_seed + 1);
+	random_bytes(stack.random, sizeof(stack.random));
 	*entry = program.entry;
 	p->brk_start = p->brk = program.brk_start;
 	return stack_build(p->space, &stack, sp);
@@ -92,6 +87,18 @@ static int run_process(struct process *p, const struct elf_image *image)
 	return report(p);
 }
 
+// A program that has ended well has failed all the same if a detector has found something, or a frame is missing.
+static int judge(int status, u64 frames_before)
+{
+	u64 frames = leftover_frames(), violations = oracle_violations();
+
+	if (violations)
+		log_error("%llu violations while the program ran", (unsigned long long)violations);
+	if (frames != frames_before)
+		log_error("%lld frames are still in use after the program's end", (long long)(frames - frames_before));
+	return violations || frames != frames_before ? EXIT_TESTS_FAILED : status;
+}
+
 static int run_program(void)
 {
 	static struct elf_image image;
@@ -99,6 +106,7 @@ static int run_program(void)
 	const char *error;
 	const void *file;
 	u64 size;
+	u64 frames;
 	int status;
 
 	file = arch_program(&size);
@@ -112,6 +120,7 @@ static int run_program(void)
 		return EXIT_BAD_INPUT;
 	}
 	syscalls_init();
+	frames = leftover_frames();
 	p = process_create(args.v[0]);
 	if (!p) {
 		log_error("no memory for a process");
@@ -121,6 +130,6 @@ static int run_program(void)
 	p->file_size = size;
 	status = run_process(p, &image);
 	process_put(p);
-	return status;
+	return judge(status, frames);
 }
 MODE(run, run_program);

@@ -28,25 +28,36 @@ struct task *task_create(struct process *p, const struct task *parent)
 
 void task_discard(struct task *t)
 {
+	if (t->thread)
+		thread_put(t->thread);	// the creator's reference: the thread itself keeps its own
 	arch_user_free(&t->user);
 	process_put(t->process);
 	kfree(t);
 }
 
+// False: the task ends.
+static __noinline bool do_work(struct task *t, bool called)
+{
+	u32 work = READ_ONCE(t->user.work);
+
+	if (work & WORK_SCHED)
+		sched_apply(t);
+	if (work & WORK_SIGNAL)
+		signal_deliver(t, called);
+	return !(READ_ONCE(t->user.work) & WORK_EXIT);
+}
+
 static void run(struct task *t)
 {
-	while (!(READ_ONCE(t->user.work) & WORK_EXIT)) {
-		enum user_exit why = arch_user_run(&t->user);
+	enum user_exit why;
 
+	do {
+		why = arch_user_run(&t->user);
 		if (likely(why == USER_CALL))
 			syscall_run(t);
 		else if (why == USER_FAULT)
 			task_fault(t, &t->user.fault);
-		if (unlikely(READ_ONCE(t->user.work) & WORK_SCHED))
-			sched_apply(t);
-		if (unlikely(READ_ONCE(t->user.work) & WORK_SIGNAL))
-			signal_deliver(t, why == USER_CALL);
-	}
+	} while (likely(!READ_ONCE(t->user.work)) || do_work(t, why == USER_CALL));
 }
 
 static int task_main(void *arg)

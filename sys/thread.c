@@ -138,3 +138,8 @@ static s64 sys_arch_prctl(struct task *t, const u64 a[6])
 	}
 }
 SYSCALL(158, arch_prctl, sys_arch_prctl);
+
+// Restartable sequences are optional: a C library does without when this says so. (Registered, so that it is not named as
+// a call that is missing.)
+static s64 sys_rseq(struct task *t, const u64 a[6]) { return -ENOSYS; }
+SYSCALL(334, rseq, sys_rseq);

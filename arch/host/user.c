@@ -164,15 +164,6 @@ enum user_exit arch_user_run(struct user_context *c)
 	return o == CALL ? USER_CALL : o == FAULT ? USER_FAULT : USER_INTERRUPT;
 }
 
-u64 arch_user_call(const struct user_context *c, u64 args[6])
-{
-	for (unsigned i = 0; i < 6; i++)
-		args[i] = c->call_args[i];
-	return c->call_nr;
-}
-
-void arch_user_set_result(struct user_context *c, s64 result) { c->r.acc = (u64)result; }
-
 void arch_user_restart_as(struct user_context *c, u64 number)
 {
 	c->r.pc = c->call_pc;

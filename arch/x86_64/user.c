@@ -184,21 +184,6 @@ enum user_exit arch_user_run(struct user_context *c)
 	return USER_FAULT;
 }
 
-u64 arch_user_call(const struct user_context *c, u64 args[6])
-{
-	const struct trap_frame *f = &c->frame;
-
-	args[0] = f->rdi;
-	args[1] = f->rsi;
-	args[2] = f->rdx;
-	args[3] = f->r10;
-	args[4] = f->r8;
-	args[5] = f->r9;
-	return f->error;
-}
-
-void arch_user_set_result(struct user_context *c, s64 result) { c->frame.rax = (u64)result; }
-
 #define SYSCALL_LENGTH 2
 void arch_user_restart_as(struct user_context *c, u64 number)
 {

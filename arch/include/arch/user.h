@@ -34,8 +34,8 @@ enum user_exit arch_user_run(struct user_context *c);
 void arch_user_switched_out(struct user_context *c);
 
 // The system call's number; its six arguments.
-u64 arch_user_call(const struct user_context *c, u64 args[6]);
-void arch_user_set_result(struct user_context *c, s64 result);
+static __always_inline u64 arch_user_call(const struct user_context *c, u64 args[6]);
+static __always_inline void arch_user_set_result(struct user_context *c, s64 result);
 void arch_user_restart(struct user_context *c);		// the call is made again, with its number and arguments
 // The same, but with another number (Linux's restart_syscall).
 void arch_user_restart_as(struct user_context *c, u64 number);

@@ -18,3 +18,11 @@ struct user_context {
 	u32 work;
 	struct user_fault fault;
 };
+
+static __always_inline u64 arch_user_call(const struct user_context *c, u64 args[6])
+{
+	for (unsigned i = 0; i < 6; i++)
+		args[i] = c->call_args[i];
+	return c->call_nr;
+}
+static __always_inline void arch_user_set_result(struct user_context *c, s64 result) { c->r.acc = (u64)result; }

@@ -14,3 +14,17 @@ struct user_context {
 	void *fpu;			// XSAVE area, current while no CPU holds it
 } __aligned(64);
 _Static_assert(offsetof(struct user_context, kernel_rsp) == sizeof(struct trap_frame), "user.asm, traps.asm");
+
+static __always_inline u64 arch_user_call(const struct user_context *c, u64 args[6])
+{
+	const struct trap_frame *f = &c->frame;
+
+	args[0] = f->rdi;
+	args[1] = f->rsi;
+	args[2] = f->rdx;
+	args[3] = f->r10;
+	args[4] = f->r8;
+	args[5] = f->r9;
+	return f->error;
+}
+static __always_inline void arch_user_set_result(struct user_context *c, s64 result) { c->frame.rax = (u64)result; }

@@ -24,6 +24,7 @@
 #include "lab/mutant.h"
 #include "lab/stall.h"
 #include "mm/region.h"
+#include "mm/space_locked.h"
 #include "mm/table.h"
 #include "mm/tlb.h"
 #include "mm/tree.h"
@@ -134,7 +135,7 @@ static int collapse_locked(struct space *s, vaddr_t va, struct page *head)
 
 	if (!r || r->end < va + level_size(2))
 		return -ENOENT;
-	if (r->level != 1)
+	if (r->level != 1 || r->object)
 		return -EINVAL;
 	if (!pte_present(v))
 		return -ENOENT;
@@ -186,7 +187,7 @@ static void fill(pte_t *leaves, struct page *head, pte_t large, unsigned prot)
 		pte_write(&leaves[i], pte_with_use(pte_make_leaf(page_to_phys(head + i), 1, prot), large));
 }
 
-static int split_locked(struct space *s, vaddr_t va)
+int space_split_locked(struct space *s, vaddr_t va)
 {
 	pte_t *e = tree_find(s, va, 2, NULL), old = e ? pte_read(e) : 0;
 	struct page *head = page_of(pte_addr(old)), *table;
@@ -217,14 +218,14 @@ int space_split(struct space *s, vaddr_t va)
 	if (va >= USER_END)
 		return -EINVAL;
 	mutex_lock(&s->lock);
-	err = split_locked(s, va);
+	err = space_split_locked(s, va);
 	mutex_unlock(&s->lock);
 	return err;
 }
 
 static int cut_at(struct space *s, vaddr_t va)
 {
-	int err = va & (level_size(2) - 1) ? split_locked(s, va) : 0;
+	int err = va & (level_size(2) - 1) ? space_split_locked(s, va) : 0;
 
 	return err == -ENOENT ? 0 : err;
 }

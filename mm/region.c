@@ -1,9 +1,14 @@
 // SPDX-License-Identifier: MIT
-// Regions: what may be where in a space. A sorted list; spaces here have few.
+// Regions: what may be where in a space. A sorted list; and, once there are many, a tree beside it, by which a region is
+// found among thousands. Most spaces here have few, and there the list alone is faster.
 #include "mm/region.h"
 #include "kernel/errno.h"
 #include "kernel/panic.h"
 #include "mm/frame/slab.h"
+#include "mm/object.h"
+#include "mm/region_tree.h"
+
+enum { MANY = 16, FEW = 8 };	// from so many on there is a tree; from so few on there is none
 
 static struct slab_cache *regions;
 
@@ -11,10 +16,13 @@ void region_init(void)
 {
 	regions = slab_create("region", sizeof(struct region), 8);
 	BUG_ON(!regions);
+	object_init();
 }
 
 struct region *__hot region_first_from(struct space *s, vaddr_t va)
 {
+	if (unlikely(s->region_tree))
+		return region_tree_first_from(s, va);
 	list_for_each(it, &s->regions) {
 		struct region *r = list_entry(it, struct region, link);
 
@@ -31,45 +39,141 @@ struct region *__hot region_find(struct space *s, vaddr_t va)
 	return r && r->start <= va ? r : NULL;
 }
 
-static __always_inline struct region *region_new(vaddr_t start, vaddr_t end, unsigned prot, int level)
-{
-	struct region *r = slab_alloc(regions);
+// ---- In and out -----------------------------------------------------------------------------------------------------
 
-	if (r)
-		*r = (struct region){ .start = start, .end = end, .prot = (u8)prot, .level = (u8)level };
-	return r;
+static __noinline void make_tree(struct space *s)
+{
+	list_for_each(it, &s->regions)
+		region_tree_insert(s, list_entry(it, struct region, link));
 }
 
-static __always_inline void region_free(struct region *r)
+static __always_inline void link_before(struct space *s, struct region *next, struct region *r)
+{
+	list_push_back(next ? &next->link : &s->regions, &r->link);
+	s->nr_regions++;
+	if (unlikely(s->region_tree))
+		region_tree_insert(s, r);
+	else if (unlikely(s->nr_regions >= MANY))
+		make_tree(s);
+}
+
+static __always_inline void unlink(struct space *s, struct region *r)
 {
 	list_remove(&r->link);
+	s->nr_regions--;
+	if (likely(!s->region_tree))
+		return;
+	region_tree_remove(s, r);
+	if (s->nr_regions <= FEW)
+		s->region_tree = NULL;
+}
+
+void region_drop(struct region *r)
+{
+	if (r->object)
+		object_put(r->object);
 	slab_free(regions, r);
 }
 
-int __hot region_add(struct space *s, vaddr_t start, vaddr_t end, unsigned prot, int level)
+static __always_inline void region_free(struct space *s, struct region *r)
+{
+	unlink(s, r);
+	if (unlikely(r->object))
+		object_put(r->object);
+	slab_free(regions, r);
+}
+
+struct region_kind region_kind_at(const struct region *r, vaddr_t va)
+{
+	return (struct region_kind){ .prot = r->prot, .level = r->level, .flags = r->flags, .object = r->object,
+		.offset = r->object ? r->offset + (va - r->start) : 0 };
+}
+
+static __always_inline struct region *make(struct space *s, vaddr_t start, vaddr_t end, const struct region_kind *k)
+{
+	struct region *r = likely(s->nr_regions < REGIONS_MAX) ? slab_alloc(regions) : NULL;
+
+	if (!r)
+		return NULL;
+	*r = (struct region){ .start = start, .end = end, .prot = k->prot, .level = k->level, .flags = k->flags,
+		.object = k->object, .offset = k->offset };
+	if (unlikely(k->object))
+		object_get(k->object);
+	return r;
+}
+
+struct region *region_make(struct space *s, vaddr_t start, vaddr_t end, const struct region_kind *k)
+{
+	return make(s, start, end, k);
+}
+
+void region_insert(struct space *s, struct region *r) { link_before(s, region_first_from(s, r->start), r); }
+
+static __always_inline int add(struct space *s, vaddr_t start, vaddr_t end, const struct region_kind *k)
 {
 	struct region *next = region_first_from(s, start), *r;
 
 	if (next && next->start < end)
 		return -EEXIST;
-	r = region_new(start, end, prot, level);
+	r = make(s, start, end, k);
 	if (!r)
 		return -ENOMEM;
-	list_push_back(next ? &next->link : &s->regions, &r->link);	// before `next`
+	link_before(s, next, r);
 	return 0;
 }
+
+int __hot region_add(struct space *s, vaddr_t start, vaddr_t end, unsigned prot, int level)
+{
+	const struct region_kind k = { .prot = (u8)prot, .level = (u8)level };
+
+	return add(s, start, end, &k);
+}
+
+int region_add_kind(struct space *s, vaddr_t start, vaddr_t end, const struct region_kind *k)
+{
+	return add(s, start, end, k);
+}
+
+bool __hot region_remove_whole(struct space *s, vaddr_t start, vaddr_t end)
+{
+	struct region *first = region_first_from(s, start), *r, *next;
+
+	for (r = first; r && r->start < end; r = region_next(s, r))
+		if (r->start < start || r->end > end)
+			return false;
+	for (r = first; r && r->start < end; r = next) {
+		next = region_next(s, r);
+		region_free(s, r);
+	}
+	return true;
+}
+
+void region_remove_range(struct space *s, vaddr_t start, vaddr_t end)
+{
+	struct region *next;
+
+	for (struct region *r = region_first_from(s, start); r && r->start < end; r = next) {
+		next = region_next(s, r);
+		if (r->start >= start && r->end <= end)
+			region_free(s, r);
+	}
+}
+
+// ---- Split, merge, move ---------------------------------------------------------------------------------------------
 
 static int split_one(struct space *s, vaddr_t va)
 {
 	struct region *r = region_find(s, va), *upper;
+	struct region_kind k;
 
 	if (!r || r->start == va)
 		return 0;
-	upper = region_new(va, r->end, r->prot, r->level);
+	k = region_kind_at(r, va);
+	upper = make(s, va, r->end, &k);
 	if (!upper)
 		return -ENOMEM;
 	r->end = va;
-	list_push_front(&r->link, &upper->link);
+	link_before(s, region_next(s, r), upper);
 	return 0;
 }
 
@@ -94,86 +198,101 @@ int region_split_at(struct space *s, vaddr_t start, vaddr_t end)
 	return err;
 }
 
-bool __hot region_remove_whole(struct space *s, vaddr_t start, vaddr_t end)
+static __always_inline bool joins(const struct region *a, const struct region *b)
 {
-	struct region *first = NULL, *r;
-	struct list *it = s->regions.next;
-
-	for (; it != &s->regions; it = it->next) {
-		r = list_entry(it, struct region, link);
-		if (r->start >= end)
-			break;
-		if (r->end <= start)
-			continue;
-		if (r->start < start || r->end > end)
-			return false;
-		first = first ?: r;
-	}
-	while (first) {
-		r = first;
-		first = r->link.next == it ? NULL : list_entry(r->link.next, struct region, link);
-		region_free(r);
-	}
-	return true;
+	return a->end == b->start && a->prot == b->prot && a->level == b->level && a->flags == b->flags &&
+	       a->object == b->object && (likely(!a->object) || a->offset + (a->end - a->start) == b->offset);
 }
 
-void region_remove_range(struct space *s, vaddr_t start, vaddr_t end)
+void __hot region_merge_range(struct space *s, vaddr_t start, vaddr_t end)
 {
-	list_for_each_safe(it, &s->regions) {
-		struct region *r = list_entry(it, struct region, link);
+	struct region *r = region_first_from(s, start ? start - 1 : 0), *next;
 
-		if (r->start >= end)
-			break;
-		if (r->start >= start && r->end <= end)
-			region_free(r);
+	for (; r && r->start < end; r = next) {
+		next = region_next(s, r);
+		if (next && joins(r, next)) {
+			r->end = next->end;
+			region_free(s, next);
+			next = r;
+		}
 	}
 }
 
 void region_move(struct space *s, vaddr_t from, vaddr_t to, u64 len)
 {
-	struct region *next;
+	struct region *next, *r;
 	struct list moving;
 
 	list_init(&moving);
-	list_for_each_safe(it, &s->regions) {
-		struct region *r = list_entry(it, struct region, link);
-
-		if (r->start < from || r->end > from + len)
-			continue;
-		list_remove(&r->link);
-		list_push_back(&moving, &r->link);
+	for (r = region_first_from(s, from); r && r->end <= from + len; r = next) {
+		next = region_next(s, r);
+		unlink(s, r);
 		r->start += to - from;
 		r->end += to - from;
+		list_push_back(&moving, &r->link);
 	}
 	next = region_first_from(s, to);
-	list_splice(next ? &next->link : &s->regions, &moving);		// before `next`
+	while (!list_empty(&moving))
+		link_before(s, next, list_entry(list_pop_front(&moving), struct region, link));
 }
 
-void region_merge_range(struct space *s, vaddr_t start, vaddr_t end)
+vaddr_t region_covered_until(struct space *s, vaddr_t start, vaddr_t end)
 {
-	struct region *prev = NULL;
+	struct region *r = region_find(s, start);
 
-	list_for_each_safe(it, &s->regions) {
-		struct region *r = list_entry(it, struct region, link);
+	while (r && r->start <= start && start < end) {
+		start = r->end;
+		r = region_next(s, r);
+	}
+	return MIN(start, end);
+}
 
-		if (prev && prev->end == r->start && prev->prot == r->prot && prev->level == r->level &&
-		    r->start >= start && r->start <= end) {
-			prev->end = r->end;
-			region_free(r);
-		} else {
-			prev = r;
-		}
+// ---- Free places ----------------------------------------------------------------------------------------------------
+
+static vaddr_t guarded_start(const struct region *r)
+{
+	u64 guard = r->flags & REGION_GROWSDOWN ? STACK_GUARD : 0;
+
+	return r->start - MIN(guard, r->start);
+}
+
+bool region_is_free(struct space *s, vaddr_t start, vaddr_t end)
+{
+	struct region *r = region_first_from(s, start);
+
+	return !r || guarded_start(r) >= end;
+}
+
+vaddr_t region_find_gap(struct space *s, u64 len, u64 align, vaddr_t low, vaddr_t high)
+{
+	struct region *r = region_first_from(s, high), *below;
+
+	if (r && guarded_start(r) < high)
+		high = guarded_start(r);
+	below = r ? region_prev(s, r) : list_empty(&s->regions) ? NULL : list_entry(s->regions.prev, struct region, link);
+	for (;; below = region_prev(s, r)) {
+		vaddr_t bottom = below ? MAX(below->end, low) : low;
+
+		if (high > bottom && high - bottom >= len && ALIGN_DOWN(high - len, align) >= bottom)
+			return ALIGN_DOWN(high - len, align);
+		if (!below || below->start <= low)
+			return 0;
+		r = below;
+		high = MIN(high, guarded_start(r));
 	}
 }
 
-bool region_covers(struct space *s, vaddr_t start, vaddr_t end)
+// As Linux: a neighbour that nothing may touch is a guard itself.
+struct region *region_grow_down(struct space *s, vaddr_t va)
 {
-	for (vaddr_t va = start; va < end;) {
-		struct region *r = region_find(s, va);
+	struct region *r = region_first_from(s, va), *below;
+	vaddr_t start = ALIGN_DOWN(va, PAGE_SIZE);
 
-		if (!r)
-			return false;
-		va = r->end;
-	}
-	return true;
+	if (!r || !(r->flags & REGION_GROWSDOWN) || r->end - start > s->stack_limit)
+		return NULL;
+	below = region_prev(s, r);
+	if (below && below->prot && !(below->flags & REGION_GROWSDOWN) && start - below->end < STACK_GUARD)
+		return NULL;
+	r->start = start;
+	return r;
 }

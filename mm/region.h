@@ -1,11 +1,26 @@
 // SPDX-License-Identifier: MIT
-// The regions of one space: a sorted list. All under the space's lock.
+// The regions of one space: a sorted list, and a tree beside it once there are many. All under the space's lock.
 #pragma once
 #include "mm/space.h"
+
+#define REGIONS_MAX 65530u		// of a space, as Linux's max_map_count
+#define STACK_GUARD (256 * PAGE_SIZE)	// stays free below a region that grows down
 
 struct region *region_find(struct space *s, vaddr_t va);			// that contains va, or NULL
 struct region *region_first_from(struct space *s, vaddr_t va);		// first with end > va, or NULL
 int region_add(struct space *s, vaddr_t start, vaddr_t end, unsigned prot, int level);	// -EEXIST, -ENOMEM
+int region_add_kind(struct space *s, vaddr_t start, vaddr_t end, const struct region_kind *k);	// takes a count of the object
+// The same in two steps, of which the second cannot fail where nothing is.
+struct region *region_make(struct space *s, vaddr_t start, vaddr_t end, const struct region_kind *k);	// NULL: no memory
+void region_insert(struct space *s, struct region *r);
+void region_drop(struct region *r);	// made, and not inserted
+struct region_kind region_kind_at(const struct region *r, vaddr_t va);	// as if it began at va
+// Where [start, start + len) is free between low and high, as high as possible, and out of the way of what grows down.
+// 0: nowhere. Looks at one region after another, from above.
+vaddr_t region_find_gap(struct space *s, u64 len, u64 align, vaddr_t low, vaddr_t high);
+bool region_is_free(struct space *s, vaddr_t start, vaddr_t end);	// and out of the way of what grows down
+// A touch at va, where no region is: the region above that grows down is extended to that page. NULL: none, or it must not.
+struct region *region_grow_down(struct space *s, vaddr_t va);
 // Make sure that region boundaries lie at start and end. -EINVAL: that would cut a large page. -ENOMEM. On failure the
 // regions describe the same memory as before.
 int region_split_at(struct space *s, vaddr_t start, vaddr_t end);
@@ -15,5 +30,17 @@ void region_move(struct space *s, vaddr_t from, vaddr_t to, u64 len);	// boundar
 bool region_remove_whole(struct space *s, vaddr_t start, vaddr_t end);
 void region_remove_range(struct space *s, vaddr_t start, vaddr_t end);	// boundaries were split before
 void region_merge_range(struct space *s, vaddr_t start, vaddr_t end);	// join equal neighbours
-bool region_covers(struct space *s, vaddr_t start, vaddr_t end);	// no hole?
+vaddr_t region_covered_until(struct space *s, vaddr_t start, vaddr_t end);	// the first hole, or end
+static inline bool region_covers(struct space *s, vaddr_t start, vaddr_t end)
+{
+	return region_covered_until(s, start, end) == end;
+}
+static inline struct region *region_next(struct space *s, struct region *r)	// NULL: it is the last
+{
+	return r->link.next == &s->regions ? NULL : list_entry(r->link.next, struct region, link);
+}
+static inline struct region *region_prev(struct space *s, struct region *r)	// NULL: it is the first
+{
+	return r->link.prev == &s->regions ? NULL : list_entry(r->link.prev, struct region, link);
+}
 void region_init(void);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Address spaces: creation, mapping, unmapping, protection, demand faults, exit. Each change of the tree is one
 // gather under the space's mutex.
-#include "mm/space.h"
+#include "mm/space_locked.h"
 #include "kernel/errno.h"
 #include "kernel/panic.h"
 #include "kernel/thread.h"
@@ -13,6 +13,7 @@
 #include "mm/frame/slab.h"
 #include "mm/gather.h"
 #include "mm/huge.h"
+#include "mm/object.h"
 #include "mm/pending.h"
 #include "mm/region.h"
 #include "mm/table.h"
@@ -196,21 +197,43 @@ bool space_range_ok(vaddr_t va, u64 len, u64 unit)
 	return len && !((va | len) & (unit - 1)) && va < USER_END && len <= USER_END - va;
 }
 
-// Back the page at va by a zeroed frame. Lock held; no CPU can reach what was mapped there before (flush_settle).
+// A page of the region's object, with a reference for the leaf.
+static __noinline int object_frame(const struct region *r, vaddr_t va, struct page **frame)
+{
+	int err = object_page(r->object, (r->offset + (va - r->start)) >> PAGE_SHIFT, frame);
+
+	if (err)
+		return err;
+	return page_try_get(*frame) ? 0 : -ENOMEM;
+}
+
+static __always_inline int frame_for(const struct region *r, vaddr_t va, struct page **frame)
+{
+	if (unlikely(r->object))
+		return object_frame(r, va, frame);
+	*frame = page_alloc((unsigned)(r->level - 1) * PT_BITS, PAGE_ANON, PG_ZERO);
+	if (!*frame)
+		return -ENOMEM;
+	(*frame)->private = 0;
+	return 0;
+}
+
+// Back the page at va by a zeroed frame, or by its object's. Lock held; no CPU can reach what was mapped there before
+// (flush_settle).
 static __always_inline int populate_one(struct space *s, const struct region *r, vaddr_t va)
 {
 	struct page *table, *frame;
 	pte_t *e;
+	int err;
 
 	e = tree_make(s, va, r->level, &table);
 	if (!e)
 		return -ENOMEM;
 	if (pte_present(pte_read(e)))	// this page, or a collapsed one around it
 		return 0;
-	frame = page_alloc((unsigned)(r->level - 1) * PT_BITS, PAGE_ANON, PG_ZERO);
-	if (!frame)
-		return -ENOMEM;
-	frame->private = 0;
+	err = frame_for(r, va, &frame);
+	if (err)
+		return err;
 	pte_xchg(e, pte_make_leaf(page_to_phys(frame), r->level, r->prot));	// full barrier: zeroed before it is seen
 	table->private++;
 	s->mapped += level_size(r->level) >> PAGE_SHIFT;
@@ -261,8 +284,7 @@ int __hot space_map(struct space *s, vaddr_t va, u64 len, unsigned prot, int lev
 	return err;
 }
 
-// Make boundaries of regions and of pages at start and end.
-static int space_cut(struct space *s, vaddr_t start, vaddr_t end)
+int space_cut(struct space *s, vaddr_t start, vaddr_t end)
 {
 	int err = region_split_at(s, start, end);
 
@@ -306,6 +328,17 @@ static __always_inline int unmap(struct space *s, vaddr_t va, u64 len, bool sync
 	return err;
 }
 
+int space_clear_locked(struct space *s, vaddr_t va, u64 len)
+{
+	int err = remove_regions(s, va, va + len);
+
+	if (err)
+		return err;
+	unmap_locked(s, va, va + len, false);
+	flush_settle(s, va, va + len);
+	return 0;
+}
+
 int __hot space_unmap(struct space *s, vaddr_t va, u64 len) { return unmap(s, va, len, false); }
 int space_unmap_sync(struct space *s, vaddr_t va, u64 len) { return unmap(s, va, len, true); }
 
@@ -326,45 +359,68 @@ static void protect_locked(struct space *s, vaddr_t start, vaddr_t end, unsigned
 
 int space_protect(struct space *s, vaddr_t va, u64 len, unsigned prot)
 {
+	vaddr_t end;
 	int err;
 
 	if (!space_range_ok(va, len, PAGE_SIZE))
 		return -EINVAL;
 	mutex_lock(&s->lock);
-	if (!region_covers(s, va, va + len))
-		err = -ENOENT;
-	else
-		err = space_cut(s, va, va + len);
+	end = region_covered_until(s, va, va + len);
+	err = end == va ? -ENOENT : space_cut(s, va, end);
 	if (!err) {
-		protect_locked(s, va, va + len, prot);
-		region_merge_range(s, va, va + len);
+		protect_locked(s, va, end, prot);
+		region_merge_range(s, va, end);
+		if (unlikely(end != va + len))
+			err = -ENOENT;
 	}
 	mutex_unlock(&s->lock);
 	return err;
 }
 
-int __hot space_fault(struct space *s, vaddr_t va, bool write)
+static __always_inline int fault_in(struct space *s, const struct region *r, vaddr_t va)
+{
+	int err;
+
+	va = ALIGN_DOWN(va, level_size(r->level));
+	// A neighbour's table that still waits for its flush may have covered this address.
+	flush_settle(s, va, va + level_size(r->level));
+	err = populate_one(s, r, va);
+	if (err)		// frees tables that were made on the way and stay empty
+		unmap_locked(s, va, va + level_size(r->level), false);
+	else
+		count(faults);
+	return err;
+}
+
+static __always_inline int fault(struct space *s, vaddr_t va, unsigned need)
 {
 	struct region *r;
 	int err;
 
 	mutex_lock(&s->lock);
 	r = region_find(s, va);
-	if (!r || !(r->prot & PROT_R) || (write && !(r->prot & PROT_W))) {
+	if (unlikely(!r))
+		r = region_grow_down(s, va);
+	if (!r)
 		err = -EFAULT;
-	} else {
-		va = ALIGN_DOWN(va, level_size(r->level));
-		// A neighbour's table that still waits for its flush may have covered this address.
-		flush_settle(s, va, va + level_size(r->level));
-		err = populate_one(s, r, va);
-		if (err)		// frees tables that were made on the way and stay empty
-			unmap_locked(s, va, va + level_size(r->level), false);
-		else
-			count(faults);
-	}
+	else if ((r->prot & need) != need)
+		err = -EACCES;
+	else
+		err = fault_in(s, r, va);
 	mutex_unlock(&s->lock);
-	STALL(fault_served, s, va, 0);	// the lock has been dropped; the access has not yet been tried again
 	return err;
+}
+
+int space_fault_access(struct space *s, vaddr_t va, unsigned access)
+{
+	return va < USER_END ? fault(s, va, access | PROT_R) : -EFAULT;
+}
+
+int __hot space_fault(struct space *s, vaddr_t va, bool write)
+{
+	int err = fault(s, va, PROT_R | (write ? PROT_W : 0));
+
+	return likely(!err) || err == -ENOMEM ? err : -EFAULT;
 }
 
 int space_fault_current(vaddr_t va, bool write)

@@ -10,11 +10,31 @@
 #include "kernel/mutex.h"
 #include "mm/policy/policy.h"
 
+struct object;
+
+enum region_flags {
+	REGION_SHARED = 1,	// backed by an object: what is written is its
+	REGION_LOCKED = 2,	// mlock(): its pages are not given up
+	REGION_ON_FAULT = 4,	// … and are not brought in ahead of time
+	REGION_GROWSDOWN = 8,	// a stack: a fault below its start extends it, down to space.stack_limit
+};
+// What two neighbours must have in common to be one region.
+struct region_kind {
+	u8 prot;		// enum prot; 0: nothing may touch it
+	u8 level;		// of the leaves: 1 = 4 KiB, 2 = 2 MiB, 3 = 1 GiB. 1 with an object
+	u8 flags;		// enum region_flags
+	struct object *object;	// NULL: private zeroed memory
+	u64 offset;		// in the object, of the region's start
+};
+
 struct region {			// [start, end) may be touched with `prot`; backed by zeroed memory on demand
 	struct list link;	// sorted by address; guarded by space.lock
 	vaddr_t start, end;
-	u8 prot;		// enum prot; 0: nothing may touch it
-	u8 level;		// of the leaves: 1 = 4 KiB, 2 = 2 MiB, 3 = 1 GiB
+	u8 prot, level, flags;	// as in region_kind
+	u32 rank;		// region_tree.c's, as left and right are
+	struct object *object;	// of which it holds a count
+	u64 offset;
+	struct region *left, *right;
 };
 
 struct space {
@@ -37,6 +57,9 @@ struct space {
 
 	struct mutex lock __cacheline;	// regions, and every change of the tree
 	struct list regions;
+	struct region *region_tree;	// of the same, once there are many (region.c)
+	u64 nr_regions, region_ranks;
+	u64 stack_limit;		// bytes that a region that grows down may grow to
 	u64 users;		// a get never fails, so this must not wrap
 	u64 deferred;			// records of deferred flushes (flush/flush.h). Read without the lock
 	u64 mapped;			// 4 KiB units mapped by leaves; under lock
@@ -83,22 +106,29 @@ int space_unmap(struct space *s, vaddr_t va, u64 len);
 // The same, but on return no access can reach what was there, whatever the back-end and whoever unmapped it: for callers
 // that hand on the frames or the addresses at once.
 int space_unmap_sync(struct space *s, vaddr_t va, u64 len);
-// Change permissions of what is mapped or may be. -ENOENT: a hole. -ENOMEM, -EBUSY: as above.
+// Change permissions of what is mapped or may be. -ENOENT: a hole; what lies before it has been changed. -ENOMEM, -EBUSY: as
+// above.
 int space_protect(struct space *s, vaddr_t va, u64 len, unsigned prot);
-// Make the page at va present with the wanted permission: 0, -EFAULT (no region, or not permitted), -ENOMEM.
+// Make the page at va present with the wanted permission, PROT_R, PROT_W or PROT_X: 0; -EFAULT: no region, and none that
+// grows down to va; -EACCES: the region does not permit it; -ENXIO: behind the end of the region's object; -ENOMEM.
+// Writing and executing need PROT_R, too, as the entries of page tables do.
+int space_fault_access(struct space *s, vaddr_t va, unsigned access);
+// The same for reading or writing; all but -ENOMEM is -EFAULT. va is in the user half.
 int space_fault(struct space *s, vaddr_t va, bool write);
 int space_fault_current(vaddr_t va, bool write);	// of the space that the current thread runs in; -EFAULT if none
 // Drop the pages of the range (MADV_DONTNEED); the regions stay, so that the next touch finds zeroes; holes are fine. On
 // return no access can reach the old frames; tables that nothing has refilled meanwhile are passed to the policy.
 // -EBUSY: as above.
 int space_discard(struct space *s, vaddr_t va, u64 len);
-// Move a mapping (mremap), old range and new being multiples of 2 MiB and disjoint: what was reached at old_va + x is
-// reached at new_va + x, and nothing at old_va. Whole tables move by their entries. -ENOENT: a hole in the old range;
-// -EEXIST: a region in the new one; -EINVAL: also a 1 GiB page in the range; -ENOMEM: nothing was changed.
+// Move a mapping (mremap) to a disjoint range: what was reached at old_va + x is reached at new_va + x, and nothing at
+// old_va. Whole tables move by their entries, where both ranges have them; elsewhere pages by theirs. -ENOENT: a hole in the
+// old range; -EEXIST: a region in the new one; -EINVAL: also a 1 GiB page in the range, or a large page that would be cut
+// or not be aligned; -EBUSY: a collapsed page would be cut or not be aligned, and cannot be split; -ENOMEM. On failure
+// nothing was changed.
 int space_move(struct space *s, vaddr_t old_va, vaddr_t new_va, u64 len);
 // The 512 pages of the aligned 2 MiB at va, all present in one region of small pages, become one large page with the same
 // contents. The region stays one of small pages: an operation that later cuts the large page splits it. -ENOENT: not all
-// are present in one region; -EINVAL: a region of large pages; -EEXIST: collapsed already; -EBUSY: one of them is
+// are present in one region; -EINVAL: a region of large pages, or of an object; -EEXIST: collapsed already; -EBUSY: one of them is
 // pinned; -ENOMEM.
 int space_collapse(struct space *s, vaddr_t va);
 // The other way, for the collapsed page around va; takes no memory. -ENOENT: none there; -EINVAL: its region is one of

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Move of a mapping at table granularity.
+// Move of a mapping: by tables, and by pages.
 #include "mm/space.h"
 #include "kernel/errno.h"
 #include "lab/inject.h"
@@ -58,9 +58,9 @@ TEST(space_move, errors, 0)
 
 	REQUIRE(s);
 	EXPECT_EQ(space_map(s, BASE, 3 * HUGE_SIZE, RW, 1, MAP_POPULATE), 0);
-	EXPECT_EQ(space_move(s, BASE + PAGE_SIZE, FAR, HUGE_SIZE), -EINVAL);
-	EXPECT_EQ(space_move(s, BASE, FAR + PAGE_SIZE, HUGE_SIZE), -EINVAL);
-	EXPECT_EQ(space_move(s, BASE, FAR, PAGE_SIZE), -EINVAL);
+	EXPECT_EQ(space_move(s, BASE + 8, FAR, HUGE_SIZE), -EINVAL);
+	EXPECT_EQ(space_move(s, BASE, FAR + 8, HUGE_SIZE), -EINVAL);
+	EXPECT_EQ(space_move(s, BASE, FAR, 8), -EINVAL);
 	EXPECT_EQ(space_move(s, BASE, FAR, 0), -EINVAL);
 	EXPECT_EQ(space_move(s, BASE, USER_END, HUGE_SIZE), -EINVAL);
 	EXPECT_EQ(space_move(s, BASE, BASE + HUGE_SIZE, 2 * HUGE_SIZE), -EINVAL);	// they overlap
@@ -74,6 +74,11 @@ TEST(space_move, errors, 0)
 		EXPECT_EQ(space_move(s, 2 * FAR, 3 * FAR, level_size(3)), -EINVAL);
 	}
 	EXPECT(s->mapped == 3 * PT_ENTRIES && leaf_level(s, BASE) == 1);
+	// A large page is neither cut nor put where no large page can stand.
+	EXPECT_EQ(space_map(s, BASE + 4 * HUGE_SIZE, HUGE_SIZE, RW, 2, MAP_POPULATE), 0);
+	EXPECT_EQ(space_move(s, BASE + 4 * HUGE_SIZE, FAR + HUGE_SIZE + PAGE_SIZE, HUGE_SIZE), -EINVAL);
+	EXPECT_EQ(space_move(s, BASE + 4 * HUGE_SIZE + PAGE_SIZE, FAR + HUGE_SIZE + PAGE_SIZE, PAGE_SIZE), -EINVAL);
+	EXPECT(s->mapped == 4 * PT_ENTRIES && leaf_level(s, BASE + 4 * HUGE_SIZE) == 2);
 	space_put(s);
 }
 

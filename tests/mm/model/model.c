@@ -107,16 +107,16 @@ static void join_list(struct model *m)
 	}
 }
 
-static bool covered(const struct model *m, vaddr_t start, vaddr_t end)
+static vaddr_t covered_until(const struct model *m, vaddr_t start, vaddr_t end)
 {
 	while (start < end) {
 		const struct mapping *r = model_find(m, start);
 
 		if (!r)
-			return false;
+			return start;
 		start = r->end;
 	}
-	return true;
+	return end;
 }
 
 static bool occupied(const struct model *m, vaddr_t start, vaddr_t end)
@@ -265,21 +265,23 @@ int model_unmap(struct model *m, vaddr_t va, u64 len)
 
 int model_protect(struct model *m, vaddr_t va, u64 len, unsigned prot)
 {
+	vaddr_t end;
 	int err;
 
 	if (!range_ok(va, len, PAGE_SIZE))
 		return -EINVAL;
-	if (!covered(m, va, va + len))
+	end = covered_until(m, va, va + len);
+	if (end == va)
 		return -ENOENT;
-	err = cut(m, va, va + len);
+	err = cut(m, va, end);
 	if (err)
 		return err;
 	split_list(m, va);
-	split_list(m, va + len);
-	for (unsigned i = first_from(m, va); i < m->nr_mappings && m->list[i].start < va + len; i++)
+	split_list(m, end);
+	for (unsigned i = first_from(m, va); i < m->nr_mappings && m->list[i].start < end; i++)
 		m->list[i].prot = (u8)prot;
 	join_list(m);
-	return 0;
+	return end == va + len ? 0 : -ENOENT;
 }
 
 int model_discard(struct model *m, vaddr_t va, u64 len)
@@ -305,30 +307,58 @@ int model_fault(struct model *m, vaddr_t va, bool write)
 	return 0;
 }
 
-static void move_pages(struct model *m, unsigned from, unsigned to, unsigned pages)
+static void move_page(struct model *m, unsigned from, unsigned to)
 {
 	for (unsigned k = 0; k < MODEL_PINS; k++)
-		if (m->pin[k].page && m->pin[k].index >= (int)from && m->pin[k].index < (int)(from + pages))
-			m->pin[k].index += (int)(to - from);
-	memcpy(&m->page[to], &m->page[from], pages * sizeof(m->page[0]));
-	memset(&m->page[from], 0, pages * sizeof(m->page[0]));
-	for (unsigned k = 0; k < pages / PT_ENTRIES; k++) {
-		m->collapsed[to / PT_ENTRIES + k] = m->collapsed[from / PT_ENTRIES + k];
-		m->collapsed[from / PT_ENTRIES + k] = false;
+		if (m->pin[k].page && m->pin[k].index == (int)from)
+			m->pin[k].index = (int)to;
+	m->page[to] = m->page[from];
+	m->page[from] = (struct model_page){ 0 };
+}
+
+// Whole slots to whole slots; elsewhere no collapsed page is left.
+static void move_pages(struct model *m, vaddr_t from, vaddr_t to, u64 len)
+{
+	for (u64 at = 0; at < len; at += PAGE_SIZE) {
+		unsigned i = (unsigned)model_index(from + at), k = (unsigned)model_index(to + at);
+
+		move_page(m, i, k);
+		if (i % PT_ENTRIES || k % PT_ENTRIES || len - at < SLOT_SIZE)
+			continue;
+		m->collapsed[k / PT_ENTRIES] = m->collapsed[i / PT_ENTRIES];
+		m->collapsed[i / PT_ENTRIES] = false;
 	}
+}
+
+// Those that pages which move by themselves are part of. It ends at the first that cannot be split.
+static int split_all(struct model *m, vaddr_t from, u64 len)
+{
+	int err = 0;
+
+	for (vaddr_t va = ALIGN_UP(from, SLOT_SIZE); !err && va < from + len; va += SLOT_SIZE)
+		if (m->collapsed[model_index(va) / PT_ENTRIES])
+			err = model_split(m, va);
+	return err;
 }
 
 int model_move(struct model *m, vaddr_t from, vaddr_t to, u64 len)
 {
-	if (!range_ok(from, len, SLOT_SIZE) || !range_ok(to, len, SLOT_SIZE) || (from < to + len && to < from + len))
+	int err;
+
+	if (!range_ok(from, len, PAGE_SIZE) || !range_ok(to, len, PAGE_SIZE) || (from < to + len && to < from + len))
 		return -EINVAL;
-	if (!covered(m, from, from + len))
+	if (covered_until(m, from, from + len) != from + len)
 		return -ENOENT;
 	if (occupied(m, to, to + len))
 		return -EEXIST;
 	for (unsigned i = first_from(m, from); i < m->nr_mappings && m->list[i].start < from + len; i++)
-		if (m->list[i].level > 2)
+		if (m->list[i].level > 2 || (to - from) % level_size(m->list[i].level))
 			return -EINVAL;
+	err = cut(m, from, from + len);
+	if (!err && (to - from) % SLOT_SIZE)
+		err = split_all(m, from, len);
+	if (err)
+		return err;
 	split_list(m, from);
 	split_list(m, from + len);
 	while (occupied(m, from, from + len)) {
@@ -340,7 +370,7 @@ int model_move(struct model *m, vaddr_t from, vaddr_t to, u64 len)
 		r.end += to - from;
 		insert(m, first_from(m, r.start), r);
 	}
-	move_pages(m, (unsigned)model_index(from), (unsigned)model_index(to), (unsigned)(len / PAGE_SIZE));
+	move_pages(m, from, to, len);
 	join_list(m);
 	return 0;
 }

@@ -152,14 +152,23 @@ static bool do_discard_around(struct steps *st, const struct step_range *r)
 static bool do_discard_around(struct steps *st, const struct step_range *r) { return do_discard(st, r); }
 #endif
 
+// Whole slots; or, from the range's place on, some of its pages, to a place that is as odd.
 static bool do_move(struct steps *st, const struct step_range *r)
 {
 	unsigned to = r->a % MODEL_SLOTS, most = MIN(model_slots_from(r->slot), model_slots_from(to));
-	u64 len = (1 + r->b % 4) * SLOT_SIZE;
+	vaddr_t from_va = model_slot_va(r->slot), to_va = model_slot_va(to);
+	u64 len = (1 + r->b % 4) * SLOT_SIZE, room = most * SLOT_SIZE;
 
-	len = MIN(len, most * SLOT_SIZE);
-	return STEP(st, space_move(st->s, model_slot_va(r->slot), model_slot_va(to), len),
-		    model_move(st->m, model_slot_va(r->slot), model_slot_va(to), len));
+	if (r->va != from_va && r->va - from_va < room) {
+		u64 odd = (r->b & 0x20 ? r->va - from_va : r->b * PAGE_SIZE);	// into the slot, there
+
+		from_va = r->va;
+		to_va += odd;
+		room -= MAX(odd, r->va - model_slot_va(r->slot));
+		len = r->len;
+	}
+	len = MIN(len, room);
+	return STEP(st, space_move(st->s, from_va, to_va, len), model_move(st->m, from_va, to_va, len));
 }
 
 static bool do_collapse(struct steps *st, const struct step_range *r)

@@ -131,8 +131,10 @@ TEST(space, overlaps, 0)
 	EXPECT_EQ(space_map(s, BASE, level_size(2), RW, 2, 0), -EEXIST);
 	EXPECT_EQ(mm_regions(s), 1);
 	EXPECT_EQ(s->mapped, 4);
-	EXPECT_EQ(space_protect(s, BASE + 3 * PAGE_SIZE, 2 * PAGE_SIZE, PROT_R), -ENOENT);	// half a hole: nothing changes
-	EXPECT_EQ(space_fault(s, BASE + 3 * PAGE_SIZE, true), 0);
+	EXPECT_EQ(space_protect(s, BASE + 3 * PAGE_SIZE, 2 * PAGE_SIZE, PROT_R), -ENOENT);	// half a hole: what lies before it changes
+	EXPECT_EQ(space_fault(s, BASE + 3 * PAGE_SIZE, true), -EFAULT);
+	EXPECT_EQ(space_fault(s, BASE + 2 * PAGE_SIZE, true), 0);
+	EXPECT_EQ(space_protect(s, BASE + 4 * PAGE_SIZE, 2 * PAGE_SIZE, PROT_R), -ENOENT);
 	space_put(s);
 }
 

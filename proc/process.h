@@ -29,7 +29,8 @@ struct process {
 	u64 file_size;
 	u64 bias;			// where it was loaded, less where it says
 	vaddr_t brk_start, brk;
-	u32 lock_future;		// mlockall(MCL_FUTURE); lock
+	u32 lock_future;		// mlockall(MCL_FUTURE): flags of regions to come (mm/space.h); lock
+	bool membarrier;		// has asked for MEMBARRIER_PRIVATE_EXPEDITED; only ever set
 	u32 closed;			// bit n: file descriptor n, of 0 to 2, has been closed (sys/console.c)
 	struct rlimit limits[NR_RLIMITS];
 	u64 started_ns;

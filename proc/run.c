@@ -110,7 +110,8 @@ static int run_program(void)
 	int status;
 
 	file = arch_program(&size);
-	error = !file ? "no program came with the boot (make run PROGRAM=path)" : args_split(arch_program_args(), &args);
+	error = !file ? arch_program_error() ?: "no program came with the boot (make run PROGRAM=path)" :
+		args_split(arch_program_args(), &args);
 	if (!error && !args.n)
 		error = "the program's arguments lack the first, its name";
 	if (!error)

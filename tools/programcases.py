@@ -29,7 +29,7 @@ CASES = {
     "module": Case("module", 70001),
     "large": Case("fw_cfg", 64 * MIB + 1, "program: larger than 64 MiB"),
     "empty": Case("fw_cfg", 0, "program: an empty file"),
-    "ram": Case("fw_cfg", 60 * MIB, "program: not enough RAM", mem="64M"),
+    "ram": Case("fw_cfg", 40 * MIB, "program: not enough RAM", mem="64M"),
 }
 
 

@@ -42,8 +42,8 @@ int bench_main(int argc, char **argv, const char *what, bench_fn *work, long rou
 	CHECK(!pthread_barrier_init(&start, NULL, threads + 1));
 	for (long i = 0; i < threads; i++)
 		CHECK(!pthread_create(&ids[i], NULL, run, (void *)i));
-	pthread_barrier_wait(&start);
 	double began = seconds();
+	pthread_barrier_wait(&start);
 	for (long i = 0; i < threads; i++) {
 		void *result;
 		CHECK(!pthread_join(ids[i], &result));

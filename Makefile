@@ -167,6 +167,6 @@ clean:
 help:
 	@sed 1d tools/help.txt
 
--include tests/host/host.mk tests/fuzz/fuzz.mk
+-include tests/host/host.mk tests/fuzz/fuzz.mk user/user.mk
 -include $(shell find build -name '*.d' -type f 2>/dev/null)
 .PHONY: all run bench budgets targets report findings pages sweep trace torture-all mutants models scale debug test test-all deps distro clean help FORCE

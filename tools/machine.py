@@ -45,6 +45,8 @@ class Config:
     iso: str = ""  # default: of the build
     elf: str = ""  # what FIRMWARE=pvh starts; default: of the ISO
     emulator: str = "qemu"
+    program: str = ""  # a file that mode=run runs, with these arguments, as a shell reads them
+    args: str = ""
 
 
 @dataclasses.dataclass
@@ -83,7 +85,7 @@ def config_from(get):
         return Config(smp=int(get("SMP") or 4), mem=get("MEM") or "512M", accel=get("ACCEL") or "tcg",
                       firmware=get("FIRMWARE") or ("pvh" if is_microvm(board) else "bios"), machine=board, cpu=get("CPU") or "",
                       build=get("BUILD") or "check", cmdline=get("CMDLINE") or "", timeout=float(get("TIMEOUT") or 0),
-                      emulator=get("EMULATOR") or "qemu",
+                      emulator=get("EMULATOR") or "qemu", program=get("PROGRAM") or "", args=get("ARGS") or "",
                       iso=f"build/mutant-{mutant}/quiesce-check.iso" if mutant else "")
     except ValueError as error:
         raise Unavailable(f"SMP= and TIMEOUT= are numbers: {error}") from None

@@ -10,6 +10,7 @@ import time
 import machine
 import nested
 import patience
+import program
 import stuck
 import xen
 from debs import Missing
@@ -107,14 +108,20 @@ def execution(config, folder, interactive=False):
             "-seed", str(seed_of(config.cmdline)), "-serial", "stdio" if interactive else f"file:{folder}/serial"]
 
 
-def fw_cfg(config, folder, path=""):
-    """The arguments for the kernel's command line: in a file, which takes any byte, as an argument does not. `path`: the
-    file's name where QEMU runs, if that is not here."""
-    if not config.cmdline:
-        return []
-    with open(f"{folder}/cmdline", "wb") as f:
-        f.write(config.cmdline.encode("latin-1", "replace"))
-    return ["-fw_cfg", f"name=opt/quiesce/cmdline,file={path or f'{folder}/cmdline'}"]
+def fw_cfg(config, folder, there=None):
+    """The arguments for what the kernel takes from fw_cfg, its command line and a program: in files, which take any byte,
+    as an argument does not. `there`: where QEMU runs, if that is not here, {a file's name: its name here}; it gets
+    these."""
+    files = program.files(config, folder)
+    if config.cmdline:
+        files["cmdline"] = f"{folder}/cmdline"
+        with open(files["cmdline"], "wb") as f:
+            f.write(config.cmdline.encode("latin-1", "replace"))
+    if there is not None:
+        there |= {f"/{name}": path for name, path in files.items()}
+        files = {name: f"/{name}" for name in files}
+    return [word for name, path in files.items()
+            for word in ("-fw_cfg", f"name=opt/quiesce/{name},file={path.replace(',', ',,')}")]
 
 
 def command(config, folder, interactive=False):
@@ -132,9 +139,7 @@ def command(config, folder, interactive=False):
                  *(("-kernel", elf_of(config)) if config.firmware == "pvh" else
                    ("-cdrom", "/quiesce.iso" if l2 else machine.iso_of(config))),
                  *execution(config, folder, interactive)]
-    if config.cmdline:
-        files["/cmdline"] = f"{folder}/cmdline"
-    arguments += fw_cfg(config, folder, "/cmdline" if l2 else "")
+    arguments += fw_cfg(config, folder, files if l2 else None)
     if config.firmware == "uefi":
         code, variables = firmware_files(config)
         private = f"{folder}/vars.fd"  # the firmware writes to it
@@ -207,7 +212,7 @@ def run_once(config, on_line, interactive):
         arguments = command(config, folder, interactive) + ["-monitor", f"unix:{folder}/monitor,server=on,wait=off"]
         open(f"{folder}/serial", "wb").close()
         start, lines, found = time.monotonic(), [], []
-        process = subprocess.Popen(arguments, stdin=None if interactive else subprocess.DEVNULL,
+        process = subprocess.Popen(arguments, stdin=None if interactive or config.program else subprocess.DEVNULL,
                                    stdout=None if interactive else subprocess.PIPE,
                                    stderr=None if interactive else subprocess.STDOUT)
 

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """make run, make debug, make bench: boot Quiesce in an emulator as the environment says (EMULATOR, SMP, MEM, ACCEL,
-FIRMWARE, MACHINE, CPU, BUILD, MUTANT, CMDLINE, EXTRA, TIMEOUT, VERBOSE). With CMDLINE one boot, whose serial lines are
-shown. Without it the main job: verdicts from the checking build, times from the release build, counts of instructions
+FIRMWARE, MACHINE, CPU, BUILD, MUTANT, CMDLINE, EXTRA, TIMEOUT, VERBOSE, PROGRAM, ARGS). With CMDLINE one boot, whose
+serial lines are shown; with PROGRAM one boot that runs it, and its exit status is ours. Otherwise the main job: verdicts from the checking build, times from the release build, counts of instructions
 from one CPU under ACCEL=icount, and at the end a table that fits on a screen; EXTRA has more keys for their command
 lines. The exit status is 0 only if the kernel ended with success and, in the main job, each claim was confirmed."""
 import collections
@@ -15,6 +15,7 @@ import sys
 
 import host
 import machine
+import program
 import qemu
 import results
 import summary
@@ -56,6 +57,17 @@ def boot_once(config):
     if path:
         say(f"run: what was measured is in {path}")
     return result
+
+
+def run_program(config):
+    """One boot of mode=run. The exit status is the program's, 1 where it has not ended or the kernel has more to object
+    to than that."""
+    result = machine.run(config, on_line=say)
+    status = program.status(result.lines)
+    if status is None or (status == 0 and not result.ok):
+        say(f"run: {result.sentence}")
+        return 1
+    return status
 
 
 @dataclasses.dataclass
@@ -211,8 +223,15 @@ def debug(config):
 def main():
     try:
         config = config_from_environment()
+        if config.program:
+            program.check(config)
+            config.cmdline = program.cmdline(config)
         if sys.argv[1:] == ["debug"]:
             return debug(config)
+        if config.program:
+            return run_program(config)
+        if config.args:
+            raise machine.Unavailable("ARGS= is for PROGRAM=")
         if sys.argv[1:] == ["compare"] or not config.cmdline:
             if config.iso:
                 raise machine.Unavailable("MUTANT= needs CMDLINE=, for example CMDLINE=mode=test")

@@ -1,0 +1,172 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Our own programs (user/) on this Linux and under Quiesce, as KTAP: each must print the same lines and end with the same
+status. What is run is in user/runs.txt. "pairs": only what that file says is run under each safe pair of policy and
+back-end."""
+import concurrent.futures
+import dataclasses
+import difflib
+import os
+import resource
+import shlex
+import sys
+
+import axes
+import machine
+import matrix
+import mishap
+import patience
+import program
+
+RUNS = "user/runs.txt"
+BUILDS = "build/user"
+LIBCS, PAIRS = ("glibc", "musl", "pie"), "pairs"
+ENVIRONMENT = {"PATH": "/", "HOME": "/", "TERM": "dumb"}  # what the kernel gives (proc/run.c)
+STACK = 8 << 20
+BUDGET = 120  # seconds of processor time
+SHOWN = 20    # lines of a difference
+
+
+@dataclasses.dataclass
+class Row:
+    libc: str
+    name: str
+    args: str
+
+    @property
+    def path(self):
+        return f"{BUILDS}/{self.libc}/{self.name}"
+
+    @property
+    def test(self):
+        """Its name in KTAP, which has no blanks."""
+        words = "".join(c if c.isalnum() else "_" for c in self.args)
+        return f"programs.{self.libc}.{self.name}" + (f".{words}" if words else "")
+
+
+def rows(text):
+    """The lines of runs.txt: the first words say where the build is from."""
+    for line in text.splitlines():
+        words = line.split()
+        if not words or line.startswith("#"):
+            continue
+        libcs = [word for word in words if word in LIBCS + (PAIRS,)]
+        rest = line.split(maxsplit=len(libcs))[len(libcs)]
+        name, _, args = rest.partition(" ")
+        for libc in libcs:
+            yield Row(libc, name, args)
+
+
+def read_rows():
+    with open(RUNS, encoding="utf-8") as f:
+        return list(rows(f.read()))
+
+
+# ---- On Linux and under Quiesce -------------------------------------------------------------------------------------
+
+def limit():
+    for what, soft in ((resource.RLIMIT_STACK, STACK), (resource.RLIMIT_CORE, 0)):
+        resource.setrlimit(what, (soft, resource.getrlimit(what)[1]))
+
+
+def on_linux(row):
+    """(exit status, lines)"""
+    command = [row.path, *shlex.split(row.args)]
+    status, text, why = patience.run(command, BUDGET, env=ENVIRONMENT, preexec_fn=limit)
+    if why:
+        return f"time-out on Linux: {why}", text.splitlines()
+    return (status if status >= 0 else 128 - status), text.splitlines()
+
+
+def under_quiesce(row, keys=""):
+    """(exit status, the program's lines, the kernel's lines)"""
+    config = machine.Config(smp=4, firmware="pvh", program=row.path, args=row.args, budget=BUDGET)
+    config.cmdline = f"mode=run{keys}"
+    result = machine.run(config)
+    status = program.status(result.lines)
+    kernels = [line for line in result.lines if program.is_kernels(line)]
+    if status is None or (status == 0 and not result.ok):
+        status = f"{result.sentence}, and the program's status is {status}"
+    return status, [line for line in result.lines if not program.is_kernels(line)], kernels
+
+
+def difference(linux, quiesce):
+    """What is wrong, as lines: how the two statuses and outputs differ."""
+    wrong = [] if linux[0] == quiesce[0] else [f"status on Linux: {linux[0]}; under Quiesce: {quiesce[0]}"]
+    lines = list(difflib.unified_diff(linux[1], quiesce[1], "Linux", "Quiesce", lineterm="", n=1))[:SHOWN]
+    return wrong + lines
+
+
+def compare(row, linux=None, keys=""):
+    linux = linux or on_linux(row)
+    status, lines, kernels = under_quiesce(row, keys)
+    wrong = difference(linux, (status, lines))
+    return wrong + [f"    {line}" for line in kernels[:SHOWN] if wrong]
+
+
+# ---- What is tested -------------------------------------------------------------------------------------------------
+
+def lacks(row):
+    """Why there is no such program; "" if there is."""
+    return "" if os.path.exists(row.path) else f"{machine.LACKS}{'musl-tools' if row.libc == 'musl' else 'libc6-dev'}: make deps"
+
+
+def each_program_has_a_row(found):
+    names = {path.removesuffix(".c") for path in os.listdir("user") if path.endswith(".c")}
+    return [f"{RUNS} has no line for {name}" for name in sorted(names - {row.name for row in found})]
+
+
+def plain(found):
+    """{test: a function that returns what is wrong, as lines}"""
+    tests = {"programs.each_has_a_row": lambda: each_program_has_a_row(found)}
+    return tests | {row.test: lambda row=row: compare(row) for row in found if row.libc != PAIRS}
+
+
+def safe_pairs():
+    policies, backends = axes.policies(), axes.backends()
+    return [(p, b) for p in policies for b in sorted(matrix.EVERYWHERE) if axes.is_safe(policies[p], backends[b])]
+
+
+def by_pair(found):
+    tests = {}
+    for row in (dataclasses.replace(row, libc="musl") for row in found if row.libc == PAIRS):
+        linux = on_linux(row) if not lacks(row) else None
+        for number, pair in enumerate(safe_pairs()):
+            keys = f" table_free={pair[0]} tlb_flush={pair[1]} seed={number + 1}"
+            tests[f"programs.{row.name}.{'.'.join(pair)}"] = \
+                lambda row=row, linux=linux, keys=keys: compare(row, linux, keys)
+    return tests
+
+
+def outcome(test, row_lacks=""):
+    """(problems, reason of a skip)"""
+    if row_lacks:
+        return [], row_lacks
+    try:
+        return test(), ""
+    except machine.Lacking as error:
+        return [], str(error)
+    except mishap.ANY as error:
+        return [mishap.sentence(error), *mishap.details(error)], ""
+
+
+def main():
+    found = read_rows()
+    if sys.argv[1:] == ["pairs"]:
+        tests, lacking = by_pair(found), dict.fromkeys(by_pair(found), lacks(Row("musl", "several", "")))
+    else:
+        tests, lacking = plain(found), {row.test: lacks(row) for row in found}
+    failed = 0
+    print(f"KTAP version 1\n1..{len(tests)}")
+    with patience.interruptible(concurrent.futures.ThreadPoolExecutor(os.cpu_count())) as pool:
+        outcomes = pool.map(lambda name: outcome(tests[name], lacking.get(name, "")), tests)
+        for number, (name, (problems, skip)) in enumerate(zip(tests, outcomes), 1):
+            for problem in problems:
+                print(f"# ERROR: {problem}")
+            failed += bool(problems)
+            print(f"{'not ok' if problems else 'ok'} {number} {name}{f' # SKIP {skip}' if skip else ''}", flush=True)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -35,7 +35,7 @@ void waitq_finish(struct waitq *q, struct waiter *w);	// runnable again, out of 
 			break; \
 		schedule(); \
 		if (READ_ONCE(_w.woken) && (cond)) {	/* the usual end: this wake-up was ours, and was used */ \
-			_w.woken = false; \
+			WRITE_ONCE(_w.woken, false); \
 			break; \
 		} \
 	} \
@@ -58,7 +58,7 @@ void waitq_finish(struct waitq *q, struct waiter *w);	// runnable again, out of 
 		} \
 		schedule_until(_end); \
 		if (READ_ONCE(_w.woken) && (cond)) { \
-			_w.woken = false; \
+			WRITE_ONCE(_w.woken, false); \
 			break; \
 		} \
 	} \

@@ -92,7 +92,7 @@ void process_leave(struct task *t)
 	cpu_task_ends(t);
 	last = !--p->nr_tasks;
 	if (last && !p->ending) {
-		p->ending = true;
+		WRITE_ONCE(p->ending, true);
 		p->status = (t->exit_code & 0xff) << 8;
 	}
 	mutex_unlock(&p->lock);
@@ -106,7 +106,7 @@ void process_end(struct process *p, int status)
 {
 	mutex_lock(&p->lock);
 	if (!p->ending) {
-		p->ending = true;
+		WRITE_ONCE(p->ending, true);
 		p->status = status;
 		list_for_each(it, &p->tasks)
 			task_kick(list_entry(it, struct task, link), WORK_EXIT);

@@ -19,17 +19,17 @@ TEST(signal, choice, 0)
 	if (!s)
 		return;
 	signal_set_blocked(&s->tasks[0], SIGNAL_BIT(SIGUSR1));
-	EXPECT_EQ(send(s, SIGUSR1), 0);
+	EXPECT_EQ(scene_send(s, SIGUSR1), 0);
 	expect_kicked(s, false, true, false);
-	EXPECT_EQ(send(s, SIGUSR2), 0);
+	EXPECT_EQ(scene_send(s, SIGUSR2), 0);
 	expect_kicked(s, true, true, false);
-	EXPECT_EQ(send_to(s, 2, SIGHUP), 0);
+	EXPECT_EQ(scene_send_to(s, 2, SIGHUP), 0);
 	expect_kicked(s, true, true, true);
-	EXPECT_EQ(next_signal(s, 0), SIGUSR2);
+	EXPECT_EQ(scene_next(s, 0), SIGUSR2);
 	expect_kicked(s, false, true, true);
-	EXPECT_EQ(next_signal(s, 2), SIGHUP);
-	EXPECT_EQ(next_signal(s, 2), SIGUSR1);
-	EXPECT_EQ(next_signal(s, 1), 0);	// it was told, but another came first
+	EXPECT_EQ(scene_next(s, 2), SIGHUP);
+	EXPECT_EQ(scene_next(s, 2), SIGUSR1);
+	EXPECT_EQ(scene_next(s, 1), 0);	// it was told, but another came first
 	expect_kicked(s, false, false, false);
 	scene_end(s);
 }
@@ -43,17 +43,17 @@ TEST(signal, blocked_by_all, 0)
 		return;
 	for (unsigned i = 0; i < SCENE_TASKS; i++)
 		signal_set_blocked(&s->tasks[i], ~0ull);
-	EXPECT_EQ(send(s, SIGUSR1), 0);
-	EXPECT_EQ(send_to(s, 2, SIGUSR2), 0);
+	EXPECT_EQ(scene_send(s, SIGUSR1), 0);
+	EXPECT_EQ(scene_send_to(s, 2, SIGUSR2), 0);
 	expect_kicked(s, false, false, false);
-	EXPECT_EQ(next_signal(s, 2), 0);
+	EXPECT_EQ(scene_next(s, 2), 0);
 	signal_set_blocked(&s->tasks[1], ~SIGNAL_BIT(SIGUSR1));
 	expect_kicked(s, false, true, false);
-	EXPECT_EQ(next_signal(s, 1), SIGUSR1);
-	EXPECT_EQ(send(s, SIGKILL), 0);		// nobody can block this one
+	EXPECT_EQ(scene_next(s, 1), SIGUSR1);
+	EXPECT_EQ(scene_send(s, SIGKILL), 0);		// nobody can block this one
 	expect_kicked(s, true, false, false);
-	EXPECT_EQ(next_signal(s, 0), SIGKILL);
-	EXPECT_EQ(send_to(s, 1, SIGSTOP), 0);
+	EXPECT_EQ(scene_next(s, 0), SIGKILL);
+	EXPECT_EQ(scene_send_to(s, 1, SIGSTOP), 0);
 	expect_kicked(s, false, true, false);
 	scene_end(s);
 }
@@ -65,7 +65,7 @@ TEST(signal, passed_on, 0)
 
 	if (!s)
 		return;
-	EXPECT_EQ(send(s, SIGUSR1), 0);
+	EXPECT_EQ(scene_send(s, SIGUSR1), 0);
 	expect_kicked(s, true, false, false);
 	signal_set_blocked(&s->tasks[0], SIGNAL_BIT(SIGUSR1));
 	expect_kicked(s, false, true, false);
@@ -74,7 +74,7 @@ TEST(signal, passed_on, 0)
 	signals_end_task(&s->tasks[1]);
 	mutex_unlock(&s->process.lock);
 	EXPECT(kicked(s, 2));
-	EXPECT_EQ(next_signal(s, 2), SIGUSR1);
+	EXPECT_EQ(scene_next(s, 2), SIGUSR1);
 	scene_end(s);
 }
 
@@ -90,17 +90,17 @@ TEST(signal, awaited, 0)
 	signal_set_blocked(&s->tasks[0], set);
 	signal_set_blocked(&s->tasks[2], set);
 	signal_await(&s->tasks[0], set);
-	EXPECT_EQ(send(s, SIGUSR1), 0);
-	EXPECT_EQ(send(s, SIGUSR2), 0);
+	EXPECT_EQ(scene_send(s, SIGUSR1), 0);
+	EXPECT_EQ(scene_send(s, SIGUSR2), 0);
 	expect_kicked(s, true, true, false);
-	EXPECT_EQ(next_signal(s, 1), SIGUSR1);
+	EXPECT_EQ(scene_next(s, 1), SIGUSR1);
 	EXPECT_EQ(signal_take(&s->tasks[0], set, &info), SIGUSR2);
-	EXPECT_EQ(send(s, SIGUSR1), 0);
+	EXPECT_EQ(scene_send(s, SIGUSR1), 0);
 	EXPECT(kicked(s, 0));
 	s->tasks[1].user.work = 0;
 	signal_await(&s->tasks[0], 0);
 	expect_kicked(s, false, true, false);
-	EXPECT_EQ(next_signal(s, 1), SIGUSR1);
+	EXPECT_EQ(scene_next(s, 1), SIGUSR1);
 	scene_end(s);
 }
 
@@ -112,22 +112,22 @@ TEST(signal, forced, 0)
 
 	if (!s)
 		return;
-	set_handler(s, SIGSEGV, HANDLER);
+	scene_set_handler(s, SIGSEGV, HANDLER);
 	signal_fault(&s->tasks[0], &(struct user_fault){ .trap = 14 });
 	EXPECT_EQ(signal_set_action(&s->process, SIGSEGV, NULL, &action), 0);
 	EXPECT_EQ(action.handler, HANDLER);
-	EXPECT_EQ(next_signal(s, 0), SIGSEGV);
+	EXPECT_EQ(scene_next(s, 0), SIGSEGV);
 	signal_set_blocked(&s->tasks[0], ~0ull);
 	signal_fault(&s->tasks[0], &(struct user_fault){ .trap = 14 });
 	EXPECT(kicked(s, 0));
 	EXPECT_EQ(signal_set_action(&s->process, SIGSEGV, NULL, &action), 0);
 	EXPECT_EQ(action.handler, SIG_DFL);
-	EXPECT_EQ(next_signal(s, 0), SIGSEGV);
-	set_handler(s, SIGFPE, SIG_IGN);
+	EXPECT_EQ(scene_next(s, 0), SIGSEGV);
+	scene_set_handler(s, SIGFPE, SIG_IGN);
 	signal_fault(&s->tasks[1], &(struct user_fault){ .signal = SIGFPE, .code = FPE_INTDIV });
 	EXPECT_EQ(signal_set_action(&s->process, SIGFPE, NULL, &action), 0);
 	EXPECT_EQ(action.handler, SIG_DFL);
-	EXPECT_EQ(next_signal(s, 1), SIGFPE);
+	EXPECT_EQ(scene_next(s, 1), SIGFPE);
 	scene_end(s);
 }
 

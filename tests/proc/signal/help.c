@@ -36,7 +36,7 @@ void scene_end(struct scene *s)
 	kfree(s);
 }
 
-u32 next_signal(struct scene *s, unsigned i)
+u32 scene_next(struct scene *s, unsigned i)
 {
 	struct user_siginfo info = { 0 };
 	u32 signo = signal_take(&s->tasks[i], ~s->tasks[i].signals.blocked, &info);
@@ -45,12 +45,12 @@ u32 next_signal(struct scene *s, unsigned i)
 	return signo;
 }
 
-int send(struct scene *s, u32 signo)
+int scene_send(struct scene *s, u32 signo)
 {
 	return signal_send(&s->process, &(struct user_siginfo){ .signo = (s32)signo, .code = SI_USER, .from.pid = 7 });
 }
 
-int send_to(struct scene *s, unsigned i, u32 signo)
+int scene_send_to(struct scene *s, unsigned i, u32 signo)
 {
 	struct user_siginfo info = { .signo = (s32)signo, .code = SI_TKILL };
 	int error;
@@ -61,13 +61,13 @@ int send_to(struct scene *s, unsigned i, u32 signo)
 	return error;
 }
 
-int send_value(struct scene *s, u32 signo, u64 value)
+int scene_send_value(struct scene *s, u32 signo, u64 value)
 {
 	return signal_send(&s->process, &(struct user_siginfo){
 		.signo = (s32)signo, .code = SI_QUEUE, .from = { .pid = 7, .value = value } });
 }
 
-void set_handler(struct scene *s, u32 signo, vaddr_t handler)
+void scene_set_handler(struct scene *s, u32 signo, vaddr_t handler)
 {
 	EXPECT_EQ(signal_set_action(&s->process, signo, &(struct signal_action){ .handler = handler }, NULL), 0);
 }

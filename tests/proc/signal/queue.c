@@ -16,9 +16,9 @@ TEST(signal, order, 0)
 	if (!s)
 		return;
 	for (unsigned i = 0; i < ARRAY_SIZE(sent); i++)
-		EXPECT_EQ(send(s, sent[i]), 0);
+		EXPECT_EQ(scene_send(s, sent[i]), 0);
 	for (unsigned i = 0; i < ARRAY_SIZE(due); i++)
-		EXPECT_EQ(next_signal(s, 0), due[i]);
+		EXPECT_EQ(scene_next(s, 0), due[i]);
 	EXPECT(!kicked(s, 0));
 	scene_end(s);
 }
@@ -30,15 +30,15 @@ TEST(signal, fault_first, 0)
 
 	if (!s)
 		return;
-	EXPECT_EQ(send(s, SIGHUP), 0);
-	EXPECT_EQ(send_to(s, 0, SIGILL), 0);
-	EXPECT_EQ(send_to(s, 0, SIGUSR2), 0);
+	EXPECT_EQ(scene_send(s, SIGHUP), 0);
+	EXPECT_EQ(scene_send_to(s, 0, SIGILL), 0);
+	EXPECT_EQ(scene_send_to(s, 0, SIGUSR2), 0);
 	signal_fault(&s->tasks[0], &(struct user_fault){ .addr = 0x10, .trap = 14 });
-	EXPECT_EQ(next_signal(s, 0), SIGSEGV);
-	EXPECT_EQ(next_signal(s, 0), SIGILL);
-	EXPECT_EQ(next_signal(s, 0), SIGUSR2);
-	EXPECT_EQ(next_signal(s, 0), SIGHUP);
-	EXPECT_EQ(next_signal(s, 0), 0);
+	EXPECT_EQ(scene_next(s, 0), SIGSEGV);
+	EXPECT_EQ(scene_next(s, 0), SIGILL);
+	EXPECT_EQ(scene_next(s, 0), SIGUSR2);
+	EXPECT_EQ(scene_next(s, 0), SIGHUP);
+	EXPECT_EQ(scene_next(s, 0), 0);
 	scene_end(s);
 }
 
@@ -58,8 +58,8 @@ TEST(signal, standard_once_real_time_queued, 0)
 	if (!s)
 		return;
 	for (u64 v = 1; v <= 3; v++) {
-		EXPECT_EQ(send_value(s, SIGUSR1, v), 0);
-		EXPECT_EQ(send_value(s, REAL_TIME, v), 0);
+		EXPECT_EQ(scene_send_value(s, SIGUSR1, v), 0);
+		EXPECT_EQ(scene_send_value(s, REAL_TIME, v), 0);
 	}
 	EXPECT_EQ(s->process.signals.queued, 4);
 	expect_data(s, SIGNAL_BIT(SIGUSR1), 7, 1);	// the first one's
@@ -72,7 +72,7 @@ TEST(signal, standard_once_real_time_queued, 0)
 static void fill(struct scene *s)
 {
 	for (u32 i = 0; i < SIGNALS_QUEUED_MAX; i++)
-		REQUIRE(!send_value(s, REAL_TIME, i));
+		REQUIRE(!scene_send_value(s, REAL_TIME, i));
 }
 
 // Beyond the bound nothing is lost in silence but the data of a signal for which its number is enough.
@@ -83,19 +83,19 @@ TEST(signal, bound, 0)
 	if (!s)
 		return;
 	fill(s);
-	EXPECT_EQ(send_value(s, REAL_TIME, 9), -EAGAIN);
-	EXPECT_EQ(send_value(s, REAL_TIME + 1, 9), -EAGAIN);
-	EXPECT_EQ(send_to(s, 0, REAL_TIME + 2), -EAGAIN);
-	EXPECT_EQ(send(s, REAL_TIME + 3), 0);
-	EXPECT_EQ(send_value(s, SIGUSR1, 9), 0);
-	EXPECT_EQ(send(s, SIGUSR2), 0);
+	EXPECT_EQ(scene_send_value(s, REAL_TIME, 9), -EAGAIN);
+	EXPECT_EQ(scene_send_value(s, REAL_TIME + 1, 9), -EAGAIN);
+	EXPECT_EQ(scene_send_to(s, 0, REAL_TIME + 2), -EAGAIN);
+	EXPECT_EQ(scene_send(s, REAL_TIME + 3), 0);
+	EXPECT_EQ(scene_send_value(s, SIGUSR1, 9), 0);
+	EXPECT_EQ(scene_send(s, SIGUSR2), 0);
 	EXPECT_EQ(s->process.signals.queued, SIGNALS_QUEUED_MAX + 1);	// SIGUSR2 is kill()'s
 	expect_data(s, SIGNAL_BIT(SIGUSR1), 0, 0);
 	expect_data(s, SIGNAL_BIT(SIGUSR2), 7, 0);
 	expect_data(s, SIGNAL_BIT(REAL_TIME + 3), 0, 0);
 	EXPECT_EQ(signal_pending(&s->tasks[0]), SIGNAL_BIT(REAL_TIME));
 	expect_data(s, SIGNAL_BIT(REAL_TIME), 7, 0);
-	EXPECT_EQ(send_value(s, REAL_TIME, 9), 0);			// there is room again
+	EXPECT_EQ(scene_send_value(s, REAL_TIME, 9), 0);			// there is room again
 	scene_end(s);
 }
 
@@ -106,8 +106,8 @@ TEST(signal, no_memory, NEEDS_CHECK)
 	if (!s)
 		return;
 	inject_alloc_failures_from(1);
-	EXPECT_EQ(send_value(s, REAL_TIME, 9), -EAGAIN);
-	EXPECT_EQ(send(s, SIGUSR1), 0);
+	EXPECT_EQ(scene_send_value(s, REAL_TIME, 9), -EAGAIN);
+	EXPECT_EQ(scene_send(s, SIGUSR1), 0);
 	signal_fault(&s->tasks[0], &(struct user_fault){ .addr = 0x10, .trap = 14 });
 	inject_alloc_failures_from(0);
 	EXPECT_EQ(signal_pending(&s->tasks[0]), SIGNAL_BIT(SIGUSR1) | SIGNAL_BIT(SIGSEGV));
@@ -122,19 +122,19 @@ TEST(signal, ignored, 0)
 
 	if (!s)
 		return;
-	EXPECT_EQ(send(s, SIGCHLD), 0);
-	EXPECT_EQ(send_to(s, 0, SIGWINCH), 0);
+	EXPECT_EQ(scene_send(s, SIGCHLD), 0);
+	EXPECT_EQ(scene_send_to(s, 0, SIGWINCH), 0);
 	EXPECT_EQ(signal_pending(&s->tasks[0]), 0);
-	set_handler(s, SIGCHLD, HANDLER);
-	EXPECT_EQ(send(s, SIGCHLD), 0);
+	scene_set_handler(s, SIGCHLD, HANDLER);
+	EXPECT_EQ(scene_send(s, SIGCHLD), 0);
 	EXPECT_EQ(signal_pending(&s->tasks[0]), SIGNAL_BIT(SIGCHLD));
-	set_handler(s, SIGCHLD, SIG_DFL);		// discards it
+	scene_set_handler(s, SIGCHLD, SIG_DFL);		// discards it
 	EXPECT_EQ(signal_pending(&s->tasks[0]), 0);
 	signal_set_blocked(&s->tasks[0], SIGNAL_BIT(SIGUSR1));
-	set_handler(s, SIGUSR1, SIG_IGN);
-	EXPECT_EQ(send_to(s, 0, SIGUSR1), 0);		// blocked, it stays: a handler may come
+	scene_set_handler(s, SIGUSR1, SIG_IGN);
+	EXPECT_EQ(scene_send_to(s, 0, SIGUSR1), 0);		// blocked, it stays: a handler may come
 	EXPECT_EQ(signal_pending(&s->tasks[0]), SIGNAL_BIT(SIGUSR1));
-	set_handler(s, SIGUSR1, SIG_IGN);
+	scene_set_handler(s, SIGUSR1, SIG_IGN);
 	EXPECT_EQ(signal_pending(&s->tasks[0]), 0);
 	scene_end(s);
 }
@@ -145,17 +145,17 @@ TEST(signal, stop_and_continue_discard_each_other, 0)
 
 	if (!s)
 		return;
-	set_handler(s, SIGCONT, HANDLER);
-	EXPECT_EQ(send_to(s, 1, SIGTSTP), 0);
-	EXPECT_EQ(send(s, SIGSTOP), 0);
+	scene_set_handler(s, SIGCONT, HANDLER);
+	EXPECT_EQ(scene_send_to(s, 1, SIGTSTP), 0);
+	EXPECT_EQ(scene_send(s, SIGSTOP), 0);
 	s->process.signals.stopped = true;
-	EXPECT_EQ(send(s, SIGCONT), 0);
+	EXPECT_EQ(scene_send(s, SIGCONT), 0);
 	EXPECT(!s->process.signals.stopped);
 	EXPECT_EQ(signal_pending(&s->tasks[1]), SIGNAL_BIT(SIGCONT));
-	EXPECT_EQ(send_to(s, 2, SIGTTIN), 0);
+	EXPECT_EQ(scene_send_to(s, 2, SIGTTIN), 0);
 	EXPECT_EQ(signal_pending(&s->tasks[1]), 0);
 	s->process.signals.stopped = true;
-	EXPECT_EQ(send(s, SIGKILL), 0);
+	EXPECT_EQ(scene_send(s, SIGKILL), 0);
 	EXPECT(!s->process.signals.stopped);
 	EXPECT_EQ(signal_pending(&s->tasks[2]), SIGNAL_BIT(SIGKILL));
 	scene_end(s);

@@ -15,12 +15,13 @@
 
 static const char *const names[] = {
 	[SIGHUP] = "SIGHUP", [SIGINT] = "SIGINT", [SIGQUIT] = "SIGQUIT", [SIGILL] = "SIGILL", [SIGTRAP] = "SIGTRAP",
-	[SIGABRT] = "SIGABRT", [SIGBUS] = "SIGBUS", [SIGFPE] = "SIGFPE", [SIGKILL] = "SIGKILL", [SIGUSR1] = "SIGUSR1",
-	[SIGSEGV] = "SIGSEGV", [SIGUSR2] = "SIGUSR2", [SIGPIPE] = "SIGPIPE", [SIGALRM] = "SIGALRM", [SIGTERM] = "SIGTERM",
-	[SIGSTKFLT] = "SIGSTKFLT", [SIGCHLD] = "SIGCHLD", [SIGCONT] = "SIGCONT", [SIGSTOP] = "SIGSTOP", [SIGTSTP] = "SIGTSTP",
-	[SIGTTIN] = "SIGTTIN", [SIGTTOU] = "SIGTTOU", [SIGURG] = "SIGURG", [SIGXCPU] = "SIGXCPU", [SIGXFSZ] = "SIGXFSZ",
-	[SIGVTALRM] = "SIGVTALRM", [SIGPROF] = "SIGPROF", [SIGWINCH] = "SIGWINCH", [SIGIO] = "SIGIO", [SIGPWR] = "SIGPWR",
-	[SIGSYS] = "SIGSYS",
+	[SIGABRT] = "SIGABRT", [SIGBUS] = "SIGBUS", [SIGFPE] = "SIGFPE", [SIGKILL] = "SIGKILL",
+	[SIGUSR1] = "SIGUSR1", [SIGSEGV] = "SIGSEGV", [SIGUSR2] = "SIGUSR2", [SIGPIPE] = "SIGPIPE",
+	[SIGALRM] = "SIGALRM", [SIGTERM] = "SIGTERM", [SIGSTKFLT] = "SIGSTKFLT", [SIGCHLD] = "SIGCHLD",
+	[SIGCONT] = "SIGCONT", [SIGSTOP] = "SIGSTOP", [SIGTSTP] = "SIGTSTP", [SIGTTIN] = "SIGTTIN",
+	[SIGTTOU] = "SIGTTOU", [SIGURG] = "SIGURG", [SIGXCPU] = "SIGXCPU", [SIGXFSZ] = "SIGXFSZ",
+	[SIGVTALRM] = "SIGVTALRM", [SIGPROF] = "SIGPROF", [SIGWINCH] = "SIGWINCH", [SIGIO] = "SIGIO",
+	[SIGPWR] = "SIGPWR", [SIGSYS] = "SIGSYS",
 };
 
 const char *signal_name(u32 signo, char buf[SIGNAL_NAME_MAX])
@@ -63,7 +64,8 @@ static bool is_page_fault(const struct task *t, const struct user_siginfo *info)
 {
 	const struct user_fault *f = &t->signals.fault;
 
-	return info->signo == SIGSEGV && f->trap && !f->signal && info->code != SI_KERNEL && info->fault.addr == f->addr;
+	return info->signo == SIGSEGV && info->code != SI_KERNEL && f->trap && !f->signal &&
+	       info->fault.addr == f->addr;
 }
 
 static void say_what(char *buf, const struct task *t, const struct user_siginfo *info, u32 unhandled)
@@ -111,7 +113,8 @@ void crash_print(struct task *t, const struct user_siginfo *info, unsigned unhan
 
 	say_what(what, t, info, unhandled);
 	say_where(where, t);
-	log_error("%s: %s at %s: %s (thread %u)", t->process->name, signal_name((u32)info->signo, name), where, what, t->tid);
+	log_error("%s: %s at %s: %s (thread %u)", t->process->name, signal_name((u32)info->signo, name), where, what,
+		  t->tid);
 	if (may_be_a_bug((u32)info->signo))
 		arch_user_print(&t->user);
 }

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 // Signals: what is pending, who blocks what, and what a program has asked for.
 //
-// process.signals.lock guards all of it, the tasks' part too. A task's mask is changed by the task alone. The bit WORK_SIGNAL
-// of a task is set and cleared under that lock: it is set if a signal is pending that the task does not block, so a blocked
-// signal interrupts no wait. What is pending for the process is for any task that does not block it. One of them has been
-// kicked; if that task blocks the signal or ends before it has taken it, it kicks another.
+// process.signals.lock guards all of it, the tasks' part too. A task's mask is changed by the task alone. The bit
+// WORK_SIGNAL of a task is set and cleared under that lock: it is set if a signal is pending that the task does not
+// block, so a blocked signal interrupts no wait. What is pending for the process is for any task that does not block
+// it. One of them has been kicked; if that task blocks the signal or ends before it has taken it, it kicks another.
 #pragma once
 #include "kernel/list.h"
 #include "kernel/mutex.h"
@@ -16,9 +16,9 @@ struct process;
 struct task;
 
 enum {
-	SIGHUP = 1, SIGINT, SIGQUIT, SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGFPE, SIGKILL, SIGUSR1, SIGSEGV, SIGUSR2, SIGPIPE,
-	SIGALRM, SIGTERM, SIGSTKFLT, SIGCHLD, SIGCONT, SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU, SIGURG, SIGXCPU, SIGXFSZ,
-	SIGVTALRM, SIGPROF, SIGWINCH, SIGIO, SIGPWR, SIGSYS, NR_SIGNALS = 64,
+	SIGHUP = 1, SIGINT, SIGQUIT, SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGFPE, SIGKILL, SIGUSR1, SIGSEGV, SIGUSR2,
+	SIGPIPE, SIGALRM, SIGTERM, SIGSTKFLT, SIGCHLD, SIGCONT, SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU, SIGURG, SIGXCPU,
+	SIGXFSZ, SIGVTALRM, SIGPROF, SIGWINCH, SIGIO, SIGPWR, SIGSYS, NR_SIGNALS = 64,
 };
 // si_code: where it came from, or what was wrong.
 enum { SI_TKILL = -6, SI_USER = 0, SI_KERNEL = 0x80 };
@@ -72,7 +72,8 @@ void signals_init_task(struct task *t, const struct task *parent);	// parent: wh
 void signals_end_task(struct task *t);
 void signals_end_process(struct process *p);	// no task is left
 
-// Send to a process, of which some task takes it: 0, or -EAGAIN (signal_queue_add()). Thread context; takes process.lock.
+// Send to a process, of which some task takes it: 0, or -EAGAIN (signal_queue_add()). Thread context; takes
+// process.lock.
 int signal_send(struct process *p, const struct user_siginfo *info);
 // The same to one task; its process.lock is held.
 int signal_send_task(struct task *t, const struct user_siginfo *info);
@@ -93,8 +94,8 @@ u64 signal_pending(struct task *t);			// all that are, blocked or not
 // 0, or -EINVAL. Either may be NULL.
 int signal_set_action(struct process *p, u32 signo, const struct signal_action *action, struct signal_action *old);
 
-// Before the task returns to user mode: deliver what is pending. `called`: it comes from a system call, whose result may be
-// one of the ERESTART numbers.
+// Before the task returns to user mode: deliver what is pending. `called`: it comes from a system call, whose result
+// may be one of the ERESTART numbers.
 void signal_deliver(struct task *t, bool called);
 
 bool signal_is_ignored_by_default(u32 signo);

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MIT
-// Signals on the way back to user mode: handlers, default actions, and what becomes of the system call that was interrupted.
+// Signals on the way back to user mode: handlers, default actions, and what becomes of the system call that was
+// interrupted.
 //
-// As Linux does it, one frame is pushed for each pending signal, so the handler of the last one runs first and each of the
-// others is what its successor returns to.
+// As Linux does it, one frame is pushed for each pending signal, so the handler of the last one runs first and each
+// of the others is what its successor returns to.
 //
-// SIGSTOP really stops the process, until SIGCONT or SIGKILL is sent. SIGTSTP, SIGTTIN and SIGTTOU do nothing by default,
-// which is what Linux does in a process group that no job control looks after; there is none here.
+// SIGSTOP really stops the process, until SIGCONT or SIGKILL is sent. SIGTSTP, SIGTTIN and SIGTTOU do nothing by
+// default, which is what Linux does in a process group that no job control looks after; there is none here.
 #include "kernel/log.h"
 #include "proc/crash.h"
 #include "proc/signal.h"

@@ -24,8 +24,8 @@ void signal_queue_add_entry(struct signal_queue *q, struct signal_entry *e)
 	q->set |= SIGNAL_BIT(e->info.signo);
 }
 
-// A standard signal of the kernel's or of kill() is never lost; its data may be. One that carries data is queued whole or not
-// at all, unless it is a standard signal, of which the number is enough.
+// A standard signal of the kernel's or of kill() is never lost; its data may be. One that carries data is queued
+// whole or not at all, unless it is a standard signal, of which the number is enough.
 int signal_queue_add(struct signal_queue *q, const struct user_siginfo *info, u32 *count)
 {
 	bool standard = info->signo < SIGRTMIN;

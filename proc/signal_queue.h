@@ -25,8 +25,8 @@ void signal_queue_init(struct signal_queue *q);
 // `count`: of all entries of the process. -EAGAIN: a real-time signal whose data would be lost.
 int signal_queue_add(struct signal_queue *q, const struct user_siginfo *info, u32 *count);
 void signal_queue_add_entry(struct signal_queue *q, struct signal_entry *e);	// e->info.signo is not in the set
-// The number of the signal that is due first, of those that are not blocked; 0: none. Linux's order: SIGKILL, then what the
-// program itself has caused, then the lowest number.
+// The number of the signal that is due first, of those that are not blocked; 0: none. Linux's order: SIGKILL, then
+// what the program itself has caused, then the lowest number.
 u32 signal_queue_first(const struct signal_queue *q, u64 blocked);
 // Take the oldest of that number, which is in the set.
 void signal_queue_take(struct signal_queue *q, u32 signo, struct user_siginfo *info, u32 *count);

@@ -55,7 +55,8 @@ static struct user_siginfo info_from(const struct task *t, s32 signo, s32 code)
 	return (struct user_siginfo){ .signo = signo, .code = code, .from.pid = (s32)t->process->pid };
 }
 
-// 0 and the negative number are the process's own group, of which it is the only member. -1 is all others: there are none.
+// 0 and the negative number are the process's own group, of which it is the only member. -1 is all others: there are
+// none.
 static s64 sys_kill(struct task *t, const u64 a[6])
 {
 	s32 pid = (s32)a[0], signo = (s32)a[1], self = (s32)t->process->pid;

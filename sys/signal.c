@@ -145,8 +145,8 @@ static s64 sys_rt_sigtimedwait(struct task *t, const u64 a[6])
 }
 SYSCALL(128, rt_sigtimedwait, sys_rt_sigtimedwait);
 
-// The result is what the frame has in the register. signal_deliver() must not take it for a call's, hence `returned`, and comes
-// by for sure.
+// The result is what the frame has in the register. signal_deliver() must not take it for a call's, hence `returned`,
+// and comes by for sure.
 static s64 sys_rt_sigreturn(struct task *t, const u64 a[6])
 {
 	vaddr_t sp = arch_user_sp(&t->user);

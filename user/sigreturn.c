@@ -13,7 +13,8 @@
 #define FLAGS_PLAIN 0x202
 #define SELECTORS_PLAIN 0x2b000000000033
 
-// What the kernel reads at the stack pointer: uc_flags … uc_sigmask. glibc's ucontext_t has a longer mask and more behind it.
+// What the kernel reads at the stack pointer: uc_flags … uc_sigmask. glibc's ucontext_t has a longer mask and more
+// behind it.
 struct frame {
 	uint64_t flags, link;
 	struct { uint64_t sp; int32_t flags; uint64_t size; } stack;
@@ -196,8 +197,9 @@ static void say_outcome(const char *what)
 	if (!outcome.signal)
 		say("%s: returned to", what);
 	else
-		say("%s: %s, code %d, address %s, trap %lu, error %#lx", what, signal_name(outcome.signal), outcome.code,
-		    !outcome.addr ? "none" : outcome.addr == frame.rip ? "rip" : "other", outcome.trap, outcome.error);
+		say("%s: %s, code %d, address %s, trap %lu, error %#lx", what, signal_name(outcome.signal),
+		    outcome.code, !outcome.addr ? "none" : outcome.addr == frame.rip ? "rip" : "other", outcome.trap,
+		    outcome.error);
 }
 static void known_cases(void) { CASES(X) }
 #undef X
@@ -219,8 +221,9 @@ static void registers_are_taken_over(void)
 static uint64_t edge(struct random *r)
 {
 	static const uint64_t edges[] = {
-		0, 1, 8, 4095, 4096, NOT_CANONICAL - 4096, NOT_CANONICAL - 8, NOT_CANONICAL - 1, NOT_CANONICAL, ~0ull, ~7ull,
-		0xffff800000000000, 0xffff7fffffffffff, KERNEL, 1ull << 63, 0x7fffffff, 0x80000000, 0xffffffff,
+		0, 1, 8, 4095, 4096, NOT_CANONICAL - 4096, NOT_CANONICAL - 8, NOT_CANONICAL - 1, NOT_CANONICAL,
+		~0ull, ~7ull, 0xffff800000000000, 0xffff7fffffffffff, KERNEL, 1ull << 63, 0x7fffffff, 0x80000000,
+		0xffffffff,
 	};
 
 	switch (random_below(r, 3)) {
@@ -251,8 +254,8 @@ static uint64_t random_selectors(struct random *r)
 static void spoil_fpu(struct random *r)
 {
 	static const uint16_t places[] = {
-		0, 2, 4, MXCSR, MXCSR + 4, SOFTWARE, SW_EXTENDED_SIZE, SW_FEATURES, SW_SIZE, HEADER, HEADER + 8, HEADER + 16,
-		HEADER + 24, HEADER + 56, HEADER + 64,
+		0, 2, 4, MXCSR, MXCSR + 4, SOFTWARE, SW_EXTENDED_SIZE, SW_FEATURES, SW_SIZE, HEADER, HEADER + 8,
+		HEADER + 16, HEADER + 24, HEADER + 56, HEADER + 64,
 	};
 
 	for (uint64_t n = random_below(r, 4); n; n--)

@@ -32,8 +32,8 @@ enum {
 	RFLAGS_TF = 1 << 8, RFLAGS_DF = 1 << 10, RFLAGS_OF = 1 << 11, RFLAGS_RF = 1 << 16,
 };
 // What sigreturn may change.
-#define RFLAGS_PROGRAM (RFLAGS_CF | RFLAGS_PF | RFLAGS_AF | RFLAGS_ZF | RFLAGS_SF | RFLAGS_TF | RFLAGS_DF | RFLAGS_OF | \
-			RFLAGS_RF | X86_RFLAGS_AC)
+#define RFLAGS_PROGRAM (RFLAGS_CF | RFLAGS_PF | RFLAGS_AF | RFLAGS_ZF | RFLAGS_SF | RFLAGS_TF | RFLAGS_DF | \
+			RFLAGS_OF | RFLAGS_RF | X86_RFLAGS_AC)
 enum { UC_FP_XSTATE = 1, UC_SIGCONTEXT_SS = 2, UC_STRICT_RESTORE_SS = 4 };
 
 struct sigcontext {
@@ -58,7 +58,8 @@ _Static_assert(sizeof(struct user_sigstack) == 24 && sizeof(struct user_siginfo)
 _Static_assert(sizeof(struct sigcontext) == 256 && sizeof(struct rt_sigframe) == 440, "Linux's ABI");
 _Static_assert(offsetof(struct rt_sigframe, uc) == 8 && offsetof(struct rt_sigframe, info) == 312, "Linux's ABI");
 
-// FXSAVE's image, which every area begins with. Linux describes what follows it in bytes that the processor leaves alone.
+// FXSAVE's image, which every area begins with. Linux describes what follows it in bytes that the processor leaves
+// alone.
 struct fx_area {
 	u16 fcw, fsw, ftw, fop;
 	u64 fip, fdp;
@@ -82,11 +83,13 @@ static u32 fpstate_size(void) { return fpu_size + (fpu_has_xsave ? MAGIC2_SIZE :
 
 u64 arch_user_min_sigstack(void)
 {
-	return ALIGN_UP(sizeof(struct rt_sigframe) + FRAME_ALIGN - 1 + fpstate_size() + FPU_ALIGN - 1, (u64)FRAME_ALIGN);
+	u64 padding = FRAME_ALIGN - 1 + FPU_ALIGN - 1;
+
+	return ALIGN_UP(sizeof(struct rt_sigframe) + fpstate_size() + padding, (u64)FRAME_ALIGN);
 }
 
-// Parts that XSAVE has marked as in their initial state are filled in: Linux's programs read x87's and SSE's registers without
-// a look at the header.
+// Parts that XSAVE has marked as in their initial state are filled in: Linux's programs read x87's and SSE's
+// registers without a look at the header.
 static void complete(struct fx_area *fx, u64 bv)
 {
 	if (!(bv & 1)) {
@@ -178,8 +181,8 @@ int arch_user_push_signal(struct user_context *c, const struct user_signal *s)
 	return 0;
 }
 
-// What XRSTOR would refuse is refused here, so that it never faults: SDM vol. 1, 13.8.1. `features`: what is to be loaded; all
-// else is to be in its initial state.
+// What XRSTOR would refuse is refused here, so that it never faults: SDM vol. 1, 13.8.1. `features`: what is to be
+// loaded; all else is to be in its initial state.
 static bool make_valid(struct user_context *c, u64 features)
 {
 	struct fx_area *fx = c->fpu;

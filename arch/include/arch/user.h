@@ -19,8 +19,8 @@ struct user_fault {
 };
 
 #include <impl/user.h>	// struct user_context. Contract fields:
-//	u32 work		somebody wants this thread: arch_user_run() returns at once. Looked at with interrupts off, so
-//				whoever sets a bit (atomically) and then interrupts the CPU on which the thread runs is not missed
+//	u32 work		somebody wants this thread: arch_user_run() returns at once. Looked at with interrupts off,
+//				so a bit that is set atomically, before an interrupt for the thread's CPU, is not missed
 //	struct user_fault fault	after USER_FAULT
 
 // Registers of a new program; the FPU in its initial state. False: no memory.
@@ -70,15 +70,16 @@ struct user_signal {
 	u64 mask;			// to be restored by sigreturn
 	bool use_stack;			// SA_ONSTACK: on the alternate stack, if there is one
 	struct user_sigstack stack;	// the alternate stack
-	struct user_fault fault;	// the last one that became a signal; trap, error and touched stay in later frames, too
+	struct user_fault fault;	// the last one that became a signal: later frames tell of it, too
 	vaddr_t touched;		// the address of the last page fault among them
 };
-// Lay down the frame below the stack in use and its red zone, or on the alternate stack, and make the handler next to run,
-// with the FPU in its initial state. -EFAULT: no room on the stack; nothing has changed. The calling thread's own context.
+// Lay down the frame below the stack in use and its red zone, or on the alternate stack, and make the handler next to
+// run, with the FPU in its initial state. -EFAULT: no room on the stack; nothing has changed. The calling thread's
+// own context.
 int arch_user_push_signal(struct user_context *c, const struct user_signal *s);
-// rt_sigreturn: the registers from the frame at the stack pointer; what a program must not choose is forced. -EFAULT: the
-// frame is not readable (nothing has changed), or its FPU state cannot be loaded (that is in its initial state then, all else
-// has been taken over).
+// rt_sigreturn: the registers from the frame at the stack pointer; what a program must not choose is forced. -EFAULT:
+// the frame is not readable (nothing has changed), or its FPU state cannot be loaded (that is in its initial state
+// then, all else has been taken over).
 int arch_user_pop_signal(struct user_context *c, u64 *mask, struct user_sigstack *stack);
 s64 arch_user_result(const struct user_context *c);	// the register in which a call returns its result
 

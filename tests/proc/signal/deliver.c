@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Delivery to tasks that run: in which order handlers run, what becomes of the call that was interrupted, that nothing is lost
-// between tasks, and that SIGSTOP stops.
+// Delivery to tasks that run: in which order handlers run, what becomes of the call that was interrupted, that
+// nothing is lost between tasks, and that SIGSTOP stops.
 #include "kernel/errno.h"
 #include "kernel/lib.h"
 #include "tests/proc/process/help.h"
@@ -50,7 +50,8 @@ TEST(signal, handlers_in_order, 0)
 	static const struct instruction script[] = {
 		WRITE(MASK, SIGNAL_BIT(SIGUSR1) | SIGNAL_BIT(SIGUSR2) | SIGNAL_BIT(REAL_TIME)),
 		CALL(SYS_RT_SIGPROCMASK, SIG_SETMASK, MASK, 0, 8),
-		CALL(SYS_KILL, 0, REAL_TIME), CALL(SYS_KILL, 0, SIGUSR2), CALL(SYS_KILL, 0, SIGUSR1), CALL(SYS_KILL, 0, SIGUSR1),
+		CALL(SYS_KILL, 0, REAL_TIME), CALL(SYS_KILL, 0, SIGUSR2), CALL(SYS_KILL, 0, SIGUSR1),
+		CALL(SYS_KILL, 0, SIGUSR1),
 		CALL(SYS_RT_SIGPROCMASK, SIG_SETMASK, NO_MASK, 0, 8), STORE(RESULT),
 		CALL(SYS_EXIT_GROUP, 0),
 		/* 9 */ ADD(DATA, 1), STORE(DATA + 8), RETURN(),

@@ -13,25 +13,6 @@
 #define WHERE_MAX (NAME_MAX + 48)
 #define WHAT_MAX 128
 
-static const char *const names[] = {
-	[SIGHUP] = "SIGHUP", [SIGINT] = "SIGINT", [SIGQUIT] = "SIGQUIT", [SIGILL] = "SIGILL", [SIGTRAP] = "SIGTRAP",
-	[SIGABRT] = "SIGABRT", [SIGBUS] = "SIGBUS", [SIGFPE] = "SIGFPE", [SIGKILL] = "SIGKILL",
-	[SIGUSR1] = "SIGUSR1", [SIGSEGV] = "SIGSEGV", [SIGUSR2] = "SIGUSR2", [SIGPIPE] = "SIGPIPE",
-	[SIGALRM] = "SIGALRM", [SIGTERM] = "SIGTERM", [SIGSTKFLT] = "SIGSTKFLT", [SIGCHLD] = "SIGCHLD",
-	[SIGCONT] = "SIGCONT", [SIGSTOP] = "SIGSTOP", [SIGTSTP] = "SIGTSTP", [SIGTTIN] = "SIGTTIN",
-	[SIGTTOU] = "SIGTTOU", [SIGURG] = "SIGURG", [SIGXCPU] = "SIGXCPU", [SIGXFSZ] = "SIGXFSZ",
-	[SIGVTALRM] = "SIGVTALRM", [SIGPROF] = "SIGPROF", [SIGWINCH] = "SIGWINCH", [SIGIO] = "SIGIO",
-	[SIGPWR] = "SIGPWR", [SIGSYS] = "SIGSYS",
-};
-
-const char *signal_name(u32 signo, char buf[SIGNAL_NAME_MAX])
-{
-	if (signo < ARRAY_SIZE(names) && names[signo])
-		return names[signo];
-	ksnprintf(buf, SIGNAL_NAME_MAX, "signal %u", signo);
-	return buf;
-}
-
 // What the processor found, where that is not a page fault.
 static const struct { u8 signal, code; const char *text; } traps[] = {
 	{ SIGFPE, FPE_INTDIV, "division by zero or overflow of a division" },

@@ -3,6 +3,7 @@
 #include "proc/signal.h"
 #include "kernel/errno.h"
 #include "kernel/lib.h"
+#include "lab/mutant.h"
 #include "proc/task.h"
 
 #define UNBLOCKABLE (SIGNAL_BIT(SIGKILL) | SIGNAL_BIT(SIGSTOP))
@@ -72,6 +73,8 @@ static void pass_on(struct task *from, u64 signals)
 	struct process *p = from->process;
 
 	signals &= p->signals.pending.set;
+	if (MUTANT(signal_no_pass_on))	// they wait for a task that never comes by
+		return;
 	list_for_each(l, &p->tasks) {
 		struct task *t = list_entry(l, struct task, link);
 		u64 taken = signals & ~(t->signals.blocked & ~t->signals.awaited);

@@ -108,6 +108,7 @@ TESTS = {
     "waitq_keeps_wake_up": "sched.late_wake*",
     "futex_late_count": "futex.count*",
     "futex_requeue_unannounced": "futex.requeue_is*",
+    "signal_no_pass_on": "signal.passed_on",
     # RCU
     "rcu_reader_is_quiescent": "rcu.waits_for*,rcu.reader*",
     "rcu_entry_unseen": "rcu.reader_on_idle*,rcu.entry*",

@@ -9,12 +9,17 @@
 
 // What walk_pin() does when the fast path has failed: it walks under the lock, and may fault the page in.
 int walk_slow(struct space *s, vaddr_t va, bool write, struct page **page);
+// The fast path alone for one page; NULL: it has failed, or it is not mapped.
+static __always_inline struct page *walk_pin_try(struct space *s, vaddr_t va, bool write)
+{
+	return READ_ONCE(s->walk_one[write])(s, va);
+}
 // Pin the 4 KiB page at va (of a large page: the part that va names). Returns 0; -EFAULT: not mapped, or not permitted;
 // -ENOMEM: out of memory, or the page (of a large page, all of it together) has PAGE_REFS_MAX references already
 // (page.h). May sleep (the slow path takes the space's lock and may fault the page in).
 static __always_inline int walk_pin(struct space *s, vaddr_t va, bool write, struct page **page)
 {
-	struct page *pinned = READ_ONCE(s->walk_one[write])(s, va);
+	struct page *pinned = walk_pin_try(s, va, write);
 
 	if (unlikely(!pinned))
 		return walk_slow(s, va, write, page);

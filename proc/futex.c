@@ -35,6 +35,7 @@
 #include "lab/mutant.h"
 #include "lab/stall.h"
 #include "mm/space.h"
+#include "proc/futex_key.h"
 #include "proc/task.h"
 #include "sys/syscall.h"
 #include <arch/uaccess.h>
@@ -73,14 +74,14 @@ u64 futex_waiters(void)
 	return n;
 }
 
-static struct bucket *bucket_of(const struct futex_key *key)
+static __always_inline struct bucket *bucket_of(const struct futex_key *key)
 {
 	u64 h = (key->owner >> 6 ^ key->offset >> 2) * 0x9e3779b97f4a7c15;	// 2^64 over the golden ratio
 
 	return &buckets[h >> (64 - BUCKET_BITS)];
 }
 
-static bool same_key(const struct futex_key *a, const struct futex_key *b)
+static inline bool same_key(const struct futex_key *a, const struct futex_key *b)
 {
 	return a->owner == b->owner && a->offset == b->offset;
 }
@@ -133,26 +134,45 @@ static s32 wake_locked(struct bucket *b, const struct futex_key *key, s32 n, u32
 	return woken;
 }
 
+static __noinline s64 wake_in(struct bucket *b, struct futex_key key, s32 n, u32 bitset)
+{
+	s64 woken;
+
+	STALL(futex_sees_waiters, NULL, key.offset, 0);
+	spin_lock(&b->lock);
+	woken = wake_locked(b, &key, n, bitset);
+	spin_unlock(&b->lock);
+	return woken;
+}
+
+// The usual case first: nobody waits. A full barrier lies between the word, which the program has changed, and the look at
+// the count; it pairs with bucket_expect().
+static __always_inline s64 wake(struct futex_key key, s32 n, u32 bitset)
+{
+	struct bucket *b = bucket_of(&key);
+
+	return likely(!READ_ONCE(b->waiters)) ? 0 : wake_in(b, key, n, bitset);
+}
+
+static __noinline s64 wake_shared(vaddr_t va, s32 n, u32 bitset)
+{
+	struct futex_key key = futex_key_shared(current->space, va, FUTEX_READ);
+	int err = futex_key_error(key);
+
+	smp_mb_after_lock();		// the space's, which the look-up has taken and released
+	return unlikely(err) ? err : wake(key, n, bitset);
+}
+
 s64 futex_wake(vaddr_t va, bool shared, s32 n, u32 bitset)
 {
-	struct futex_key key;
-	struct bucket *b;
-	s64 result;
+	int err = futex_check(va);
 
-	if (!bitset)
-		return -EINVAL;
-	result = futex_key(va, shared, FUTEX_READ, &key);
-	if (result)
-		return result;
-	b = bucket_of(&key);
-	smp_mb();		// the word that the program has changed, before the count; pairs with bucket_expect()
-	if (likely(!READ_ONCE(b->waiters)))
-		return 0;
-	STALL(futex_sees_waiters, NULL, va, 0);
-	spin_lock(&b->lock);
-	result = wake_locked(b, &key, n, bitset);
-	spin_unlock(&b->lock);
-	return result;
+	if (unlikely(err || !bitset))
+		return err ?: -EINVAL;
+	if (shared)
+		return wake_shared(va, n, bitset);
+	smp_mb();
+	return wake(futex_key_private(current->space, va), n, bitset);
 }
 
 // Make the page of a word present; its owner may take it away again at once.
@@ -230,7 +250,8 @@ static s64 begin_wait(struct futex_waiter *w, vaddr_t va, bool shared, u32 expec
 	s64 err;
 
 	do {
-		err = futex_key(va, shared, FUTEX_READ, &w->key);
+		w->key = futex_key(va, shared, FUTEX_READ);
+		err = futex_key_error(w->key);
 		if (err)
 			return err;
 		err = enqueue(w, va, expected);
@@ -333,7 +354,9 @@ s64 futex_requeue(vaddr_t from, vaddr_t to, bool shared, s32 wake, s32 requeue, 
 	if (wake < 0 || requeue < 0)
 		return -EINVAL;
 	do {
-		result = futex_key(from, shared, FUTEX_READ, &key) ?: futex_key(to, shared, FUTEX_READ, &to_key);
+		key = futex_key(from, shared, FUTEX_READ);
+		to_key = futex_key(to, shared, FUTEX_READ);
+		result = futex_key_error(key) ?: futex_key_error(to_key);
 		if (result)
 			return result;
 		result = try_requeue(from, &key, &to_key, wake, requeue, expected);
@@ -427,7 +450,9 @@ s64 futex_wake_op(vaddr_t va, vaddr_t va2, bool shared, s32 wake, s32 wake2, u32
 	s64 result;
 
 	do {
-		result = futex_key(va, shared, FUTEX_READ, &key) ?: futex_key(va2, shared, FUTEX_WRITE, &key2);
+		key = futex_key(va, shared, FUTEX_READ);
+		key2 = futex_key(va2, shared, FUTEX_WRITE);
+		result = futex_key_error(key) ?: futex_key_error(key2);
 		if (result)
 			return result;
 		result = try_wake_op(va2, &key, &key2, wake, wake2, op);

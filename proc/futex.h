@@ -5,20 +5,10 @@
 #pragma once
 #include "kernel/types.h"
 
-// Names what a word belongs to, so that all addresses under which it can be reached lead to the same waiters.
-struct futex_key {
-	u64 owner;		// a space, or an object that spaces share: futex_key.c
-	u64 offset;		// an address of the space, or bytes from the object's beginning
-};
-enum futex_access { FUTEX_READ, FUTEX_WRITE };
-
-// A private futex is one word of one space. A shared one is looked up: a word of a shared mapping belongs to its object.
-// -EINVAL: misaligned. -EFAULT: not a user address; shared: not mapped, or without that access. -ENOMEM.
-int futex_key(vaddr_t va, bool shared, enum futex_access access, struct futex_key *key);
-
+// For all of them: -EINVAL: a misaligned word, or an empty bitset. -EFAULT: not a user address, or not to be read or written.
 #define FUTEX_ANY 0xffffffffu		// the bitset of calls that have none
 // Sleep while the word is `expected`, until woken by a call whose bitset meets this one: 0; -EAGAIN: the word is another;
-// -ETIMEDOUT; -ERESTARTSYS: the task was interrupted; -EINVAL: an empty bitset.
+// -ETIMEDOUT; -ERESTARTSYS: the task was interrupted.
 s64 futex_wait(vaddr_t va, bool shared, u32 expected, u32 bitset, u64 deadline_ns);
 // Wake up to n waiters, in the order in which they came, but at least one. Returns how many.
 s64 futex_wake(vaddr_t va, bool shared, s32 n, u32 bitset);

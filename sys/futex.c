@@ -52,47 +52,62 @@ static s64 restart_wait(struct task *t)
 	return result == -ERESTARTSYS ? -ERESTART_RESTARTBLOCK : result;
 }
 
-static s64 wait(struct task *t, vaddr_t va, bool shared, u32 expected, u32 bitset, u64 deadline_ns)
+static __noinline s64 wait(struct task *t, const u64 a[6], u32 bitset)
 {
-	s64 result = futex_wait(va, shared, expected, bitset, deadline_ns);
+	bool shared = !(a[1] & FUTEX_PRIVATE_FLAG);
+	u64 deadline;
+	s64 result = read_deadline((u32)a[1], a[3], &deadline);
 
-	if (result != -ERESTARTSYS || deadline_ns == NO_DEADLINE)
+	if (result)
+		return result;
+	result = futex_wait(a[0], shared, (u32)a[2], bitset, deadline);
+	if (result != -ERESTARTSYS || deadline == NO_DEADLINE)
 		return result;
 	t->restart = (struct task_restart){
-		.fn = restart_wait, .deadline_ns = deadline_ns, .args = { va, shared, expected, bitset },
+		.fn = restart_wait, .deadline_ns = deadline, .args = { a[0], shared, (u32)a[2], bitset },
 	};
 	return -ERESTART_RESTARTBLOCK;
 }
 
+static __noinline s64 cmp_requeue(const u64 a[6], bool shared)
+{
+	u32 expected = (u32)a[5];
+
+	return futex_requeue(a[0], a[4], shared, (s32)a[2], (s32)a[3], &expected);
+}
+
+static __noinline s64 no_such_command(u32 op, vaddr_t timeout)
+{
+	u64 deadline;
+
+	return read_deadline(op, timeout, &deadline) ?: -ENOSYS;
+}
+
+// Nothing here needs a stack: a wake without waiters is most of the calls, and is to be cheap.
 static s64 sys_futex(struct task *t, const u64 a[6])
 {
-	u32 op = (u32)a[1], val = (u32)a[2], val2 = (u32)a[3], val3 = (u32)a[5], cmd = op & ~(u32)FUTEX_FLAGS;
-	vaddr_t va = a[0], va2 = a[4];
+	u32 op = (u32)a[1], cmd = op & ~(u32)FUTEX_FLAGS;
 	bool shared = !(op & FUTEX_PRIVATE_FLAG);
-	u64 deadline;
-	s64 err = read_deadline(op, a[3], &deadline);
 
-	if (err)
-		return err;
-	if ((op & FUTEX_CLOCK_REALTIME) && cmd != FUTEX_WAIT_BITSET)
-		return -ENOSYS;
+	if (unlikely((op & FUTEX_CLOCK_REALTIME) && cmd != FUTEX_WAIT_BITSET))
+		return no_such_command(op, a[3]);
 	switch (cmd) {
 	case FUTEX_WAIT:
-		return wait(t, va, shared, val, FUTEX_ANY, deadline);
+		return wait(t, a, FUTEX_ANY);
 	case FUTEX_WAIT_BITSET:
-		return wait(t, va, shared, val, val3, deadline);
+		return wait(t, a, (u32)a[5]);
 	case FUTEX_WAKE:
-		return futex_wake(va, shared, (s32)val, FUTEX_ANY);
+		return futex_wake(a[0], shared, (s32)a[2], FUTEX_ANY);
 	case FUTEX_WAKE_BITSET:
-		return futex_wake(va, shared, (s32)val, val3);
+		return futex_wake(a[0], shared, (s32)a[2], (u32)a[5]);
 	case FUTEX_REQUEUE:
-		return futex_requeue(va, va2, shared, (s32)val, (s32)val2, NULL);
+		return futex_requeue(a[0], a[4], shared, (s32)a[2], (s32)a[3], NULL);
 	case FUTEX_CMP_REQUEUE:
-		return futex_requeue(va, va2, shared, (s32)val, (s32)val2, &val3);
+		return cmp_requeue(a, shared);
 	case FUTEX_WAKE_OP:
-		return futex_wake_op(va, va2, shared, (s32)val, (s32)val2, val3);
+		return futex_wake_op(a[0], a[4], shared, (s32)a[2], (s32)a[3], (u32)a[5]);
 	default:
-		return -ENOSYS;		// the PI commands among them, as in a Linux without FUTEX_PI
+		return no_such_command(op, a[3]);	// the PI commands among them, as in a Linux without FUTEX_PI
 	}
 }
 SYSCALL(202, futex, sys_futex);

@@ -10,8 +10,6 @@ void sched_inherit(struct task *t, const struct task *parent)
 	mutex_lock(&parent->process->lock);
 	t->sched = parent->sched;
 	mutex_unlock(&parent->process->lock);
-	if (t->sched.nice || !cpumask_empty(&t->sched.affinity))
-		fetch_or(&t->user.work, WORK_SCHED);
 }
 
 // Linux's nice values are shares of time; ours are three fixed priorities, of which a lower one waits for a higher one.

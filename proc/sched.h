@@ -15,9 +15,9 @@ struct task_sched {		// process.lock
 	s32 nice;
 };
 
-// Before t is started: it begins as its parent is (NULL: all CPUs, nice 0). Takes the parent's process.lock.
+// Before t is started: it is to begin as its parent is (NULL: all CPUs, nice 0). Takes the parent's process.lock.
 void sched_inherit(struct task *t, const struct task *parent);
-void sched_apply(struct task *t);		// the calling task; after WORK_SCHED
+void sched_apply(struct task *t);		// by the task itself: when it begins, and after WORK_SCHED
 // process.lock is held. If t is not the calling task, it follows when it next runs user mode; the calling task calls
 // sched_apply() when it has released the lock.
 void sched_ask_affinity(struct task *t, const struct cpumask *mask);	// not empty, online CPUs only

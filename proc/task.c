@@ -67,6 +67,7 @@ static int task_main(void *arg)
 	current->user = &t->user;
 	thread_clock_start();
 	space_attach(t->process->space);
+	sched_apply(t);			// also waits until task_start() has set t->thread
 	run(t);
 	futex_task_ends(t);
 	current->user = NULL;		// from here on the scheduler saves nothing of it

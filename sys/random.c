@@ -31,7 +31,7 @@ static s64 sys_getrandom(struct task *t, const u64 a[6])
 
 	if (flags & ~(u32)GRND_ALL || (flags & (GRND_RANDOM | GRND_INSECURE)) == (GRND_RANDOM | GRND_INSECURE))
 		return -EINVAL;
-	if (iovs_init_one(&v, a[0], a[1]))
+	if (iovs_init_one(&v, a[0], MIN(a[1], IOV_BYTES_MOST)))	// a length that read() would refuse is cut
 		return -EFAULT;
 	while (done < v.left) {
 		u64 n = MIN(v.left - done, (u64)SOME), stored;

@@ -82,7 +82,7 @@ TEST(user_mode, system_call, 0)
 		SET(1ull << 40), CALL_ACC(NR, 3, 1, ~0ull, 3, 4, 5, 1ull << 63), STORE(DATA), CALL(1ull << 32), STORE(DATA + 8),
 		CALL(NR),
 	};
-	u64 a[6];
+	u64 a[6] = { 0 };
 
 	BEGIN(script);
 	EXPECT(bare_run(&bare) == USER_CALL && arch_user_call(&bare.c, a) == NR);
@@ -101,7 +101,7 @@ TEST(user_mode, system_call, 0)
 TEST(user_mode, call_made_again, 0)
 {
 	static const struct instruction script[] = { CALL(NR, 1, 2, 3, 4, 5, 6), STORE(DATA), CALL(NR + 1) };
-	u64 a[6];
+	u64 a[6] = { 0 };
 
 	BEGIN(script);
 	EXPECT_EQ(bare_run(&bare), USER_CALL);
@@ -200,7 +200,7 @@ TEST(user_mode, copy, 0)
 		COUNT(7), CALL(NR), IF_EQ(0, 6), STORE(DATA), LOOP(3), CALL(NR + 1), /* 6 */ ADD(DATA + 8, 1), LOOP(6), CALL(NR + 2),
 	};
 	static struct bare copy;
-	u64 a[6];
+	u64 a[6] = { 0 };
 
 	BEGIN(script);
 	EXPECT(bare_run(&bare) == USER_CALL && arch_user_set_tls(&bare.c, DATA) == 0);

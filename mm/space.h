@@ -59,7 +59,7 @@ struct space {
 	struct list regions;
 	struct region *region_tree;	// of the same, once there are many (region.c)
 	u64 nr_regions, region_ranks;
-	u64 stack_limit;		// bytes that a region that grows down may grow to
+	u64 stack_limit;		// bytes that a region that grows down may grow to; written without the lock
 	u64 users;		// a get never fails, so this must not wrap
 	u64 deferred;			// records of deferred flushes (flush/flush.h). Read without the lock
 	u64 mapped;			// 4 KiB units mapped by leaves; under lock

@@ -17,24 +17,10 @@ static u8 refusal(struct space *s, vaddr_t va)
 	return r ? SEGV_ACCERR : SEGV_MAPERR;
 }
 
-static bool is_executable(struct space *s, vaddr_t va)
-{
-	struct region *r;
-	bool yes;
-
-	mutex_lock(&s->lock);
-	r = region_find(s, va);
-	yes = r && r->prot & PROT_X;
-	mutex_unlock(&s->lock);
-	return yes;
-}
-
 // 0: try again.
 static int bring_in(struct space *s, const struct user_fault *f)
 {
-	if (f->addr >= USER_END || (f->exec && !is_executable(s, f->addr)))
-		return -EFAULT;
-	return space_fault(s, f->addr, f->write);
+	return space_fault_access(s, f->addr, f->exec ? PROT_X : f->write ? PROT_W : PROT_R);
 }
 
 void task_fault(struct task *t, struct user_fault *f)
@@ -51,6 +37,10 @@ void task_fault(struct task *t, struct user_fault *f)
 			return;
 		}
 		f->code = refusal(s, f->addr);
+		if (err == -ENXIO) {		// behind the end of what is mapped there
+			f->signal = SIGBUS;
+			f->code = BUS_ADRERR;
+		}
 	}
 	signal_fault(t, f);
 }

@@ -22,7 +22,7 @@ enum {
 };
 // si_code: where it came from, or what was wrong.
 enum { SI_TKILL = -6, SI_USER = 0, SI_KERNEL = 0x80 };
-enum { SEGV_MAPERR = 1, SEGV_ACCERR, BUS_ADRALN = 1, ILL_ILLOPN = 2, TRAP_BRKPT = 1, TRAP_TRACE };
+enum { SEGV_MAPERR = 1, SEGV_ACCERR, BUS_ADRALN = 1, BUS_ADRERR, ILL_ILLOPN = 2, TRAP_BRKPT = 1, TRAP_TRACE };
 enum { FPE_INTDIV = 1, FPE_INTOVF, FPE_FLTDIV, FPE_FLTOVF, FPE_FLTUND, FPE_FLTRES, FPE_FLTINV };
 
 // Handlers that are none, and the flags of an action.

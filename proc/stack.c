@@ -16,13 +16,14 @@
 #include "kernel/lib.h"
 #include "kernel/panic.h"
 #include "kernel/thread.h"
-#include "mm/space.h"
+#include "mm/map.h"
 #include "proc/elf_format.h"
 #include <arch/uaccess.h>
 #include <arch/user.h>
 
 #define STRING_MAX (128ull << 10)	// with its zero; as Linux's MAX_ARG_STRLEN
 #define CONTENTS_MAX (STACK_SIZE / 4)
+#define STACK_BEGINNING (132ull << 10)	// mapped at first; as much as Linux maps
 #define PLATFORM "x86_64"
 #define CLOCK_TICKS 100
 
@@ -140,7 +141,8 @@ static int write_contents(const struct stack_contents *c, vaddr_t sp, vaddr_t st
 
 int stack_build(struct space *s, const struct stack_contents *c, vaddr_t *sp)
 {
-	unsigned prot = PROT_R | PROT_W | (c->executable ? PROT_X : 0);
+	const struct region_kind kind = { .prot = PROT_R | PROT_W | (c->executable ? PROT_X : 0), .level = 1,
+		.flags = REGION_GROWSDOWN };
 	u64 words, bytes;
 	vaddr_t strings;
 	int err = contents_size(c, &words, &bytes);
@@ -148,9 +150,10 @@ int stack_build(struct space *s, const struct stack_contents *c, vaddr_t *sp)
 	ASSERT(current->space == s);
 	if (err)
 		return err;
-	err = space_map(s, STACK_TOP - STACK_SIZE, STACK_SIZE, prot, 1, 0);
+	err = space_map_kind(s, STACK_TOP - STACK_BEGINNING, STACK_BEGINNING, &kind);
 	if (err)
 		return err;
+	WRITE_ONCE(s->stack_limit, STACK_SIZE);
 	strings = ALIGN_DOWN(STACK_TOP - sizeof(u64) - bytes, 16);
 	*sp = ALIGN_DOWN(strings - words, 16);
 	return write_contents(c, *sp, strings);

@@ -21,6 +21,8 @@ static s64 limit(struct process *p, u32 which, const struct rlimit *to, struct r
 	*old = p->limits[which];
 	if (to)
 		p->limits[which] = *to;
+	if (to && which == RLIMIT_STACK)
+		WRITE_ONCE(p->space->stack_limit, to->soft);
 	mutex_unlock(&p->lock);
 	return 0;
 }

@@ -56,7 +56,7 @@ int space_set_flags(struct space *s, vaddr_t va, u64 len, unsigned set, unsigned
 		return -EINVAL;
 	mutex_lock(&s->lock);
 	end = region_covered_until(s, va, va + len);
-	err = end == va ? -ENOENT : region_split_at(s, va, end);
+	err = end == va ? -ENOENT : space_cut(s, va, end);	// a collapsed page lies in one region
 	if (!err) {
 		set_flags(s, va, end, set, clear);
 		if (end != va + len)

@@ -21,7 +21,7 @@ static int whole_pages(vaddr_t *start, vaddr_t *end, u64 len)
 
 static s64 set_locks(struct task *t, vaddr_t start, vaddr_t end, unsigned set)
 {
-	s64 err = space_set_flags(t->process->space, start, end - start, set, LOCKS & ~set);
+	s64 err = WHILE_BUSY(space_set_flags(t->process->space, start, end - start, set, LOCKS & ~set));
 
 	return err == -ENOENT ? -ENOMEM : err;
 }

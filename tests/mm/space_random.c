@@ -16,7 +16,7 @@
 // whatever slots are drawn.
 static const enum step_op tour[] = {
 	STEP_POPULATE, STEP_PROTECT, STEP_COLLAPSE, STEP_SPLIT, STEP_MOVE, STEP_PIN, STEP_SWITCH, STEP_DISCARD_AROUND,
-	STEP_READ, STEP_UNMAP,
+	STEP_READ, STEP_UNMAP, STEP_MAP_OVER, STEP_LOCK, STEP_FILL, STEP_REMAP,
 };
 #define ALL_STEPS (ARRAY_SIZE(tour) + STEPS)
 
@@ -48,7 +48,7 @@ static void draw_tour(u8 *bytes, u64 *rng)
 		bytes[0] = tour[i];
 		bytes[1] = STEP_WHERE(slot, STEP_SLOT);
 		bytes[2] = 0;
-		bytes[3] = tour[i] == STEP_PROTECT ? RW : 0;
+		bytes[3] = tour[i] == STEP_PROTECT || tour[i] == STEP_MAP_OVER ? RW : 0;
 		if (tour[i] == STEP_SWITCH)
 			draw_safe_pair(bytes + 2, rand_next(rng));
 		if (tour[i] == STEP_MOVE) {
@@ -67,6 +67,7 @@ static void draw(u8 *bytes, u64 *rng)
 		{ STEP_POPULATE, STEP_MOVE, STEP_DISCARD_AROUND }, { STEP_UNMAP, STEP_MAP_LARGE, STEP_TOUCH },
 		{ STEP_POPULATE, STEP_COLLAPSE, STEP_WRITE }, { STEP_POPULATE, STEP_PIN, STEP_WRITE_PIN },
 		{ STEP_UNMAP, STEP_MAP, STEP_PROTECT }, { STEP_POPULATE, STEP_MOVE, STEP_READ },
+		{ STEP_POPULATE, STEP_COLLAPSE, STEP_REMAP }, { STEP_MAP_OVER, STEP_FILL, STEP_REMAP },
 	};
 	unsigned chain = 0, at = ARRAY_SIZE(chains[0]), slot = 0, shape = 0;
 

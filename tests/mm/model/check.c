@@ -84,7 +84,7 @@ static void check_regions(struct space *s, const struct model *m)
 		if (!EXPECT(i < m->nr_mappings))
 			return;
 		EXPECT(r->start == m->list[i].start && r->end == m->list[i].end);
-		EXPECT(r->prot == m->list[i].prot && r->level == m->list[i].level);
+		EXPECT(r->prot == m->list[i].prot && r->level == m->list[i].level && r->flags == m->list[i].flags);
 		i++;
 	}
 	EXPECT_EQ(i, m->nr_mappings);

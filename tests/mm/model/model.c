@@ -98,7 +98,7 @@ static void join_list(struct model *m)
 	for (unsigned i = 1; i < m->nr_mappings;) {
 		struct mapping *a = &m->list[i - 1], *b = &m->list[i];
 
-		if (a->end == b->start && a->prot == b->prot && a->level == b->level) {
+		if (a->end == b->start && a->prot == b->prot && a->level == b->level && a->flags == b->flags) {
 			a->end = b->end;
 			delete(m, i);
 		} else {
@@ -242,7 +242,7 @@ int model_map(struct model *m, vaddr_t va, u64 len, unsigned prot, int level, bo
 		return -EINVAL;
 	if (occupied(m, va, va + len))
 		return -EEXIST;
-	insert(m, first_from(m, va), (struct mapping){ va, va + len, (u8)prot, (u8)level });
+	insert(m, first_from(m, va), (struct mapping){ va, va + len, (u8)prot, (u8)level, 0 });
 	for (vaddr_t at = va; populate && at < va + len; at += PAGE_SIZE)
 		make_present(m, (unsigned)model_index(at));
 	join_list(m);
@@ -395,4 +395,93 @@ int model_collapse(struct model *m, vaddr_t va)
 		return -EBUSY;
 	m->collapsed[i / PT_ENTRIES] = true;
 	return 0;
+}
+
+int model_map_over(struct model *m, vaddr_t va, u64 len, unsigned prot, unsigned flags)
+{
+	int err = model_unmap(m, va, len);
+
+	if (err)
+		return err;
+	insert(m, first_from(m, va), (struct mapping){ va, va + len, (u8)prot, 1, (u8)flags });
+	join_list(m);
+	return 0;
+}
+
+int model_set_flags(struct model *m, vaddr_t va, u64 len, unsigned set, unsigned clear)
+{
+	vaddr_t end;
+	int err;
+
+	if (!range_ok(va, len, PAGE_SIZE))
+		return -EINVAL;
+	end = covered_until(m, va, va + len);
+	err = end == va ? -ENOENT : cut(m, va, end);
+	if (err)
+		return err;
+	split_list(m, va);
+	split_list(m, end);
+	for (unsigned i = first_from(m, va); i < m->nr_mappings && m->list[i].start < end; i++)
+		m->list[i].flags = (u8)((m->list[i].flags & ~clear) | set);
+	join_list(m);
+	return end == va + len ? 0 : -ENOENT;
+}
+
+int model_populate(struct model *m, vaddr_t va, u64 len, bool write)
+{
+	int err = 0;
+
+	for (vaddr_t at = va; at < va + len && !err; at += PAGE_SIZE)
+		err = model_fault(m, at, write);
+	return err;
+}
+
+static void grow(struct model *m, vaddr_t start, vaddr_t end, struct mapping like)
+{
+	like.start = start;
+	like.end = end;
+	insert(m, first_from(m, start), like);
+	join_list(m);
+}
+
+static int remap_in_place(struct model *m, vaddr_t from, u64 from_len, u64 to_len, vaddr_t high)
+{
+	const struct mapping *r = model_find(m, from);
+	vaddr_t end = from + from_len;
+
+	if (to_len <= from_len)
+		return to_len < from_len ? model_unmap(m, from + to_len, from_len - to_len) : 0;
+	if (r->end < end)
+		return -EFAULT;
+	if (r->end != end || to_len > high - from || occupied(m, end, from + to_len))
+		return -ENOMEM;
+	grow(m, end, from + to_len, *r);
+	return 0;
+}
+
+int model_remap(struct model *m, vaddr_t from, u64 from_len, u64 to_len, bool fixed, vaddr_t to, vaddr_t high)
+{
+	u64 moved = MIN(from_len, to_len);
+	const struct mapping *r = model_find(m, from);
+	struct mapping like;
+	int err;
+
+	if (fixed && from < to + to_len && to < from + from_len)
+		return -EINVAL;
+	if (!r || r->level != 1)
+		return -EFAULT;
+	if (!fixed)
+		return remap_in_place(m, from, from_len, to_len, high);
+	err = model_unmap(m, to, to_len);
+	if (!err && from_len > to_len)
+		err = model_unmap(m, from + to_len, from_len - to_len);
+	if (err)
+		return err;
+	like = *model_find(m, from);
+	if (moved > like.end - from)
+		return -EFAULT;
+	err = model_move(m, from, to, moved);
+	if (!err && to_len > moved)
+		grow(m, to + moved, to + to_len, like);
+	return err;
 }

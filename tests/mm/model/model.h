@@ -15,7 +15,7 @@
 
 struct mapping {		// as struct region
 	vaddr_t start, end;
-	u8 prot, level;
+	u8 prot, level, flags;
 };
 
 struct model_page {
@@ -58,3 +58,8 @@ int model_fault(struct model *m, vaddr_t va, bool write);
 int model_move(struct model *m, vaddr_t from, vaddr_t to, u64 len);
 int model_collapse(struct model *m, vaddr_t va);
 int model_split(struct model *m, vaddr_t va);
+int model_map_over(struct model *m, vaddr_t va, u64 len, unsigned prot, unsigned flags);	// small pages
+int model_set_flags(struct model *m, vaddr_t va, u64 len, unsigned set, unsigned clear);
+int model_populate(struct model *m, vaddr_t va, u64 len, bool write);	// 0, or any error
+// mremap() of private memory: in place, below `high`, or (fixed) to `to`. Whole pages, not empty.
+int model_remap(struct model *m, vaddr_t from, u64 from_len, u64 to_len, bool fixed, vaddr_t to, vaddr_t high);

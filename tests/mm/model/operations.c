@@ -7,7 +7,9 @@
 #include "lab/stall.h"
 #include "lab/swmmu.h"
 #include "lab/test.h"
+#include "mm/map.h"
 #include "mm/policy/switch.h"
+#include "mm/range.h"
 #include "mm/walk.h"
 #include "tests/mm/help.h"
 #include "tests/mm/model/check.h"
@@ -186,6 +188,72 @@ static bool do_split(struct steps *st, const struct step_range *r)
 static bool do_fault(struct steps *st, const struct step_range *r)
 {
 	return STEP(st, space_fault(st->s, r->va, r->b & 1), model_fault(st->m, r->va, r->b & 1));
+}
+
+static bool do_map_over(struct steps *st, const struct step_range *r)
+{
+	const struct region_kind k = { .prot = r->b % 8, .level = 1, .flags = r->b & 8 ? REGION_LOCKED : 0 };
+
+	return STEP(st, space_map_over(st->s, r->va, r->len, &k), model_map_over(st->m, r->va, r->len, k.prot, k.flags));
+}
+
+// A flag without any effect but that neighbours with and without it are two regions.
+static bool do_lock(struct steps *st, const struct step_range *r)
+{
+	unsigned set = r->b & 1 ? REGION_LOCKED : 0;
+
+	return STEP(st, space_set_flags(st->s, r->va, r->len, set, REGION_LOCKED),
+		    model_set_flags(st->m, r->va, r->len, set, REGION_LOCKED));
+}
+
+static void check_resident(const struct steps *st, vaddr_t va, u64 pages)
+{
+	u8 vec[64];
+
+	if (space_resident(st->s, va, MIN(pages, ARRAY_SIZE(vec)), vec))
+		return;
+	for (u64 i = 0; i < MIN(pages, ARRAY_SIZE(vec)); i++)
+		EXPECT_EQ(vec[i], st->m->page[model_index(va + i * PAGE_SIZE)].present);
+}
+
+static bool do_fill(struct steps *st, const struct step_range *r)
+{
+	bool write = r->b & 1;
+	int err;
+
+	st->fail_nth = 0;		// it would stop half-way
+	if (!space_range_ok(r->va, r->len, PAGE_SIZE))
+		return false;
+	err = space_populate(st->s, r->va, r->len, write ? PROT_W : PROT_R);
+	EXPECT_EQ(!err, !model_populate(st->m, r->va, r->len, write));
+	check_resident(st, r->va, r->len >> PAGE_SHIFT);
+	return !err;
+}
+
+// In place, or to a fixed place; shorter or longer by some pages, or of the same length.
+static bool do_remap(struct steps *st, const struct step_range *r)
+{
+	unsigned slot = r->a % MODEL_SLOTS;
+	u64 room = model_slots_from(slot) * SLOT_SIZE, odd = (u64)(r->a >> 4) * 7 * PAGE_SIZE;
+	struct remap q = { .from = r->va, .from_len = MIN(r->len, SLOT_SIZE), .to = model_slot_va(slot) + odd, .low = PAGE_SIZE,
+		.high = model_slot_va(r->slot) + model_slots_from(r->slot) * SLOT_SIZE, .fixed = r->b & 1 };
+	s64 more = ((s64)(r->b >> 3 & 7) - 2) * (s64)PAGE_SIZE, result;
+	int err;
+
+	st->fail_nth = 0;		// what is in the way of a fixed place would be gone
+	if (!space_range_ok(r->va, r->len, PAGE_SIZE) || (s64)q.from_len + more <= 0 || (q.fixed && st->walkers))
+		return false;
+	q.to_len = q.from_len + (u64)more;
+	if (q.fixed)
+		q.high = MIN(q.to + q.to_len, model_slot_va(slot) + room);
+	if (q.to_len > q.high || q.to_len > q.high - (q.fixed ? q.to : 0))
+		return false;
+	result = space_remap(st->s, &q);
+	err = result > 0 ? 0 : (int)result;
+	if (st->walkers && err == -EBUSY)
+		return false;
+	EXPECT_EQ(err, model_remap(st->m, q.from, q.from_len, q.to_len, q.fixed, q.to, q.high));
+	return !err;
 }
 
 // ---- Accesses -------------------------------------------------------------------------------------------------------
@@ -369,4 +437,8 @@ const struct step_operation step_operations[STEP_OPS] = {
 	[STEP_SLEEP] = { "sleep", do_sleep },
 	[STEP_PRIME] = { "prime", do_prime },
 	[STEP_DISCARD_AROUND] = { "discard_around", do_discard_around },
+	[STEP_MAP_OVER] = { "map_over", do_map_over },
+	[STEP_LOCK] = { "lock", do_lock },
+	[STEP_FILL] = { "fill", do_fill },
+	[STEP_REMAP] = { "remap", do_remap },
 };

@@ -36,7 +36,7 @@ const struct flush_backend *steps_backend(u8 which)
 
 const char *steps_name(enum step_op op) { return step_operations[op].name; }
 
-static bool maps(unsigned op) { return op == STEP_MAP || op == STEP_POPULATE || op == STEP_MAP_LARGE; }
+static bool maps(unsigned op) { return op == STEP_MAP || op == STEP_POPULATE || op == STEP_MAP_LARGE || op == STEP_MAP_OVER; }
 
 // Steps that map stay within the model's pages.
 static struct step_range range_of(unsigned op, const u8 *bytes)

@@ -408,6 +408,7 @@ static __always_inline int fault(struct space *s, vaddr_t va, unsigned need)
 	else
 		err = fault_in(s, r, va);
 	mutex_unlock(&s->lock);
+	STALL(fault_served, s, va, 0);	// the lock has been dropped; the access has not yet been tried again
 	return err;
 }
 

@@ -19,8 +19,8 @@ static u8 *translate(vaddr_t va, bool write)
 	return current->space && swmmu_access(va, write, &pa) ? phys_to_virt(pa) : NULL;
 }
 
-// Between the first look at the tables and the end of the access this CPU takes neither interrupt nor NMI, so that a CPU
-// that waits for the answer to a flush waits for the access, too.
+// Between the first look at the tables and the end of the access this CPU takes neither interrupt nor NMI, so that a
+// CPU that waits for the answer to a flush waits for the access, too.
 struct unbroken {
 	irqflags_t flags;
 	u8 nmi_blocked;
@@ -114,7 +114,8 @@ bool access_user(vaddr_t va, void *data, size_t n, bool write, vaddr_t *fault)
 bool access_cmpxchg32(vaddr_t va, u32 expected, u32 v, u32 *old)
 {
 	struct unbroken u = unbroken_begin();
-	u32 *p = va % sizeof(*p) ? NULL : (u32 *)translate(va, true);	// a write also if nothing is stored (SDM vol. 2, CMPXCHG)
+	// Hardware writes also where nothing is to be stored (SDM vol. 2, CMPXCHG).
+	u32 *p = va % sizeof(*p) ? NULL : (u32 *)translate(va, true);
 
 	if (p)
 		__atomic_compare_exchange_n(p, &expected, v, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);

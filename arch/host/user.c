@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// User mode on the host: the processor, executing a program's instructions (user.h) one by one. Each access is one of the
-// software MMU. Between two instructions interrupts are taken, and end user mode, as on hardware.
+// User mode on the host: a processor that executes a program's instructions (user.h) one by one. Its accesses go
+// through the software MMU. Between two instructions interrupts are taken, and end user mode, as on hardware.
 #include "arch/host/user.h"
 #include "arch/host/irq.h"
 #include "arch/host/uaccess.h"
@@ -38,9 +38,10 @@ void arch_user_switched_out(struct user_context *c) { }	// no register of its is
 
 static enum outcome page_fault(struct user_context *c, vaddr_t va, bool write, bool exec)
 {
-	u64 error = ERROR_USER | (write ? ERROR_WRITE : 0) | (exec ? ERROR_EXEC : 0);
-
-	c->fault = (struct user_fault){ .write = write, .exec = exec, .addr = va, .trap = TRAP_PAGE_FAULT, .error = error };
+	c->fault = (struct user_fault){
+		.write = write, .exec = exec, .addr = va, .trap = TRAP_PAGE_FAULT,
+		.error = ERROR_USER | (write ? ERROR_WRITE : 0) | (exec ? ERROR_EXEC : 0),
+	};
 	return FAULT;
 }
 

@@ -49,7 +49,8 @@ static void there_and_back(struct space *s, vaddr_t va, size_t n)
 	for (size_t i = 0; i < n; i++)
 		out[i] = pattern(i);
 	memset(in, SENTINEL, n + 2);
-	ok &= !copy_out(va, out, n) && !copy_in(in, va - 1, n + 2) && in[0] == 0 && !memcmp(in + 1, out, n) && in[n + 1] == 0;
+	ok &= !copy_out(va, out, n) && !copy_in(in, va - 1, n + 2);
+	ok &= in[0] == 0 && !memcmp(in + 1, out, n) && in[n + 1] == 0;
 	memset(in, SENTINEL, n + 2);
 	ok &= !copy_in(in + 1, va, n) && in[0] == SENTINEL && !memcmp(in + 1, out, n) && in[n + 1] == SENTINEL;
 	ok &= !copy_out(va - 1, in, n + 2) && !clear_out(va, n) && !copy_in(in, va - 1, n + 2);
@@ -131,7 +132,9 @@ static void refused(vaddr_t va, size_t n)
 // The first and the last page of the user half are there; the rest of 64 bits is not the program's.
 TEST(copy, edges_of_the_user_half, 0)
 {
-	static const vaddr_t bad[] = { USER_END, USER_END + 8, 1ull << 48, 1ull << 63, ~0ull << 47, -PAGE_SIZE, -4ull, ~0ull };
+	static const vaddr_t bad[] = {
+		USER_END, USER_END + 8, 1ull << 48, 1ull << 63, ~0ull << 47, -PAGE_SIZE, -4ull, ~0ull,
+	};
 	struct space *s;
 
 	REQUIRE(enter(&s));
@@ -187,7 +190,7 @@ TEST(copy, string, 0)
 	EXPECT_EQ(copy_in_string(got, va, sizeof(name)), -ERANGE);
 	EXPECT_EQ(copy_in_string(got, end, sizeof(got)), -EFAULT);
 	EXPECT_EQ(copy_out(BASE + PAGE_SIZE - 3, name, sizeof(name)), 0);
-	EXPECT_EQ(space_discard(s, BASE + PAGE_SIZE, PAGE_SIZE), 0);		// and now it ends behind a page that is not present
+	EXPECT_EQ(space_discard(s, BASE + PAGE_SIZE, PAGE_SIZE), 0);	// now it ends in a page that is not present
 	EXPECT_EQ(copy_in_string(got, BASE + PAGE_SIZE - 3, sizeof(got)), 3);
 	leave(s);
 }
@@ -342,7 +345,8 @@ TEST(copy, unmapped_in_the_middle, NEEDS_CPUS2 | NEEDS_CHECK)
 		struct held h = { .to_user = i & 1 };
 
 		REQUIRE(enter(&h.s));
-		EXPECT_EQ(held_while(&h, space_unmap, i / 2), i / 2 ? -EFAULT : 0);	// the first page has been copied already
+		// The first page has been copied already.
+		EXPECT_EQ(held_while(&h, space_unmap, i / 2), i / 2 ? -EFAULT : 0);
 		leave(h.s);
 	}
 }

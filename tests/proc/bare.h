@@ -19,8 +19,8 @@ struct bare {
 bool bare_fill(struct space *s, const struct instruction *script, unsigned n);
 // A new space with all that. NULL: the test has failed.
 struct space *bare_space(const struct instruction *script, unsigned n);
-// The calling thread runs in the space, of which it takes a count, with its registers as for a new program that begins with
-// that instruction. False: the test has failed, and nothing is to be left.
+// The calling thread runs in the space, of which it takes a count, with its registers as for a new program that begins
+// with that instruction. False: the test has failed, and there is nothing to leave.
 bool bare_enter(struct bare *b, struct space *s, unsigned first);
 void bare_leave(struct bare *b);
 // Run it until something happens that is more than an interrupt and more than a page that was not present yet.

@@ -5,8 +5,8 @@
 #include "kernel/types.h"
 
 enum script_op {
-	SCRIPT_READ, SCRIPT_WRITE, SCRIPT_STORE, SCRIPT_ADD, SCRIPT_SET, SCRIPT_ARG, SCRIPT_CALL, SCRIPT_JUMP, SCRIPT_IF_EQ,
-	SCRIPT_IF_NE, SCRIPT_COUNT, SCRIPT_LOOP, SCRIPT_PAUSE, SCRIPT_RETURN, SCRIPT_TRAP,
+	SCRIPT_READ, SCRIPT_WRITE, SCRIPT_STORE, SCRIPT_ADD, SCRIPT_SET, SCRIPT_ARG, SCRIPT_CALL, SCRIPT_JUMP,
+	SCRIPT_IF_EQ, SCRIPT_IF_NE, SCRIPT_COUNT, SCRIPT_LOOP, SCRIPT_PAUSE, SCRIPT_RETURN, SCRIPT_TRAP,
 };
 
 struct instruction {
@@ -23,7 +23,9 @@ struct instruction {
 #define SET(v) { .op = SCRIPT_SET, .value = (v) }			// acc
 #define ARG() { .op = SCRIPT_ARG }					// acc = what a signal's handler is called with
 #define CALL(nr, ...) { .op = SCRIPT_CALL, .value = (nr), .args = { __VA_ARGS__ } }	// acc = its result
-#define CALL_ACC(nr, which, ...) { .op = SCRIPT_CALL, .value = (nr), .args = { __VA_ARGS__ }, .acc_args = 1u << (which) }
+// One argument of which is acc.
+#define CALL_ACC(nr, which, ...) \
+	{ .op = SCRIPT_CALL, .value = (nr), .args = { __VA_ARGS__ }, .acc_args = 1u << (which) }
 #define JUMP(to) { .op = SCRIPT_JUMP, .a = (to) }
 #define IF_EQ(v, to) { .op = SCRIPT_IF_EQ, .a = (to), .value = (v) }	// if acc is v
 #define IF_NE(v, to) { .op = SCRIPT_IF_NE, .a = (to), .value = (v) }

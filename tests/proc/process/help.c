@@ -42,7 +42,8 @@ bool scripted_task(struct scripted *x, unsigned first)
 void scripted_handler(struct scripted *x, u32 signo, unsigned handler, unsigned restorer)
 {
 	struct signal_action a = {
-		.handler = SCRIPT_AT(BARE_CODE, handler), .flags = SA_RESTORER, .restorer = SCRIPT_AT(BARE_CODE, restorer),
+		.handler = SCRIPT_AT(BARE_CODE, handler), .flags = SA_RESTORER,
+		.restorer = SCRIPT_AT(BARE_CODE, restorer),
 	};
 
 	EXPECT_EQ(signal_set_action(x->p, signo, &a, NULL), 0);

@@ -138,7 +138,8 @@ TEST(process, no_task_after_its_end, 0)
 TEST(process, tree_of_tasks, 0)
 {
 	static const struct instruction script[] = {
-		COUNT(3), /* 1 */ CALL(SYS_CLONE, CLONE_THREAD_FLAGS), IF_EQ(0, 6), LOOP(1), ADD(DATA, 1), CALL(SYS_EXIT, 0),
+		COUNT(3), /* 1 */ CALL(SYS_CLONE, CLONE_THREAD_FLAGS), IF_EQ(0, 6), LOOP(1),
+		ADD(DATA, 1), CALL(SYS_EXIT, 0),
 		/* 6 */ ADD(DATA + 4, 1), COUNT(2), /* 8 */ CALL(SYS_CLONE, CLONE_THREAD_FLAGS), IF_EQ(0, 11), LOOP(8),
 		/* 11 */ ADD(DATA, 1), CALL(SYS_EXIT, 0), TRAP(),
 	};
@@ -159,7 +160,8 @@ TEST(process, tree_of_tasks, 0)
 TEST(process, signals_reach_spinning_tasks, 0)
 {
 	static const struct instruction script[] = {
-		ADD(DATA, 1), /* 1 */ SET(0x1234567), /* 2 */ IF_NE(0x1234567, 8), READ(GO), IF_EQ(0, 1), CALL(SYS_EXIT, 0), TRAP(),
+		ADD(DATA, 1), /* 1 */ SET(0x1234567), /* 2 */ IF_NE(0x1234567, 8), READ(GO), IF_EQ(0, 1),
+		CALL(SYS_EXIT, 0), TRAP(),
 		/* 7 */ JUMP(7), TRAP(),
 		/* 9 */ ARG(), IF_NE(SIGUSR1, 8), ADD(DATA + 4, 1), RETURN(), /* 13 */ CALL(SYS_RT_SIGRETURN), TRAP(),
 	};

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The memory of a process changes under its tasks, under each safe pair. Each task writes to pages of its own and finds its
-// stamps there, or zeroes; where nothing is mapped for a while, its SIGSEGV's handler has it try again.
+// The memory of a process changes under its tasks, under each safe pair. Each task writes to pages of its own and finds
+// its stamps there, or zeroes; where nothing is mapped for a while, its SIGSEGV's handler has it try again.
 #include "kernel/lib.h"
 #include "mm/flush/flush.h"
 #include "mm/policy/verdict.h"
@@ -29,7 +29,8 @@ static void write_script(void)
 		u64 to = i * STEPS, first = AREA(i), second = AREA(i + 1) - 8, stamp = 0x5a5a000000000000 + i;
 		const struct instruction task[STEPS] = {
 			WRITE(first, stamp), READ(first), IF_EQ(stamp, to + 4), IF_NE(0, to + BAD),
-			/* 4 */ ADD(AREA(TASKS), 1), WRITE(second, ~stamp), READ(second), IF_EQ(~stamp, to + 9), IF_NE(0, to + BAD),
+			/* 4 */ ADD(AREA(TASKS), 1),
+			/* 5 */ WRITE(second, ~stamp), READ(second), IF_EQ(~stamp, to + 9), IF_NE(0, to + BAD),
 			/* 9 */ READ(GO(i)), IF_EQ(0, to), CALL(SYS_EXIT, 0), /* BAD */ TRAP(),
 		};
 

@@ -7,12 +7,12 @@ struct user_registers {
 	u64 acc;		// what was read last, or the last system call's result
 	u64 count;		// of the loop
 	u64 arg;		// of a signal's handler: the signal's number
-	u64 nr;			// of the next system call, instead of its own (arch_user_restart_as()); USER_OWN_NR: its own
+	u64 nr;			// the next system call's, by arch_user_restart_as(); USER_OWN_NR: what the instruction says
 };
 
 struct user_context {
 	struct user_registers r;
-	u64 call_nr, call_args[6];	// of the call that it is in, and
+	u64 call_nr, call_args[6];	// of the call that it is in
 	u64 call_pc;			// where that was made
 	u64 tls, gs;
 	u32 work;

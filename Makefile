@@ -7,7 +7,7 @@ MEM ?= 512M
 ACCEL ?= tcg
 MACHINE ?= q35
 BUILD ?= check
-export EMULATOR SMP MEM ACCEL FIRMWARE MACHINE CPU BUILD CMDLINE EXTRA TIMEOUT VERBOSE RESULTS HYPERVISORS BASE SECONDS SMP_LIST SWEEP JOBS SSHLOGIN WORKDIR REASON
+export EMULATOR SMP MEM ACCEL FIRMWARE MACHINE CPU BUILD CMDLINE PROGRAM ARGS EXTRA TIMEOUT VERBOSE RESULTS HYPERVISORS BASE SECONDS SMP_LIST SWEEP JOBS SSHLOGIN WORKDIR REASON
 
 # The default toolchain: a bare-metal one; otherwise the distribution's cross compiler; otherwise the native one,
 # freestanding.
@@ -110,7 +110,7 @@ build/%.iso: build/%.elf grub.cfg
 build_all = @+$(MAKE) --no-print-directory -j$$(nproc) all
 run bench budgets targets report sweep trace debug test test-all torture-all mutants models scale fuzz: | $(filter deps,$(MAKECMDGOALS))
 run:
-	$(build_all)
+	$(build_all) $(filter build/user/%,$(PROGRAM))
 	@$(PYTHON) tools/run.py
 bench:
 	$(build_all)
@@ -151,7 +151,7 @@ debug:
 	$(build_all)
 	@$(PYTHON) tools/run.py debug
 test:
-	$(build_all)
+	$(build_all) user
 	@$(PYTHON) tools/test.py
 test-all:
 	$(build_all)

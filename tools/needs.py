@@ -34,3 +34,7 @@ def missing_for(name):
     """The packages whose lack skips this configuration. (Packages that everything needs are none of them.)"""
     return [package for package, what, patterns in rows()
             if any(matches(name, pattern) for pattern in patterns) and not is_here(what)]
+
+
+def is_missing(package):
+    return any(name == package and not is_here(what) for name, what, _ in rows())

@@ -1,12 +1,15 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """Our own programs (user/) on this Linux and under Quiesce, as KTAP: each must print the same lines and end with the same
-status. What is run is in user/runs.txt. "pairs": only what that file says is run under each safe pair of policy and
-back-end."""
+status. What is run is in user/runs.txt. "pairs": instead what that file says is run under each safe pair of policy and
+back-end. Further arguments: patterns of tests, for example "musl.memory*"."""
 import concurrent.futures
 import dataclasses
 import difflib
+import fnmatch
+import functools
 import os
+import re
 import resource
 import shlex
 import sys
@@ -15,12 +18,14 @@ import axes
 import machine
 import matrix
 import mishap
+import needs
 import patience
 import program
 
 RUNS = "user/runs.txt"
 BUILDS = "build/user"
-LIBCS, PAIRS = ("glibc", "musl", "pie"), "pairs"
+PACKAGES = {"glibc": "libc6-dev", "musl": "musl-tools", "pie": "libc6-dev"}  # Debian's, by where a build is from
+PAIRS = "pairs"
 ENVIRONMENT = {"PATH": "/", "HOME": "/", "TERM": "dumb"}  # what the kernel gives (proc/run.c)
 STACK = 8 << 20
 BUDGET = 120  # seconds of processor time
@@ -40,7 +45,7 @@ class Row:
     @property
     def test(self):
         """Its name in KTAP, which has no blanks."""
-        words = "".join(c if c.isalnum() else "_" for c in self.args)
+        words = re.sub(r"\W+", "_", self.args).strip("_")
         return f"programs.{self.libc}.{self.name}" + (f".{words}" if words else "")
 
 
@@ -50,7 +55,7 @@ def rows(text):
         words = line.split()
         if not words or line.startswith("#"):
             continue
-        libcs = [word for word in words if word in LIBCS + (PAIRS,)]
+        libcs = [word for word in words if word in (*PACKAGES, PAIRS)]
         rest = line.split(maxsplit=len(libcs))[len(libcs)]
         name, _, args = rest.partition(" ")
         for libc in libcs:
@@ -97,18 +102,23 @@ def difference(linux, quiesce):
     return wrong + lines
 
 
-def compare(row, linux=None, keys=""):
-    linux = linux or on_linux(row)
+def compare(row, keys="", linux=on_linux):
+    demand(row)
+    expected = linux(row)
     status, lines, kernels = under_quiesce(row, keys)
-    wrong = difference(linux, (status, lines))
+    wrong = difference(expected, (status, lines))
     return wrong + [f"    {line}" for line in kernels[:SHOWN] if wrong]
 
 
 # ---- What is tested -------------------------------------------------------------------------------------------------
 
-def lacks(row):
-    """Why there is no such program; "" if there is."""
-    return "" if os.path.exists(row.path) else f"{machine.LACKS}{'musl-tools' if row.libc == 'musl' else 'libc6-dev'}: make deps"
+def demand(row):
+    """That the program has been built; Lacking: it was left out, for want of its library."""
+    if os.path.exists(row.path):
+        return
+    if needs.is_missing(PACKAGES[row.libc]):
+        raise machine.Lacking(f"{machine.LACKS}{PACKAGES[row.libc]}: make deps")
+    raise machine.Unavailable(f"{row.path} does not exist: make user")
 
 
 def each_program_has_a_row(found):
@@ -130,18 +140,16 @@ def safe_pairs():
 def by_pair(found):
     tests = {}
     for row in (dataclasses.replace(row, libc="musl") for row in found if row.libc == PAIRS):
-        linux = on_linux(row) if not lacks(row) else None
+        once = functools.cache(lambda row=row: on_linux(row))
         for number, pair in enumerate(safe_pairs()):
             keys = f" table_free={pair[0]} tlb_flush={pair[1]} seed={number + 1}"
             tests[f"programs.{row.name}.{'.'.join(pair)}"] = \
-                lambda row=row, linux=linux, keys=keys: compare(row, linux, keys)
+                lambda row=row, once=once, keys=keys: compare(row, keys, lambda _: once())
     return tests
 
 
-def outcome(test, row_lacks=""):
+def outcome(test):
     """(problems, reason of a skip)"""
-    if row_lacks:
-        return [], row_lacks
     try:
         return test(), ""
     except machine.Lacking as error:
@@ -151,15 +159,18 @@ def outcome(test, row_lacks=""):
 
 
 def main():
-    found = read_rows()
-    if sys.argv[1:] == ["pairs"]:
-        tests, lacking = by_pair(found), dict.fromkeys(by_pair(found), lacks(Row("musl", "several", "")))
-    else:
-        tests, lacking = plain(found), {row.test: lacks(row) for row in found}
+    patterns = sys.argv[1:]
+    choose = by_pair if patterns[:1] == [PAIRS] and patterns.pop(0) else plain
+    return run({name: test for name, test in choose(read_rows()).items()
+                if not patterns or any(fnmatch.fnmatch(name, f"programs.{pattern}") for pattern in patterns)})
+
+
+def run(tests):
+    """The exit status."""
     failed = 0
     print(f"KTAP version 1\n1..{len(tests)}")
     with patience.interruptible(concurrent.futures.ThreadPoolExecutor(os.cpu_count())) as pool:
-        outcomes = pool.map(lambda name: outcome(tests[name], lacking.get(name, "")), tests)
+        outcomes = pool.map(lambda name: outcome(tests[name]), tests)
         for number, (name, (problems, skip)) in enumerate(zip(tests, outcomes), 1):
             for problem in problems:
                 print(f"# ERROR: {problem}")

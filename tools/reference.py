@@ -27,7 +27,7 @@ def text_of(path):
         return f.read()
 
 
-def sources(pattern="c", folders=("arch", "kernel", "lab", "mm", "tests")):
+def sources(pattern="c", folders=("arch", "kernel", "lab", "mm", "proc", "sys", "tests")):
     for path in sorted(path for folder in folders for path in glob.glob(f"{folder}/**/*.{pattern}", recursive=True)):
         if not path.startswith(ONLY_HOST):
             yield path, text_of(path)
@@ -98,6 +98,7 @@ OF_MODE = {
     "trace": "record the scenes that `trace=` names (`TRACE`; [tracing.md](tracing.md))",
     "torture": "random operations, switches, preemptions and failures ([torture.md](torture.md))",
     "crash": "cause a page fault, to show what a panic prints",
+    "run": "run the program that came with the boot ([programs.md](programs.md))",
     "print": "wait for a typed `p`, print 8,000 lines, wait for a `q`: tests of the console's readers",
 }
 
@@ -235,6 +236,7 @@ OF_MACRO = {
     "PATH": "a hot path whose instructions are counted; fields of `struct path` follow",
     "REGISTER(backends, …)": "a flush back-end: a `struct flush_backend`",
     "STALL": "a point at which a test can hold a CPU (checking builds)",
+    "SYSCALL": "a system call: Linux's number and name, the function",
     "TEST": "a test: suite, name, what it needs (`NEEDS_…`); its body follows",
     "THEFT_HANDLER": "called when the thief has preempted a CPU, and when the CPU is back",
     "TICK_HANDLER": "called in every timer tick",

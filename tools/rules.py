@@ -7,7 +7,7 @@ import re
 import axes
 from selftests import selftest
 
-SOURCES = ("arch", "boot", "kernel", "lab", "mm", "proc", "sys", "tests", "tools")
+SOURCES = ("arch", "boot", "kernel", "lab", "mm", "proc", "sys", "tests", "tools", "user")
 suite = selftest.Suite("checks")
 test = suite.test
 

@@ -26,7 +26,8 @@ COMPLAINT = re.compile(r"^not ok |^# not ok |\bFAILED\b|<-- WRONG|^\d+ CPUs: (?!
 MOST_LINES = 25
 # Variables that `make` passes on to its children. They are removed, so that each part runs as it does by default.
 OF_MAKE = ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "EMULATOR", "SMP", "MEM", "ACCEL", "FIRMWARE",
-           "MACHINE", "CPU", "BUILD", "CMDLINE", "EXTRA", "TIMEOUT", "RESULTS", "BASE", "SECONDS", "SMP_LIST", "MUTANT", "CPUS")
+           "MACHINE", "CPU", "BUILD", "CMDLINE", "PROGRAM", "ARGS", "EXTRA", "TIMEOUT", "RESULTS", "BASE", "SECONDS", "SMP_LIST",
+           "MUTANT", "CPUS")
 
 
 @dataclasses.dataclass

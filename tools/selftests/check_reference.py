@@ -20,7 +20,7 @@ import results
 from selftests import selftest
 
 suite, log_suite = selftest.Suite("reference"), selftest.Suite("reference-log")
-MAKEFILES = ("Makefile", "tests/host/host.mk", "tests/fuzz/fuzz.mk")
+MAKEFILES = ("Makefile", "tests/host/host.mk", "tests/fuzz/fuzz.mk", "user/user.mk")
 
 
 # ---- The page's tables ----------------------------------------------------------------------------------------------

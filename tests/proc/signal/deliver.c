@@ -163,6 +163,16 @@ static const struct instruction blocking[] = {
 	/* 8 */ ADD(DATA, 1), RETURN(), /* 10 */ CALL(SYS_RT_SIGRETURN),
 };
 
+static u32 queued(struct scripted *x)
+{
+	u32 n;
+
+	spin_lock(&x->p->signals.lock);
+	n = x->p->signals.queued;
+	spin_unlock(&x->p->signals.lock);
+	return n;
+}
+
 // Sent to the process, each is handled once, whoever blocks it when it comes.
 TEST(signal, none_is_lost, 0)
 {
@@ -175,7 +185,7 @@ TEST(signal, none_is_lost, 0)
 	for (unsigned i = 0; i < SENT; i++)
 		send_signal(&x, REAL_TIME);
 	EXPECT(EVENTUALLY(scripted_count(&x, DATA) == SENT));
-	EXPECT_EQ(x.p->signals.queued, 0);
+	EXPECT_EQ(queued(&x), 0);
 	send_signal(&x, SIGKILL);
 	EXPECT_EQ(scripted_wait(&x), SIGKILL);
 	EXPECT_EQ(scripted_count(&x, DATA), SENT);

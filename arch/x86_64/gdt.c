@@ -52,7 +52,8 @@ void gdt_load(unsigned cpu)
 	for (unsigned i = 0; i < NR_IST; i++)
 		d->tss.ist[i] = ist_stack_top(cpu, i);
 	// A far return reloads CS. FS and GS are not loaded: only their bases matter, and loading GS would clear its
-	// base.
+	// base. There is no LDT. After a reset there is one, at address 0 (SDM vol. 3, 10.1.1), which is the program's:
+	// it could have a call gate there.
 	__asm__ volatile("lgdt %0\n\t"
 			 "pushq %1\n\t"
 			 "leaq 1f(%%rip), %%rax\n\t"
@@ -62,8 +63,10 @@ void gdt_load(unsigned cpu)
 			 "movl %%eax, %%ds\n\t"
 			 "movl %%eax, %%es\n\t"
 			 "movl %%eax, %%ss\n\t"
-			 "ltr %w3"
-			 :: "m"(pointer), "i"(GDT_KCODE * 8), "i"(GDT_KDATA * 8), "r"(GDT_TSS * 8) : "rax", "memory");
+			 "ltr %w3\n\t"
+			 "lldt %w4"
+			 :: "m"(pointer), "i"(GDT_KCODE * 8), "i"(GDT_KDATA * 8), "r"(GDT_TSS * 8), "r"(0)
+			 : "rax", "memory");
 }
 
 void gdt_set_trap_stack(u64 top) { this_cpu_ptr(&descriptors)->tss.rsp[0] = top; }

@@ -178,7 +178,7 @@ void arch_user_set_sp(struct user_context *c, vaddr_t sp) { c->r.sp = sp; }
 
 static int set_base(u64 *base, vaddr_t v)
 {
-	if (v >= USER_END)
+	if (v >= USER_END - PAGE_SIZE)	// as on x86-64
 		return -EPERM;
 	*base = v;
 	return 0;

@@ -201,7 +201,7 @@ static int set_base(struct user_context *c, u64 *base, u32 msr, vaddr_t v)
 {
 	irqflags_t flags;
 
-	if (v >= USER_END)
+	if (v >= USER_END - PAGE_SIZE)	// the last page is nobody's, as in Linux
 		return -EPERM;
 	flags = irq_save();
 	*base = v;

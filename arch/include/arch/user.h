@@ -42,7 +42,8 @@ void arch_user_restart_as(struct user_context *c, u64 number);
 vaddr_t arch_user_pc(const struct user_context *c);
 vaddr_t arch_user_sp(const struct user_context *c);
 void arch_user_set_sp(struct user_context *c, vaddr_t sp);
-// The thread pointer (FS base): 0, or -EPERM: not an address of the user half. By the thread itself, or before it runs.
+// The thread pointer (FS base): 0, or -EPERM: not an address of the user half, or of its last page. By the thread
+// itself, or before it runs.
 int arch_user_set_tls(struct user_context *c, vaddr_t base);
 int arch_user_set_gs(struct user_context *c, vaddr_t base);	// x86's second one, the same
 vaddr_t arch_user_tls(const struct user_context *c);

@@ -17,6 +17,7 @@
 #define NR 77		// of a system call that nobody looks at
 #define NOWHERE 0x20000000000ull
 #define KERNEL 0xffff800000000000ull
+#define LAST (USER_END - PAGE_SIZE - 1)	// the last page of the user half is nobody's
 
 static struct bare bare;
 
@@ -226,8 +227,9 @@ TEST(user_mode, thread_pointers, 0)
 	static const struct instruction script[] = { CALL(NR) };
 
 	BEGIN(script);
-	EXPECT(!arch_user_set_tls(&bare.c, USER_END - 1) && arch_user_tls(&bare.c) == USER_END - 1);
+	EXPECT(!arch_user_set_tls(&bare.c, LAST) && arch_user_tls(&bare.c) == LAST);
 	EXPECT(!arch_user_set_gs(&bare.c, DATA) && arch_user_gs(&bare.c) == DATA);
+	EXPECT_EQ(arch_user_set_tls(&bare.c, LAST + 1), -EPERM);
 	EXPECT_EQ(arch_user_set_tls(&bare.c, USER_END), -EPERM);
 	EXPECT_EQ(arch_user_set_gs(&bare.c, 1ull << 63), -EPERM);
 	EXPECT_EQ(bare_run(&bare), USER_CALL);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// What a futex's word belongs to. A private futex, and a shared one on private memory, belong to (space, address); one on
-// a shared mapping to (object, offset), so that all mappings of the object lead to the same waiters. Never to a frame:
+// What a futex's word belongs to. A private futex belongs to (space, address). So does a shared one on private memory, but
+// with a mark: as on Linux, private waiters there are not woken by a shared wake, nor the other way round. One on a
+// shared mapping belongs to (object, offset), so that all mappings of the object lead to the same waiters. None to a frame:
 // the kernel may replace a page's frame (collapse) while waiters sleep.
 //
 // The shared look-up races with munmap() and the like in other threads. walk_pin() shows that the page is there with the
@@ -17,15 +18,23 @@
 // cannot, as on Linux.
 #include "proc/futex_key.h"
 #include "kernel/errno.h"
+#include "mm/object.h"
 #include "mm/region.h"
 #include "mm/walk.h"
+
+static struct futex_key key_of_object(const struct region *r, vaddr_t va)
+{
+	return (struct futex_key){ .owner = r->object->id << 1 | 1, .offset = r->offset + (va - r->start) };
+}
 
 // On Linux a private page that cannot be written to is no shared futex: it could not change.
 static __always_inline struct futex_key key_of_region(struct space *s, const struct region *r, vaddr_t va, bool writable)
 {
 	if (unlikely(!r))
 		return futex_no_key(-EFAULT);
-	return likely(writable) ? futex_key_private(s, va) : futex_no_key(-EFAULT);
+	if (r->object)
+		return key_of_object(r, va);
+	return likely(writable) ? futex_key_private(s, va | FUTEX_SHARED) : futex_no_key(-EFAULT);
 }
 
 // The page is pinned.

@@ -8,16 +8,17 @@
 // Names it, so that all addresses under which the word can be reached lead to the same waiters.
 struct futex_key {
 	u64 owner;		// a space; or, with bit 0 set, the number of an object that is mapped at several places
-	u64 offset;		// an address of the space, or bytes from the object's beginning
+	u64 offset;		// an address of the space, with FUTEX_SHARED or without; or bytes from the object's beginning
 };
+#define FUTEX_SHARED 1		// a shared futex on private memory. (Words are aligned.)
 enum futex_access { FUTEX_READ, FUTEX_WRITE };
 
-// -EINVAL: misaligned. -EFAULT: not in the user half.
+// -EINVAL: misaligned. -EFAULT: not in the user half, whose last page is nobody's, as on Linux.
 static __always_inline int futex_check(vaddr_t va)
 {
 	if (unlikely(va % sizeof(u32)))
 		return -EINVAL;
-	return unlikely(va > USER_END - sizeof(u32)) ? -EFAULT : 0;
+	return unlikely(va > USER_END - PAGE_SIZE) ? -EFAULT : 0;
 }
 
 static __always_inline struct futex_key futex_key_private(struct space *s, vaddr_t va)

@@ -35,6 +35,7 @@ TEST(futex, addresses, 0)
 		EXPECT_EQ(wake_any(WORD + 1, shared), -EINVAL);
 		EXPECT_EQ(wake_any(WORD + 2, shared), -EINVAL);
 		EXPECT_EQ(wake_any(USER_END, shared), -EFAULT);
+		EXPECT_EQ(wake_any(USER_END - 4, shared), -EFAULT);
 		EXPECT_EQ(wake_any(~3ull, shared), -EFAULT);
 		EXPECT_EQ(wake_any(WORD, shared), 0);
 		EXPECT_EQ(wake_any(ABSENT, shared), 0);
@@ -104,7 +105,8 @@ TEST(futex, wakes_in_order, 0)
 	EXPECT_EQ(sleeper_end(&w[2]), 0);
 	EXPECT_EQ(sleeper_end(&w[3]), 0);
 	EXPECT_EQ(asleep(w, 6), 2);
-	EXPECT_EQ(futex_wake(WORD, true, INT32_MAX, FUTEX_ANY), 2);	// private memory: shared and private are the same
+	EXPECT_EQ(futex_wake(WORD, true, INT32_MAX, FUTEX_ANY), 0);	// private waiters are none of a shared futex's
+	EXPECT_EQ(futex_wake(WORD, false, INT32_MAX, FUTEX_ANY), 2);
 	EXPECT_EQ(sleeper_end(&w[4]), 0);
 	EXPECT_EQ(sleeper_end(&w[5]), 0);
 	EXPECT_EQ(futex_wake(WORD, false, 1, FUTEX_ANY), 0);

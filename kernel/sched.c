@@ -153,15 +153,7 @@ static void put_prev(struct runq *rq, struct thread *prev, enum reason why, unsi
 	WRITE_ONCE(rq->load, rq->load - 1);
 }
 
-// A thread's clock is one word, so that others read it in one piece: the ns that it has run; while it runs, the complement
-// of what its CPU's clock showed when its own would have been 0.
-static void clock_stop(struct thread *t, u64 now)
-{
-	if (t->clock < 0)
-		WRITE_ONCE(t->clock, (s64)now - ~t->clock);
-}
-static void clock_run(struct thread *t, u64 now) { WRITE_ONCE(t->clock, ~((s64)now - t->clock)); }
-
+// The processor time of threads that run programs.
 static __always_inline void switch_clocks(struct thread *prev, struct thread *next)
 {
 	u64 now;
@@ -169,26 +161,9 @@ static __always_inline void switch_clocks(struct thread *prev, struct thread *ne
 	if (likely(prev->clock >= 0 && !next->user))
 		return;
 	now = now_ns();
-	clock_stop(prev, now);
+	thread_clock_stop(prev, now);
 	if (next->user)
-		clock_run(next, now);
-}
-
-void thread_clock_start(void)
-{
-	irqflags_t flags = irq_save();
-
-	if (current->clock >= 0)
-		clock_run(current, now_ns());
-	irq_restore(flags);
-}
-
-// Another CPU's clock may be behind that of the CPU on which it was started: not less than 0.
-u64 thread_ran_ns(const struct thread *t)
-{
-	s64 clock = READ_ONCE(t->clock), ran = clock < 0 ? (s64)now_ns() - ~clock : clock;
-
-	return ran < 0 ? 0 : (u64)ran;
+		thread_clock_run(next, now);
 }
 
 // On the stack of the thread that has just been switched to. IRQs off.

@@ -27,3 +27,12 @@ _Noreturn void sched_exit(void);		// the current thread is dead: switch away for
 unsigned sched_place(const struct cpumask *allowed);	// least loaded online CPU of the mask; NR_CPUS: none
 u64 sched_next_wake(void);			// when this CPU's first sleeper is due (IRQs off); ~0: none sleeps
 bool thread_is_idle(void);			// is the current thread its CPU's idle thread?
+
+// A thread's clock is one word, so that others read it in one piece: the ns that it has run; while it runs, the complement
+// of what its CPU's clock showed when its own would have been 0. IRQs off; by the CPU that runs the thread.
+static inline void thread_clock_stop(struct thread *t, u64 now)
+{
+	if (t->clock < 0)
+		WRITE_ONCE(t->clock, (s64)now - ~t->clock);
+}
+static inline void thread_clock_run(struct thread *t, u64 now) { WRITE_ONCE(t->clock, ~((s64)now - t->clock)); }

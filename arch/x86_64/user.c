@@ -131,7 +131,9 @@ static void describe(struct user_context *c)
 	struct user_fault *fault = &c->fault;
 
 	*fault = (struct user_fault){ .trap = f->vector, .error = f->error };
-	if (f->vector == VEC_PF) {
+	// A program's own access, rather than one of the processor to its tables, as a load of a segment makes it: that is
+	// none that a page could be put there for.
+	if (f->vector == VEC_PF && f->error & 4) {
 		__asm__ volatile("mov %%cr2, %0" : "=r"(fault->addr));
 		fault->write = f->error & 2;
 		fault->exec = f->error & 16;

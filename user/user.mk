@@ -21,7 +21,7 @@ user: $(foreach libc,$(USER_LIBCS),$(USER_NAMES:%=build/user/$(libc)/%)) \
 # $(1): the folder, $(2): the compiler, $(3): its flag, $(4): the linker's
 define user_variant
 build/user/$(1)/%: build/user/$(1)/obj/%.o $(USER_COMMON:%=build/user/$(1)/obj/common/%.o)
-	@$(2) -pthread $(4) -o $$@ $$^
+	@$(2) -pthread $(4) -o $$@ $$^ -lm
 build/user/$(1)/several: $(USER_SEVERAL:%=build/user/$(1)/obj/%_main.o)
 build/user/$(1)/obj/%_main.o: build/user/$(1)/obj/%.o
 	@objcopy --redefine-sym main=$$*_main $$< $$@

@@ -132,3 +132,102 @@ TEST(space_move, sparse, 0)
 	EXPECT_EQ(s->mapped, 8);
 	space_put(s);
 }
+
+// ---- By pages -------------------------------------------------------------------------------------------------------
+
+#define ODD (5 * PAGE_SIZE)
+
+// Shifted by some pages: no table moves, what was collapsed is split, what is missing stays so; within one table, too.
+static void moves_pages(const struct table_policy *p, const struct flush_backend *b)
+{
+	struct page *table, *pin;
+	struct mm_balance balance;
+	struct space *s;
+
+	mm_balance_begin(&balance);
+	s = space_create_with(p, b);
+	REQUIRE(s);
+	EXPECT_EQ(space_map(s, BASE, 3 * HUGE_SIZE, RW, 1, 0), 0);
+	space_attach(s);
+	stamp_pages(BASE, 2 * PT_ENTRIES + 3, 1);
+	EXPECT_EQ(space_collapse(s, BASE + HUGE_SIZE), 0);
+	table = mm_table(s, BASE, 1);
+	EXPECT_EQ(walk_pin(s, BASE + 3 * PAGE_SIZE, true, &pin), 0);
+	EXPECT_EQ(space_move(s, BASE, FAR + ODD, 3 * HUGE_SIZE), 0);
+	EXPECT(mm_table(s, FAR + ODD, 1) != table && !mm_table(s, BASE, 1) == !p->keeps);
+	EXPECT(leaf_level(s, FAR + ODD + HUGE_SIZE) == 1 && mm_regions(s) == 1);
+	EXPECT(frame_at(s, FAR + ODD + 3 * PAGE_SIZE) == pin && pin->refs == 2);
+	page_unpin(pin, true);
+	EXPECT_EQ(s->mapped, 2 * PT_ENTRIES + 3);
+	EXPECT(mm_faults(BASE) && mm_faults(BASE + HUGE_SIZE) && mm_faults(FAR + ODD - PAGE_SIZE));
+	EXPECT_EQ(stamped_pages(FAR + ODD, 2 * PT_ENTRIES + 3, 1), 2 * PT_ENTRIES + 3);
+	EXPECT_EQ(zero_pages(FAR + ODD + (2 * PT_ENTRIES + 3) * PAGE_SIZE, 2), 2);
+	// One page, to another place in its own table; and back, into its old entry.
+	EXPECT_EQ(space_unmap(s, FAR + ODD, PAGE_SIZE), 0);
+	EXPECT_EQ(space_move(s, FAR + ODD + 2 * PAGE_SIZE, FAR + PAGE_SIZE, PAGE_SIZE), 0);
+	EXPECT(mm_reads(FAR + PAGE_SIZE, 1ull << 32 | 3) && mm_faults(FAR + ODD + 2 * PAGE_SIZE));
+	EXPECT_EQ(space_move(s, FAR + PAGE_SIZE, FAR + ODD + 2 * PAGE_SIZE, PAGE_SIZE), 0);
+	EXPECT(mm_reads(FAR + ODD + 2 * PAGE_SIZE, 1ull << 32 | 3) && mm_faults(FAR + PAGE_SIZE));
+	EXPECT_EQ(mm_regions(s), 1);
+	// By whole tables again where it can be, and by pages at both ends.
+	table = mm_table(s, FAR + HUGE_SIZE, 1);
+	EXPECT_EQ(space_move(s, FAR + ODD + PAGE_SIZE, BASE + ODD + PAGE_SIZE, 2 * HUGE_SIZE), 0);
+	EXPECT(mm_table(s, BASE + HUGE_SIZE, 1) == table && mm_state(table) == TABLE_LIVE);
+	EXPECT(mm_reads(BASE + ODD + PAGE_SIZE, 1ull << 32 | 2) && mm_faults(FAR + ODD + PAGE_SIZE));
+	EXPECT_EQ(mm_regions(s), 2);
+	space_detach();
+	space_put(s);
+	mm_balance_end(&balance);
+}
+
+TEST(space_move, by_pages, 0) { under_each_pair(moves_pages); }
+
+// A page that is pinned as part of a collapsed one keeps that whole; then nothing has moved.
+TEST(space_move, pages_of_a_pinned_large_one, 0)
+{
+	struct space *s = mm_populated(NULL, NULL, HUGE_SIZE);
+	struct page *pin;
+
+	REQUIRE(s);
+	EXPECT_EQ(space_collapse(s, BASE), 0);
+	EXPECT_EQ(walk_pin(s, BASE + 7 * PAGE_SIZE, true, &pin), 0);
+	EXPECT_EQ(space_move(s, BASE, FAR + ODD, HUGE_SIZE), -EBUSY);
+	EXPECT_EQ(space_move(s, BASE + ODD, FAR + ODD, PAGE_SIZE), -EBUSY);
+	EXPECT(leaf_level(s, BASE) == 2 && mm_regions(s) == 1 && !mm_table(s, FAR, 3));
+	EXPECT_EQ(space_move(s, BASE, FAR, HUGE_SIZE), 0);		// as a whole it can
+	EXPECT(frame_at(s, FAR) == page_head(pin));
+	page_unpin(pin, false);
+	EXPECT_EQ(space_move(s, FAR, BASE + ODD, HUGE_SIZE), 0);
+	EXPECT(leaf_level(s, BASE + ODD) == 1 && s->mapped == PT_ENTRIES);
+	space_put(s);
+}
+
+// As no_memory, where tables are needed for leaves: the regions' two, and two ways of three tables less what they share.
+TEST(space_move, no_memory_for_pages, NEEDS_CHECK)
+{
+	struct space *s = space_create_with(mm_freeing_policy(), NULL);
+	struct mm_balance b;
+	int err = -ENOMEM;
+
+	REQUIRE(s);
+	EXPECT_EQ(space_map(s, BASE, 3 * HUGE_SIZE, RW, 1, 0), 0);
+	space_attach(s);
+	stamp_pages(BASE + ODD, PT_ENTRIES, 2);
+	mm_balance_begin(&b);
+	for (unsigned n = 1; n <= 16 && err; n++) {
+		inject_alloc_failure(n);
+		err = space_move(s, BASE + ODD, FAR + HUGE_SIZE - PAGE_SIZE, HUGE_SIZE);
+		EXPECT(!err || (err == -ENOMEM && inject_fired()));
+		EXPECT(err || n > 6);
+		inject_alloc_failure(0);
+		if (err) {
+			EXPECT(mm_regions(s) == 1 && !mm_table(s, FAR, 3));
+			EXPECT_EQ(stamped_pages(BASE + ODD, PT_ENTRIES, 2), PT_ENTRIES);
+			mm_balance_end(&b);
+		}
+	}
+	EXPECT_EQ(err, 0);
+	EXPECT_EQ(stamped_pages(FAR + HUGE_SIZE - PAGE_SIZE, PT_ENTRIES, 2), PT_ENTRIES);
+	space_detach();
+	space_put(s);
+}

@@ -19,7 +19,7 @@ void region_init(void)
 	object_init();
 }
 
-struct region *__hot region_first_from(struct space *s, vaddr_t va)
+static __always_inline struct region *first_from(struct space *s, vaddr_t va)
 {
 	if (unlikely(s->region_tree))
 		return region_tree_first_from(s, va);
@@ -32,12 +32,15 @@ struct region *__hot region_first_from(struct space *s, vaddr_t va)
 	return NULL;
 }
 
-struct region *__hot region_find(struct space *s, vaddr_t va)
+static __always_inline struct region *find(struct space *s, vaddr_t va)
 {
-	struct region *r = region_first_from(s, va);
+	struct region *r = first_from(s, va);
 
 	return r && r->start <= va ? r : NULL;
 }
+
+struct region *region_first_from(struct space *s, vaddr_t va) { return first_from(s, va); }
+struct region *__hot region_find(struct space *s, vaddr_t va) { return find(s, va); }
 
 // ---- In and out -----------------------------------------------------------------------------------------------------
 
@@ -95,8 +98,13 @@ static __always_inline struct region *make(struct space *s, vaddr_t start, vaddr
 
 	if (!r)
 		return NULL;
-	*r = (struct region){ .start = start, .end = end, .prot = k->prot, .level = k->level, .flags = k->flags,
-		.object = k->object, .offset = k->offset };
+	r->start = start;		// the rest is written when it is linked
+	r->end = end;
+	r->prot = k->prot;
+	r->level = k->level;
+	r->flags = k->flags;
+	r->object = k->object;
+	r->offset = k->offset;
 	if (unlikely(k->object))
 		object_get(k->object);
 	return r;
@@ -107,11 +115,11 @@ struct region *region_make(struct space *s, vaddr_t start, vaddr_t end, const st
 	return make(s, start, end, k);
 }
 
-void region_insert(struct space *s, struct region *r) { link_before(s, region_first_from(s, r->start), r); }
+void region_insert(struct space *s, struct region *r) { link_before(s, first_from(s, r->start), r); }
 
 static __always_inline int add(struct space *s, vaddr_t start, vaddr_t end, const struct region_kind *k)
 {
-	struct region *next = region_first_from(s, start), *r;
+	struct region *next = first_from(s, start), *r;
 
 	if (next && next->start < end)
 		return -EEXIST;
@@ -134,9 +142,9 @@ int region_add_kind(struct space *s, vaddr_t start, vaddr_t end, const struct re
 	return add(s, start, end, k);
 }
 
-bool __hot region_remove_whole(struct space *s, vaddr_t start, vaddr_t end)
+static __noinline bool remove_whole(struct space *s, struct region *first, vaddr_t start, vaddr_t end)
 {
-	struct region *first = region_first_from(s, start), *r, *next;
+	struct region *r, *next;
 
 	for (r = first; r && r->start < end; r = region_next(s, r))
 		if (r->start < start || r->end > end)
@@ -148,11 +156,26 @@ bool __hot region_remove_whole(struct space *s, vaddr_t start, vaddr_t end)
 	return true;
 }
 
+bool __hot region_remove_whole(struct space *s, vaddr_t start, vaddr_t end)
+{
+	struct region *r = first_from(s, start);
+
+	if (!r)
+		return true;
+	if (unlikely(r->end != end || r->start < start || r->object || s->region_tree))
+		return remove_whole(s, r, start, end);
+	r->link.prev->next = r->link.next;	// one, as most often
+	r->link.next->prev = r->link.prev;
+	s->nr_regions--;
+	slab_free(regions, r);
+	return true;
+}
+
 void region_remove_range(struct space *s, vaddr_t start, vaddr_t end)
 {
 	struct region *next;
 
-	for (struct region *r = region_first_from(s, start); r && r->start < end; r = next) {
+	for (struct region *r = first_from(s, start); r && r->start < end; r = next) {
 		next = region_next(s, r);
 		if (r->start >= start && r->end <= end)
 			region_free(s, r);
@@ -163,7 +186,7 @@ void region_remove_range(struct space *s, vaddr_t start, vaddr_t end)
 
 static int split_one(struct space *s, vaddr_t va)
 {
-	struct region *r = region_find(s, va), *upper;
+	struct region *r = find(s, va), *upper;
 	struct region_kind k;
 
 	if (!r || r->start == va)
@@ -177,18 +200,20 @@ static int split_one(struct space *s, vaddr_t va)
 	return 0;
 }
 
-bool region_cuts_large_page(struct space *s, vaddr_t va)
+static __always_inline bool cuts_large_page(struct space *s, vaddr_t va)
 {
-	struct region *r = region_find(s, va);
+	struct region *r = find(s, va);
 
 	return r && va & (level_size(r->level) - 1);
 }
+
+bool region_cuts_large_page(struct space *s, vaddr_t va) { return cuts_large_page(s, va); }
 
 int region_split_at(struct space *s, vaddr_t start, vaddr_t end)
 {
 	int err;
 
-	if (region_cuts_large_page(s, start) || region_cuts_large_page(s, end))
+	if (cuts_large_page(s, start) || cuts_large_page(s, end))
 		return -EINVAL;
 	err = split_one(s, start);
 	if (!err)
@@ -204,11 +229,9 @@ static __always_inline bool joins(const struct region *a, const struct region *b
 	       a->object == b->object && (likely(!a->object) || a->offset + (a->end - a->start) == b->offset);
 }
 
-void __hot region_merge_range(struct space *s, vaddr_t start, vaddr_t end)
+static __noinline void merge_from(struct space *s, struct region *r, vaddr_t end)
 {
-	struct region *r = region_first_from(s, start ? start - 1 : 0), *next;
-
-	for (; r && r->start < end; r = next) {
+	for (struct region *next; r && r->start < end; r = next) {
 		next = region_next(s, r);
 		if (next && joins(r, next)) {
 			r->end = next->end;
@@ -218,27 +241,38 @@ void __hot region_merge_range(struct space *s, vaddr_t start, vaddr_t end)
 	}
 }
 
+void __hot region_merge_range(struct space *s, vaddr_t start, vaddr_t end)
+{
+	struct region *r = first_from(s, start ? start - 1 : 0);
+
+	if (r && r->link.next != &s->regions)
+		merge_from(s, r, end);
+}
+
 void region_move(struct space *s, vaddr_t from, vaddr_t to, u64 len)
 {
 	struct region *next, *r;
 	struct list moving;
 
 	list_init(&moving);
-	for (r = region_first_from(s, from); r && r->end <= from + len; r = next) {
+	for (r = first_from(s, from); r && r->end <= from + len; r = next) {
 		next = region_next(s, r);
 		unlink(s, r);
 		r->start += to - from;
 		r->end += to - from;
 		list_push_back(&moving, &r->link);
 	}
-	next = region_first_from(s, to);
+	next = first_from(s, to);
 	while (!list_empty(&moving))
 		link_before(s, next, list_entry(list_pop_front(&moving), struct region, link));
 }
 
-vaddr_t region_covered_until(struct space *s, vaddr_t start, vaddr_t end)
+vaddr_t __hot region_covered_until(struct space *s, vaddr_t start, vaddr_t end)
 {
-	struct region *r = region_find(s, start);
+	struct region *r = find(s, start);
+
+	if (likely(r && r->end >= end))
+		return end;
 
 	while (r && r->start <= start && start < end) {
 		start = r->end;

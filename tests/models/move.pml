@@ -4,7 +4,7 @@
 // in between. The space's count of moves does.
 //
 // Models: walk_body_one(), walk_take(), walk_moves() (mm/walk_body.h), each policy's `enter` and `step`; note_move(),
-// move_entries(), space_move() (mm/move.c) with its flush; populate_one(), space_protect() (mm/space.c);
+// move_entry(), space_move() (mm/move.c) with its flush; populate_one(), space_protect() (mm/space.c);
 // space_discard(); page_try_get().
 // Asserts: the page that a walk returns was mapped at BASE, with the permission that was asked for, at some instant of
 // the walk. A frame that has been freed and allocated again is another page.
@@ -16,6 +16,7 @@
 // - The table is never freed: pair.pml has that. Nor is the upper table at the old place, which a move may detach: the
 //   walker then reads its entry again in the detached one, where it stays 0.
 // - A large leaf at level 2 is itself the entry that moves: the walker reads it at BASE both times.
+// - A leaf that moves by itself, in a table that stays, is a change of the leaf: cleared here, written elsewhere.
 // - The flush of a leaf is left out. It can only make CPU 1 wait.
 // - Policies differ in who waits for their walkers, and nobody waits for those of `immediate`. So it also stands for
 //   rcu-sync, rcu-page, rcu-proxy and keep, which differ from it in how they free; and targeted stands for auto.

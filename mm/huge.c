@@ -24,7 +24,7 @@
 #include "lab/mutant.h"
 #include "lab/stall.h"
 #include "mm/region.h"
-#include "mm/space_locked.h"
+#include "mm/space_internal.h"
 #include "mm/table.h"
 #include "mm/tlb.h"
 #include "mm/tree.h"

@@ -6,7 +6,7 @@
 #include "kernel/errno.h"
 #include "mm/flush/flush.h"
 #include "mm/region.h"
-#include "mm/space_locked.h"
+#include "mm/space_internal.h"
 
 static bool level_ok(int level) { return level >= 1 && level <= MMU_NR_PAGE_SIZES && arch_has_page_size(level); }
 

@@ -18,7 +18,7 @@
 // that has read a leaf which moves by itself reads that leaf again, and finds it cleared. If it finds it as it was, another
 // move has brought it back, into a table that has never left its place: the page is mapped there now, and the reference
 // taken before has kept it from being anything else meanwhile. That is no more than an unmap and a map could do.
-#include "mm/space_locked.h"
+#include "mm/space_internal.h"
 #include "kernel/errno.h"
 #include "kernel/panic.h"
 #include "lab/mutant.h"

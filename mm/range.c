@@ -4,7 +4,7 @@
 #include "kernel/errno.h"
 #include "mm/object.h"
 #include "mm/region.h"
-#include "mm/space_locked.h"
+#include "mm/space_internal.h"
 #include "mm/tree.h"
 
 bool space_query(struct space *s, vaddr_t va, struct region_info *info)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Address spaces: creation, mapping, unmapping, protection, demand faults, exit. Each change of the tree is one
 // gather under the space's mutex.
-#include "mm/space_locked.h"
+#include "mm/space_internal.h"
 #include "kernel/errno.h"
 #include "kernel/panic.h"
 #include "kernel/thread.h"

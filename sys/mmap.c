@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// mmap(), munmap(), mprotect(), brk(). Errors are checked in Linux's order (mm/mmap.c, mm/vma.c, mm/mprotect.c of 6.x).
+// mmap(), munmap(), mprotect(), brk(). Errors are checked in Linux's order.
 #include "mm/object.h"
 #include "mm/frame/page.h"
 #include "mm/region.h"

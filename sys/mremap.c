@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// mremap(). Errors are checked in Linux's order (mm/mremap.c of 6.17).
+// mremap(). Errors are checked in Linux's order.
 #include "sys/memory.h"
 
 enum { MREMAP_MAYMOVE = 1, MREMAP_FIXED = 2, MREMAP_DONTUNMAP = 4 };

@@ -149,7 +149,8 @@ def bits_of_entries_stay_in_arch():
 # A function of foo.c or foo_bar.c is declared in foo.h or foo_internal.h, or in the contract in arch/include/arch/.
 # Other homes: the headers of folders that are one module, and headers whose functions several files define.
 MODULES = {"arch/host/": ["host.h"], "kernel/rcu/": ["rcu.h", "internal.h"], "mm/flush/": ["flush.h"]}
-PARTS = {"mm/space.h": ["mm/discard.c", "mm/huge.c", "mm/move.c"], "mm/frame/slab.h": ["mm/frame/kmalloc.c"],
+PARTS = {"mm/space.h": ["mm/discard.c", "mm/huge.c", "mm/move.c"],
+         "mm/space_internal.h": ["mm/huge.c", "mm/move.c"], "mm/frame/slab.h": ["mm/frame/kmalloc.c"],
          "mm/frame/page.h": ["mm/frame/boot.c", "mm/frame/stock.c"]}
 FUNCTION = r"^(?!static|typedef|return|#|\s|//)\w[\w *]*?\b(\w+)\([^;{}]*\)(?: __printf\([^)]*\))?"
 

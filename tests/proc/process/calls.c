@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Tasks change their memory by system calls, all at once, under each safe pair. Each has two areas of its own, in which it
-// checks what it finds after each call; one more is common to all, and where it is missing for a while, the handler of
+// Tasks change their memory by system calls, all at once, under each safe pair. Each has two areas of its own, in which
+// it checks what it finds after each call. One more is common to all; where that is missing for a while, the handler of
 // SIGSEGV has the task try again.
 #include "kernel/lib.h"
 #include "lab/oracle.h"
@@ -35,11 +35,14 @@ static void write_task(u64 i)
 	bool first = i == 0;
 	const struct instruction task[STEPS] = {
 		COUNT(TURNS),
-		/* 1 */ MAP(here), IF_NE(here, BAD), WRITE(here, stamp), WRITE(second, ~stamp), READ(here), IF_NE(stamp, BAD),
+		/* 1 */ MAP(here), IF_NE(here, BAD), WRITE(here, stamp), WRITE(second, ~stamp),
+		/* 5 */ READ(here), IF_NE(stamp, BAD),
 		/* 7 */ CALL(SYS_MADVISE, here, PAGE_SIZE, DONTNEED), IF_NE(0, BAD), READ(here), IF_NE(0, BAD),
 		/* 11 */ READ(second), IF_NE(~stamp, BAD), WRITE(here, stamp),
-		/* 14 */ CALL(SYS_MREMAP, here, LEN, LEN, MOVE_FIXED, there), IF_NE(there, BAD), READ(there), IF_NE(stamp, BAD),
-		/* 18 */ CALL(SYS_MPROTECT, there, LEN, PROT_R), IF_NE(0, BAD), READ(there + PAGE_SIZE), IF_NE(~stamp, BAD),
+		/* 14 */ CALL(SYS_MREMAP, here, LEN, LEN, MOVE_FIXED, there), IF_NE(there, BAD),
+		/* 16 */ READ(there), IF_NE(stamp, BAD),
+		/* 18 */ CALL(SYS_MPROTECT, there, LEN, PROT_R), IF_NE(0, BAD),
+		/* 20 */ READ(there + PAGE_SIZE), IF_NE(~stamp, BAD),
 		/* 22 */ CALL(SYS_MUNMAP, there, LEN), IF_NE(0, BAD), ADD(COMMON, 1),
 		/* 25 */ CALL(SYS_MADVISE, COMMON, LEN, first ? DONTNEED : 0), JUMP(to + (first ? 27 : 33)),
 		/* 27 */ CALL(SYS_MUNMAP, COMMON, LEN), IF_NE(0, BAD), MAP(COMMON), IF_NE(COMMON, BAD),

@@ -71,6 +71,7 @@ static int task_main(void *arg)
 	current->user = NULL;		// from here on the scheduler saves nothing of it
 	space_detach();
 	process_leave(t);
+	thread_put(current);		// its creator's reference: from here on nobody finds the task
 	task_discard(t);
 	return 0;
 }

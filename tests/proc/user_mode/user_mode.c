@@ -233,7 +233,7 @@ TEST(user_mode, thread_pointers, 0)
 	EXPECT_EQ(arch_user_set_tls(&bare.c, USER_END), -EPERM);
 	EXPECT_EQ(arch_user_set_gs(&bare.c, 1ull << 63), -EPERM);
 	EXPECT_EQ(bare_run(&bare), USER_CALL);
-	EXPECT(arch_user_tls(&bare.c) == USER_END - 1 && arch_user_gs(&bare.c) == DATA);
+	EXPECT(arch_user_tls(&bare.c) == LAST && arch_user_gs(&bare.c) == DATA);
 	end();
 }
 

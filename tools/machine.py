@@ -47,6 +47,7 @@ class Config:
     emulator: str = "qemu"
     program: str = ""  # a file that mode=run runs, with these arguments, as a shell reads them
     args: str = ""
+    stdin: int = -1  # the program's standard input, a descriptor; -1: it is at its end
 
 
 @dataclasses.dataclass
@@ -109,10 +110,11 @@ def mebibytes(size):
 
 
 def limits(config, interactive):
-    """For patience.Watch: the limits beyond which a run counts as hung. No budget when somebody types."""
+    """For patience.Watch: the limits beyond which a run counts as hung. No budget when somebody may type."""
     asked = seconds_of(config.cmdline)
     budget = (config.budget or DEFAULT_BUDGET + asked) * min(config.smp + 1, os.cpu_count() or 1)
-    return {"budget": 0 if interactive else budget, "clock": config.timeout, "sleep": asked}
+    typed = interactive or (config.stdin >= 0 and os.isatty(config.stdin))
+    return {"budget": 0 if typed else budget, "clock": config.timeout, "sleep": asked}
 
 
 def iso_of(config):

@@ -155,11 +155,10 @@ def drained(lines):
         yield line
 
 
-def run(command, budget, end=None, **options):
+def run(command, budget, end=None, stdin=subprocess.DEVNULL, **options):
     """As subprocess.run(), with the output in one piece: (status, or None if we ended it; text; why we ended it, or
     "")."""
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                               **options)
+    process = subprocess.Popen(command, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **options)
     try:
         with Watch(process, end and (lambda: end(process)), budget=budget) as watch:
             text = process.communicate()[0].decode(errors="replace")

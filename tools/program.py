@@ -3,6 +3,8 @@
 import os
 import re
 import shlex
+import subprocess
+import threading
 
 import machine
 
@@ -41,6 +43,44 @@ def files(config, folder):
     with open(f"{folder}/args", "w", encoding="utf-8") as f:
         f.write(argument_line(config))
     return {"program": config.program, "args": f"{folder}/args"}
+
+
+# What the kernel makes of bytes on the serial line, which has no end (sys/console.c): END ends the input, QUOTE takes the
+# meaning of the byte behind it, and a carriage return is a newline.
+END, QUOTE = b"\x04", b"\x16"
+SPECIAL = re.compile(rb"[\x04\x0d\x16]")
+BANNER = "quiesce 0."  # begins the kernel's first line; before that the firmware reads the serial line
+
+
+def quoted(data):
+    return SPECIAL.sub(lambda match: QUOTE + match[0], data)
+
+
+class Input:
+    """The program's standard input: what QEMU gets as its own. A terminal is QEMU's, whose keys are then the input; all
+    else is passed on when the kernel has begun to speak."""
+
+    def __init__(self, config):
+        self.source = config.stdin if config.program else None
+        self.is_terminal = self.source is not None and self.source >= 0 and os.isatty(self.source)
+        self.begun = False
+        self.of_qemu = None if self.is_terminal else subprocess.DEVNULL if self.source is None else subprocess.PIPE
+
+    def line(self, text, process):
+        """The kernel has said this."""
+        if process.stdin and not self.begun and text.startswith(BANNER):
+            self.begun = True
+            threading.Thread(target=self.pass_on, args=(process.stdin,), daemon=True).start()
+
+    def pass_on(self, to):
+        try:
+            while self.source >= 0 and (data := os.read(self.source, 4096)):
+                to.write(quoted(data))
+                to.flush()
+            to.write(END)
+            to.flush()
+        except OSError:  # the run is over
+            pass
 
 
 def status(lines):

@@ -4,6 +4,7 @@
 status. What is run is in user/runs.txt. "pairs": instead what that file says is run under each safe pair of policy and
 back-end. Further arguments: patterns of tests, for example "musl.memory*"."""
 import concurrent.futures
+import contextlib
 import dataclasses
 import difflib
 import fnmatch
@@ -30,6 +31,8 @@ ENVIRONMENT = {"PATH": "/", "HOME": "/", "TERM": "dumb"}  # what the kernel give
 STACK = 8 << 20
 BUDGET = 120  # seconds of processor time
 SHOWN = 20    # lines of a difference
+MOST_INPUT = 32768
+NO_TEXT = re.compile(r"[\0-\x1f\x7f\ufffd]")
 
 
 @dataclasses.dataclass
@@ -37,6 +40,7 @@ class Row:
     libc: str
     name: str
     args: str
+    stdin: str = ""  # the file that is its standard input
 
     @property
     def path(self):
@@ -45,7 +49,7 @@ class Row:
     @property
     def test(self):
         """Its name in KTAP, which has no blanks."""
-        words = re.sub(r"\W+", "_", self.args).strip("_")
+        words = re.sub(r"\W+", "_", f"{self.args} {self.stdin}").strip("_")
         return f"programs.{self.libc}.{self.name}" + (f".{words}" if words else "")
 
 
@@ -56,10 +60,10 @@ def rows(text):
         if not words or line.startswith("#"):
             continue
         libcs = [word for word in words if word in (*PACKAGES, PAIRS)]
-        rest = line.split(maxsplit=len(libcs))[len(libcs)]
+        rest, _, stdin = line.split(maxsplit=len(libcs))[len(libcs)].partition(" < ")
         name, _, args = rest.partition(" ")
         for libc in libcs:
-            yield Row(libc, name, args)
+            yield Row(libc, name, args, stdin)
 
 
 def read_rows():
@@ -74,20 +78,37 @@ def limit():
         resource.setrlimit(what, (soft, resource.getrlimit(what)[1]))
 
 
+@contextlib.contextmanager
+def standard_input(row):
+    """A descriptor: a pipe, as the kernel's console looks like one. What is in the file has room in it."""
+    reader, writer = os.pipe()
+    try:
+        with open(writer, "wb") as to:
+            if row.stdin:
+                with open(row.stdin, "rb") as f:
+                    to.write(f.read(MOST_INPUT))
+        yield reader
+    finally:
+        os.close(reader)
+
+
 def on_linux(row):
     """(exit status, lines)"""
     command = [row.path, *shlex.split(row.args)]
-    status, text, why = patience.run(command, BUDGET, env=ENVIRONMENT, preexec_fn=limit)
+    with standard_input(row) as stdin:
+        status, text, why = patience.run(command, BUDGET, stdin=stdin, env=ENVIRONMENT, preexec_fn=limit)
+    lines = [machine.clean(line.encode()) for line in text.removesuffix("\n").split("\n")]  # as those of the serial line
     if why:
-        return f"time-out on Linux: {why}", text.splitlines()
-    return (status if status >= 0 else 128 - status), text.splitlines()
+        return f"time-out on Linux: {why}", lines
+    return (status if status >= 0 else 128 - status), lines
 
 
 def under_quiesce(row, keys=""):
     """(exit status, the program's lines, the kernel's lines)"""
     config = machine.Config(smp=4, firmware="pvh", program=row.path, args=row.args, budget=BUDGET)
     config.cmdline = f"mode=run{keys}"
-    result = machine.run(config)
+    with standard_input(row) as config.stdin:
+        result = machine.run(config)
     status = program.status(result.lines)
     kernels = [line for line in result.lines if program.is_kernels(line)]
     if status is None or (status == 0 and not result.ok):
@@ -173,7 +194,7 @@ def run(tests):
         outcomes = pool.map(lambda name: outcome(tests[name]), tests)
         for number, (name, (problems, skip)) in enumerate(zip(tests, outcomes), 1):
             for problem in problems:
-                print(f"# ERROR: {problem}")
+                print(f"# ERROR: {NO_TEXT.sub('?', problem)}")
             failed += bool(problems)
             print(f"{'not ok' if problems else 'ok'} {number} {name}{f' # SKIP {skip}' if skip else ''}", flush=True)
     return 1 if failed else 0

@@ -212,7 +212,8 @@ def run_once(config, on_line, interactive):
         arguments = command(config, folder, interactive) + ["-monitor", f"unix:{folder}/monitor,server=on,wait=off"]
         open(f"{folder}/serial", "wb").close()
         start, lines, found = time.monotonic(), [], []
-        process = subprocess.Popen(arguments, stdin=None if interactive or config.program else subprocess.DEVNULL,
+        stdin = program.Input(config)
+        process = subprocess.Popen(arguments, stdin=None if interactive else stdin.of_qemu,
                                    stdout=None if interactive else subprocess.PIPE,
                                    stderr=None if interactive else subprocess.STDOUT)
 
@@ -231,6 +232,7 @@ def run_once(config, on_line, interactive):
                     if not line and not lines:
                         continue
                     lines.append(line)
+                    stdin.line(line, process)
                     if on_line:
                         on_line(line)
                 status = process.wait()

@@ -62,6 +62,7 @@ def boot_once(config):
 def run_program(config):
     """One boot of mode=run. The exit status is the program's, 1 where it has not ended or the kernel has more to object
     to than that."""
+    config.stdin = sys.stdin.fileno()
     result = machine.run(config, on_line=say)
     status = program.status(result.lines)
     if status is None or (status == 0 and not result.ok):

@@ -350,15 +350,12 @@ static void on_fault(int number, siginfo_t *info, void *context)
 	siglongjmp(back, 1);
 }
 
-// Of #GP only whether it has an error code: for an interrupt that a program may not raise QEMU's is not the processor's.
-static uintptr_t shown_error(void) { return context_trap == 13 ? !!context_error : context_error; }
-
 #define FAULT(what, access) do { \
 	seen.number = 0; \
 	if (!sigsetjmp(back, 1)) { \
 		access; \
 	} \
-	say("%s: %s, code %d, trap %lu, error %lu", what, signal_name(seen.number), seen.code, context_trap, shown_error()); \
+	say("%s: %s, code %d, trap %lu, error %lu", what, signal_name(seen.number), seen.code, context_trap, context_error); \
 } while (0)
 
 static void faults(void)

@@ -78,6 +78,6 @@ int scripted_wait(struct scripted *x)
 
 void scripted_free(struct scripted *x)
 {
-	EXPECT(EVENTUALLY(thread_count() == x->threads));
+	EXPECT(EVENTUALLY(thread_count() <= x->threads));	// fewer: one that was just ending when they were counted
 	space_put(x->s);
 }

@@ -28,8 +28,6 @@ struct task *task_create(struct process *p, const struct task *parent)
 
 void task_discard(struct task *t)
 {
-	if (t->thread)
-		thread_put(t->thread);	// the creator's reference: the thread itself keeps its own
 	arch_user_free(&t->user);
 	process_put(t->process);
 	kfree(t);

@@ -167,6 +167,26 @@ TEST(map, offsets_and_ends, 0)
 	space_put(s);
 }
 
+// Shared memory that moves and grows goes on where the object does, which has kept what was there.
+TEST(map, shared_moves_and_grows, 0)
+{
+	struct remap q = { .from = BASE, .from_len = 2 * PAGE_SIZE, .to_len = 6 * PAGE_SIZE, .may_move = true, .low = FAR,
+		.high = FAR + HUGE_SIZE };
+	struct space *s = with_object(NULL, NULL, 6);
+	s64 to;
+
+	REQUIRE(s);
+	space_attach(s);
+	stamp_pages(BASE, 6, 1);
+	EXPECT_EQ(space_map_over(s, BASE + 2 * PAGE_SIZE, 4 * PAGE_SIZE, &small), 0);
+	to = space_remap(s, &q);
+	EXPECT_EQ(to, (s64)(FAR + HUGE_SIZE - 6 * PAGE_SIZE));
+	EXPECT_EQ(stamped_pages((vaddr_t)to, 6, 1), 6);
+	EXPECT_EQ(mm_regions(s), 2);
+	space_detach();
+	space_put(s);
+}
+
 TEST(map, objects_without_memory, NEEDS_CHECK)
 {
 	struct space *s = with_object(mm_freeing_policy(), NULL, 600);

@@ -2,6 +2,7 @@
 // tlb_flush=lazy: operations that must not begin before a waiting flush is done.
 #include "lab/stall.h"
 #include "lab/test.h"
+#include "mm/map.h"
 #include "mm/policy/switch.h"
 #include "tests/mm/flush/flush_lazy/reader.h"
 #include "tests/mm/help.h"
@@ -32,6 +33,37 @@ static void move_there(const struct reader *r)
 	EXPECT_EQ(space_move(r->s, far, ALIGN_DOWN(r->va, level_size(2)), level_size(2)), 0);
 }
 
+static const struct region_kind small = { .prot = RW, .level = 1 };
+
+static void map_kind(const struct reader *r) { EXPECT_EQ(space_map_kind(r->s, r->va, PAGE_SIZE, &small), 0); }
+static void map_over(const struct reader *r) { EXPECT_EQ(space_map_over(r->s, r->va, PAGE_SIZE, &small), 0); }
+
+static void map_anywhere(const struct reader *r)
+{
+	const struct map_place w = { .low = r->va, .high = r->va + PAGE_SIZE };
+
+	EXPECT_EQ(space_map_anywhere(r->s, PAGE_SIZE, &small, &w), (s64)r->va);
+}
+
+// In place, over the page that was unmapped.
+static void grow_there(const struct reader *r)
+{
+	const struct remap q = { .from = r->va - PAGE_SIZE, .from_len = PAGE_SIZE, .to_len = 2 * PAGE_SIZE, .low = BASE,
+		.high = USER_END };
+
+	EXPECT_EQ(space_map(r->s, q.from, PAGE_SIZE, RW, 1, 0), 0);
+	EXPECT_EQ(space_remap(r->s, &q), (s64)q.from);
+}
+
+// A page moves there by its leaf.
+static void move_page_there(const struct reader *r)
+{
+	vaddr_t far = BASE - level_size(4);
+
+	EXPECT_EQ(space_map(r->s, far, PAGE_SIZE, RW, 1, 0), 0);
+	EXPECT_EQ(space_move(r->s, far, r->va, PAGE_SIZE), 0);
+}
+
 static void discard_it(const struct reader *r) { EXPECT_EQ(space_discard(r->s, r->va, PAGE_SIZE), 0); }
 
 // Something new at the same address: without settling, the old page would be seen through the new mapping.
@@ -39,6 +71,15 @@ TEST(flush_lazy, same_address_settles_first, NEEDS_CPUS2) { reader_needs_settlin
 // Also if the address is only reserved: the first access must fault and find zeroes.
 TEST(flush_lazy, reserving_settles_first, NEEDS_CPUS2) { reader_needs_settling(map_only, false); }
 TEST(flush_lazy, moving_there_settles_first, NEEDS_CPUS2) { reader_needs_settling(move_there, false); }
+TEST(flush_lazy, every_way_to_reserve_settles_first, NEEDS_CPUS2)
+{
+	reader_needs_settling(map_kind, false);
+	reader_needs_settling(map_over, false);
+	reader_needs_settling(map_anywhere, false);
+	reader_needs_settling(grow_there, false);
+	reader_needs_settling(move_page_there, false);
+}
+
 // Another page under a waiting table: a CPU that still has the old table cached would not find it.
 TEST(flush_lazy, under_a_waiting_table_settles_first, NEEDS_CPUS2) { reader_needs_settling(map_neighbour, false); }
 

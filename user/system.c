@@ -108,7 +108,8 @@ static void usage(void)
 
 static void random_bytes(void)
 {
-	char *p = mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	// Low, so that 2 GiB behind it are still addresses, wherever mappings usually lie.
+	char *p = mmap((void *)0x10000000, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	static unsigned char bytes[100000];
 	unsigned counts[256] = { 0 };
 

@@ -119,8 +119,11 @@ static void on_fault(int number, siginfo_t *info, void *context)
 
 static void on_signal(int number, siginfo_t *info, void *context) { (void)number, (void)info, (void)context; }
 
-// Those that cannot be handled, and those by which a person ends it.
-static bool is_left_alone(int n) { return n == SIGKILL || n == SIGSTOP || n == SIGTERM || n == SIGINT; }
+// Those that cannot be handled, those by which a person ends it, and those that are the libraries' own.
+static bool is_left_alone(int n)
+{
+	return n == SIGKILL || n == SIGSTOP || n == SIGTERM || n == SIGINT || (n >= 32 && n <= 34);
+}
 
 static void handle_signals(void)
 {
@@ -130,7 +133,7 @@ static void handle_signals(void)
 	for (int n = 1; n <= 64; n++) {
 		bool is_fault = n == SIGSEGV || n == SIGBUS;
 		if (!is_left_alone(n))
-			sigaction(n, is_fault ? &fault : &other, NULL);		// of some the libraries let nobody touch
+			CHECK(!sigaction(n, is_fault ? &fault : &other, NULL));
 	}
 }
 

@@ -8,7 +8,10 @@
 #include "kernel/panic.h"
 #include "kernel/random.h"
 #include "kernel/thread.h"
+#include "lab/counter.h"
 #include "lab/oracle.h"
+#include "mm/flush/flush.h"
+#include "mm/policy/policy.h"
 #include "mm/space.h"
 #include "proc/args.h"
 #include "proc/elf.h"
@@ -87,6 +90,20 @@ static int run_process(struct process *p, const struct elf_image *image)
 	return report(p);
 }
 
+// What its memory has cost, so that runs under different pairs can be compared.
+static void print_costs(const struct counters *before)
+{
+	struct counters now, c;
+#define L(name) (unsigned long long)c.name
+
+	counters_snapshot(&now);
+	counters_sub(&c, &now, before);
+	log_info("%s, %s: %llu faults, %llu tables freed (%llu during a walk), %llu CPUs flushed by IPI and %llu by NMI, "
+		 "%llu callbacks", policy_default()->name, flush_default()->name, L(faults), L(tables_freed),
+		 L(frees_during_walk), L(ipi_flush), L(flush_nmi), L(rcu_callbacks));
+#undef L
+}
+
 // A program that has ended well has failed all the same if a detector has found something, or a frame is missing.
 static int judge(int status, u64 frames_before)
 {
@@ -102,6 +119,7 @@ static int judge(int status, u64 frames_before)
 static int run_program(void)
 {
 	static struct elf_image image;
+	struct counters before;
 	struct process *p;
 	const char *error;
 	const void *file;
@@ -122,6 +140,7 @@ static int run_program(void)
 	}
 	syscalls_init();
 	frames = leftover_frames();
+	counters_snapshot(&before);
 	p = process_create(args.v[0]);
 	if (!p) {
 		log_error("no memory for a process");
@@ -131,6 +150,8 @@ static int run_program(void)
 	p->file_size = size;
 	status = run_process(p, &image);
 	process_put(p);
-	return judge(status, frames);
+	status = judge(status, frames);
+	print_costs(&before);
+	return status;
 }
 MODE(run, run_program);

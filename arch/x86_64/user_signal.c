@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The frame of a signal on a program's stack, laid out as Linux does (arch/x86/include/uapi/asm/sigcontext.h,
-// asm/ucontext.h). From high to low addresses:
+// The frame of a signal on a program's stack, laid out as Linux does (struct rt_sigframe;
+// struct sigcontext, struct ucontext). From high to low addresses:
 //
 //	the program's stack, and its red zone of 128 bytes (or nothing: the top of the alternate stack)
 //	MAGIC2						only with XSAVE

@@ -81,6 +81,12 @@ def arguments_pass_whatever_is_in_them():
     return wrong + ([] if there == {"/program": config.program, "/args": f"{folder}/args"} else [f"{there}"])
 
 
+@suite.test
+def what_means_something_on_the_serial_line_is_quoted():
+    got = program.quoted(b"a\x04\r\x16\n\xff")
+    return [] if got == b"a\x16\x04\x16\r\x16\x16\n\xff" else [f"{got}"]
+
+
 ROW = programs.Row("musl", "hello", "a")
 
 

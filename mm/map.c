@@ -61,13 +61,21 @@ int space_map_over(struct space *s, vaddr_t va, u64 len, const struct region_kin
 	return err;
 }
 
+// Above `high` only if there is no room below it.
+static vaddr_t find_gap(struct space *s, u64 len, u64 align, vaddr_t low, vaddr_t high, vaddr_t limit)
+{
+	vaddr_t va = region_find_gap(s, len, align, low, high);
+
+	return va || limit <= high ? va : region_find_gap(s, len, align, low, limit);
+}
+
 static vaddr_t find_place(struct space *s, u64 len, u64 align, const struct map_place *w)
 {
 	vaddr_t hint = ALIGN_DOWN(w->hint, align);
 
-	if (hint >= w->low && hint < w->high && len <= w->high - hint && region_is_free(s, hint, hint + len))
+	if (hint >= w->low && hint < w->limit && len <= w->limit - hint && region_is_free(s, hint, hint + len))
 		return hint;
-	return region_find_gap(s, len, align, w->low, w->high);
+	return find_gap(s, len, align, w->low, w->high, w->limit);
 }
 
 s64 space_map_anywhere(struct space *s, u64 len, const struct region_kind *k, const struct map_place *w)
@@ -75,7 +83,7 @@ s64 space_map_anywhere(struct space *s, u64 len, const struct region_kind *k, co
 	vaddr_t va;
 	int err;
 
-	if (!level_ok(k->level) || !len || len & (level_size(k->level) - 1) || w->high > USER_END || !w->low)
+	if (!level_ok(k->level) || !len || len & (level_size(k->level) - 1) || w->limit > USER_END || !w->low)
 		return -EINVAL;
 	mutex_lock(&s->lock);
 	va = find_place(s, len, level_size(k->level), w);
@@ -100,7 +108,7 @@ static bool grow_in_place(struct space *s, const struct remap *q, const struct r
 	vaddr_t end = q->from + q->from_len, new_end = q->from + q->to_len;
 	struct region_kind k = region_kind_at(r, end);
 
-	if (r->end != end || q->to_len > q->high - q->from || !region_is_free(s, end, new_end))
+	if (r->end != end || q->to_len > q->limit - q->from || !region_is_free(s, end, new_end))
 		return false;
 	*err = region_add_kind(s, end, new_end, &k);
 	if (!*err) {
@@ -145,23 +153,52 @@ static int move_to(struct space *s, const struct remap *q, const struct region_k
 	return 0;
 }
 
-// As on Linux, what was in the way is gone even if the rest fails.
-static s64 to_fixed_place(struct space *s, const struct remap *q, struct region_kind *k)
+// All that can be refused because a page is pinned.
+static int cut_for_fixed_place(struct space *s, const struct remap *q)
+{
+	u64 moved = MIN(q->from_len, q->to_len);
+	int err = space_cut(s, q->to, q->to + q->to_len);
+
+	if (!err && q->from_len > moved)
+		err = space_cut(s, q->from + moved, q->from + q->from_len);
+	if (!err && moved)
+		err = space_cut_for_move(s, q->from, q->to, moved);
+	return err;
+}
+
+static int clear_and_move(struct space *s, const struct remap *q)
 {
 	int err = space_clear_locked(s, q->to, q->to_len);
+	struct region_kind k;
+	struct region *r;
 
 	if (!err && q->from_len > q->to_len)
 		err = shrink(s, q);
-	if (!err && MIN(q->from_len, q->to_len) > region_find(s, q->from)->end - q->from)
-		err = -EFAULT;
+	if (err)
+		return err;
+	r = region_find(s, q->from);		// none if a second mapping was to replace the first
+	if (!r || MIN(q->from_len, q->to_len) > r->end - q->from)
+		return -EFAULT;
+	k = region_kind_at(r, q->from);
+	return move_to(s, q, &k, q->to);
+}
+
+// The cuts come first: a caller that is told -EBUSY tries again, and must find everything as it was. Then, as on Linux, what
+// was in the way is gone even if the rest fails.
+static s64 to_fixed_place(struct space *s, const struct remap *q)
+{
+	int err = cut_for_fixed_place(s, q) ?: clear_and_move(s, q);
+
 	if (!err)
-		err = move_to(s, q, k, q->to);
-	return err ? err : (s64)q->to;
+		return (s64)q->to;
+	region_merge_range(s, q->from, q->from + q->from_len);
+	region_merge_range(s, q->to, q->to + q->to_len);
+	return err;
 }
 
 static s64 to_free_place(struct space *s, const struct remap *q, struct region_kind *k)
 {
-	vaddr_t to = region_find_gap(s, q->to_len, PAGE_SIZE, q->low, q->high);
+	vaddr_t to = find_gap(s, q->to_len, PAGE_SIZE, q->low, q->high, q->limit);
 	int err = to ? move_to(s, q, k, to) : -ENOMEM;
 
 	return err ? err : (s64)to;
@@ -184,12 +221,14 @@ static s64 remap(struct space *s, const struct remap *q)
 	}
 	if (!q->fixed && q->from_len > r->end - q->from)
 		return -EFAULT;
-	k = region_kind_at(r, q->from);
 	if (q->fixed)
-		return to_fixed_place(s, q, &k);
+		return to_fixed_place(s, q);
 	if (stays && q->from_len && grow_in_place(s, q, r, &err))
 		return err ? err : (s64)q->from;
-	return q->may_move ? to_free_place(s, q, &k) : -ENOMEM;
+	if (!q->may_move)
+		return -ENOMEM;
+	k = region_kind_at(r, q->from);
+	return to_free_place(s, q, &k);
 }
 
 s64 space_remap(struct space *s, const struct remap *q)
@@ -197,8 +236,8 @@ s64 space_remap(struct space *s, const struct remap *q)
 	s64 result;
 
 	if ((q->from | q->from_len | q->to_len | q->to) & (PAGE_SIZE - 1) || !q->to_len || q->from >= USER_END ||
-	    q->from_len > USER_END - q->from || q->high > USER_END || q->to_len > q->high || !q->low ||
-	    (q->fixed && (q->to > q->high - q->to_len || (q->from < q->to + q->to_len && q->to < q->from + q->from_len))))
+	    q->from_len > USER_END - q->from || q->limit > USER_END || q->to_len > q->limit || !q->low ||
+	    (q->fixed && (q->to > q->limit - q->to_len || (q->from < q->to + q->to_len && q->to < q->from + q->from_len))))
 		return -EINVAL;
 	mutex_lock(&s->lock);
 	result = remap(s, q);

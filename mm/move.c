@@ -196,7 +196,7 @@ static bool movable(const struct move *m)
 	return true;
 }
 
-static int prepare(const struct move *m)
+static int cut(const struct move *m)
 {
 	int err;
 
@@ -205,10 +205,29 @@ static int prepare(const struct move *m)
 	err = space_cut(m->s, m->from, m->end);
 	if (err)
 		return err;
-	err = split_collapsed(m) ?: make_tables(m);
+	err = split_collapsed(m);
 	if (err)
 		region_merge_range(m->s, m->from, m->end);
 	return err;
+}
+
+static int prepare(const struct move *m)
+{
+	int err = cut(m);
+
+	if (err)
+		return err;
+	err = make_tables(m);
+	if (err)
+		region_merge_range(m->s, m->from, m->end);
+	return err;
+}
+
+int space_cut_for_move(struct space *s, vaddr_t from, vaddr_t to, u64 len)
+{
+	const struct move m = { .s = s, .from = from, .end = from + len, .shift = to - from };
+
+	return cut(&m);
 }
 
 // Everything but the flush.

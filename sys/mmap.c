@@ -63,23 +63,10 @@ static bool may_reserve(struct task *t, const struct mmap *m)
 
 static s64 map_somewhere(struct space *s, const struct mmap *m, const struct region_kind *k)
 {
-	struct map_place w = { .hint = m->addr, .low = MMAP_LOWEST, .high = MMAP_HIGHEST };
-	s64 va;
+	struct map_place w = { .hint = m->addr, .low = MMAP_LOWEST, .high = MMAP_HIGHEST, .limit = USER_LIMIT };
 
 	if (m->flags & MAP_32BIT)
-		w = (struct map_place){ .low = MMAP_LOWEST, .high = LAST_32BIT };
-	else if (w.hint && w.hint <= USER_LIMIT - m->len)
-		w.high = USER_LIMIT;
-	if (w.high == USER_LIMIT) {		// the hint may be where nothing is put unasked
-		mutex_lock(&s->lock);
-		if (!region_is_free(s, w.hint, w.hint + m->len))
-			w.high = MMAP_HIGHEST;
-		mutex_unlock(&s->lock);
-	}
-	va = space_map_anywhere(s, m->len, k, &w);
-	if (va != -ENOMEM || m->flags & MAP_32BIT)
-		return va;
-	w.high = USER_LIMIT;
+		w = (struct map_place){ .low = MMAP_LOWEST, .high = LAST_32BIT, .limit = LAST_32BIT };
 	return space_map_anywhere(s, m->len, k, &w);
 }
 

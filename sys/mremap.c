@@ -40,7 +40,8 @@ static s64 sys_mremap(struct task *t, const u64 a[6])
 	const struct remap q = {
 		.from = a[0], .from_len = ALIGN_UP(a[1], PAGE_SIZE), .to_len = ALIGN_UP(a[2], PAGE_SIZE),
 		.may_move = a[3] & MREMAP_MAYMOVE, .fixed = a[3] & MREMAP_FIXED, .leave = a[3] & MREMAP_DONTUNMAP,
-		.to = a[3] & MREMAP_FIXED ? a[4] : 0, .low = MMAP_LOWEST, .high = USER_LIMIT,
+		.to = a[3] & MREMAP_FIXED ? a[4] : 0, .low = MMAP_LOWEST, .high = MMAP_HIGHEST,
+		.limit = USER_LIMIT,
 	};
 	struct region_info r;
 	s64 result = check(&q, a[3]) ?: check_range(t, &q);

@@ -61,7 +61,7 @@ TEST(map, over_without_memory, NEEDS_CHECK)
 
 TEST(map, anywhere, 0)
 {
-	struct map_place w = { .low = BASE, .high = BASE + 16 * PAGE_SIZE };
+	struct map_place w = { .low = BASE, .high = BASE + 16 * PAGE_SIZE, .limit = BASE + 16 * PAGE_SIZE };
 	struct space *s = space_create();
 
 	REQUIRE(s);
@@ -75,6 +75,13 @@ TEST(map, anywhere, 0)
 	EXPECT_EQ(space_map_anywhere(s, 8 * PAGE_SIZE, &small, &w), (s64)BASE);
 	EXPECT_EQ(mm_regions(s), 1);
 	EXPECT_EQ(space_map_anywhere(s, PAGE_SIZE, &small, &w), -ENOMEM);
+	w.hint = 0;
+	w.limit += 8 * PAGE_SIZE;			// no room below `high`, so above it
+	EXPECT_EQ(space_map_anywhere(s, PAGE_SIZE, &small, &w), (s64)w.limit - (s64)PAGE_SIZE);
+	w.hint = w.high + PAGE_SIZE;			// a wish may lie above it anyway
+	EXPECT_EQ(space_unmap(s, BASE, PAGE_SIZE), 0);
+	EXPECT_EQ(space_map_anywhere(s, PAGE_SIZE, &small, &w), (s64)w.hint);
+	EXPECT_EQ(space_map_anywhere(s, PAGE_SIZE, &small, &w), (s64)BASE);	// and what nobody wished for does not
 	EXPECT_EQ(space_map_anywhere(s, 0, &small, &w), -EINVAL);
 	EXPECT_EQ(space_map_anywhere(s, 8, &small, &w), -EINVAL);
 	space_put(s);
@@ -96,7 +103,8 @@ static struct space *with_object(const struct table_policy *p, const struct flus
 
 static s64 again(struct space *s, u64 pages)
 {
-	const struct remap q = { .from = BASE, .to_len = pages * PAGE_SIZE, .may_move = true, .low = FAR, .high = FAR + HUGE_SIZE };
+	const struct remap q = { .from = BASE, .to_len = pages * PAGE_SIZE, .may_move = true, .low = FAR, .high = FAR + HUGE_SIZE,
+		.limit = FAR + HUGE_SIZE };
 
 	return space_remap(s, &q);
 }
@@ -171,7 +179,7 @@ TEST(map, offsets_and_ends, 0)
 TEST(map, shared_moves_and_grows, 0)
 {
 	struct remap q = { .from = BASE, .from_len = 2 * PAGE_SIZE, .to_len = 6 * PAGE_SIZE, .may_move = true, .low = FAR,
-		.high = FAR + HUGE_SIZE };
+		.high = FAR + HUGE_SIZE, .limit = FAR + HUGE_SIZE };
 	struct space *s = with_object(NULL, NULL, 6);
 	s64 to;
 
@@ -212,7 +220,8 @@ TEST(map, objects_without_memory, NEEDS_CHECK)
 
 TEST(map, remap, 0)
 {
-	struct remap q = { .from = BASE, .from_len = 4 * PAGE_SIZE, .to_len = 8 * PAGE_SIZE, .low = FAR, .high = FAR + HUGE_SIZE };
+	struct remap q = { .from = BASE, .from_len = 4 * PAGE_SIZE, .to_len = 8 * PAGE_SIZE, .low = FAR, .high = FAR + HUGE_SIZE,
+		.limit = FAR + HUGE_SIZE };
 	struct space *s = mm_populated(NULL, NULL, 4 * PAGE_SIZE);
 
 	REQUIRE(s);
@@ -227,7 +236,7 @@ TEST(map, remap, 0)
 	EXPECT(mm_faults(BASE) && mm_regions(s) == 2);
 	// Back, shorter; the old place stays mapped, and empty.
 	q = (struct remap){ .from = FAR + HUGE_SIZE - 8 * PAGE_SIZE, .from_len = 2 * PAGE_SIZE, .to_len = 2 * PAGE_SIZE,
-		.fixed = true, .leave = true, .to = BASE + 5 * PAGE_SIZE, .low = BASE, .high = USER_END };
+		.fixed = true, .leave = true, .to = BASE + 5 * PAGE_SIZE, .low = BASE, .limit = USER_END };
 	EXPECT_EQ(space_remap(s, &q), (s64)(BASE + 5 * PAGE_SIZE));	// over a region that was there
 	EXPECT_EQ(stamped_pages(BASE + 5 * PAGE_SIZE, 2, 1), 2);
 	EXPECT_EQ(zero_pages(FAR + HUGE_SIZE - 8 * PAGE_SIZE, 2), 2);
@@ -241,11 +250,72 @@ TEST(map, remap, 0)
 	space_put(s);
 }
 
+// A second mapping in the place of the first, which goes first, as on Linux; also where it goes in part.
+TEST(map, remap_onto_itself, 0)
+{
+	struct remap q = { .from = BASE, .to_len = 2 * PAGE_SIZE, .fixed = true, .to = BASE, .low = BASE, .limit = USER_END };
+	u64 objects = object_count();
+	struct space *s = with_object(NULL, NULL, 2);
+
+	REQUIRE(s);
+	EXPECT_EQ(space_fault(s, BASE, true), 0);
+	EXPECT_EQ(space_remap(s, &q), -EFAULT);
+	EXPECT(!mm_regions(s) && !s->mapped && object_count() == objects);
+	space_put(s);
+	s = with_object(NULL, NULL, 2);
+	REQUIRE(s);
+	q.to = BASE + PAGE_SIZE;
+	EXPECT_EQ(space_remap(s, &q), (s64)q.to);
+	EXPECT_EQ(mm_regions(s), 2);
+	space_put(s);
+	EXPECT_EQ(object_count(), objects);
+}
+
+static void move_in_vain(struct space *s, const struct remap *q)
+{
+	EXPECT_EQ(space_remap(s, q), -EBUSY);
+	EXPECT(mm_regions(s) == 2 && s->mapped == 2 * PT_ENTRIES);
+	EXPECT_EQ(stamped_pages(BASE, PT_ENTRIES, 1), PT_ENTRIES);
+	EXPECT_EQ(stamped_pages(FAR, PT_ENTRIES, 2), PT_ENTRIES);
+}
+
+// Whatever is pinned, a refusal leaves all as it was: the caller tries again. From BASE to FAR, a collapsed page each.
+TEST(map, remap_refused_changes_nothing, 0)
+{
+	struct remap q = { .from = BASE, .from_len = 4 * PAGE_SIZE, .to_len = 2 * PAGE_SIZE, .fixed = true, .to = FAR, .low = BASE,
+		.limit = USER_END };
+	struct space *s = mm_populated(NULL, NULL, HUGE_SIZE);
+	struct page *pin;
+
+	REQUIRE(s);
+	EXPECT_EQ(space_map(s, FAR, HUGE_SIZE, RW, 1, MAP_POPULATE), 0);
+	space_attach(s);
+	stamp_pages(BASE, PT_ENTRIES, 1);
+	stamp_pages(FAR, PT_ENTRIES, 2);
+	EXPECT(!space_collapse(s, BASE) && !space_collapse(s, FAR));
+	EXPECT_EQ(walk_pin(s, BASE, false, &pin), 0);
+	move_in_vain(s, &q);				// both its ends cut the page
+	q.from_len = HUGE_SIZE;
+	move_in_vain(s, &q);				// where it is shortened
+	q.to_len = HUGE_SIZE;
+	q.to = FAR + PAGE_SIZE;
+	move_in_vain(s, &q);				// not aligned there: it moves in small pages
+	page_unpin(pin, false);
+	EXPECT_EQ(space_collapse(s, FAR), 0);
+	EXPECT_EQ(walk_pin(s, FAR, false, &pin), 0);
+	move_in_vain(s, &q);				// what is in the way is cut
+	page_unpin(pin, false);
+	EXPECT_EQ(space_remap(s, &q), (s64)q.to);
+	EXPECT_EQ(stamped_pages(q.to, PT_ENTRIES, 1), PT_ENTRIES);
+	space_detach();
+	space_put(s);
+}
+
 // Where it fails for lack of memory, what was to move is where it was.
 TEST(map, remap_without_memory, NEEDS_CHECK)
 {
 	struct remap q = { .from = BASE, .from_len = 4 * PAGE_SIZE, .to_len = 8 * PAGE_SIZE, .fixed = true, .to = FAR, .low = FAR,
-		.high = USER_END };
+		.limit = USER_END };
 	struct space *s = mm_populated(mm_freeing_policy(), NULL, 5 * PAGE_SIZE);
 	struct mm_balance b;
 	s64 result = -ENOMEM;

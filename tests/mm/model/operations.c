@@ -236,7 +236,7 @@ static bool do_remap(struct steps *st, const struct step_range *r)
 	unsigned slot = r->a % MODEL_SLOTS;
 	u64 room = model_slots_from(slot) * SLOT_SIZE, odd = (u64)(r->a >> 4) * 7 * PAGE_SIZE;
 	struct remap q = { .from = r->va, .from_len = MIN(r->len, SLOT_SIZE), .to = model_slot_va(slot) + odd, .low = PAGE_SIZE,
-		.high = model_slot_va(r->slot) + model_slots_from(r->slot) * SLOT_SIZE, .fixed = r->b & 1 };
+		.limit = model_slot_va(r->slot) + model_slots_from(r->slot) * SLOT_SIZE, .fixed = r->b & 1 };
 	s64 more = ((s64)(r->b >> 3 & 7) - 2) * (s64)PAGE_SIZE, result;
 	int err;
 
@@ -245,14 +245,14 @@ static bool do_remap(struct steps *st, const struct step_range *r)
 		return false;
 	q.to_len = q.from_len + (u64)more;
 	if (q.fixed)
-		q.high = MIN(q.to + q.to_len, model_slot_va(slot) + room);
-	if (q.to_len > q.high || q.to_len > q.high - (q.fixed ? q.to : 0))
+		q.limit = MIN(q.to + q.to_len, model_slot_va(slot) + room);
+	if (q.to_len > q.limit || q.to_len > q.limit - (q.fixed ? q.to : 0))
 		return false;
 	result = space_remap(st->s, &q);
 	err = result > 0 ? 0 : (int)result;
 	if (st->walkers && err == -EBUSY)
 		return false;
-	EXPECT_EQ(err, model_remap(st->m, q.from, q.from_len, q.to_len, q.fixed, q.to, q.high));
+	EXPECT_EQ(err, model_remap(st->m, q.from, q.from_len, q.to_len, q.fixed, q.to, q.limit));
 	return !err;
 }
 

@@ -40,7 +40,7 @@ static void map_over(const struct reader *r) { EXPECT_EQ(space_map_over(r->s, r-
 
 static void map_anywhere(const struct reader *r)
 {
-	const struct map_place w = { .low = r->va, .high = r->va + PAGE_SIZE };
+	const struct map_place w = { .low = r->va, .high = r->va + PAGE_SIZE, .limit = r->va + PAGE_SIZE };
 
 	EXPECT_EQ(space_map_anywhere(r->s, PAGE_SIZE, &small, &w), (s64)r->va);
 }
@@ -49,7 +49,7 @@ static void map_anywhere(const struct reader *r)
 static void grow_there(const struct reader *r)
 {
 	const struct remap q = { .from = r->va - PAGE_SIZE, .from_len = PAGE_SIZE, .to_len = 2 * PAGE_SIZE, .low = BASE,
-		.high = USER_END };
+		.limit = USER_END };
 
 	EXPECT_EQ(space_map(r->s, q.from, PAGE_SIZE, RW, 1, 0), 0);
 	EXPECT_EQ(space_remap(r->s, &q), (s64)q.from);

@@ -322,7 +322,7 @@ struct region *region_grow_down(struct space *s, vaddr_t va)
 	struct region *r = region_first_from(s, va), *below;
 	vaddr_t start = ALIGN_DOWN(va, PAGE_SIZE);
 
-	if (!r || !(r->flags & REGION_GROWSDOWN) || r->end - start > READ_ONCE(s->stack_limit))
+	if (!r || !(r->flags & REGION_GROWSDOWN) || start < USER_LOWEST || r->end - start > READ_ONCE(s->stack_limit))
 		return NULL;
 	below = region_prev(s, r);
 	if (below && below->prot && !(below->flags & REGION_GROWSDOWN) && start - below->end < STACK_GUARD)

@@ -4,6 +4,7 @@
 #include "mm/space.h"
 
 #define REGIONS_MAX 65530u		// of a space, as Linux's max_map_count
+#define USER_LOWEST 0x10000ull		// nothing of a program's lies lower, as under Linux's mmap_min_addr
 #define STACK_GUARD (256 * PAGE_SIZE)	// stays free below a region that grows down
 
 struct region *region_find(struct space *s, vaddr_t va);			// that contains va, or NULL

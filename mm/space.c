@@ -392,6 +392,18 @@ static __always_inline int fault_in(struct space *s, const struct region *r, vad
 	return err;
 }
 
+// Like a new mapping: no access may find an old page in what the region takes in.
+static __noinline struct region *grow_down(struct space *s, vaddr_t va)
+{
+	struct region *r = region_first_from(s, va);
+	vaddr_t old_start = r ? r->start : 0;
+
+	r = region_grow_down(s, va);
+	if (r)
+		flush_settle(s, r->start, old_start);
+	return r;
+}
+
 static __always_inline int fault(struct space *s, vaddr_t va, unsigned need)
 {
 	struct region *r;
@@ -400,7 +412,7 @@ static __always_inline int fault(struct space *s, vaddr_t va, unsigned need)
 	mutex_lock(&s->lock);
 	r = region_find(s, va);
 	if (unlikely(!r))
-		r = region_grow_down(s, va);
+		r = grow_down(s, va);
 	if (!r)
 		err = -EFAULT;
 	else if ((r->prot & need) != need)

@@ -5,11 +5,12 @@
 #include "kernel/thread.h"
 #include "mm/map.h"
 #include "mm/range.h"
+#include "mm/region.h"
 #include "proc/stack.h"
 #include "sys/syscall.h"
 
 #define USER_LIMIT STACK_TOP		// Linux's TASK_SIZE: the last page of the user half is nobody's
-#define MMAP_LOWEST 0x10000ull		// Linux's mmap_min_addr
+#define MMAP_LOWEST USER_LOWEST
 #define MMAP_HIGHEST (STACK_TOP - (128ull << 20) - (1ull << 20))	// leaves room for a stack that its limit lets grow
 
 enum {

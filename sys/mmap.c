@@ -2,7 +2,6 @@
 // mmap(), munmap(), mprotect(), brk(). Errors are checked in Linux's order.
 #include "mm/object.h"
 #include "mm/frame/page.h"
-#include "mm/region.h"
 #include "sys/console.h"
 #include "sys/memory.h"
 

@@ -162,6 +162,21 @@ TEST(region, grows_down, 0)
 	space_put(s);
 }
 
+// However much room there is, not down to where a null pointer leads.
+TEST(region, grows_down_to_the_lowest, 0)
+{
+	struct space *s = space_create();
+
+	REQUIRE(s);
+	s->stack_limit = HUGE_SIZE;
+	EXPECT_EQ(map_stack(s, USER_LOWEST + 2 * PAGE_SIZE, 1), 0);
+	EXPECT_EQ(space_fault(s, USER_LOWEST - PAGE_SIZE, true), -EFAULT);
+	EXPECT_EQ(space_fault(s, 8, true), -EFAULT);
+	EXPECT_EQ(space_fault(s, USER_LOWEST, true), 0);
+	EXPECT_EQ(space_fault(s, USER_LOWEST - 8, true), -EFAULT);
+	space_put(s);
+}
+
 // Each attribute by itself keeps neighbours apart.
 TEST(region, kinds, 0)
 {

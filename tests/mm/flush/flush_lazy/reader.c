@@ -58,7 +58,8 @@ struct thread *reader_begin(struct reader *r, const char *policy, unsigned round
 }
 
 // Unmap, then call `what`, which must not leave the old page reachable. Could it be reached when `what` had returned?
-static bool reachable_after(void (*what)(const struct reader *), bool beside, unsigned round)
+static bool reachable_after(void (*what)(const struct reader *), void (*before)(const struct reader *),
+			    unsigned round)
 {
 	struct thread *t;
 	struct reader r;
@@ -66,8 +67,8 @@ static bool reachable_after(void (*what)(const struct reader *), bool beside, un
 	t = reader_begin(&r, "rcu", round);
 	if (!t)
 		return false;
-	if (beside)
-		EXPECT_EQ(space_map(r.s, r.va + 2 * PAGE_SIZE, PAGE_SIZE, RW, 1, 0), 0);
+	if (before)
+		before(&r);
 	EXPECT_EQ(space_unmap(r.s, r.va, PAGE_SIZE), 0);
 	what(&r);
 	store_release(&r.done, 1u);
@@ -78,15 +79,15 @@ static bool reachable_after(void (*what)(const struct reader *), bool beside, un
 	return r.done_before && r.held_again && r.held_value == OLD;
 }
 
-void reader_needs_settling(void (*what)(const struct reader *), bool beside)
+void reader_needs_settling(void (*what)(const struct reader *), void (*before)(const struct reader *))
 {
 	bool reached = false;
 
 	for (unsigned i = 0; i < 2; i++)
-		EXPECT(!reachable_after(what, beside, i));
+		EXPECT(!reachable_after(what, before, i));
 	mutant_set(lazy_no_settle, 1);
 	for (unsigned i = 0; i < READER_ROUNDS && !reached && !test_failed(); i++)
-		reached = reachable_after(what, beside, i);
+		reached = reachable_after(what, before, i);
 	mutant_set(lazy_no_settle, 0);
 	EXPECT_STALE(reached);
 }

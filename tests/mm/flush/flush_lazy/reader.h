@@ -26,8 +26,8 @@ struct reader {
 struct thread *reader_begin(struct reader *r, const char *policy, unsigned round);	// NULL: failed. It has read OLD
 
 // Unmap under a reader; then `what` must not leave the old page reachable, and does so if it does not settle first.
-// `beside`: a page two pages further on is reserved at the start, and not populated.
-void reader_needs_settling(void (*what)(const struct reader *), bool beside);
+// before: what comes before the unmap, or NULL.
+void reader_needs_settling(void (*what)(const struct reader *), void (*before)(const struct reader *));
 
 // A thread's function: drains, that is, completes what is complete, calls the other CPUs, waits. The back-end's own
 // thread may run on the CPU that a test holds.

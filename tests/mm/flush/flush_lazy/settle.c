@@ -23,7 +23,24 @@ static void map_neighbour(const struct reader *r)
 	EXPECT_EQ(space_map(r->s, r->va + PAGE_SIZE, PAGE_SIZE, RW, 1, MAP_POPULATE), 0);
 }
 
+static void reserve_beside(const struct reader *r)
+{
+	EXPECT_EQ(space_map(r->s, r->va + 2 * PAGE_SIZE, PAGE_SIZE, RW, 1, 0), 0);
+}
+
 static void fault_beside(const struct reader *r) { EXPECT_EQ(space_fault(r->s, r->va + 2 * PAGE_SIZE, true), 0); }
+
+// Above the page, in the same table, which stays.
+static void stack_above(const struct reader *r)
+{
+	const struct region_kind k = { .prot = RW, .level = 1, .flags = REGION_GROWSDOWN };
+
+	r->s->stack_limit = 16 * PAGE_SIZE;
+	EXPECT_EQ(space_map_kind(r->s, r->va + 4 * PAGE_SIZE, PAGE_SIZE, &k), 0);
+	EXPECT_EQ(space_fault(r->s, r->va + 4 * PAGE_SIZE, true), 0);
+}
+
+static void grow_over(const struct reader *r) { EXPECT_EQ(space_fault(r->s, r->va - PAGE_SIZE, true), 0); }
 
 static void move_there(const struct reader *r)
 {
@@ -67,23 +84,26 @@ static void move_page_there(const struct reader *r)
 static void discard_it(const struct reader *r) { EXPECT_EQ(space_discard(r->s, r->va, PAGE_SIZE), 0); }
 
 // Something new at the same address: without settling, the old page would be seen through the new mapping.
-TEST(flush_lazy, same_address_settles_first, NEEDS_CPUS2) { reader_needs_settling(map_anew, false); }
+TEST(flush_lazy, same_address_settles_first, NEEDS_CPUS2) { reader_needs_settling(map_anew, NULL); }
 // Also if the address is only reserved: the first access must fault and find zeroes.
-TEST(flush_lazy, reserving_settles_first, NEEDS_CPUS2) { reader_needs_settling(map_only, false); }
-TEST(flush_lazy, moving_there_settles_first, NEEDS_CPUS2) { reader_needs_settling(move_there, false); }
+TEST(flush_lazy, reserving_settles_first, NEEDS_CPUS2) { reader_needs_settling(map_only, NULL); }
+TEST(flush_lazy, moving_there_settles_first, NEEDS_CPUS2) { reader_needs_settling(move_there, NULL); }
 TEST(flush_lazy, every_way_to_reserve_settles_first, NEEDS_CPUS2)
 {
-	reader_needs_settling(map_kind, false);
-	reader_needs_settling(map_over, false);
-	reader_needs_settling(map_anywhere, false);
-	reader_needs_settling(grow_there, false);
-	reader_needs_settling(move_page_there, false);
+	reader_needs_settling(map_kind, NULL);
+	reader_needs_settling(map_over, NULL);
+	reader_needs_settling(map_anywhere, NULL);
+	reader_needs_settling(grow_there, NULL);
+	reader_needs_settling(move_page_there, NULL);
 }
 
 // Another page under a waiting table: a CPU that still has the old table cached would not find it.
-TEST(flush_lazy, under_a_waiting_table_settles_first, NEEDS_CPUS2) { reader_needs_settling(map_neighbour, false); }
+TEST(flush_lazy, under_a_waiting_table_settles_first, NEEDS_CPUS2) { reader_needs_settling(map_neighbour, NULL); }
 
-TEST(flush_lazy, touched_under_a_waiting_table_settles_first, NEEDS_CPUS2) { reader_needs_settling(fault_beside, true); }
+TEST(flush_lazy, touched_under_a_waiting_table_settles_first, NEEDS_CPUS2) { reader_needs_settling(fault_beside, reserve_beside); }
+// A stack grows over the page, at a touch of the page below it.
+TEST(flush_lazy, growing_over_it_settles_first, NEEDS_CPUS2) { reader_needs_settling(grow_over, stack_above); }
+
 // The space has another back-end by now, and what the old one has deferred still waits: a switch is under way, and has
 // not drained yet.
 static struct thread *changer;
@@ -116,9 +136,9 @@ static void map_anew_under_another_back_end(const struct reader *r)
 
 TEST(flush_lazy, another_back_end_settles_first, NEEDS_CPUS2)
 {
-	reader_needs_settling(map_anew_under_another_back_end, false);
+	reader_needs_settling(map_anew_under_another_back_end, NULL);
 	join_changer();
 }
 
-TEST(flush_lazy, discard_settles_what_it_does_not_find, NEEDS_CPUS2) { reader_needs_settling(discard_it, false); }
+TEST(flush_lazy, discard_settles_what_it_does_not_find, NEEDS_CPUS2) { reader_needs_settling(discard_it, NULL); }
 #endif

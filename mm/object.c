@@ -96,6 +96,7 @@ int object_page(struct object *o, u64 n, struct page **page)
 			return -ENOMEM;
 		new->private = 0;
 		*at = new;
+		o->present++;
 	}
 	*page = *at;
 	return 0;

@@ -13,6 +13,8 @@ struct object {
 	u64 id;			// never used again
 	u64 users;		// regions
 	u64 pages;		// its size
+	u64 present;		// pages that it has
+	bool counted;		// held.c's
 	unsigned height;	// of the tree of pages; 1: its root holds pages
 	void **root;		// NULL: none yet
 };

@@ -7,6 +7,7 @@
 #include "kernel/thread.h"
 #include "kernel/time.h"
 #include "mm/frame/slab.h"
+#include "mm/held.h"
 #include "mm/space.h"
 #include "proc/cputime.h"
 #include "proc/stack.h"
@@ -126,18 +127,24 @@ struct task *process_task(struct process *p, u32 tid)
 	return NULL;
 }
 
-// all_lock held: a process in the list has its space. NULL: one is ending already, and its memory will come.
-static struct process *largest(void)
+// all_lock held: a process in the list has its space. NULL: one is ending already, and its memory will come. *most: pages
+// that the found one holds.
+static struct process *largest(u64 *most)
 {
 	struct process *found = NULL;
 
+	*most = 0;
 	list_for_each(it, &all_processes) {
 		struct process *p = list_entry(it, struct process, all_link);
+		u64 pages;
 
 		if (READ_ONCE(p->ending))
 			return NULL;
-		if (!found || READ_ONCE(p->space->mapped) > READ_ONCE(found->space->mapped))
-			found = p;
+		pages = space_held_pages(p->space);
+		if (found && pages <= *most)
+			continue;
+		found = p;
+		*most = pages;
 	}
 	return found;
 }
@@ -145,13 +152,14 @@ static struct process *largest(void)
 void process_out_of_memory(void)
 {
 	struct process *victim;
+	u64 pages;
 
 	mutex_lock(&all_lock);
-	victim = largest();
+	victim = largest(&pages);
 	if (victim) {
 		process_get(victim);
-		log_warn("out of memory: %s (process %u), which has %llu pages mapped, is killed", victim->name, victim->pid,
-			 (unsigned long long)READ_ONCE(victim->space->mapped));
+		log_warn("out of memory: %s (process %u), which holds %llu pages, is killed", victim->name, victim->pid,
+			 (unsigned long long)pages);
 	}
 	mutex_unlock(&all_lock);
 	if (victim) {

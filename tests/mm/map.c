@@ -5,6 +5,7 @@
 #include "lab/inject.h"
 #include "lab/test.h"
 #include "mm/frame/page.h"
+#include "mm/held.h"
 #include "mm/object.h"
 #include "mm/range.h"
 #include "mm/walk.h"
@@ -150,11 +151,37 @@ static void shares(const struct table_policy *p, const struct flush_backend *b)
 
 TEST(map, shared, 0) { under_each_pair(shares); }
 
+// What goes with the space: what an object keeps although it is mapped nowhere, and once what is mapped twice.
+TEST(map, held, 0)
+{
+	struct space *s = with_object(NULL, NULL, 600);
+
+	REQUIRE(s);
+	EXPECT_EQ(space_map(s, BASE + 4 * HUGE_SIZE, HUGE_SIZE, RW, 1, MAP_POPULATE), 0);
+	EXPECT_EQ(space_collapse(s, BASE + 4 * HUGE_SIZE), 0);
+	EXPECT_EQ(space_held_pages(s), PT_ENTRIES);
+	EXPECT_EQ(space_populate(s, BASE, 600 * PAGE_SIZE, PROT_W), 0);
+	EXPECT_EQ(space_held_pages(s), PT_ENTRIES + 600);
+	EXPECT(again(s, 8) > 0);
+	EXPECT_EQ(space_populate(s, FAR + HUGE_SIZE - 8 * PAGE_SIZE, 7 * PAGE_SIZE, PROT_R), 0);
+	EXPECT(s->mapped == PT_ENTRIES + 607 && space_held_pages(s) == PT_ENTRIES + 600);
+	EXPECT_EQ(space_protect(s, BASE + PAGE_SIZE, PAGE_SIZE, PROT_R), 0);	// three regions of one object
+	EXPECT_EQ(space_held_pages(s), PT_ENTRIES + 600);
+	EXPECT_EQ(space_discard(s, BASE, 600 * PAGE_SIZE), 0);
+	EXPECT(s->mapped == PT_ENTRIES + 7 && space_held_pages(s) == PT_ENTRIES + 600);
+	EXPECT_EQ(space_unmap(s, BASE, 600 * PAGE_SIZE), 0);
+	EXPECT_EQ(space_held_pages(s), PT_ENTRIES + 600);
+	EXPECT_EQ(space_unmap(s, FAR, HUGE_SIZE), 0);
+	EXPECT_EQ(space_held_pages(s), PT_ENTRIES);
+	space_put(s);
+}
+
 // Neighbours are one region only where the object goes on, too; behind its end nothing can be touched.
 TEST(map, offsets_and_ends, 0)
 {
 	struct space *s = with_object(NULL, NULL, 4);
-	struct remap q = { .from = BASE, .from_len = 4 * PAGE_SIZE, .to_len = 6 * PAGE_SIZE, .low = FAR, .high = USER_END };
+	struct remap q = { .from = BASE, .from_len = 4 * PAGE_SIZE, .to_len = 6 * PAGE_SIZE, .low = FAR, .high = USER_END,
+		.limit = USER_END };
 	u64 object, offset;
 
 	REQUIRE(s);

@@ -12,6 +12,7 @@
 #include "kernel/time.h"
 #include "mm/frame/slab.h"
 #include <arch/machine.h>
+#include <arch/user.h>
 
 static struct slab_cache *thread_cache;
 static struct list all_threads = LIST_INIT(all_threads);
@@ -217,6 +218,8 @@ u64 thread_count(void)
 	spin_unlock_irqrestore(&all_threads_lock, flags);
 	return n;
 }
+
+bool thread_dying(void) { return current->user && READ_ONCE(current->user->work) & USER_WORK_EXIT; }
 
 void threads_print(void)
 {

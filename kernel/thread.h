@@ -62,6 +62,10 @@ int threads_run_on(const struct cpumask *mask, int (*fn)(void *), void *arg);
 u64 thread_ran_ns(const struct thread *t);
 void thread_clock_start(void);
 
+// Does the current thread run a program that is to end? Whatever takes long, or waits for others, then returns early: no
+// program sees the result. False for other threads.
+bool thread_dying(void);
+
 void threads_print(void);		// one log line each
 u64 thread_count(void);			// that exist, idle threads not counted
 u32 threads_ending(void);		// that have ended and are not yet freed; after thread_join() one soon is

@@ -2,6 +2,7 @@
 // See range.h.
 #include "mm/range.h"
 #include "kernel/errno.h"
+#include "kernel/thread.h"
 #include "mm/object.h"
 #include "mm/region.h"
 #include "mm/space_internal.h"
@@ -77,7 +78,7 @@ void space_set_flags_everywhere(struct space *s, unsigned set, unsigned clear)
 int space_populate(struct space *s, vaddr_t va, u64 len, unsigned access)
 {
 	for (vaddr_t end = va + len; va < end; va += PAGE_SIZE) {
-		int err = space_fault_access(s, va, access);
+		int err = thread_dying() ? -EINTR : space_fault_access(s, va, access);
 
 		if (err)
 			return err;

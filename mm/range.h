@@ -17,7 +17,7 @@ bool space_shared_object(struct space *s, vaddr_t va, u64 *object, u64 *offset);
 int space_set_flags(struct space *s, vaddr_t va, u64 len, unsigned set, unsigned clear);
 void space_set_flags_everywhere(struct space *s, unsigned set, unsigned clear);	// all regions
 // Make every page present, as if touched with that access. Stops at the first that cannot be: errors as of
-// space_fault_access(); the pages before it are present.
+// space_fault_access(); the pages before it are present. -EINTR: the calling thread is to end.
 int space_populate(struct space *s, vaddr_t va, u64 len, unsigned access);
 // For each page, a byte: 1 if it is in memory (of an object: wherever it is mapped), otherwise 0. -ENOENT: a hole; then the
 // bytes are unspecified.

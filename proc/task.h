@@ -9,7 +9,11 @@
 #include <arch/user.h>
 
 // Bits of user.work.
-enum { WORK_SIGNAL = 1 /* signals may be pending */, WORK_EXIT = 2 /* its process ends */, WORK_SCHED = 4 /* sched_apply() */ };
+enum {
+	WORK_SIGNAL = 1,		// signals may be pending
+	WORK_EXIT = USER_WORK_EXIT,	// its process ends
+	WORK_SCHED = 4,			// sched_apply()
+};
 
 #define TASK_NAME 16
 

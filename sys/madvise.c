@@ -43,7 +43,7 @@ static s64 collapse_error(int err)
 	return err == -EBUSY ? -EAGAIN : err == -ENOENT ? -EINVAL : err;
 }
 
-// Each 2 MiB that lies in the part, pages that are not there yet included.
+// Each 2 MiB that lies in the part, pages that are not there yet included, until there is no memory for one.
 static s64 collapse(const struct part *p)
 {
 	s64 result = 0;
@@ -56,6 +56,8 @@ static s64 collapse(const struct part *p)
 		if (!err)
 			err = space_collapse(p->s, va);
 		result = collapse_error(err) ?: result;
+		if (err == -ENOMEM || thread_dying())
+			break;		// as on Linux: it would fail again and again
 	}
 	return result;
 }
@@ -145,6 +147,8 @@ static s64 sys_mincore(struct task *t, const u64 a[6])
 	while (pages) {
 		u64 n = MIN(pages, (u64)MINCORE_CHUNK);
 
+		if (thread_dying())
+			return -EINTR;
 		if (space_resident(t->process->space, start, n, found))
 			return -ENOMEM;
 		if (copy_out(vec, found, n))

@@ -1,6 +1,16 @@
 // SPDX-License-Identifier: MIT
 // See memory.h.
 #include "sys/memory.h"
+#include "kernel/time.h"
+
+// A sleep, not a yield: whoever has the pin may be of a lower priority.
+bool try_later(void)
+{
+	if (thread_dying())
+		return false;
+	thread_sleep_ns(tick_ns());
+	return true;
+}
 
 // Counted anew, region by region: few programs have a limit.
 bool may_expand(struct task *t, u64 len)

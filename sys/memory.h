@@ -26,12 +26,13 @@ static inline unsigned prot_from_linux(u64 prot)
 }
 
 // An operation cannot split a collapsed page that is pinned. A pin ends within some system call, so the operation is tried
-// until it can: Linux knows no such error.
+// until it can: Linux knows no such error. A task that is to end gives up: -EINTR, which no program sees. No lock is held.
 #define WHILE_BUSY(op) ({ \
 	s64 _result; \
-	while ((_result = (op)) == -EBUSY) \
-		thread_yield(); \
-	_result; })
+	while ((_result = (op)) == -EBUSY && try_later()) \
+		; \
+	_result == -EBUSY ? -EINTR : _result; })
+bool try_later(void);			// sleeps a little; false: the task is to end
 
 bool may_expand(struct task *t, u64 len);	// within RLIMIT_AS?
 u8 future_flags(struct task *t);		// region flags of what is mapped from now on (mlockall)

@@ -80,7 +80,7 @@ static void lock_all(struct space *s, unsigned set)
 	struct region_info r = { .end = 0 };
 
 	space_set_flags_everywhere(s, set, LOCKS & ~set);
-	while (space_query(s, r.end, &r))
+	while (!thread_dying() && space_query(s, r.end, &r))
 		bring_in_locked(s, r.start, r.end - r.start, r.kind.prot, r.kind.flags);
 }
 

@@ -195,17 +195,13 @@ static int grow_break(struct task *t, vaddr_t from, vaddr_t to)
 	struct space *s = t->process->space;
 	struct region_kind k = { .prot = PROT_R | PROT_W, .level = 1, .flags = future_flags(t) };
 	struct region_info above;
-	int err;
 
 	if (to > USER_LIMIT || !may_expand(t, to - from) || (to - from) >> PAGE_SHIFT > page_total_count())
 		return -ENOMEM;
 	if (space_query(s, from, &above) &&
 	    above.start < to + PAGE_SIZE + (above.kind.flags & REGION_GROWSDOWN ? STACK_GUARD : 0))
 		return -ENOMEM;
-	err = space_map_kind(s, from, to - from, &k);
-	if (!err)
-		bring_in_locked(s, from, to - from, k.prot, k.flags);
-	return err;
+	return space_map_kind(s, from, to - from, &k);
 }
 
 static int move_break(struct task *t, vaddr_t to)
@@ -215,20 +211,36 @@ static int move_break(struct task *t, vaddr_t to)
 	if (to < t->process->brk_start || new < to)
 		return -EINVAL;
 	if (new < old)
-		return (int)WHILE_BUSY(space_unmap(t->process->space, new, old - new));
+		return space_unmap(t->process->space, new, old - new);
 	return new > old ? grow_break(t, old, new) : 0;
 }
 
-static s64 sys_brk(struct task *t, const u64 a[6])
+// The break as it is then; *old: as it was. -EBUSY: as WHILE_BUSY() has it.
+static s64 try_break(struct task *t, vaddr_t to, vaddr_t *old)
 {
 	struct process *p = t->process;
 	s64 result;
+	int err;
 
 	mutex_lock(&p->lock);
-	if (!move_break(t, a[0]))
-		p->brk = a[0];
-	result = (s64)p->brk;
+	*old = p->brk;
+	err = move_break(t, to);
+	if (!err)
+		p->brk = to;
+	result = err == -EBUSY ? -EBUSY : (s64)p->brk;
 	mutex_unlock(&p->lock);
+	return result;
+}
+
+// What is long, the wait for a pin and bringing in, is without the process's lock, which whoever ends the process needs.
+static s64 sys_brk(struct task *t, const u64 a[6])
+{
+	vaddr_t old;
+	s64 result = WHILE_BUSY(try_break(t, a[0], &old)), from = (s64)ALIGN_UP(old, PAGE_SIZE);
+
+	if (result > from)
+		bring_in_locked(t->process->space, (vaddr_t)from, ALIGN_UP((u64)(result - from), PAGE_SIZE), PROT_R | PROT_W,
+				future_flags(t));
 	return result;
 }
 SYSCALL(12, brk, sys_brk);

@@ -123,6 +123,8 @@ static s64 copy_remote(struct transfer *x, struct iovec *at, vaddr_t va, u64 n)
 			return -EFAULT;
 		some = MIN(n, got * PAGE_SIZE - offset);
 		err = copy_pinned(x, at, pages, got, va, some);
+		if (!err && thread_dying())
+			err = -EINTR;
 		if (err)
 			return err;
 		va += some;

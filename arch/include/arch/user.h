@@ -21,7 +21,9 @@ struct user_fault {
 #include <impl/user.h>	// struct user_context. Contract fields:
 //	u32 work		somebody wants this thread: arch_user_run() returns at once. Looked at with interrupts off,
 //				so a bit that is set atomically, before an interrupt for the thread's CPU, is not missed
+//				Its bits are proc/'s, but for USER_WORK_EXIT
 //	struct user_fault fault	after USER_FAULT
+#define USER_WORK_EXIT 2u	// of work: the thread leaves user mode for good
 
 // Registers of a new program; the FPU in its initial state. False: no memory.
 bool arch_user_init(struct user_context *c, vaddr_t entry, vaddr_t stack);

@@ -11,7 +11,9 @@
 struct space;
 struct user_context;
 
-enum thread_prio { PRIO_LOW, PRIO_NORMAL, PRIO_HIGH, NR_PRIOS };
+// PRIO_SERVICE is for threads that all others wait for in the end (grace periods, deferred flushes). What runs programs is
+// below it: their threads may spin for ever.
+enum thread_prio { PRIO_LOW, PRIO_NORMAL, PRIO_HIGH, PRIO_SERVICE, NR_PRIOS };
 enum thread_state { THREAD_RUNNING, THREAD_SLEEPING, THREAD_DEAD };	// RUNNING: on a CPU or in a run queue
 
 struct thread {

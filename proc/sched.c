@@ -12,7 +12,8 @@ void sched_inherit(struct task *t, const struct task *parent)
 	mutex_unlock(&parent->process->lock);
 }
 
-// Linux's nice values are shares of time; ours are three fixed priorities, of which a lower one waits for a higher one.
+// Linux's nice values are shares of time; ours are three fixed priorities, of which a lower one waits for a higher one. The
+// kernel's service threads are above all three.
 static enum thread_prio prio_of(s32 nice)
 {
 	return nice < 0 ? PRIO_HIGH : nice > 0 ? PRIO_LOW : PRIO_NORMAL;

@@ -294,7 +294,7 @@ void rcu_callbacks_threads(void)
 
 		cpumask_clear_atomic(&rcu.want_thread, cpu);
 		if (!rc->cb_thread)
-			WRITE_ONCE(rc->cb_thread, thread_create("rcu_cb", cb_thread, rc, cpu, PRIO_HIGH));
+			WRITE_ONCE(rc->cb_thread, thread_create("rcu_cb", cb_thread, rc, cpu, PRIO_SERVICE));
 		if (!rc->cb_thread)
 			invoke_batch(&rc->cb);
 	}

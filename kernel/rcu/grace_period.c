@@ -227,7 +227,7 @@ void synchronize_rcu(void)
 
 void rcu_start(void)
 {
-	rcu.gp_thread = thread_create("rcu_gp", gp_thread, NULL, RCU_GP_CPU, PRIO_HIGH);
+	rcu.gp_thread = thread_create("rcu_gp", gp_thread, NULL, RCU_GP_CPU, PRIO_SERVICE);
 	if (!rcu.gp_thread)
 		panic("no memory for RCU's grace-period thread");
 }

@@ -224,7 +224,7 @@ static void deferred_init(void)
 {
 	for_each_cpu(cpu)
 		per_cpu(deferred_cpu, cpu).call.fn = sweep_call;
-	BUG_ON(!thread_create("lazy", deferred_thread, NULL, CPU_ANY, PRIO_HIGH));
+	BUG_ON(!thread_create("lazy", deferred_thread, NULL, CPU_ANY, PRIO_SERVICE));
 }
 
 static bool any_of(const struct list *records, u64 gen)

@@ -89,6 +89,8 @@ int task_start(struct task *t)
 		if (!err) {
 			list_push_back(&p->tasks, &t->link);
 			p->nr_tasks++;
+			if (p->signals.stopped)		// it changes under p->lock, too: whoever sets it later kicks t
+				task_kick(t, WORK_SIGNAL);
 		}
 	}
 	mutex_unlock(&p->lock);

@@ -5,6 +5,7 @@
 #include "mm/region.h"
 #include "mm/space.h"
 #include "proc/task.h"
+#include <arch/uaccess.h>
 
 // Why is the access refused: is nothing there, or not this?
 static u8 refusal(struct space *s, vaddr_t va)
@@ -22,6 +23,17 @@ static int bring_in(struct space *s, const struct user_fault *f)
 {
 	return space_fault_access(s, f->addr, f->exec ? PROT_X : f->write ? PROT_W : PROT_R);
 }
+
+// An access of the kernel's to the program's memory, in a call or at a task's end. A process that is ending gets no more,
+// as nobody will look at what would have been stored there.
+bool task_memory_freed(void)
+{
+	if (!current->user || READ_ONCE(current_task()->process->ending))
+		return false;
+	process_out_of_memory();
+	return true;
+}
+USER_NO_MEMORY(task_memory_freed);
 
 void task_fault(struct task *t, struct user_fault *f)
 {

@@ -35,6 +35,7 @@
 #include "lab/mutant.h"
 #include "lab/stall.h"
 #include "mm/space.h"
+#include "proc/fault.h"
 #include "proc/futex_key.h"
 #include "proc/task.h"
 #include "sys/syscall.h"
@@ -178,7 +179,12 @@ s64 futex_wake(vaddr_t va, bool shared, s32 n, u32 bitset)
 // Make the page of a word present; its owner may take it away again at once.
 static s64 fault_in(vaddr_t va, enum futex_access access)
 {
-	return space_fault_current(va, access == FUTEX_WRITE);
+	int err;
+
+	do
+		err = space_fault_current(va, access == FUTEX_WRITE);
+	while (err == -ENOMEM && task_memory_freed());
+	return err;
 }
 
 // Into the bucket of its key, if the word is `expected`: 0. -EFAULT: the page is not present.

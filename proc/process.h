@@ -49,5 +49,6 @@ void process_end(struct process *p, int status);
 struct task *process_task(struct process *p, u32 tid);
 u32 process_new_id(void);		// for a pid or a tid
 u64 process_count(void);		// that exist
-// A fault for which there is no memory: the largest process is ended by SIGKILL and says so.
+// A fault for which there is no memory: the largest process is ended by SIGKILL and says so. May sleep; no process's lock
+// is held.
 void process_out_of_memory(void);

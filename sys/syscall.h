@@ -10,7 +10,7 @@
 //
 // It runs in thread context of the task that called, IRQs on, and returns the result or a negative error number. Arguments
 // are the program's: each is looked at once, and memory goes through copy_in() and copy_out(). It holds no lock over those
-// that a page fault takes.
+// that a page fault takes, or the end of a process: copy_in() and copy_out() may have to free memory.
 #pragma once
 #include "kernel/errno.h"
 #include "kernel/types.h"

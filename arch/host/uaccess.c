@@ -127,7 +127,14 @@ bool access_cmpxchg32(vaddr_t va, u32 expected, u32 v, u32 *old)
 // Make the page present, where the context may sleep. It may be unmapped again before the next access: try again then.
 static int fault_in(vaddr_t va, bool write)
 {
-	return preemptible() && !space_fault_current(va, write) ? 0 : -EFAULT;
+	int error;
+
+	if (!preemptible())
+		return -EFAULT;
+	do
+		error = space_fault_current(va, write);
+	while (error == -ENOMEM && user_memory_freed());
+	return error ? -EFAULT : 0;
 }
 
 static int access_or_fault(vaddr_t va, void *data, size_t n, bool write)

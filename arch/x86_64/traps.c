@@ -6,6 +6,7 @@
 #include "arch/x86_64/stray.h"
 #include "arch/x86_64/traps.h"
 #include "arch/x86_64/uaccess.h"
+#include "kernel/errno.h"
 #include "kernel/irq.h"
 #include "kernel/log.h"
 #include "kernel/panic.h"
@@ -14,6 +15,7 @@
 #include "mm/space.h"
 #include <arch/machine.h>
 #include <arch/tlb.h>
+#include <arch/uaccess.h>
 
 static const char *const names[VEC_IRQ_FIRST] = {
 	"divide error", "debug", "NMI", "breakpoint", "overflow", "bound range", "invalid opcode", "no FPU", "double fault",
@@ -72,7 +74,9 @@ static void page_fault(struct trap_frame *f)
 		int error;
 
 		irq_enable();
-		error = space_fault_current(cr2, f->error & 2);
+		do
+			error = space_fault_current(cr2, f->error & 2);
+		while (error == -ENOMEM && user_memory_freed());
 		irq_disable();
 		irqsoff_end();		// the IRET turns interrupts on, as the fault found them
 		if (!error)

@@ -3,6 +3,18 @@
 #pragma once
 #include "kernel/types.h"
 
+// Those below that may fault in ask the registered functions when there is no memory for the page: true, there may be some
+// now, so the access is tried again; false, it fails. Thread context, IRQs on; may sleep.
+typedef bool user_no_memory_fn(void);
+#define USER_NO_MEMORY(fn) REGISTER(user_no_memory, fn)
+static inline bool user_memory_freed(void)
+{
+	FOR_EACH_REGISTERED(user_no_memory, user_no_memory_fn, free_some)
+		if ((*free_some)())
+			return true;
+	return false;
+}
+
 // Access user memory of the loaded space from the kernel: 0, or -EFAULT when the page is not there even after
 // space_fault(). IRQs on for those that may fault in; the _nofault forms never call space_fault (any context but NMI).
 int arch_user_read64(vaddr_t va, u64 *out);

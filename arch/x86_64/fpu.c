@@ -117,8 +117,6 @@ void fpu_save_current(struct user_context *c)
 	irq_restore(flags);
 }
 
-void fpu_reload(struct user_context *c) { WRITE_ONCE(c->cpu, NR_CPUS); }
-
 // The first of these that is raised and not masked. x87's and MXCSR's flags have the same order (SDM vol. 1, 8.1.3, 10.2.3):
 // invalid, denormal, divide by zero, overflow, underflow, precision.
 u8 fpu_exception(const struct user_context *c, bool sse)

@@ -14,11 +14,9 @@ extern u32 fpu_mxcsr_mask;	// bits that MXCSR has
 void fpu_init_cpu(bool first);
 bool fpu_alloc(struct user_context *c);		// an area in the initial state; false: no memory
 void fpu_free(struct user_context *c);
-void fpu_reset(struct user_context *c);		// the initial state. Not while a CPU holds c's: fpu_reload() first
+void fpu_reset(struct user_context *c);		// the initial state. Not while a CPU holds c's: user_reload() first
 void fpu_save(struct user_context *c);		// the CPU's registers into the area. IRQs off, this CPU holds them
 void fpu_load(struct user_context *c);		// IRQs off
-// For the thread itself, which is in the kernel: make the area current; or declare it to be what counts from now on.
-void fpu_save_current(struct user_context *c);
-void fpu_reload(struct user_context *c);
+void fpu_save_current(struct user_context *c);	// make the area current. By the thread itself, which is in the kernel
 // After #MF (sse: #XM), the area being current: Linux's si_code for it.
 u8 fpu_exception(const struct user_context *c, bool sse);

@@ -50,6 +50,8 @@ void user_init_cpu(void)
 	__asm__ volatile("mov %0, %%dr7" :: "r"(0x400ull));	// no breakpoints
 }
 
+bool user_held_here(const struct user_context *c) { return c->cpu == cpu_id() && this_cpu_read(holds) == c; }
+
 bool arch_user_init(struct user_context *c, vaddr_t entry, vaddr_t stack)
 {
 	*c = (struct user_context){ .cpu = NR_CPUS };
@@ -61,11 +63,67 @@ bool arch_user_init(struct user_context *c, vaddr_t entry, vaddr_t stack)
 	return fpu_alloc(c);
 }
 
+// Of what a program has loaded: null, or its own flat segments, so that a load from here cannot fault. A load changes the
+// base of FS or GS, also of null on Intel's processors; a program must find that base again.
+#define GET_SEGMENT(name) ({ u16 _v; __asm__ volatile("movw %%" #name ", %0" : "=r"(_v)); _v; })
+#define SET_SEGMENT(name, v) __asm__ volatile("movw %w0, %%" #name :: "r"(v))
+
+// IRQs off; this CPU holds the context.
+static void save_segments(struct user_context *c)
+{
+	c->ds = GET_SEGMENT(ds);
+	c->es = GET_SEGMENT(es);
+	c->fs = GET_SEGMENT(fs);
+	c->gs = GET_SEGMENT(gs);
+	c->fs_base = rdmsr(MSR_FS_BASE);
+	c->gs_base = rdmsr(MSR_KERNEL_GS_BASE);
+}
+
+// Between the two SWAPGS an NMI finds the program's base and knows it by its sign (traps.asm).
+static void set_gs(u16 v)
+{
+	__asm__ volatile("swapgs\n\t"
+			 "movw %w0, %%gs\n\t"
+			 "swapgs" :: "r"(v) : "memory");
+}
+
+// Most programs leave them null, and loads are slow.
+static void load_segments(const struct user_context *c)
+{
+	if (GET_SEGMENT(ds) != c->ds)
+		SET_SEGMENT(ds, c->ds);
+	if (GET_SEGMENT(es) != c->es)
+		SET_SEGMENT(es, c->es);
+	if (GET_SEGMENT(fs) != c->fs)
+		SET_SEGMENT(fs, c->fs);
+	if (GET_SEGMENT(gs) != c->gs)
+		set_gs(c->gs);
+	wrmsr(MSR_FS_BASE, c->fs_base);
+	wrmsr(MSR_KERNEL_GS_BASE, c->gs_base);
+}
+
+static void save_segments_current(struct user_context *c)
+{
+	irqflags_t flags = irq_save();
+
+	if (user_held_here(c))
+		save_segments(c);
+	irq_restore(flags);
+}
+
+void user_reload(struct user_context *c)
+{
+	save_segments_current(c);
+	WRITE_ONCE(c->cpu, NR_CPUS);
+}
+
 bool arch_user_copy(struct user_context *to, struct user_context *from)
 {
 	fpu_save_current(from);
+	save_segments_current(from);
 	*to = (struct user_context){
 		.frame = from->frame, .cpu = NR_CPUS, .fs_base = from->fs_base, .gs_base = from->gs_base,
+		.ds = from->ds, .es = from->es, .fs = from->fs, .gs = from->gs,
 	};
 	if (!fpu_alloc(to))
 		return false;
@@ -76,12 +134,12 @@ bool arch_user_copy(struct user_context *to, struct user_context *from)
 
 void arch_user_free(struct user_context *c) { fpu_free(c); }
 
-bool user_held_here(const struct user_context *c) { return c->cpu == cpu_id() && this_cpu_read(holds) == c; }
-
 void arch_user_switched_out(struct user_context *c)
 {
-	if (user_held_here(c))
-		fpu_save(c);
+	if (!user_held_here(c))
+		return;
+	fpu_save(c);
+	save_segments(c);
 }
 
 // IRQs off.
@@ -92,8 +150,7 @@ static __noinline void load(struct user_context *c)
 	gdt_set_trap_stack(end);
 	this_cpu_write(user_frame_end, end);
 	fpu_load(c);
-	wrmsr(MSR_FS_BASE, c->fs_base);
-	wrmsr(MSR_KERNEL_GS_BASE, c->gs_base);
+	load_segments(c);
 	this_cpu_write(holds, c);
 	c->cpu = cpu_id();
 }
@@ -199,24 +256,40 @@ vaddr_t arch_user_sp(const struct user_context *c) { return c->frame.rsp; }
 void arch_user_set_sp(struct user_context *c, vaddr_t sp) { c->frame.rsp = sp; }
 
 // A base in the kernel's half would have the sign by which the paranoid entries know the kernel's GS.
-static int set_base(struct user_context *c, u64 *base, u32 msr, vaddr_t v)
+// The segment is null with it, as in Linux.
+static int set_base(struct user_context *c, u16 *segment, u64 *to, vaddr_t base)
 {
 	irqflags_t flags;
+	bool held;
 
-	if (v >= USER_END - PAGE_SIZE)	// the last page is nobody's, as in Linux
+	if (base >= USER_END - PAGE_SIZE)	// the last page is nobody's, as in Linux
 		return -EPERM;
 	flags = irq_save();
-	*base = v;
-	if (user_held_here(c))
-		wrmsr(msr, v);
+	held = user_held_here(c);
+	if (held)
+		save_segments(c);
+	*segment = 0;
+	*to = base;
+	if (held)
+		load_segments(c);
 	irq_restore(flags);
 	return 0;
 }
 
-int arch_user_set_tls(struct user_context *c, vaddr_t base) { return set_base(c, &c->fs_base, MSR_FS_BASE, base); }
-int arch_user_set_gs(struct user_context *c, vaddr_t base) { return set_base(c, &c->gs_base, MSR_KERNEL_GS_BASE, base); }
-vaddr_t arch_user_tls(const struct user_context *c) { return c->fs_base; }
-vaddr_t arch_user_gs(const struct user_context *c) { return c->gs_base; }
+int arch_user_set_tls(struct user_context *c, vaddr_t base) { return set_base(c, &c->fs, &c->fs_base, base); }
+int arch_user_set_gs(struct user_context *c, vaddr_t base) { return set_base(c, &c->gs, &c->gs_base, base); }
+
+static vaddr_t get_base(const struct user_context *c, const u64 *saved, u32 msr)
+{
+	irqflags_t flags = irq_save();
+	vaddr_t v = user_held_here(c) ? rdmsr(msr) : *saved;
+
+	irq_restore(flags);
+	return v;
+}
+
+vaddr_t arch_user_tls(const struct user_context *c) { return get_base(c, &c->fs_base, MSR_FS_BASE); }
+vaddr_t arch_user_gs(const struct user_context *c) { return get_base(c, &c->gs_base, MSR_KERNEL_GS_BASE); }
 
 u64 arch_user_hwcap(void) { return cpuid(1).edx; }
 
@@ -226,7 +299,7 @@ void arch_user_print(const struct user_context *c)
 #define L(r) (unsigned long long)f->r
 	log_error("rip %016llx rsp %016llx rflags %08llx error %llx", L(rip), L(rsp), L(rflags), L(error));
 	log_error("rax %016llx rbx %016llx rcx %016llx rdx %016llx", L(rax), L(rbx), L(rcx), L(rdx));
-	log_error("rsi %016llx rdi %016llx rbp %016llx fs  %016llx", L(rsi), L(rdi), L(rbp), (unsigned long long)c->fs_base);
+	log_error("rsi %016llx rdi %016llx rbp %016llx fs  %016llx", L(rsi), L(rdi), L(rbp), (unsigned long long)arch_user_tls(c));
 	log_error("r8  %016llx r9  %016llx r10 %016llx r11 %016llx", L(r8), L(r9), L(r10), L(r11));
 	log_error("r12 %016llx r13 %016llx r14 %016llx r15 %016llx", L(r12), L(r13), L(r14), L(r15));
 #undef L

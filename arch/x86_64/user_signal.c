@@ -11,6 +11,7 @@
 #include "arch/x86_64/cpu.h"
 #include "arch/x86_64/fpu.h"
 #include "arch/x86_64/gdt.h"
+#include "arch/x86_64/user.h"
 #include "kernel/errno.h"
 #include "kernel/lib.h"
 #include <arch/uaccess.h>
@@ -169,7 +170,7 @@ int arch_user_push_signal(struct user_context *c, const struct user_signal *s)
 
 	if (!at || push_fpu(fpstate, c) || copy_out(at, &frame, sizeof(frame)))
 		return -EFAULT;
-	fpu_reload(c);
+	user_reload(c);
 	fpu_reset(c);
 	f->rdi = (u64)s->info.signo;
 	f->rsi = at + offsetof(struct rt_sigframe, info);
@@ -259,7 +260,7 @@ int arch_user_pop_signal(struct user_context *c, u64 *mask, struct user_sigstack
 	*mask = frame.uc.mask;
 	*stack = frame.uc.stack;
 	take_over(&c->frame, &frame.uc.registers);
-	fpu_reload(c);
+	user_reload(c);
 	if (frame.uc.registers.fpstate)
 		valid = pop_fpu(c, frame.uc.registers.fpstate);
 	if (!valid || !frame.uc.registers.fpstate)

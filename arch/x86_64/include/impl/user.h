@@ -9,9 +9,10 @@ struct user_context {
 	u64 kernel_rsp;			// behind it: where user_enter() returns from; the same files
 	u32 work;
 	u32 cpu;			// whose registers hold what is not in `frame`; NR_CPUS: none
-	u64 fs_base, gs_base;
+	u64 fs_base, gs_base;	// with what follows, as the FPU's area: current while no CPU holds it
+	u16 ds, es, fs, gs;
 	struct user_fault fault;
-	void *fpu;			// XSAVE area, current while no CPU holds it
+	void *fpu;			// XSAVE area
 } __aligned(64);
 _Static_assert(offsetof(struct user_context, kernel_rsp) == sizeof(struct trap_frame), "user.asm, traps.asm");
 

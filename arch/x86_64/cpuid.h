@@ -23,6 +23,15 @@ static inline bool cpuid_has_leaf(u32 leaf)
 	return max >= leaf && (max & 0xffff0000) == (leaf & 0xffff0000);
 }
 
+// XRSTOR and FXRSTOR leave x87's last instruction and operand pointers alone if no exception is pending: AMD's processors
+// that do not say that they restore these, too (APM vol. 3, CPUID 8000_0008h).
+static inline bool cpu_keeps_fpu_pointers(void)
+{
+	bool amd = cpuid(0).ebx == 0x68747541;		// "Auth"
+
+	return amd && !(cpuid_has_leaf(0x80000008) && (cpuid(0x80000008).ebx >> 2 & 1));
+}
+
 // Leaf 1
 static inline bool cpu_has_apic(void) { return cpuid(1).edx >> 9 & 1; }
 static inline bool cpu_has_x2apic(void) { return cpuid(1).ecx >> 21 & 1; }

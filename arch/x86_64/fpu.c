@@ -43,6 +43,8 @@ static u64 features_wanted(void)
 	return v;
 }
 
+static bool keeps_pointers;	// cpu_keeps_fpu_pointers()
+
 static u32 find_mxcsr_mask(void)
 {
 	static struct fxsave area __aligned(16);
@@ -63,6 +65,7 @@ void fpu_init_cpu(bool first)
 		return;
 	if (fpu_has_xsave)
 		fpu_size = cpuid_count(0xd, 0).ebx;	// for what XCR0 now enables
+	keeps_pointers = cpu_keeps_fpu_pointers();
 	fpu_mxcsr_mask = find_mxcsr_mask();
 }
 
@@ -99,9 +102,22 @@ void fpu_save(struct user_context *c)
 		__asm__ volatile("fxsave64 (%0)" :: "r"(c->fpu) : "memory");
 }
 
+// x87's pointers become the kernel's, so that no program reads where the last one was (CVE-2006-1056). With neither an
+// exception pending nor the register in use, the load raises none.
+static void overwrite_pointers(void)
+{
+	static const u32 zero;
+
+	__asm__ volatile("fnclex\n\t"
+			 "ffree %%st(7)\n\t"
+			 "fildl %0" :: "m"(zero));
+}
+
 // What a program has written has been checked (user_signal.c), so that neither can fault.
 void fpu_load(struct user_context *c)
 {
+	if (keeps_pointers)
+		overwrite_pointers();
 	if (fpu_has_xsave)
 		__asm__ volatile("xrstor64 (%0)" :: "r"(c->fpu), "a"(~0u), "d"(~0u) : "memory");
 	else

@@ -220,8 +220,9 @@ static void force(struct task *t, const struct user_siginfo *info)
 
 void signal_fault(struct task *t, const struct user_fault *f)
 {
-	struct user_siginfo info = { .signo = f->signal ?: SIGSEGV, .code = f->code, .fault.addr = f->addr };
+	struct user_siginfo info = { .signo = f->signal ?: SIGSEGV, .code = f->code };
 
+	info.fault.addr = f->addr;
 	if (!f->signal) {
 		info.code = f->code ?: SEGV_MAPERR;
 		t->signals.touched = f->addr;

@@ -52,7 +52,10 @@ static s64 send_to_task(struct task *t, s32 tid, s32 signo, const struct user_si
 // From uid 0: there are no others.
 static struct user_siginfo info_from(const struct task *t, s32 signo, s32 code)
 {
-	return (struct user_siginfo){ .signo = signo, .code = code, .from.pid = (s32)t->process->pid };
+	struct user_siginfo info = { .signo = signo, .code = code };
+
+	info.from.pid = (s32)t->process->pid;
+	return info;
 }
 
 // 0 and the negative number are the process's own group, of which it is the only member. -1 is all others: there are

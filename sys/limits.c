@@ -103,13 +103,16 @@ static s64 sys_getrusage(struct task *t, const u64 a[6])
 }
 SYSCALL(98, getrusage, sys_getrusage);
 
+#pragma GCC diagnostic push
+#pragma GCC diagnostic error "-Wpadded"	// the program reads every byte
 struct sysinfo {		// as Linux's
 	s64 uptime;
 	u64 loads[3], totalram, freeram, sharedram, bufferram, totalswap, freeswap;
-	u16 procs, pad;
+	u16 procs, pad[3];
 	u64 totalhigh, freehigh;
-	u32 mem_unit;
+	u32 mem_unit, end;
 };
+#pragma GCC diagnostic pop
 _Static_assert(sizeof(struct sysinfo) == 112, "Linux's struct sysinfo");
 
 // No average of the load is kept: 0.

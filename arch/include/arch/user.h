@@ -52,15 +52,20 @@ vaddr_t arch_user_tls(const struct user_context *c);
 vaddr_t arch_user_gs(const struct user_context *c);
 
 // Signals. What the frame on the program's stack holds, in Linux's layout; addr and value mean what the code says.
+// A program reads every byte of them. So they have no padding, and `bytes` is the union's first member: an initializer that
+// names no other clears it all, and the others are assigned.
+#pragma GCC diagnostic push
+#pragma GCC diagnostic error "-Wpadded"
 struct user_siginfo {		// as Linux's siginfo_t: 128 bytes
 	s32 signo, error, code, pad;
 	union {
+		u8 bytes[112];
 		struct { s32 pid; u32 uid; u64 value; } from;	// kill, tgkill, sigqueue
 		struct { vaddr_t addr; } fault;
-		u8 bytes[112];
 	};
 };
-struct user_sigstack { vaddr_t sp; s32 flags; u64 size; };	// as Linux's stack_t
+struct user_sigstack { vaddr_t sp; s32 flags, pad; u64 size; };	// as Linux's stack_t
+#pragma GCC diagnostic pop
 enum { USER_SS_ONSTACK = 1, USER_SS_DISABLE = 2 };
 #define USER_SS_AUTODISARM (1u << 31)
 static inline bool user_on_sigstack(const struct user_sigstack *k, vaddr_t sp)

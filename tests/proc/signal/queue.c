@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // What is pending: in which order, how often, with what data.
 #include "kernel/errno.h"
+#include "kernel/lib.h"
 #include "lab/inject.h"
 #include "tests/proc/signal/help.h"
 
@@ -158,5 +159,28 @@ TEST(signal, stop_and_continue_discard_each_other, 0)
 	EXPECT_EQ(scene_send(s, SIGKILL), 0);
 	EXPECT(!s->process.signals.stopped);
 	EXPECT_EQ(signal_pending(&s->tasks[2]), SIGNAL_BIT(SIGKILL));
+	scene_end(s);
+}
+
+// A program reads all of them, so none may be what was on the kernel's stack.
+TEST(signal, every_byte_is_set, 0)
+{
+	struct scene *s = scene_begin();
+	struct user_siginfo info;
+	u64 sum = 0;
+
+	if (!s)
+		return;
+	memset(&info, 0xaa, sizeof(info));
+	signal_fault(&s->tasks[0], &(struct user_fault){ .trap = 14 });
+	EXPECT_EQ(signal_take(&s->tasks[0], ~0ull, &info), SIGSEGV);
+	for (unsigned i = 0; i < sizeof(info.bytes); i++)
+		sum += info.bytes[i];
+	memset(&info, 0xaa, sizeof(info));
+	signal_force_segv(&s->tasks[0], NULL);
+	EXPECT_EQ(signal_take(&s->tasks[0], ~0ull, &info), SIGSEGV);
+	for (unsigned i = 0; i < sizeof(info.bytes); i++)
+		sum += info.bytes[i];
+	EXPECT_EQ(sum, 0);
 	scene_end(s);
 }

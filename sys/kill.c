@@ -31,6 +31,7 @@ static s64 send_to_process(struct task *t, s32 pid, s32 signo, const struct user
 	return signo ? signal_send(t->process, info) : 0;
 }
 
+// The first thread's number stays its own after its end, as long as the process lives; what is sent there is lost.
 static s64 send_to_task(struct task *t, s32 tid, s32 signo, const struct user_siginfo *info)
 {
 	struct process *p = t->process;
@@ -39,11 +40,11 @@ static s64 send_to_task(struct task *t, s32 tid, s32 signo, const struct user_si
 
 	mutex_lock(&p->lock);
 	to = process_task(p, (u32)tid);
-	if (!to)
+	if (!to && tid != (s32)p->pid)
 		result = -ESRCH;
 	else if (!valid(signo))
 		result = -EINVAL;
-	else if (signo)
+	else if (to && signo)
 		result = signal_send_task(to, info);
 	mutex_unlock(&p->lock);
 	return result;

@@ -30,10 +30,12 @@ static s64 limit(struct process *p, u32 which, const struct rlimit *to, struct r
 // A number that names the caller's process: there is no other to be named.
 static bool is_own(struct process *p, s32 pid)
 {
-	bool own;
+	bool own = !pid || pid == (s32)p->pid;		// also when its first thread has ended
 
+	if (own)
+		return true;
 	mutex_lock(&p->lock);
-	own = !pid || process_task(p, (u32)pid);
+	own = process_task(p, (u32)pid);
 	mutex_unlock(&p->lock);
 	return own;
 }

@@ -36,12 +36,17 @@ static int set_up(struct task *t, struct task *parent, const struct clone_args *
 		return -EPERM;
 	if (a->flags & CLONE_CHILD_CLEARTID)
 		t->clear_tid = a->child_tid;
-	// The two share their memory, so the child need not store its number itself. A bad address is no error, as on Linux.
-	if ((a->flags & CLONE_PARENT_SETTID) && copy_out(a->parent_tid, &t->tid, sizeof(t->tid)))
-		return -EFAULT;
-	if ((a->flags & CLONE_CHILD_SETTID) && copy_out(a->child_tid, &t->tid, sizeof(t->tid)))
-		return 0;
 	return 0;
+}
+
+// Before the child runs. The two share their memory, so it need not store its number itself. A bad address is no error, as
+// on Linux.
+static void store_tid(const struct task *t, const struct clone_args *a)
+{
+	if (a->flags & CLONE_PARENT_SETTID)
+		copy_out(a->parent_tid, &t->tid, sizeof(t->tid));
+	if (a->flags & CLONE_CHILD_SETTID)
+		copy_out(a->child_tid, &t->tid, sizeof(t->tid));
 }
 
 static s64 clone_thread(struct task *parent, const struct clone_args *a)
@@ -57,8 +62,10 @@ static s64 clone_thread(struct task *parent, const struct clone_args *a)
 		return -ENOMEM;
 	tid = t->tid;
 	err = set_up(t, parent, a);
-	if (!err)
+	if (!err) {
+		store_tid(t, a);
 		err = task_start(t);
+	}
 	if (err) {
 		task_discard(t);
 		return err;
@@ -66,10 +73,11 @@ static s64 clone_thread(struct task *parent, const struct clone_args *a)
 	return tid;			// t may have ended already
 }
 
+// Flags beyond the lower half are clone3's alone: here Linux does not look at them.
 static s64 sys_clone(struct task *t, const u64 a[6])
 {
 	struct clone_args args = {
-		.flags = a[0] & ~0xffull, .stack = a[1], .parent_tid = a[2], .child_tid = a[3], .tls = a[4],
+		.flags = (u32)a[0] & ~0xffu, .stack = a[1], .parent_tid = a[2], .child_tid = a[3], .tls = a[4],
 	};
 
 	return clone_thread(t, &args);

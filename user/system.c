@@ -37,6 +37,7 @@ static void identity(void)
 	char name[32];
 
 	CHECK_EQ(raw(SYS_gettid), pid);
+	say("a call's number has 32 bits: %s", raw(SYS_getpid | ~0ul << 32) == pid ? "yes" : "no");
 	CHECK(raw(SYS_getppid) >= 0 && raw(SYS_getuid) >= 0 && raw(SYS_geteuid) == raw(SYS_getuid));
 	CHECK(raw(SYS_getgid) >= 0 && raw(SYS_getegid) == raw(SYS_getgid));
 	CHECK_EQ(raw(SYS_uname, &u), 0);

@@ -6,10 +6,12 @@
 #include "user/common/raw_thread.h"
 #include <pthread.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 
 static void *deep(void *arg)
 {
@@ -220,6 +222,26 @@ static void bare_clone(bool clone3)
 	say("%s: settid, cleartid, gettid agree", clone3 ? "clone3" : "clone");
 }
 
+static void forgiven_clone(void)
+{
+	struct clone_arguments args = { 0 };
+	char *stack = mmap(NULL, 16 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	CHECK(stack != MAP_FAILED);
+	memset(&bare, 0, sizeof(bare));
+	bare.clear_tid = 1;
+	args.flags = RAW_THREAD_FLAGS | CLONE_PARENT_SETTID | CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID | 1ul << 40;
+	args.parent_tid = 8;			// where nothing is
+	args.child_tid = (uintptr_t)&bare.child_tid;
+	args.stack = (uintptr_t)stack;
+	args.stack_size = 16 * PAGE;
+	CHECK(raw_clone(&args, bare_thread, (void *)77) > 0);
+	wait_until_zero(&bare.clear_tid);
+	CHECK(bare.child_tid == bare.gettid);
+	CHECK(!munmap(stack, 16 * PAGE));
+	say("clone: a flag above the lower half and a bad address for the number are no errors");
+}
+
 static void refused_clones(void)
 {
 	struct clone_arguments args[2] = { { .flags = RAW_THREAD_FLAGS, .exit_signal = 0 } };
@@ -265,8 +287,13 @@ static void *exit_group_7(void *arg)
 
 static void *outlive_leader(void *arg)
 {
+	long pid = raw(SYS_getpid);
+	struct rlimit limit;
+
 	usleep(20000);
-	say("the thread that started is gone");
+	say("the thread that started is gone; a signal to it: %s, a wrong one: %s, its limits: %s",
+	    error_of(raw(SYS_tgkill, pid, pid, SIGUSR1)), error_of(raw(SYS_tgkill, pid, pid, 99)),
+	    error_of(raw(SYS_prlimit64, pid, RLIMIT_STACK, NULL, &limit)));
 	if (arg)
 		exit(5);
 	raw(SYS_exit, 3);	// the last one: its status is the process's
@@ -304,6 +331,7 @@ int main(int argc, char **argv)
 	numbers();
 	bare_clone(false);
 	bare_clone(true);
+	forgiven_clone();
 	refused_clones();
 	return 0;
 }

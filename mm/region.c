@@ -207,13 +207,29 @@ static __always_inline bool cuts_large_page(struct space *s, vaddr_t va)
 	return r && va & (level_size(r->level) - 1);
 }
 
+bool __hot region_is_one(struct space *s, vaddr_t start, vaddr_t end)
+{
+	struct region *r = find(s, start);
+
+	return r && r->start == start && r->end == end;
+}
+
 bool region_cuts_large_page(struct space *s, vaddr_t va) { return cuts_large_page(s, va); }
+
+static bool cut_large_pages(struct space *s, vaddr_t start, vaddr_t end)
+{
+	struct region *r = find(s, start);
+
+	if (likely(r && r->end >= end && r->level == 1))
+		return false;
+	return cuts_large_page(s, start) || cuts_large_page(s, end);
+}
 
 int region_split_at(struct space *s, vaddr_t start, vaddr_t end)
 {
 	int err;
 
-	if (cuts_large_page(s, start) || cuts_large_page(s, end))
+	if (cut_large_pages(s, start, end))
 		return -EINVAL;
 	err = split_one(s, start);
 	if (!err)

@@ -25,6 +25,7 @@ struct region *region_grow_down(struct space *s, vaddr_t va);
 // Make sure that region boundaries lie at start and end. -EINVAL: that would cut a large page. -ENOMEM. On failure the
 // regions describe the same memory as before.
 int region_split_at(struct space *s, vaddr_t start, vaddr_t end);
+bool region_is_one(struct space *s, vaddr_t start, vaddr_t end);	// is the range just one region?
 bool region_cuts_large_page(struct space *s, vaddr_t va);	// would a boundary at va cut a page of its region's level?
 void region_move(struct space *s, vaddr_t from, vaddr_t to, u64 len);	// boundaries were split before; `to` is free
 // Remove what lies in the range, if neither end of it cuts a region; false: one does, and nothing has changed.

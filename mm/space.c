@@ -284,10 +284,14 @@ int __hot space_map(struct space *s, vaddr_t va, u64 len, unsigned prot, int lev
 	return err;
 }
 
-int space_cut(struct space *s, vaddr_t start, vaddr_t end)
+// Where the range is one region there is nothing to cut: a page, also a collapsed one, lies in one region.
+int __hot space_cut(struct space *s, vaddr_t start, vaddr_t end)
 {
-	int err = region_split_at(s, start, end);
+	int err;
 
+	if (region_is_one(s, start, end))
+		return 0;
+	err = region_split_at(s, start, end);
 	if (err)
 		return err;
 	err = huge_cut(s, start, end);

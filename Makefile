@@ -116,7 +116,7 @@ bench:
 	$(build_all)
 	@BUILD=release CMDLINE="$${CMDLINE:-mode=bench}" $(PYTHON) tools/run.py
 budgets:
-	$(build_all)
+	$(build_all) $(if $(filter musl,$(USER_LIBCS)),build/user/musl/speed)
 	@$(PYTHON) tools/budgets.py write
 targets:
 	$(if $(RESULTS),,$(build_all))

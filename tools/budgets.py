@@ -12,10 +12,13 @@ import sys
 
 import machine
 import matrix
+import needs
 import results
 
 FILE = "tests/budgets.txt"
 CPUS = (1, 2)  # a boot each: mode=paths
+# What programs pay: user/speed.c, under the policy that it is told. Its names begin so, and it needs that package.
+PROGRAM, POLICY, OF_PROGRAM, PACKAGE = "build/user/musl/speed", "rcu", "user_", "musl-tools"
 HEAD = """\
 # SPDX-License-Identifier: MIT
 # Instructions that each hot path of the release build takes, as ACCEL=icount counts them: docs/budgets.md. A path that
@@ -98,17 +101,36 @@ def title(key):
 
 # ---- What is counted ------------------------------------------------------------------------------------------------
 
-def boot(cpus):
-    config = machine.Config(smp=cpus, accel="icount", build="release", cmdline="mode=paths tlb_flush=ipi")
+def config_of(cmdline, **options):
+    return machine.Config(accel="icount", build="release", cmdline=f"{cmdline} tlb_flush=ipi", **options)
+
+
+def configs():
+    """A boot each. Without the program's there is none of it, where this machine cannot build it."""
+    found = [config_of("mode=paths", smp=cpus) for cpus in CPUS]
+    if os.path.exists(PROGRAM):
+        found.append(config_of(f"mode=run table_free={POLICY}", smp=1, program=PROGRAM, args=POLICY))
+    elif not needs.is_missing(PACKAGE):
+        raise Refused(f"{PROGRAM} does not exist: make user")
+    return found
+
+
+def boot(config):
     result = machine.run(config)
+    name = f"SMP={config.smp} {config.program}".rstrip()
     if not result.ok:
-        raise Refused("\n".join([f"the boot with SMP={cpus}: {result.sentence}", *result.lines[-10:]]))
-    return results.parse_serial(result.lines, f"SMP={cpus}")[-1]
+        raise Refused("\n".join([f"the boot with {name}: {result.sentence}", *result.lines[-10:]]))
+    return results.parse_serial(result.lines, name)[-1]
+
+
+def is_programs(run):
+    """mode=run prints no HEADER line."""
+    return bool(run.paths) and all(path["name"].startswith(OF_PROGRAM) for path in run.paths)
 
 
 def figures_of(runs):
     """The compiler, and {(name, policy): instructions}, of these boots."""
-    compilers = {run.header.get("compiler") for run in runs}
+    compilers = {run.header.get("compiler") for run in runs if run.header.get("compiler") or not is_programs(run)}
     if len(compilers) != 1 or None in compilers:
         raise Refused(f"the kernel does not say by which compiler it was made: {compilers}")
     counted = {}
@@ -123,8 +145,13 @@ def figures_of(runs):
 
 
 def count():
-    with concurrent.futures.ThreadPoolExecutor(len(CPUS)) as pool:
-        return figures_of(list(pool.map(boot, CPUS)))
+    todo = configs()
+    with concurrent.futures.ThreadPoolExecutor(len(todo)) as pool:
+        return figures_of(list(pool.map(boot, todo)))
+
+
+def lacks_program(counted):
+    return not any(name.startswith(OF_PROGRAM) for name, _ in counted)
 
 
 def read():
@@ -144,7 +171,9 @@ def judge(budgets, compiler, counted):
     for key in sorted(counted.keys() | budgets.keys()):
         had, now = budgets.get(key, Line()).figures.get(compiler), counted.get(key)
         wrong = said = skip = ""
-        if now is None:
+        if now is None and key[0].startswith(OF_PROGRAM) and lacks_program(counted):
+            skip = f"{machine.LACKS}{PACKAGE}: make deps"
+        elif now is None:
             wrong = f"{FILE} has a line for it, but this kernel has no such path: {ADVICE}"
         elif had is None and key[1] not in policies:
             said, skip = f"{now} instructions with {compiler}: {ADVICE} would write it down", f"{matrix.NO_BUDGETS_OF}{key[1]}"
@@ -188,7 +217,10 @@ def update(budgets, compiler, counted, reason):
     """The new budgets by `counted`, and what changed, as lines. A raise without a reason is refused."""
     changes, refused, new = [], [], {}
     for key in sorted(budgets.keys() - counted.keys()):
-        changes.append(f"{title(key)}: no path any more")
+        if key[0].startswith(OF_PROGRAM) and lacks_program(counted):
+            new[key] = budgets[key]  # this machine cannot build the program
+        else:
+            changes.append(f"{title(key)}: no path any more")
     for key, now in sorted(counted.items()):
         old = budgets.get(key, Line())
         new[key] = line = Line(old.figures | {compiler: now}, dict(old.reasons))

@@ -215,5 +215,26 @@ def what_was_not_counted_exactly_is_no_figure():
     return wrong
 
 
+@suite.test
+def without_the_program_its_lines_stay():
+    """Where it cannot be built. Where it has run and lacks a row, that line goes."""
+    null, fault = ("user_null", "-"), ("user_fault", "-")
+    text = written(counted=COUNTED | {null: 163, fault: 1150})
+    status, found = report(text, "gcc-12", COUNTED)
+    wrong = differs("status", status, 0) + differs("failed", found.failed, [])
+    wrong += differs("skipped", sorted(name for name, _ in found.skipped), ["budgets.user_fault", "budgets.user_null"])
+    wrong += differs("written", written(text, counted=COUNTED), text)
+    wrong += differs("one is left", report(text, "gcc-12", COUNTED | {null: 163})[0], 1)
+    return wrong + differs("one is written", "user_fault" in written(text, counted=COUNTED | {null: 163}), False)
+
+
+@suite.test
+def the_programs_boot_names_no_compiler():
+    programs = results.Run("x", {"build": "release"})
+    programs.add("PATH", PATH | {"name": "user_null", "table_free": "-"})
+    want = "gcc-12", {WALK: 95, ("user_null", "-"): 95}
+    return differs("figures", budgets.figures_of([*boots(PATH), programs]), want)
+
+
 if __name__ == "__main__":
     sys.exit(selftest.main(suite))

@@ -129,7 +129,8 @@ static void random_bytes(void)
 	row("getrandom", "in the kernel's half", raw(SYS_getrandom, KERNEL_HALF, 5, 0));
 	row("getrandom", "in a hole", raw(SYS_getrandom, p + PAGE, 1, 0));
 	row("getrandom", "ends in a hole", raw(SYS_getrandom, p + PAGE - 6, 20, 0));
-	row("getrandom", "a page, and then a hole", raw(SYS_getrandom, p, 2 * PAGE, 0));
+	row("getrandom", "a page, and then a hole", raw(SYS_getrandom, p, 1l << 40, 0));
+	row("getrandom", "negative length", raw(SYS_getrandom, p + PAGE - 6, -1l, 0));
 	CHECK(!munmap(p, PAGE));
 }
 

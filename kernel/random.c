@@ -3,9 +3,9 @@
 //
 //	key -- block --> | new key, 32 bytes | key of this request, 32 bytes | -- block, block, ... --> its bytes
 //
-// So the key that is kept says nothing about what was given before. What enters the key (`stir`) is exclusive-ored to it,
-// and the key is then replaced in the same way. No input, not even one that is chosen, can make the key better known than
-// it was.
+// So the key that is kept says nothing about what was given before. What enters the key (`stir`) is exclusive-ored to
+// it, and the key is then replaced in the same way. No input, not even one that is chosen, can make the key better
+// known than it was.
 //
 // The key begins with 256 bits of the processor's generator. Where there is none, with the moments at which the timer's
 // interrupts come, as the cycle counter shows them: the timer and the counter have different clocks, and an interrupt

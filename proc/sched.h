@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Where a task runs and how urgently. A thread's affinity and priority are its own to change (kernel/thread.h), so what
-// another task asks of it is written down here, and it does that itself before it next runs user mode: WORK_SCHED. (No wait
-// ends early for that: until its thread is there again, the task needs no CPU.)
+// another task asks of it is written down here, and it does that itself before it next runs user mode: WORK_SCHED. (No
+// wait ends early for that: until its thread is there again, the task needs no CPU.)
 #pragma once
 #include "kernel/cpumask.h"
 #include "kernel/types.h"

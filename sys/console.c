@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT
 // The console's system calls.
 //
-// Output. The program's bytes go to the printer unchanged, in pieces of up to WRITE_PIECE: a piece is printed whole, and no
-// other line gets into it. As with a pipe, a piece of which a part cannot be read is not written at all.
+// Output. The program's bytes go to the printer unchanged, in pieces of up to WRITE_PIECE: a piece is printed whole,
+// and no other line gets into it. As with a pipe, a piece of which a part cannot be read is not written at all.
 //
-// Input. What is typed is taken a line at a time, from the device, which has no interrupt: who waits looks at each tick.
-// Three characters are not data, as on a terminal: EOT (Ctrl-D) ends the input for good, a carriage return ends a line
-// (the program sees a newline), and LNEXT (Ctrl-V) takes its meaning from the character behind it. So any bytes at all can
-// be sent: with LNEXT before each of the three.
+// Input. What is typed is taken a line at a time, from the device, which has no interrupt: who waits looks at each
+// tick. Three characters are not data, as on a terminal: EOT (Ctrl-D) ends the input for good, a carriage return ends a
+// line (the program sees a newline), and LNEXT (Ctrl-V) takes its meaning from the character behind it. So any bytes at
+// all can be sent: with LNEXT before each of the three.
 #include "sys/console.h"
 #include "kernel/atomic.h"
 #include "kernel/log.h"

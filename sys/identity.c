@@ -21,11 +21,12 @@ SYSCALL(107, geteuid, sys_zero_id);
 SYSCALL(108, getegid, sys_zero_id);
 
 #define UTS_LEN 65
-struct utsname { char sysname[UTS_LEN], node[UTS_LEN], release[UTS_LEN], version[UTS_LEN], machine[UTS_LEN], domain[UTS_LEN]; };
+struct utsname { char sysname[UTS_LEN], node[UTS_LEN], release[UTS_LEN], version[UTS_LEN], machine[UTS_LEN],
+	domain[UTS_LEN]; };
 
 // A program that looks at these wants to know which system calls it may expect. So the name is that of the system whose
-// calls these are, and the release is the one whose semantics they have; a C library refuses to run on one that it takes
-// for too old (glibc 2.36: 3.2). What stands behind the release and in `version` says what this really is.
+// calls these are, and the release is the one whose semantics they have; a C library refuses to run on one that it
+// takes for too old (glibc 2.36: 3.2). What stands behind the release and in `version` says what this really is.
 static s64 sys_uname(struct task *t, const u64 a[6])
 {
 	struct utsname u = { .sysname = "Linux", .node = "quiesce", .release = "6.1.0-quiesce", .machine = "x86_64",

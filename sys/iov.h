@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The buffers of read, write and their vectored forms: pieces of the program's memory that are copied one after another.
+// The buffers of read, write and their vectored forms: pieces of the program's memory that are copied one after
+// another.
 #pragma once
 #include "kernel/types.h"
 
@@ -17,7 +18,8 @@ struct iovs {
 bool user_range_ok(vaddr_t va, u64 n);
 // One piece: 0, or -EFAULT.
 int iovs_init_one(struct iovs *v, vaddr_t base, u64 len);
-// From the program's array, which is read once: 0, -EINVAL, -EFAULT, -ENOMEM. In the end iovs_free(), also after an error.
+// From the program's array, which is read once: 0, -EINVAL, -EFAULT, -ENOMEM. In the end iovs_free(), also after an
+// error.
 int iovs_init(struct iovs *v, vaddr_t array, u64 n);
 void iovs_free(struct iovs *v);
 // The next n <= left bytes, and behind them: 0, or -EFAULT. As copy_in() and copy_out().

@@ -72,13 +72,14 @@ SYSCALL(160, setrlimit, sys_setrlimit);
 
 struct rusage {			// as Linux's
 	struct { s64 s, us; } user, system;
-	s64 maxrss, ixrss, idrss, isrss, minflt, majflt, nswap, inblock, oublock, msgsnd, msgrcv, nsignals, nvcsw, nivcsw;
+	s64 maxrss, ixrss, idrss, isrss, minflt, majflt, nswap, inblock, oublock, msgsnd, msgrcv, nsignals, nvcsw,
+		nivcsw;
 };
 enum { RUSAGE_CHILDREN = -1, RUSAGE_SELF, RUSAGE_THREAD };
 
 // What this kernel counts: the processor time, in the kernel and in user mode together; how often a thread has been
-// switched to (of a process: its threads that have not ended); the pages that are mapped now, of which no maximum is kept.
-// The other fields are 0.
+// switched to (of a process: its threads that have not ended); the pages that are mapped now, of which no maximum is
+// kept. The other fields are 0.
 static s64 sys_getrusage(struct task *t, const u64 a[6])
 {
 	struct rusage r = { 0 };

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// System calls that name a file. There are no files yet: each path is looked up, and nothing is found. C libraries ask for
-// some when they start, and do without. What exists are the descriptors 0 to 2, which fstat() describes.
+// System calls that name a file. There are no files yet: each path is looked up, and nothing is found. C libraries ask
+// for some when they start, and do without. What exists are the descriptors 0 to 2, which fstat() describes.
 #include "kernel/lib.h"
 #include "mm/frame/slab.h"
 #include "sys/console.h"
@@ -8,7 +8,8 @@
 #include <arch/pte.h>
 #include <arch/uaccess.h>
 
-enum { PATH_MOST = 4096, AT_FDCWD = -100, AT_SYMLINK_NOFOLLOW = 0x100, AT_NO_AUTOMOUNT = 0x800, AT_EMPTY_PATH = 0x1000 };
+enum { PATH_MOST = 4096, AT_FDCWD = -100, AT_SYMLINK_NOFOLLOW = 0x100, AT_NO_AUTOMOUNT = 0x800,
+	AT_EMPTY_PATH = 0x1000 };
 
 // The first two characters decide, but a path that cannot be read or is too long has errors of its own: its length, or
 // one of them.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// getrandom(). The flags ask for bytes of different quality, or not to wait for it; here all are of the same quality, and
-// there is no wait for something that may not come (kernel/random.h).
+// getrandom(). The flags ask for bytes of different quality, or not to wait for it; here all are of the same quality,
+// and there is no wait for something that may not come (kernel/random.h).
 #include "kernel/random.h"
 #include "kernel/lib.h"
 #include "sys/iov.h"

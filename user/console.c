@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// read(), write() and what else C libraries ask of descriptors 0 to 2, which are pipes, or look like some. How each call
-// answers bad arguments, one line each, and bytes of all values on standard output.
+// read(), write() and what else C libraries ask of descriptors 0 to 2, which are pipes, or look like some. How each
+// call answers bad arguments, one line each, and bytes of all values on standard output.
 #include "user/common/check.h"
 #include <fcntl.h>
 #include <stdlib.h>
@@ -15,7 +15,10 @@
 #define NON_CANONICAL 0x8000000000000000ul
 #define TOP 0x7ffffffff000ul	// behind the last page of a program
 
-static void row(const char *call, const char *what, long result) { say("%-10s %-44s %s", call, what, outcome_of(result)); }
+static void row(const char *call, const char *what, long result)
+{
+	say("%-10s %-44s %s", call, what, outcome_of(result));
+}
 
 // One page, and behind it none. Filled with what shows in the output if it gets there.
 static char *page_before_hole(void)
@@ -116,7 +119,8 @@ static void stat_rows(void)
 	struct stat s;
 
 	row("fstat", "", raw(SYS_fstat, 1, &s));
-	say("a pipe: %d, links %d, size %d, block size %d", S_ISFIFO(s.st_mode), (int)s.st_nlink, (int)s.st_size, (int)s.st_blksize);
+	say("a pipe: %d, links %d, size %d, block size %d", S_ISFIFO(s.st_mode), (int)s.st_nlink, (int)s.st_size,
+		(int)s.st_blksize);
 	row("fstat", "in the kernel's half", raw(SYS_fstat, 1, KERNEL_HALF));
 	row("fstat", "unknown descriptor", raw(SYS_fstat, 77, KERNEL_HALF));
 	memset(&s, 0, sizeof(s));

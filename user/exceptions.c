@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Instructions that a program must not execute, or that go wrong: which signal comes of each, and that the program can go
-// on. Then all of them again in several threads at once. Arguments: [threads] [rounds] [seed].
+// Instructions that a program must not execute, or that go wrong: which signal comes of each, and that the program can
+// go on. Then all of them again in several threads at once. Arguments: [threads] [rounds] [seed].
 #include "user/common/check.h"
 #include "user/common/landing.h"
 #include "user/common/random.h"
@@ -23,31 +23,40 @@ struct instruction {
 #define EITHER(name, bytes, real, qemu) { (name), sizeof(bytes) - 1, (bytes), (real), (qemu) }
 
 static const struct instruction instructions[] = {
-	I("int3", "\xcc"), I("int $3", "\xcd\x03"), EITHER("icebp", "\xf1", "SIGTRAP BRKPT", "SIGILL ILLOPN"), I("int $1", "\xcd\x01"), I("int $2", "\xcd\x02"),
+	I("int3", "\xcc"), I("int $3", "\xcd\x03"), EITHER("icebp", "\xf1", "SIGTRAP BRKPT", "SIGILL ILLOPN"),
+	I("int $1", "\xcd\x01"), I("int $2", "\xcd\x02"),
 	I("int $4", "\xcd\x04"), I("int $8", "\xcd\x08"), I("int $14", "\xcd\x0e"), I("int $32", "\xcd\x20"),
-	I("int $255", "\xcd\xff"), I("into", "\xce"), I("ud2", "\x0f\x0b"), I("ud1", "\x0f\xb9\xc0"), I("push %es", "\x06"),
+	I("int $255", "\xcd\xff"), I("into", "\xce"), I("ud2", "\x0f\x0b"), I("ud1", "\x0f\xb9\xc0"),
+	I("push %es", "\x06"),
 	I("lock nop", "\xf0\x90"), I("16 bytes", "\x66\x66\x66\x66\x66\x66\x66\x66\x66\x66\x66\x66\x66\x66\x66\x90"),
-	I("hlt", "\xf4"), I("cli", "\xfa"), I("sti", "\xfb"), I("in $0x80, %al", "\xe4\x80"), I("out %al, $0x80", "\xe6\x80"),
-	I("in (%dx), %al", "\xec"), I("outsb", "\x6e"), I("lgdt (%rax)", "\x0f\x01\x10"), I("lidt (%rax)", "\x0f\x01\x18"),
-	I("lldt %ax", "\x0f\x00\xd0"), I("ltr %ax", "\x0f\x00\xd8"), I("lmsw %ax", "\x0f\x01\xf0"), I("clts", "\x0f\x06"),
+	I("hlt", "\xf4"), I("cli", "\xfa"), I("sti", "\xfb"), I("in $0x80, %al", "\xe4\x80"),
+	I("out %al, $0x80", "\xe6\x80"),
+	I("in (%dx), %al", "\xec"), I("outsb", "\x6e"), I("lgdt (%rax)", "\x0f\x01\x10"),
+	I("lidt (%rax)", "\x0f\x01\x18"),
+	I("lldt %ax", "\x0f\x00\xd0"), I("ltr %ax", "\x0f\x00\xd8"), I("lmsw %ax", "\x0f\x01\xf0"),
+	I("clts", "\x0f\x06"),
 	I("mov %cr0, %rax", "\x0f\x20\xc0"), I("mov %rax, %cr3", "\x0f\x22\xd8"), I("mov %rax, %cr4", "\x0f\x22\xe0"),
-	I("mov %rax, %cr8", "\x44\x0f\x22\xc0"), I("mov %dr7, %rax", "\x0f\x21\xf8"), I("mov %rax, %dr7", "\x0f\x23\xf8"),
+	I("mov %rax, %cr8", "\x44\x0f\x22\xc0"), I("mov %dr7, %rax", "\x0f\x21\xf8"),
+	I("mov %rax, %dr7", "\x0f\x23\xf8"),
 	I("rdmsr", "\x0f\x32"), I("wrmsr", "\x0f\x30"), I("invlpg (%rax)", "\x0f\x01\x38"), I("invd", "\x0f\x08"),
 	I("wbinvd", "\x0f\x09"), I("swapgs", "\x0f\x01\xf8"), I("sysretq", "\x48\x0f\x07"), I("xsetbv", "\x0f\x01\xd1"),
-	I("mov $8, %ss", "\xb0\x08\x8e\xd0"), I("mov $16, %ds", "\xb0\x10\x8e\xd8"), I("mov $16, %gs", "\xb0\x10\x8e\xe8"),
+	I("mov $8, %ss", "\xb0\x08\x8e\xd0"), I("mov $16, %ds", "\xb0\x10\x8e\xd8"),
+	I("mov $16, %gs", "\xb0\x10\x8e\xe8"),
 	I("mov $0xfff8, %es", "\x66\xb8\xf8\xff\x8e\xc0"), I("div by 0", "\xf7\xf1"),
 	I("idiv, too large", "\x31\xc0\x0f\xba\xe8\x1f\x83\xc9\xff\x83\xca\xff\xf7\xf9"),
 	I("mov (0), %al", "\x8a\x00"), I("mov %al, (0)", "\x88\x00"), I("jmp 0", "\xff\xe0"),
 	I("mov (2^63), %al", "\x48\x0f\xba\xe8\x3f\x8a\x00"), I("jmp 2^63", "\x48\x0f\xba\xe8\x3f\xff\xe0"),
 	I("mov (2^47), %al", "\x48\x0f\xba\xe8\x2f\x8a\x00"), I("jmp 2^47", "\x48\x0f\xba\xe8\x2f\xff\xe0"),
 	I("mov (2^48 - 2^20), %al", "\x48\xb8\0\0\xf0\xff\xff\xff\0\0\x8a\x00"),
-	I("mov (-2^47), %al", "\x48\xb8\0\0\0\0\0\x80\xff\xff\x8a\x00"), I("mov %al, (-2^31)", "\x48\xc7\xc0\0\0\0\x80\x88\x00"),
+	I("mov (-2^47), %al", "\x48\xb8\0\0\0\0\0\x80\xff\xff\x8a\x00"),
+	I("mov %al, (-2^31)", "\x48\xc7\xc0\0\0\0\x80\x88\x00"),
 	I("jmp -2^31", "\x48\xc7\xc0\0\0\0\x80\xff\xe0"), I("jmp -2^47", "\x48\xb8\0\0\0\0\0\x80\xff\xff\xff\xe0"),
 	EITHER("push, RSP 2^63", "\x48\x0f\xba\xe8\x3f\x48\x89\xc4\x50", "SIGBUS KERNEL", "SIGSEGV KERNEL"),
 	I("push, RSP 0", "\x48\x31\xe4\x50"),
 	EITHER("push, RSP -2^47", "\x48\xb8\0\0\0\0\0\x80\xff\xff\x48\x89\xc4\x50", "SIGBUS KERNEL", "SIGSEGV KERNEL"),
 	EITHER("ret, RSP 2^63", "\x48\x0f\xba\xe8\x3f\x48\x89\xc4", "SIGBUS KERNEL", "SIGSEGV KERNEL"),
-	I("int3, RSP 2^63", "\x48\x0f\xba\xe8\x3f\x48\x89\xc4\xcc"), I("ud2, RSP -2^47", "\x48\xb8\0\0\0\0\0\x80\xff\xff\x48\x89\xc4\x0f\x0b"),
+	I("int3, RSP 2^63", "\x48\x0f\xba\xe8\x3f\x48\x89\xc4\xcc"),
+	I("ud2, RSP -2^47", "\x48\xb8\0\0\0\0\0\x80\xff\xff\x48\x89\xc4\x0f\x0b"),
 };
 // QEMU reads the stack for these as if it were the kernel's, which with SMAP is a fault that never ends.
 static const struct instruction far_returns[] = {
@@ -168,7 +177,8 @@ static void system_call_80(void *arg)
 static void sysenter(void *arg)
 {
 	(void)arg;
-	__asm__ volatile("mov $20, %%eax; mov %%rsp, %%rbp; sysenter" ::: "rax", "rbx", "rcx", "rdx", "rsi", "rdi", "memory");
+	__asm__ volatile("mov $20, %%eax; mov %%rsp, %%rbp; sysenter" ::: "rax", "rbx", "rcx", "rdx", "rsi", "rdi",
+		"memory");
 }
 
 // What comes of the old entries is for the processor and the kernel to say; it must be harmless.
@@ -197,7 +207,8 @@ static void smsw(void *to) { __asm__ volatile("smsw %0" : "=m"(*(uint16_t *)to))
 static void tables(void)
 {
 	static const struct { const char *name; void (*code)(void *); bool table; } all[] = {
-		{ "sidt", sidt, true }, { "sgdt", sgdt, true }, { "sldt", sldt, false }, { "str", str, false }, { "smsw", smsw, false },
+		{ "sidt", sidt, true }, { "sgdt", sgdt, true }, { "sldt", sldt, false }, { "str", str, false },
+		{ "smsw", smsw, false },
 	};
 	unsigned a, b, c, d;
 	bool umip = __get_cpuid_count(7, 0, &a, &b, &c, &d) && c >> 2 & 1;
@@ -217,7 +228,8 @@ static void tables(void)
 static void unaligned(void *arg)
 {
 	(void)arg;
-	__asm__ volatile("pushfq; pushfq; orq $0x40000, (%%rsp); popfq; mov 1(%%rsp), %%rax; popfq" ::: "rax", "cc", "memory");
+	__asm__ volatile("pushfq; pushfq; orq $0x40000, (%%rsp); popfq; mov 1(%%rsp), %%rax; popfq" ::: "rax", "cc",
+		"memory");
 }
 
 #define SSE(mxcsr_, x_, op, y_) ({ \
@@ -233,7 +245,8 @@ static void sse_inexact(void *arg) { (void)arg; SSE(NONE_MASKED, 1, "divsd", 3);
 
 #define X87(control_, x_, op, y_) ({ \
 	unsigned short control = (control_); double x = (x_), y = (y_); \
-	__asm__ volatile("fninit; fldcw %2; fldl %0; fldl %1; " op "; fwait; fninit" :: "m"(x), "m"(y), "m"(control)); })
+	__asm__ volatile("fninit; fldcw %2; fldl %0; fldl %1; " op "; fwait; fninit" :: "m"(x), "m"(y), \
+		"m"(control)); })
 static void x87_divide(void *arg) { (void)arg; X87(0x37b, 1, "fdivrp", 0); X87(0x37b, 0, "fdivp", 1); }
 static void x87_invalid(void *arg) { (void)arg; X87(0x37e, 1, "fsqrt", -1); }
 static void x87_stack(void *arg) { (void)arg; X87(0x37e, 1, "fstp %%st; fstp %%st; fstp %%st", 1); }
@@ -244,10 +257,13 @@ static void arithmetic(void)
 {
 	static const struct { const char *name; void (*code)(void *); int signal, fault; } all[] = {
 		{ "unaligned access", unaligned, SIGBUS, BUS_ADRALN },
-		{ "SSE: division by 0", sse_divide, SIGFPE, FPE_FLTDIV }, { "SSE: invalid", sse_invalid, SIGFPE, FPE_FLTINV },
-		{ "SSE: overflow", sse_overflow, SIGFPE, FPE_FLTOVF }, { "SSE: underflow", sse_underflow, SIGFPE, FPE_FLTUND },
+		{ "SSE: division by 0", sse_divide, SIGFPE, FPE_FLTDIV },
+		{ "SSE: invalid", sse_invalid, SIGFPE, FPE_FLTINV },
+		{ "SSE: overflow", sse_overflow, SIGFPE, FPE_FLTOVF },
+		{ "SSE: underflow", sse_underflow, SIGFPE, FPE_FLTUND },
 		{ "SSE: inexact", sse_inexact, SIGFPE, FPE_FLTRES },
-		{ "x87: division by 0", x87_divide, SIGFPE, FPE_FLTDIV }, { "x87: invalid", x87_invalid, SIGFPE, FPE_FLTINV },
+		{ "x87: division by 0", x87_divide, SIGFPE, FPE_FLTDIV },
+		{ "x87: invalid", x87_invalid, SIGFPE, FPE_FLTINV },
 		{ "x87: stack", x87_stack, SIGFPE, FPE_FLTINV }, { "x87: inexact", x87_inexact, SIGFPE, FPE_FLTRES },
 	};
 

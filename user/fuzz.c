@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MIT
-// System calls by chance: numbers, known and unknown, with nasty arguments, from several threads at once, between accesses
-// that fault, faults in the handlers of faults, and signals that interrupt all of it. What is left out is what would end the
-// program or make it deaf, and on Linux, where this runs as a check of itself, what could harm the machine.
-// Arguments: [seed] [calls] [threads].
+// System calls by chance: numbers, known and unknown, with nasty arguments, from several threads at once, between
+// accesses that fault, faults in the handlers of faults, and signals that interrupt all of it. What is left out is what
+// would end the program or make it deaf, and on Linux, where this runs as a check of itself, what could harm the
+// machine. Arguments: [seed] [calls] [threads].
 //
-// The workers are threads without a library, so that their FS base, robust list and thread's number are the fuzzer's, too.
-// A worker's state lies at the beginning of the aligned block that holds its stacks, where it finds it by its stack pointer.
+// The workers are threads without a library, so that their FS base, robust list and thread's number are the fuzzer's,
+// too. A worker's state lies at the beginning of the aligned block that holds its stacks, where it finds it by its
+// stack pointer.
 #include "user/common/check.h"
 #include "user/common/kernel.h"
 #include "user/common/nasty.h"
@@ -27,8 +28,10 @@ long place_mark(struct place *p) __attribute__((returns_twice));
 _Noreturn void place_return(const struct place *p);
 __asm__(".text\n"
 	"place_mark: mov %rbx, (%rdi); mov %rbp, 8(%rdi); mov %r12, 16(%rdi); mov %r13, 24(%rdi); mov %r14, 32(%rdi)\n"
-	"mov %r15, 40(%rdi); lea 8(%rsp), %rdx; mov %rdx, 48(%rdi); mov (%rsp), %rdx; mov %rdx, 56(%rdi); xor %eax, %eax; ret\n"
-	"place_return: mov (%rdi), %rbx; mov 8(%rdi), %rbp; mov 16(%rdi), %r12; mov 24(%rdi), %r13; mov 32(%rdi), %r14\n"
+	"mov %r15, 40(%rdi); lea 8(%rsp), %rdx; mov %rdx, 48(%rdi); mov (%rsp), %rdx; mov %rdx, 56(%rdi); "
+		"xor %eax, %eax; ret\n"
+	"place_return: mov (%rdi), %rbx; mov 8(%rdi), %rbp; mov 16(%rdi), %r12; mov 24(%rdi), %r13; "
+		"mov 32(%rdi), %r14\n"
 	"mov 40(%rdi), %r15; mov 48(%rdi), %rsp; mov $1, %eax; jmp *56(%rdi)\n");
 
 struct worker {
@@ -46,7 +49,10 @@ struct worker {
 
 static bool on_linux;
 
-static struct worker *self(void) { return (struct worker *)((uintptr_t)__builtin_frame_address(0) & -(uintptr_t)BLOCK); }
+static struct worker *self(void)
+{
+	return (struct worker *)((uintptr_t)__builtin_frame_address(0) & -(uintptr_t)BLOCK);
+}
 
 static long call6(long nr, const uint64_t a[6])
 {
@@ -234,7 +240,8 @@ static const uint64_t harmless_mask = 1ul << (SIGURG - 1) | 1ul << (SIGUSR2 - 1)
 
 static void careful_mask(struct worker *w, uint64_t a[6])
 {
-	a[1] = random_below(&w->random, 2) ? (uintptr_t)&harmless_mask : random_below(&w->random, 2) ? bad_address(&w->random) : 0;
+	a[1] = random_below(&w->random, 2) ? (uintptr_t)&harmless_mask : random_below(&w->random,
+		2) ? bad_address(&w->random) : 0;
 	call6(SYS_rt_sigprocmask, a);
 }
 
@@ -244,7 +251,8 @@ static void careful_kill(struct worker *w, long nr, uint64_t a[6])
 	int which = nr == SYS_tgkill || nr == SYS_rt_tgsigqueueinfo ? 2 : 1, signal = (int)a[which];
 	bool queued = nr == SYS_rt_sigqueueinfo || nr == SYS_rt_tgsigqueueinfo;
 
-	if (is_left_alone(signal) || (signal >= SIGSTOP && signal <= SIGTTOU) || (queued && (signal == SIGSEGV || signal == SIGBUS)))
+	if (is_left_alone(signal) || (signal >= SIGSTOP && signal <= SIGTTOU) || (queued && (signal == SIGSEGV ||
+		signal == SIGBUS)))
 		a[which] = SIGUSR2;
 	if (on_linux || random_below(&w->random, 2)) {
 		a[0] = (uint64_t)bare_call(nr == SYS_tkill ? SYS_gettid : SYS_getpid, 0, 0, 0, 0);
@@ -306,11 +314,15 @@ static void careful_stack(struct worker *w, uint64_t a[6])
 // Those that Linux has and that are safe there, too. The memory's come first, and come more often.
 static const short known[] = {
 	SYS_mmap, SYS_munmap, SYS_mprotect, SYS_mremap, SYS_madvise, SYS_mincore, SYS_mlock, SYS_munlock, SYS_msync,
-	SYS_mmap, SYS_munmap, SYS_mprotect, SYS_mremap, SYS_madvise, SYS_process_vm_readv, SYS_process_vm_writev, SYS_futex, SYS_futex,
-	SYS_brk, SYS_read, SYS_write, SYS_readv, SYS_writev, SYS_ioctl, SYS_fstat, SYS_lseek, SYS_close, SYS_rt_sigaction,
+	SYS_mmap, SYS_munmap, SYS_mprotect, SYS_mremap, SYS_madvise, SYS_process_vm_readv, SYS_process_vm_writev,
+	SYS_futex, SYS_futex,
+	SYS_brk, SYS_read, SYS_write, SYS_readv, SYS_writev, SYS_ioctl, SYS_fstat, SYS_lseek, SYS_close,
+	SYS_rt_sigaction,
 	SYS_rt_sigprocmask, SYS_rt_sigpending, SYS_sigaltstack, SYS_tgkill, SYS_arch_prctl, SYS_set_tid_address,
-	SYS_set_robust_list, SYS_get_robust_list, SYS_getpid, SYS_gettid, SYS_getppid, SYS_getuid, SYS_uname, SYS_sysinfo,
-	SYS_getrandom, SYS_getrusage, SYS_getrlimit, SYS_sched_yield, SYS_sched_getaffinity, SYS_sched_setaffinity, SYS_getcpu,
+	SYS_set_robust_list, SYS_get_robust_list, SYS_getpid, SYS_gettid, SYS_getppid, SYS_getuid, SYS_uname,
+	SYS_sysinfo,
+	SYS_getrandom, SYS_getrusage, SYS_getrlimit, SYS_sched_yield, SYS_sched_getaffinity, SYS_sched_setaffinity,
+	SYS_getcpu,
 	SYS_getpriority, SYS_clock_gettime, SYS_clock_getres, SYS_gettimeofday, SYS_nanosleep, SYS_clock_nanosleep,
 	SYS_membarrier,
 };
@@ -319,7 +331,8 @@ static const short known[] = {
 static bool is_spared(uint64_t nr)
 {
 	switch (nr) {
-	case SYS_exit: case SYS_exit_group: case SYS_clone: case SYS_fork: case SYS_vfork: case SYS_execve: case SYS_execveat:
+	case SYS_exit: case SYS_exit_group: case SYS_clone: case SYS_fork: case SYS_vfork: case SYS_execve:
+	case SYS_execveat:
 	case SYS_clone3: case SYS_rt_sigreturn: case SYS_rt_sigsuspend: case SYS_pause: case SYS_rt_sigtimedwait:
 	case SYS_seccomp:
 		return true;
@@ -348,11 +361,14 @@ static void a_call(struct worker *w)
 	switch (nr) {
 	case SYS_mmap: careful_mmap(w, a); break;
 	case SYS_mremap: careful_mremap(w, a); break;
-	case SYS_munmap: case SYS_mprotect: case SYS_madvise: case SYS_mincore: case SYS_mlock: case SYS_munlock: case SYS_msync:
+	case SYS_munmap: case SYS_mprotect: case SYS_madvise: case SYS_mincore: case SYS_mlock: case SYS_munlock:
+	case SYS_msync:
 	case SYS_mlock2: case SYS_pkey_mprotect: case SYS_remap_file_pages:
 		on_range(w, (long)nr, a); break;
-	case SYS_read: case SYS_write: case SYS_readv: case SYS_writev: case SYS_close: case SYS_pread64: case SYS_pwrite64:
-	case SYS_preadv: case SYS_pwritev: case SYS_preadv2: case SYS_pwritev2: case SYS_sendfile: case SYS_splice: case SYS_dup2:
+	case SYS_read: case SYS_write: case SYS_readv: case SYS_writev: case SYS_close: case SYS_pread64:
+	case SYS_pwrite64:
+	case SYS_preadv: case SYS_pwritev: case SYS_preadv2: case SYS_pwritev2: case SYS_sendfile: case SYS_splice:
+	case SYS_dup2:
 	case SYS_dup3: case SYS_close_range:
 		careful_file(w, (long)nr, a); break;
 	case SYS_rt_sigaction: careful_action(w, a); break;
@@ -364,7 +380,10 @@ static void a_call(struct worker *w)
 	case SYS_brk: careful_brk(w, a); break;
 	case SYS_sigaltstack: careful_stack(w, a); break;
 	case SYS_mlockall: break;		// everything that comes would be there at once
-	case SYS_set_robust_list: a[1] = random_below(r, 2) ? sizeof(struct robust_head) : a[1]; call6((long)nr, a); break;
+	case SYS_set_robust_list:
+		a[1] = random_below(r, 2) ? sizeof(struct robust_head) : a[1];
+		call6((long)nr, a);
+		break;
 	default: call6((long)nr, a);
 	}
 }
@@ -377,7 +396,8 @@ static void work(void *arg)
 	stack_t stack = { .ss_sp = w->alternate, .ss_size = sizeof(w->alternate) };
 	uint64_t nothing = 0;
 
-	if (bare_call(SYS_sigaltstack, (long)&stack, 0, 0, 0) || bare_call(SYS_rt_sigprocmask, SIG_SETMASK, (long)&nothing, 0, 8))
+	if (bare_call(SYS_sigaltstack, (long)&stack, 0, 0, 0) || bare_call(SYS_rt_sigprocmask, SIG_SETMASK,
+		(long)&nothing, 0, 8))
 		failed("FAILED: fuzz: a worker's beginning\n");
 	place_mark(&w->outer);
 	w->depth = 0;

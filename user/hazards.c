@@ -18,8 +18,8 @@
 #define KERNEL_HALF 0xffff888000000000ul
 #define NON_CANONICAL 0x8000000000000000ul
 #define TOP 0x7ffffffff000ul	// behind the last page of a program
-enum { CF = 1, ZF = 0x40, TF = 0x100, IF = 0x200, DF = 0x400, IOPL = 0x3000, NT = 0x4000, RF = 0x10000, VM = 0x20000, AC = 0x40000,
-       VIF = 0x80000, VIP = 0x100000, ID = 0x200000 };
+enum { CF = 1, ZF = 0x40, TF = 0x100, IF = 0x200, DF = 0x400, IOPL = 0x3000, NT = 0x4000, RF = 0x10000, VM = 0x20000,
+	AC = 0x40000, VIF = 0x80000, VIP = 0x100000, ID = 0x200000 };
 
 static uint64_t seed = 1;
 
@@ -135,7 +135,8 @@ static void gs_instructions(void)
 // The program's flags behind a system call, a page fault and interrupts, begun with `set`. No C code runs under them.
 #define FLAGS_OVER(set, what, ...) ({ \
 	uint64_t after; \
-	__asm__ volatile("lea -128(%%rsp), %%rsp; pushfq; pushfq; orq %1, (%%rsp); popfq; " what "; pushfq; popq %0; popfq; " \
+	__asm__ volatile("lea -128(%%rsp), %%rsp; pushfq; pushfq; orq %1, (%%rsp); popfq; " what "; pushfq; popq %0; " \
+		"popfq; " \
 			 "lea 128(%%rsp), %%rsp" \
 			 : "=&r"(after) : "r"((uint64_t)(set)), ##__VA_ARGS__ : "rax", "rcx", "r11", "memory", "cc"); \
 	after & ~(uint64_t)(CF | 4 | 0x10 | ZF | 0x80 | 0x800); })	// those that arithmetic changes
@@ -160,7 +161,8 @@ static void work_under(uint64_t set)
 
 	CHECK_EQ(raw(SYS_uname, &right), 0);
 	memset(&found, 0, sizeof(found));
-	__asm__ volatile("lea -128(%%rsp), %%rsp; pushfq; pushfq; orq %2, (%%rsp); popfq; syscall; popfq; lea 128(%%rsp), %%rsp"
+	__asm__ volatile("lea -128(%%rsp), %%rsp; pushfq; pushfq; orq %2, (%%rsp); popfq; syscall; popfq; "
+		"lea 128(%%rsp), %%rsp"
 			 : "=a"(result) : "0"(SYS_uname), "r"(set), "D"(&found) : "rcx", "r11", "memory", "cc");
 	CHECK(!result && !memcmp(&found, &right, sizeof(right)));
 }
@@ -193,13 +195,17 @@ static void single_step(void)
 	int ss;
 
 	CHECK(!sigaction(SIGTRAP, &count, &old));
-	__asm__ volatile("lea -128(%%rsp), %%rsp; pushfq; pushfq; orq $0x100, (%%rsp); popfq; nop; syscall; nop; movb $1, (%2); nop;"
-			 "popfq; nop; lea 128(%%rsp), %%rsp" : "=a"(result) : "0"(SYS_getpid), "r"(p) : "rcx", "r11", "memory", "cc");
+	__asm__ volatile("lea -128(%%rsp), %%rsp; pushfq; pushfq; orq $0x100, (%%rsp); popfq; nop; syscall; nop; "
+		"movb $1, (%2); nop;"
+			 "popfq; nop; lea 128(%%rsp), %%rsp" : "=a"(result) : "0"(SYS_getpid), "r"(p) : "rcx", "r11",
+				"memory", "cc");
 	CHECK_EQ(result, raw(SYS_getpid));
 	CHECK(steps >= 4 && steps <= 8 && !strange_steps);
 	// A load of SS holds back the trap until behind the next instruction, which is the kernel's entry.
-	__asm__ volatile("mov %%ss, %%edx; lea -128(%%rsp), %%rsp; pushfq; pushfq; orq $0x100, (%%rsp); popfq; mov %%edx, %%ss; syscall;"
-			 "nop; popfq; nop; lea 128(%%rsp), %%rsp" : "=a"(result), "=&d"(ss) : "0"(SYS_getpid) : "rcx", "r11", "memory", "cc");
+	__asm__ volatile("mov %%ss, %%edx; lea -128(%%rsp), %%rsp; pushfq; pushfq; orq $0x100, (%%rsp); popfq; "
+		"mov %%edx, %%ss; syscall;"
+			 "nop; popfq; nop; lea 128(%%rsp), %%rsp" : "=a"(result), "=&d"(ss) : "0"(SYS_getpid)
+				: "rcx", "r11", "memory", "cc");
 	CHECK_EQ(result, raw(SYS_getpid));
 	CHECK(!sigaction(SIGTRAP, &old, NULL));
 	say("TF: a program steps over calls and faults");
@@ -209,15 +215,17 @@ static void single_step(void)
 
 static void jump(void *to) { __asm__ volatile("mov $39, %%eax; jmp *%0" :: "r"(to) : "rax", "rcx", "r11", "memory"); }
 
-// The last two bytes that can be mapped make a system call, which would return to the first that cannot. (Where the stack
-// is at the end already, its last bytes are unused.)
+// The last two bytes that can be mapped make a system call, which would return to the first that cannot. (Where the
+// stack is at the end already, its last bytes are unused.)
 static void call_at_the_end(void)
 {
 	char *last = (char *)TOP - PAGE;
 	struct landed l;
 
-	row("a page behind the end", error_of(raw(SYS_mmap, TOP, PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0)));
-	if (raw(SYS_mmap, last, PAGE, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0) < 0)
+	row("a page behind the end", error_of(raw(SYS_mmap, TOP, PAGE, PROT_READ,
+		MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0)));
+	if (raw(SYS_mmap, last, PAGE, PROT_READ | PROT_WRITE | PROT_EXEC,
+		MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0) < 0)
 		CHECK_EQ(raw(SYS_mprotect, last, PAGE, PROT_READ | PROT_WRITE | PROT_EXEC), 0);
 	memcpy(last + PAGE - 2, "\x0f\x05", 2);
 	l = landing_try(jump, last + PAGE - 2);
@@ -229,14 +237,18 @@ static void call_at_the_end(void)
 
 // Where tampered contexts go on: what is in the registers, and back by a trap.
 enum { NR_SEEN = 19 };
-static uint64_t seen[NR_SEEN] __attribute__((used));	// in the order of mcontext: R8 … R15, RDI, RSI, RBP, RBX, RDX, RAX, RCX, RSP, then flags, CS, SS
+// R8 … R15, RDI, RSI, RBP, RBX, RDX, RAX, RCX, RSP, as in mcontext; then flags, CS, SS.
+static uint64_t seen[NR_SEEN] __attribute__((used));
 static char seen_stack[4096] __attribute__((used, aligned(64)));
 extern const char observe[];
 __asm__(".text\n"
-	"observe: mov %r8, seen(%rip); mov %r9, seen+8(%rip); mov %r10, seen+16(%rip); mov %r11, seen+24(%rip); mov %r12, seen+32(%rip); mov %r13, seen+40(%rip)\n"
-	"mov %r14, seen+48(%rip); mov %r15, seen+56(%rip); mov %rdi, seen+64(%rip); mov %rsi, seen+72(%rip); mov %rbp, seen+80(%rip); mov %rbx, seen+88(%rip)\n"
+	"observe: mov %r8, seen(%rip); mov %r9, seen+8(%rip); mov %r10, seen+16(%rip); mov %r11, seen+24(%rip); "
+		"mov %r12, seen+32(%rip); mov %r13, seen+40(%rip)\n"
+	"mov %r14, seen+48(%rip); mov %r15, seen+56(%rip); mov %rdi, seen+64(%rip); mov %rsi, seen+72(%rip); "
+		"mov %rbp, seen+80(%rip); mov %rbx, seen+88(%rip)\n"
 	"mov %rdx, seen+96(%rip); mov %rax, seen+104(%rip); mov %rcx, seen+112(%rip); mov %rsp, seen+120(%rip)\n"
-	"lea seen_stack+4096(%rip), %rsp; pushfq; pop seen+128(%rip); push $2; popfq; mov %cs, seen+136(%rip); mov %ss, seen+144(%rip); int3\n");
+	"lea seen_stack+4096(%rip), %rsp; pushfq; pop seen+128(%rip); push $2; popfq; mov %cs, seen+136(%rip); "
+		"mov %ss, seen+144(%rip); int3\n");
 
 static void fresh_fpu(void)
 {
@@ -390,7 +402,10 @@ static void fpu_states(void)
 
 // ---- Frames that are none -------------------------------------------------------------------------------------------
 
-static void sigreturn_at(void *sp) { __asm__ volatile("mov %0, %%rsp; mov $15, %%eax; syscall; ud2" :: "r"(sp) : "memory"); }
+static void sigreturn_at(void *sp)
+{
+	__asm__ volatile("mov %0, %%rsp; mov $15, %%eax; syscall; ud2" :: "r"(sp) : "memory");
+}
 
 static void frames_that_are_none(void)
 {
@@ -408,8 +423,9 @@ static void frames_that_are_none(void)
 	for (int i = 0; i < 500; i++) {
 		for (size_t w = 0; w < ARRAY_SIZE(frame->words); w++)
 			frame->words[w] = random_below(&r, 4) ? random_next(&r) >> random_below(&r, 64) : 0;
-		memset(&frame->u.uc_sigmask, 0, 8);	// otherwise the fault that follows could be blocked, and then kills,
-		frame->u.uc_stack = stack;		// and so does one whose handler has no stack
+		// A fault that is blocked would kill, and so would one whose handler has no stack.
+		memset(&frame->u.uc_sigmask, 0, 8);
+		frame->u.uc_stack = stack;
 		frame->u.uc_mcontext.gregs[REG_RIP] = random_below(&r, 2) ? (greg_t)observe : (greg_t)random_next(&r);
 		CHECK(landing_try(sigreturn_at, frame).signal);
 		fresh_fpu();

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // What a program must not find in fresh memory. It fills memory with words that name it, gives it back in each way, and
 // looks through what it gets next, for its own words and for anything else: each byte must be 0. Threads do so at once.
-// And a call that fails, or fills in only a part, must leave the rest as it was: no bytes of the kernel's stack get out.
-// Arguments: [threads] [rounds] [seed] [MiB that are looked through before all else].
+// And a call that fails, or fills in only a part, must leave the rest as it was: no bytes of the kernel's stack get
+// out. Arguments: [threads] [rounds] [seed] [MiB that are looked through before all else].
 #include "user/common/check.h"
 #include "user/common/kernel.h"
 #include "user/common/random.h"
@@ -34,7 +34,8 @@ static void look(const uint64_t *p, size_t pages, const char *where)
 {
 	for (size_t i = 0; i < pages * PAGE / 8; i++)
 		if (p[i]) {
-			say("FAILED: %s: page %zu, word %zu is %#lx%s", where, i * 8 / PAGE, i % (PAGE / 8), (unsigned long)p[i],
+			say("FAILED: %s: page %zu, word %zu is %#lx%s", where, i * 8 / PAGE, i % (PAGE / 8),
+				(unsigned long)p[i],
 			    p[i] == PLANTED ? ", which was planted" : "");
 			_exit(1);
 		}
@@ -126,8 +127,8 @@ static void first_of_all(size_t pages)
 static unsigned char *area;
 static void refill(int fill) { memset(area, fill, PAGE); }
 
-// The result goes to the end of the page, so that it ends exactly there: nothing before it is touched, and called twice,
-// with different bytes there before, the call fills in all of it: what it leaves out would differ.
+// The result goes to the end of the page, so that it ends exactly there: nothing before it is touched, and called
+// twice, with different bytes there before, the call fills in all of it: what it leaves out would differ.
 static void fills(const char *name, size_t size, long (*call)(void *to))
 {
 	static unsigned char first[PAGE];

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Who and where a program is, its limits, what it has used, random bytes, CPUs and priorities: what the calls say, and how
-// they answer bad arguments.
+// Who and where a program is, its limits, what it has used, random bytes, CPUs and priorities: what the calls say, and
+// how they answer bad arguments.
 #include "user/common/check.h"
 #include <pthread.h>
 #include <sched.h>
@@ -14,7 +14,10 @@
 #define KERNEL_HALF 0xffff888000000000ul
 enum { SET_NAME = 15, GET_NAME = 16 };
 
-static void row(const char *call, const char *what, long result) { say("%-18s %-36s %s", call, what, outcome_of(result)); }
+static void row(const char *call, const char *what, long result)
+{
+	say("%-18s %-36s %s", call, what, outcome_of(result));
+}
 
 // ---- Who and where --------------------------------------------------------------------------------------------------
 
@@ -101,7 +104,8 @@ static void usage(void)
 	row("getrusage", "unknown", raw(SYS_getrusage, 5, KERNEL_HALF));
 	row("getrusage", "in the kernel's half", raw(SYS_getrusage, RUSAGE_SELF, KERNEL_HALF));
 	CHECK_EQ(raw(SYS_sysinfo, &s), 0);
-	CHECK(s.totalram * s.mem_unit >= 16 << 20 && s.freeram <= s.totalram && s.freeram && s.uptime > 0 && s.procs > 0);
+	CHECK(s.totalram * s.mem_unit >= 16 << 20 && s.freeram <= s.totalram && s.freeram && s.uptime > 0 &&
+		s.procs > 0);
 	row("sysinfo", "in the kernel's half", raw(SYS_sysinfo, KERNEL_HALF));
 }
 

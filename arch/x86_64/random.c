@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The processor's generator of random numbers (SDM vol. 1, 7.3.17): RDSEED, whose numbers are meant to be seeds, or RDRAND.
+// The processor's generator of random numbers (SDM vol. 1, 7.3.17): RDSEED, whose numbers are meant to be seeds, or
+// RDRAND.
 #include "arch/x86_64/cpuid.h"
 #include <arch/machine.h>
 
@@ -27,8 +28,8 @@ static bool rdrand(u64 *v)
 	return ok;
 }
 
-// Some processors give all ones, with success, after a suspend (AMD family 15h and 16h; 17h by an early firmware): such a
-// number is taken for none.
+// Some processors give all ones, with success, after a suspend (AMD family 15h and 16h; 17h by an early firmware): such
+// a number is taken for none.
 bool arch_random64(u64 *v)
 {
 	if (has_rdseed() && rdseed(v) && *v != ~0ull)

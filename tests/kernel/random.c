@@ -51,8 +51,8 @@ TEST(random, chacha20_more, 0)
 
 enum { MOST = 200 };
 
-// Of 2 times 200 bytes, about 1.6 are equal by chance, and 30 once in 10^30 runs. (The few seeds of a run that repeats are
-// runs that have been looked at.)
+// Of 2 times 200 bytes, about 1.6 are equal by chance, and 30 once in 10^30 runs. (The few seeds of a run that repeats
+// are runs that have been looked at.)
 TEST(random, never_again, 0)
 {
 	u8 a[MOST], b[MOST];

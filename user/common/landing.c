@@ -18,7 +18,8 @@ static _Thread_local struct landed last;
 // Linux runs a handler with the alignment check and the nested-task flag as they were: off, first of all.
 static inline void clear_flags(void)
 {
-	__asm__ volatile("lea -128(%%rsp), %%rsp; pushfq; andq $~0x44500, (%%rsp); popfq; lea 128(%%rsp), %%rsp" ::: "cc", "memory");
+	__asm__ volatile("lea -128(%%rsp), %%rsp; pushfq; andq $~0x44500, (%%rsp); popfq; "
+		"lea 128(%%rsp), %%rsp" ::: "cc", "memory");
 }
 
 static void land(int number, siginfo_t *info, void *context)
@@ -26,7 +27,8 @@ static void land(int number, siginfo_t *info, void *context)
 	const greg_t *r = ((ucontext_t *)context)->uc_mcontext.gregs;
 
 	clear_flags();
-	last = (struct landed){ number, info->si_code, (uintptr_t)info->si_addr, (uintptr_t)r[REG_RIP], (uintptr_t)r[REG_EFL] };
+	last = (struct landed){ number, info->si_code, (uintptr_t)info->si_addr, (uintptr_t)r[REG_RIP],
+		(uintptr_t)r[REG_EFL] };
 	if (!armed) {
 		say("FAILED: an unexpected %s at %#lx, address %#lx", landed_name(last), last.pc, last.addr);
 		_exit(1);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Code that ends in a signal, of whatever kind, and with whatever in the registers but FS: what the signal said, and back
-// to the caller. Threads land independently of each other.
+// Code that ends in a signal, of whatever kind, and with whatever in the registers but FS: what the signal said, and
+// back to the caller. Threads land independently of each other.
 #pragma once
 #include <stdint.h>
 

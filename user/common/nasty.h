@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Arguments for system calls, by chance, such as kernels get wrong: addresses at all edges, lengths that wrap, numbers that
-// are too large. The addresses that may be written to lie in an arena, which anybody may unmap, protect and overwrite;
-// no argument names memory that the program itself needs, but for reading.
+// Arguments for system calls, by chance, such as kernels get wrong: addresses at all edges, lengths that wrap, numbers
+// that are too large. The addresses that may be written to lie in an arena, which anybody may unmap, protect and
+// overwrite; no argument names memory that the program itself needs, but for reading.
 #pragma once
 #include "user/common/random.h"
 #include <stdbool.h>

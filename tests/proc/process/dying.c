@@ -3,6 +3,8 @@
 // priority, and stop when there is no memory. The test itself is the task that calls.
 #include "kernel/lib.h"
 #include "lab/inject.h"
+#include "mm/flush/flush.h"
+#include "mm/policy/switch.h"
 #include "mm/range.h"
 #include "mm/walk.h"
 #include "sys/syscall.h"
@@ -137,7 +139,8 @@ static int unpin(void *page)
 	return 0;
 }
 
-// Whoever has the pin is of a lower priority, on the same CPU.
+// Whoever has the pin is of a lower priority, on the same CPU. Under a policy whose waits do not sleep, so that nothing but
+// the call itself lets it run.
 TEST(process, lower_priority_gives_back_its_pin, 0)
 {
 	struct task *t = begin();
@@ -145,6 +148,7 @@ TEST(process, lower_priority_gives_back_its_pin, 0)
 	struct page *pin;
 
 	REQUIRE(t);
+	EXPECT_EQ(space_switch_pair(t->process->space, policy_find("ipi"), flush_find("ipi")), 0);
 	pin = pinned_page(t);
 	thread_pin_here();
 	holder = thread_create("holder", unpin, pin, cpu_id(), PRIO_LOW);

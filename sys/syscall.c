@@ -15,17 +15,17 @@ void syscalls_init(void)
 	}
 }
 
-static __noinline s64 unknown(struct task *t, u32 nr)
+static __noinline s64 unknown(struct task *t, u64 nr)
 {
 	if (nr < NR_SYSCALLS && !(fetch_or(&named[nr / 64], 1ull << nr % 64) >> nr % 64 & 1))
-		log_warn("%s: system call %u is not implemented: ENOSYS, said once", t->process->name, nr);
+		log_warn("%s: system call %llu is not implemented: ENOSYS, said once", t->process->name,
+			 (unsigned long long)nr);
 	return -ENOSYS;
 }
 
 void syscall_run(struct task *t)
 {
-	u64 args[6];
-	u32 nr = (u32)arch_user_call(&t->user, args);	// Linux looks at the lower half only
+	u64 args[6], nr = (u32)arch_user_call(&t->user, args);	// Linux looks at the lower half only
 	syscall_fn *fn = nr < NR_SYSCALLS ? table[nr] : NULL;
 
 	arch_user_set_result(&t->user, likely(fn) ? fn(t, args) : unknown(t, nr));

@@ -95,7 +95,7 @@ static void protection_fault(struct trap_frame *f)
 	f->rip = e->fixup;
 }
 
-static void interrupt(struct trap_frame *f)
+static __always_inline void interrupt(struct trap_frame *f)
 {
 	void (*handler)(struct trap_frame *) = load_acquire(&irq_handlers[f->vector]);
 	const struct trap_frame *outer;
@@ -149,14 +149,20 @@ void trap_dispatch(struct trap_frame *f)
 		fatal(f);
 }
 
+// Apart, so that faults, which are more frequent, do not save its registers.
+static __noinline void interrupt_in_user_mode(struct trap_frame *f)
+{
+	f->quiescent = true;
+	interrupt(f);
+}
+
 bool trap_in_user_mode(struct trap_frame *f)
 {
 	if (f->rflags & X86_RFLAGS_AC)
 		user_memory_close();	// delivery leaves the flag as the program had it
 	if (f->vector < VEC_IRQ_FIRST)
 		return false;
-	f->quiescent = true;
-	interrupt(f);
+	interrupt_in_user_mode(f);
 	return true;
 }
 

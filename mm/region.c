@@ -6,7 +6,6 @@
 #include "kernel/panic.h"
 #include "mm/frame/slab.h"
 #include "mm/object.h"
-#include "mm/region_tree.h"
 
 enum { MANY = 16, FEW = 8 };	// from so many on there is a tree; from so few on there is none
 
@@ -18,29 +17,6 @@ void region_init(void)
 	BUG_ON(!regions);
 	object_init();
 }
-
-static __always_inline struct region *first_from(struct space *s, vaddr_t va)
-{
-	if (unlikely(s->region_tree))
-		return region_tree_first_from(s, va);
-	list_for_each(it, &s->regions) {
-		struct region *r = list_entry(it, struct region, link);
-
-		if (r->end > va)
-			return r;
-	}
-	return NULL;
-}
-
-static __always_inline struct region *find(struct space *s, vaddr_t va)
-{
-	struct region *r = first_from(s, va);
-
-	return r && r->start <= va ? r : NULL;
-}
-
-struct region *region_first_from(struct space *s, vaddr_t va) { return first_from(s, va); }
-struct region *__hot region_find(struct space *s, vaddr_t va) { return find(s, va); }
 
 // ---- In and out -----------------------------------------------------------------------------------------------------
 
@@ -71,6 +47,14 @@ static __always_inline void unlink(struct space *s, struct region *r)
 		s->region_tree = NULL;
 }
 
+static __always_inline void resize(struct space *s, struct region *r, vaddr_t start, vaddr_t end)
+{
+	r->start = start;
+	r->end = end;
+	if (unlikely(s->region_tree))
+		region_tree_resized(s, r);
+}
+
 void region_drop(struct region *r)
 {
 	if (r->object)
@@ -98,7 +82,7 @@ static __always_inline struct region *make(struct space *s, vaddr_t start, vaddr
 
 	if (!r)
 		return NULL;
-	r->start = start;		// the rest is written when it is linked
+	r->start = start;
 	r->end = end;
 	r->prot = k->prot;
 	r->level = k->level;
@@ -115,11 +99,11 @@ struct region *region_make(struct space *s, vaddr_t start, vaddr_t end, const st
 	return make(s, start, end, k);
 }
 
-void region_insert(struct space *s, struct region *r) { link_before(s, first_from(s, r->start), r); }
+void region_insert(struct space *s, struct region *r) { link_before(s, region_first_from(s, r->start), r); }
 
 static __always_inline int add(struct space *s, vaddr_t start, vaddr_t end, const struct region_kind *k)
 {
-	struct region *next = first_from(s, start), *r;
+	struct region *next = region_first_from(s, start), *r;
 
 	if (next && next->start < end)
 		return -EEXIST;
@@ -142,12 +126,12 @@ int region_add_kind(struct space *s, vaddr_t start, vaddr_t end, const struct re
 	return add(s, start, end, k);
 }
 
-static __noinline bool remove_whole(struct space *s, struct region *first, vaddr_t start, vaddr_t end)
+static __noinline bool remove_many(struct space *s, struct region *first, vaddr_t end)
 {
 	struct region *r, *next;
 
 	for (r = first; r && r->start < end; r = region_next(s, r))
-		if (r->start < start || r->end > end)
+		if (r->end > end)
 			return false;
 	for (r = first; r && r->start < end; r = next) {
 		next = region_next(s, r);
@@ -156,18 +140,18 @@ static __noinline bool remove_whole(struct space *s, struct region *first, vaddr
 	return true;
 }
 
+// Most often it is one.
 bool __hot region_remove_whole(struct space *s, vaddr_t start, vaddr_t end)
 {
-	struct region *r = first_from(s, start);
+	struct region *r = region_first_from(s, start);
 
-	if (!r)
+	if (!r || r->start >= end)
 		return true;
-	if (unlikely(r->end != end || r->start < start || r->object || s->region_tree))
-		return remove_whole(s, r, start, end);
-	r->link.prev->next = r->link.next;	// one, as most often
-	r->link.next->prev = r->link.prev;
-	s->nr_regions--;
-	slab_free(regions, r);
+	if (r->start < start || r->end > end)
+		return false;
+	if (r->link.next != &s->regions && list_entry(r->link.next, struct region, link)->start < end)
+		return remove_many(s, r, end);
+	region_free(s, r);
 	return true;
 }
 
@@ -175,7 +159,7 @@ void region_remove_range(struct space *s, vaddr_t start, vaddr_t end)
 {
 	struct region *next;
 
-	for (struct region *r = first_from(s, start); r && r->start < end; r = next) {
+	for (struct region *r = region_first_from(s, start); r && r->start < end; r = next) {
 		next = region_next(s, r);
 		if (r->start >= start && r->end <= end)
 			region_free(s, r);
@@ -186,7 +170,7 @@ void region_remove_range(struct space *s, vaddr_t start, vaddr_t end)
 
 static int split_one(struct space *s, vaddr_t va)
 {
-	struct region *r = find(s, va), *upper;
+	struct region *r = region_find(s, va), *upper;
 	struct region_kind k;
 
 	if (!r || r->start == va)
@@ -195,41 +179,23 @@ static int split_one(struct space *s, vaddr_t va)
 	upper = make(s, va, r->end, &k);
 	if (!upper)
 		return -ENOMEM;
-	r->end = va;
+	r->end = va;		// the insertion passes r, and so corrects the tree
 	link_before(s, region_next(s, r), upper);
 	return 0;
 }
 
-static __always_inline bool cuts_large_page(struct space *s, vaddr_t va)
+bool region_cuts_large_page(struct space *s, vaddr_t va)
 {
-	struct region *r = find(s, va);
+	struct region *r = region_find(s, va);
 
 	return r && va & (level_size(r->level) - 1);
-}
-
-bool __hot region_is_one(struct space *s, vaddr_t start, vaddr_t end)
-{
-	struct region *r = find(s, start);
-
-	return r && r->start == start && r->end == end;
-}
-
-bool region_cuts_large_page(struct space *s, vaddr_t va) { return cuts_large_page(s, va); }
-
-static bool cut_large_pages(struct space *s, vaddr_t start, vaddr_t end)
-{
-	struct region *r = find(s, start);
-
-	if (likely(r && r->end >= end && r->level == 1))
-		return false;
-	return cuts_large_page(s, start) || cuts_large_page(s, end);
 }
 
 int region_split_at(struct space *s, vaddr_t start, vaddr_t end)
 {
 	int err;
 
-	if (cut_large_pages(s, start, end))
+	if (region_cuts_large_page(s, start) || region_cuts_large_page(s, end))
 		return -EINVAL;
 	err = split_one(s, start);
 	if (!err)
@@ -245,24 +211,20 @@ static __always_inline bool joins(const struct region *a, const struct region *b
 	       a->object == b->object && (likely(!a->object) || a->offset + (a->end - a->start) == b->offset);
 }
 
-static __noinline void merge_from(struct space *s, struct region *r, vaddr_t end)
+void __hot region_merge_range(struct space *s, vaddr_t start, vaddr_t end)
 {
-	for (struct region *next; r && r->start < end; r = next) {
+	struct region *r = region_first_from(s, start ? start - 1 : 0), *next;
+
+	for (; r && r->start < end; r = next) {
 		next = region_next(s, r);
 		if (next && joins(r, next)) {
-			r->end = next->end;
+			vaddr_t to = next->end;
+
 			region_free(s, next);
+			resize(s, r, r->start, to);
 			next = r;
 		}
 	}
-}
-
-void __hot region_merge_range(struct space *s, vaddr_t start, vaddr_t end)
-{
-	struct region *r = first_from(s, start ? start - 1 : 0);
-
-	if (r && r->link.next != &s->regions)
-		merge_from(s, r, end);
 }
 
 void region_move(struct space *s, vaddr_t from, vaddr_t to, u64 len)
@@ -271,24 +233,21 @@ void region_move(struct space *s, vaddr_t from, vaddr_t to, u64 len)
 	struct list moving;
 
 	list_init(&moving);
-	for (r = first_from(s, from); r && r->end <= from + len; r = next) {
+	for (r = region_first_from(s, from); r && r->end <= from + len; r = next) {
 		next = region_next(s, r);
 		unlink(s, r);
 		r->start += to - from;
 		r->end += to - from;
 		list_push_back(&moving, &r->link);
 	}
-	next = first_from(s, to);
+	next = region_first_from(s, to);
 	while (!list_empty(&moving))
 		link_before(s, next, list_entry(list_pop_front(&moving), struct region, link));
 }
 
-vaddr_t __hot region_covered_until(struct space *s, vaddr_t start, vaddr_t end)
+vaddr_t region_covered_until(struct space *s, vaddr_t start, vaddr_t end)
 {
-	struct region *r = find(s, start);
-
-	if (likely(r && r->end >= end))
-		return end;
+	struct region *r = region_find(s, start);
 
 	while (r && r->start <= start && start < end) {
 		start = r->end;
@@ -299,26 +258,20 @@ vaddr_t __hot region_covered_until(struct space *s, vaddr_t start, vaddr_t end)
 
 // ---- Free places ----------------------------------------------------------------------------------------------------
 
-static vaddr_t guarded_start(const struct region *r)
-{
-	u64 guard = r->flags & REGION_GROWSDOWN ? STACK_GUARD : 0;
-
-	return r->start - MIN(guard, r->start);
-}
-
 bool region_is_free(struct space *s, vaddr_t start, vaddr_t end)
 {
 	struct region *r = region_first_from(s, start);
 
-	return !r || guarded_start(r) >= end;
+	return !r || region_guarded_start(r) >= end;
 }
 
-vaddr_t region_find_gap(struct space *s, u64 len, u64 align, vaddr_t low, vaddr_t high)
+// One after another, from above.
+static vaddr_t find_gap(struct space *s, u64 len, u64 align, vaddr_t low, vaddr_t high)
 {
 	struct region *r = region_first_from(s, high), *below;
 
-	if (r && guarded_start(r) < high)
-		high = guarded_start(r);
+	if (r && region_guarded_start(r) < high)
+		high = region_guarded_start(r);
 	below = r ? region_prev(s, r) : list_empty(&s->regions) ? NULL : list_entry(s->regions.prev, struct region, link);
 	for (;; below = region_prev(s, r)) {
 		vaddr_t bottom = below ? MAX(below->end, low) : low;
@@ -328,8 +281,13 @@ vaddr_t region_find_gap(struct space *s, u64 len, u64 align, vaddr_t low, vaddr_
 		if (!below || below->start <= low)
 			return 0;
 		r = below;
-		high = MIN(high, guarded_start(r));
+		high = MIN(high, region_guarded_start(r));
 	}
+}
+
+vaddr_t region_find_gap(struct space *s, u64 len, u64 align, vaddr_t low, vaddr_t high)
+{
+	return s->region_tree ? region_tree_hole(s, len, align, low, high) : find_gap(s, len, align, low, high);
 }
 
 // As Linux: a neighbour that nothing may touch is a guard itself.
@@ -343,6 +301,6 @@ struct region *region_grow_down(struct space *s, vaddr_t va)
 	below = region_prev(s, r);
 	if (below && below->prot && !(below->flags & REGION_GROWSDOWN) && start - below->end < STACK_GUARD)
 		return NULL;
-	r->start = start;
+	resize(s, r, start, r->end);
 	return r;
 }

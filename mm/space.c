@@ -278,18 +278,18 @@ int __hot space_map(struct space *s, vaddr_t va, u64 len, unsigned prot, int lev
 			region_remove_range(s, va, va + len);
 		}
 	}
-	if (!err)
+	if (!err && region_meets_another(s, region_first_from(s, va)))
 		region_merge_range(s, va, va + len);
 	mutex_unlock(&s->lock);
 	return err;
 }
 
-// Where the range is one region there is nothing to cut: a page, also a collapsed one, lies in one region.
-int __hot space_cut(struct space *s, vaddr_t start, vaddr_t end)
+// Every page, also a collapsed one, lies in one region: where no region is cut, no page is.
+int space_cut(struct space *s, vaddr_t start, vaddr_t end)
 {
 	int err;
 
-	if (region_is_one(s, start, end))
+	if (likely(!region_is_cut(s, start) && !region_is_cut(s, end)))
 		return 0;
 	err = region_split_at(s, start, end);
 	if (err)
@@ -300,7 +300,6 @@ int __hot space_cut(struct space *s, vaddr_t start, vaddr_t end)
 	return err;
 }
 
-// Every page, also a collapsed one, lies in one region: where no region is cut, no page is.
 static __always_inline int remove_regions(struct space *s, vaddr_t start, vaddr_t end)
 {
 	int err;

@@ -31,10 +31,12 @@ struct region {			// [start, end) may be touched with `prot`; backed by zeroed m
 	struct list link;	// sorted by address; guarded by space.lock
 	vaddr_t start, end;
 	u8 prot, level, flags;	// as in region_kind
-	u32 rank;		// region_tree.c's, as left and right are
+	u8 height;		// of the subtree below; this, and what comes last, is region_tree.c's
 	struct object *object;	// of which it holds a count
 	u64 offset;
 	struct region *left, *right;
+	vaddr_t first, last;	// what the subtree spans
+	u64 largest_hole;	// in the subtree, between two regions
 };
 
 struct space {
@@ -58,7 +60,7 @@ struct space {
 	struct mutex lock __cacheline;	// regions, and every change of the tree
 	struct list regions;
 	struct region *region_tree;	// of the same, once there are many (region.c)
-	u64 nr_regions, region_ranks;
+	u64 nr_regions;
 	u64 stack_limit;		// bytes that a region that grows down may grow to; written without the lock
 	u64 users;		// a get never fails, so this must not wrap
 	u64 deferred;			// records of deferred flushes (flush/flush.h). Read without the lock

@@ -42,6 +42,7 @@ struct scene {
 };
 
 static int move(struct space *s, vaddr_t va, u64 len) { return space_move(s, va, FAR, ALIGN_UP(len, HUGE_SIZE)); }
+static int move_pages(struct space *s, vaddr_t va, u64 len) { return space_move(s, va, FAR + PAGE_SIZE, len); }
 static int protect(struct space *s, vaddr_t va, u64 len) { return space_protect(s, va, len, PROT_R); }
 static int forbid(struct space *s, vaddr_t va, u64 len) { return space_protect(s, va, len, 0); }
 static int collapse(struct space *s, vaddr_t va, u64 len) { return space_collapse(s, va); }
@@ -63,6 +64,9 @@ static const struct operation operations[] = {
 	OP("collapse", collapse, 1, PT_ENTRIES, .reads = true, .writes = true, .table_goes = true),
 	OP("split", split, 1, PT_ENTRIES, .collapsed = true, .reads = true, .writes = true),
 	OP("move", move, 1, 3, .table_goes = true),
+	OP("move by pages", move_pages, 1, 3, .reads = false),
+	OP("move many by pages", move_pages, 1, MANY, .reads = false),
+	OP("move what was collapsed, by pages", move_pages, 1, PT_ENTRIES, .collapsed = true),
 	OP("move a large page", move, 2, 1, .reads = false),
 	OP("move a collapsed page", move, 1, PT_ENTRIES, .collapsed = true),
 };

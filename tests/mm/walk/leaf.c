@@ -179,6 +179,31 @@ static void protected_when_pinned(const struct table_policy *p)
 	leaf_end(&c, 0, 1);
 }
 
+// The leaf alone moves; its table, and so the way to it, stays as it is.
+static void moved_away(const struct table_policy *p, struct stall_point *point, bool one, bool looks_again)
+{
+	struct leaf_case c;
+
+	if (!leaf_begin(&c, p, point, true, one))
+		return;
+	EXPECT_EQ(space_move(c.job.s, BASE, FAR + PAGE_SIZE, PAGE_SIZE), 0);
+	leaf_end(&c, !looks_again, looks_again);
+}
+
+// The walk's answer is true again when it looks again.
+static void moved_and_back(const struct table_policy *p, struct stall_point *point)
+{
+	struct leaf_case c;
+
+	if (!leaf_begin(&c, p, point, true, false))
+		return;
+	EXPECT_EQ(space_map(c.job.s, FAR, PAGE_SIZE, RW, 1, MAP_POPULATE), 0);	// so that no table is freed
+	EXPECT_EQ(space_move(c.job.s, BASE, FAR + PAGE_SIZE, PAGE_SIZE), 0);
+	EXPECT_EQ(space_move(c.job.s, FAR + PAGE_SIZE, BASE, PAGE_SIZE), 0);
+	leaf_end(&c, 1, 0);
+	EXPECT_EQ(c.job.page, c.frame);
+}
+
 // What the processor itself writes into an entry (A, D) is no change.
 static void accessed_when_pinned(const struct table_policy *p)
 {
@@ -224,6 +249,26 @@ TEST(walk, frame_reused_before_the_pin, NEEDS_CPUS2 | NEEDS_CHECK)
 	mutant_set(walk_no_leaf_recheck, 1);
 	frame_reused(policy_default(), false);
 	mutant_set(walk_no_leaf_recheck, 0);
+}
+
+TEST(walk, leaf_moved_away, NEEDS_CPUS2 | NEEDS_CHECK)
+{
+	FOR_EACH_POLICY(p)
+		for (unsigned one = 0; one < 2; one++) {
+			moved_away(*p, stall_point("walk_leaf"), one, true);
+			moved_away(*p, stall_point("walk_pinned"), one, true);
+		}
+	mutant_set(walk_no_leaf_recheck, 1);
+	moved_away(policy_find("rcu"), stall_point("walk_leaf"), false, false);
+	mutant_set(walk_no_leaf_recheck, 0);
+}
+
+TEST(walk, leaf_moved_and_back, NEEDS_CPUS2 | NEEDS_CHECK)
+{
+	FOR_EACH_POLICY(p) {
+		moved_and_back(*p, stall_point("walk_leaf"));
+		moved_and_back(*p, stall_point("walk_pinned"));
+	}
 }
 
 TEST(walk, frame_freed_before_the_pin, NEEDS_CPUS2 | NEEDS_CHECK)

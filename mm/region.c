@@ -270,18 +270,15 @@ static vaddr_t find_gap(struct space *s, u64 len, u64 align, vaddr_t low, vaddr_
 {
 	struct region *r = region_first_from(s, high), *below;
 
-	if (r && region_guarded_start(r) < high)
-		high = region_guarded_start(r);
 	below = r ? region_prev(s, r) : list_empty(&s->regions) ? NULL : list_entry(s->regions.prev, struct region, link);
 	for (;; below = region_prev(s, r)) {
-		vaddr_t bottom = below ? MAX(below->end, low) : low;
+		vaddr_t bottom = below ? MAX(below->end, low) : low, top = r ? MIN(region_guarded_start(r), high) : high;
 
-		if (high > bottom && high - bottom >= len && ALIGN_DOWN(high - len, align) >= bottom)
-			return ALIGN_DOWN(high - len, align);
+		if (top > bottom && top - bottom >= len && ALIGN_DOWN(top - len, align) >= bottom)
+			return ALIGN_DOWN(top - len, align);
 		if (!below || below->start <= low)
 			return 0;
 		r = below;
-		high = MIN(high, region_guarded_start(r));
 	}
 }
 

@@ -41,7 +41,7 @@ static int first_callback(void *all_here)
 
 // Create what is created once and kept: those threads, and stacks for as many threads as the tests have at a time, and
 // some more, because a thread that has ended may still be on its stack when the next one is created.
-static void warm_up(void)
+void mm_warm_up(void)
 {
 	static bool warm;
 	static struct thread *t[NR_CPUS + SPARE_STACKS];
@@ -62,7 +62,7 @@ static void warm_up(void)
 
 u64 mm_settled_frames(void)
 {
-	warm_up();
+	mm_warm_up();
 	return settle();
 }
 

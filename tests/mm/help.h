@@ -18,6 +18,8 @@ struct space;
 struct mm_balance {
 	u64 frames, spaces;
 };
+// Creates what is created once and kept: each CPU's callback thread, and stacks. Before threads or frames are counted.
+void mm_warm_up(void);
 u64 mm_settled_frames(void);	// free frames when nothing is deferred any more and no cache holds any. May sleep
 void mm_balance_begin(struct mm_balance *b);
 void mm_balance_end(const struct mm_balance *b);

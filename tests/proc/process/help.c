@@ -2,6 +2,7 @@
 // See proc/process/help.h.
 #include "tests/proc/process/help.h"
 #include "mm/space.h"
+#include "tests/mm/help.h"
 #include "sys/syscall.h"
 #include <arch/pte.h>
 
@@ -9,6 +10,7 @@ bool scripted_begin(struct scripted *x, const struct instruction *script, unsign
 		    const struct flush_backend *backend)
 {
 	syscalls_init();
+	mm_warm_up();
 	*x = (struct scripted){ .threads = thread_count() };
 	x->p = process_create("script");
 	x->s = space_create_with(policy, backend);

@@ -240,6 +240,7 @@ OF_MACRO = {
     "TEST": "a test: suite, name, what it needs (`NEEDS_…`); its body follows",
     "THEFT_HANDLER": "called when the thief has preempted a CPU, and when the CPU is back",
     "TICK_HANDLER": "called in every timer tick",
+    "USER_NO_MEMORY": "called when a program's memory, touched by the kernel, cannot be brought in: may some be had now?",
 }
 
 

@@ -12,7 +12,8 @@
 // the pin, so it does not matter what has become of its page.
 //
 // The key stays right for as long as it is used, whatever happens to the mapping:
-//  * A space's address is not reused while a thread waits with it: the waiter runs in the space.
+//  * A space is named by its root's frame (which, unlike its address, is the same in each run of the host build under one
+//    seed). It is not reused while a thread waits with it: the waiter runs in the space.
 //  * An object's number is never reused.
 // After an munmap() the waiters can still be woken through another mapping of the object; those on private memory
 // cannot, as on Linux.

@@ -23,7 +23,7 @@ static __always_inline int futex_check(vaddr_t va)
 
 static __always_inline struct futex_key futex_key_private(struct space *s, vaddr_t va)
 {
-	return (struct futex_key){ .owner = (uintptr_t)s, .offset = va };
+	return (struct futex_key){ .owner = s->root_pa, .offset = va };
 }
 
 // No key, but why not. By value, and in one piece: so it stays in registers on the way of a wake without waiters.

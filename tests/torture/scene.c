@@ -197,9 +197,9 @@ static void protect_strip(struct scene *sc, unsigned i, unsigned n)
 	unsigned prot = prots[RANDOM(sc->w, ARRAY_SIZE(prots))];
 	int err = space_protect(sc->s, page_va(sc, i), n * PAGE_SIZE, prot);
 
-	if (!happened(sc, i, err, mapped_in(sc, i, n) < n ? -ENOENT : 0))
+	if (!happened(sc, i, err, mapped_in(sc, i, n) < n ? -ENOENT : 0) && err != -ENOENT)
 		return;
-	for (unsigned k = i; k < i + n; k++)
+	for (unsigned k = i; k < i + n && sc->page[k].mapped; k++)	// also what lies before a hole
 		sc->page[k].prot = (u8)prot;
 }
 

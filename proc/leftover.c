@@ -2,9 +2,9 @@
 // Counting what is in use. Each descriptor is looked at, so that a frame is found whoever has forgotten it.
 #include "proc/leftover.h"
 #include "kernel/thread.h"
+#include "kernel/time.h"
 #include "lab/quarantine.h"
 #include "mm/frame/page.h"
-#include "mm/frame/slab.h"
 #include "mm/policy/policy.h"
 
 static bool is_programs(const struct page *p)
@@ -19,7 +19,7 @@ u64 leftover_frames(void)
 	u64 n = 0;
 
 	while (threads_ending())
-		thread_yield();
+		thread_sleep_ns(tick_ns());	// no yield: the one that is ending may have a lower priority
 	policies_drain();
 	quarantine_drain();
 	for (u64 frame = 0; frame < page_map_frames; frame++) {

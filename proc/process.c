@@ -58,6 +58,21 @@ struct process *process_create(const char *name)
 
 void process_get(struct process *p) { fetch_add(&p->refs, 1); }
 
+// Of a process that was found in the list: its last reference may be gone, and whoever had it waits for all_lock to take it
+// off the list. Never 0 -> 1.
+static bool try_get(struct process *p)
+{
+	u64 refs;
+
+	ASSERT(mutex_held(&all_lock));
+	do {
+		refs = READ_ONCE(p->refs);
+		if (!refs)
+			return false;
+	} while (!cmpxchg(&p->refs, refs, refs + 1));
+	return true;
+}
+
 // The space goes with the last task; without any, here.
 void process_put(struct process *p)
 {
@@ -156,8 +171,9 @@ void process_out_of_memory(void)
 
 	mutex_lock(&all_lock);
 	victim = largest(&pages);
+	if (victim && !try_get(victim))
+		victim = NULL;
 	if (victim) {
-		process_get(victim);
 		log_warn("out of memory: %s (process %u), which holds %llu pages, is killed", victim->name, victim->pid,
 			 (unsigned long long)pages);
 	}

@@ -123,8 +123,7 @@ static int run_program(void)
 	struct process *p;
 	const char *error;
 	const void *file;
-	u64 size;
-	u64 frames;
+	u64 size, frames;
 	int status;
 
 	file = arch_program(&size);

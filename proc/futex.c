@@ -4,8 +4,8 @@
 //	bucket            waiter            waiter (of another key)
 //	lock, waiters --> key, bitset -->   ...                        in order of arrival
 //
-// No wake-up is lost (tests/models/futex.pml). The program changes the word, then calls futex_wake(); the waiter looks at the word and sleeps if
-// it finds the old value.
+// No wake-up is lost (tests/models/futex.pml). The program changes the word, then calls futex_wake(); the waiter looks at the
+// word and sleeps if it finds the old value.
 //
 //	waiter					waker
 //	W1 bucket.waiters + 1			K1 store to the word (in user mode)
@@ -160,7 +160,7 @@ static __noinline s64 wake_shared(vaddr_t va, s32 n, u32 bitset)
 	struct futex_key key = futex_key_shared(current->space, va, FUTEX_READ);
 	int err = futex_key_error(key);
 
-	smp_mb_after_lock();		// the space's, which the look-up has taken and released
+	smp_mb_after_lock();		// the space's, which the look-up has taken and released. K2, pairs with W1
 	return unlikely(err) ? err : wake(key, n, bitset);
 }
 
@@ -172,7 +172,7 @@ s64 futex_wake(vaddr_t va, bool shared, s32 n, u32 bitset)
 		return err ?: -EINVAL;
 	if (shared)
 		return wake_shared(va, n, bitset);
-	smp_mb();
+	smp_mb();			// K2, pairs with W1 in bucket_expect()
 	return wake(futex_key_private(current->space, va), n, bitset);
 }
 

@@ -23,10 +23,10 @@ static s64 barrier_on(const struct cpumask *cpus)
 {
 	struct cpumask mask = { 0 };
 
-	smp_mb();
+	smp_mb();	// before the mask is read: A
 	cpumask_or_acquire(&mask, cpus);
 	xcall_mask(&mask, barrier_here, NULL);
-	smp_mb();
+	smp_mb();	// pairs with barrier_here(), and for CPUs not in the mask with tlb_join() and tlb_leave()
 	return 0;
 }
 

@@ -40,8 +40,9 @@ trap_common:
 	swapgs
 	jmp user_leave
 
-; Double fault, machine check, NMI, and debug exceptions of the kernel: these come at any instruction, also between a change of mode and its SWAPGS, so CS
-; does not tell whose GS it is. The base does: the kernel's is negative on every CPU (percpu.c), a user's never.
+; Double fault, machine check, NMI, and debug exceptions of the kernel: these come at any instruction, also between a
+; change of mode and its SWAPGS, so CS does not tell whose GS it is. The base does: the kernel's is negative on every CPU
+; (percpu.c), a user's never.
 %macro paranoid 0
 	push_registers
 	cld

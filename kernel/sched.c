@@ -123,8 +123,8 @@ bool thread_wake(struct thread *t)
 }
 
 // A thread that runs finds what the caller has stored when this interrupt ends; one that is preempted or moves is on its way
-// through a run queue's lock, whose full barriers come before it goes on: whichever CPU is read here, the interrupt is lost
-// only if that barrier comes after the store.
+// through a run queue's lock, whose full barriers come before it goes on: so an interrupt to the wrong CPU, whichever is read
+// here, means that this barrier comes after the store.
 void thread_kick(struct thread *t)
 {
 	unsigned cpu;
@@ -133,8 +133,10 @@ void thread_kick(struct thread *t)
 		return;
 	cpu = READ_ONCE(t->cpu);
 	preempt_disable();
-	if (cpu != cpu_id())
+	if (cpu != cpu_id()) {
+		count(ipi_resched);
 		arch_send_ipi(cpu, IPI_RESCHED);
+	}
 	preempt_enable();
 }
 

@@ -7,7 +7,7 @@ struct thread;
 
 bool thread_wake(struct thread *t);	// SLEEPING -> RUNNING; false if it was not asleep. Not from NMI
 // Have it come by the scheduler or the end of an interrupt soon, wherever it is: asleep, it is woken; otherwise its CPU is
-// interrupted. What the caller has stored before by a full barrier is then seen. The caller keeps it alive. Not from NMI.
+// interrupted. It then sees what the caller has stored before a full barrier. The caller keeps it alive. Not from NMI.
 void thread_kick(struct thread *t);
 void schedule(void);			// give up the CPU; preemption depth 0 (or from the idle loop)
 // The same by a caller that has marked itself SLEEPING: its CPU wakes it when the deadline (of now_ns()) has passed. It may

@@ -60,7 +60,7 @@ void thread_put(struct thread *t);			// drop a reference; the last one frees. An
 int threads_run_on(const struct cpumask *mask, int (*fn)(void *), void *arg);
 
 // Processor time, in the kernel and in user mode, of a thread that runs programs: ns. Counted from the first
-// thread_clock_start() on, which the thread itself calls when it has got its user registers.
+// thread_clock_start() on, which the thread itself calls when it has got its user registers. The caller of thread_ran_ns() keeps t alive.
 u64 thread_ran_ns(const struct thread *t);
 void thread_clock_start(void);
 

@@ -22,29 +22,26 @@
 #define FAULT_STACK (64 * 1024)
 #define NS 1000000000ull
 
-static uint64_t start_ns, started_ns;	// written once, before there are other threads
+static uint64_t start_ns, start_date_ns;	// written once, before there are other threads
 static void (*fault_fn)(int sig, uintptr_t pc, uintptr_t addr, uintptr_t fp);
 
-static uint64_t monotonic(void)
+static uint64_t clock_ns(clockid_t id)
 {
 	struct timespec t;
 
-	clock_gettime(CLOCK_MONOTONIC, &t);
+	clock_gettime(id, &t);
 	return (uint64_t)t.tv_sec * NS + (uint64_t)t.tv_nsec;
 }
 
 __attribute__((constructor)) static void remember_start(void)
 {
-	struct timespec t;
-
-	start_ns = monotonic();
-	clock_gettime(CLOCK_REALTIME, &t);
-	started_ns = (uint64_t)t.tv_sec * NS + (uint64_t)t.tv_nsec;
+	start_ns = clock_ns(CLOCK_MONOTONIC);
+	start_date_ns = clock_ns(CLOCK_REALTIME);
 }
 
-uint64_t os_ns(void) { return monotonic() - start_ns; }
+uint64_t os_ns(void) { return clock_ns(CLOCK_MONOTONIC) - start_ns; }
 
-uint64_t os_started_ns(void) { return started_ns; }
+uint64_t os_started_ns(void) { return start_date_ns; }
 
 static struct timespec absolute(uint64_t ns)
 {

@@ -4,6 +4,7 @@
 #include "arch/host/irq.h"
 #include "kernel/errno.h"
 #include "kernel/lib.h"
+#include "kernel/panic.h"
 #include "kernel/preempt.h"
 #include "kernel/thread.h"
 #include "lab/swmmu.h"
@@ -44,31 +45,22 @@ static void unbroken_end(struct unbroken u)
 	irq_restore(u.flags);
 }
 
-static void move64(u64 *p, void *data, bool write)
-{
-	u64 v;
-
-	if (write) {
-		memcpy(&v, data, sizeof(v));
-		__atomic_store_n(p, v, __ATOMIC_RELAXED);
-	} else {
-		v = __atomic_load_n(p, __ATOMIC_RELAXED);
-		memcpy(data, &v, sizeof(v));
-	}
+// What hardware moves in one piece.
+#define DEFINE_MOVE(name, type) \
+static void name(type *p, void *data, bool write) \
+{ \
+	type v; \
+\
+	if (write) { \
+		memcpy(&v, data, sizeof(v)); \
+		__atomic_store_n(p, v, __ATOMIC_RELAXED); \
+	} else { \
+		v = __atomic_load_n(p, __ATOMIC_RELAXED); \
+		memcpy(data, &v, sizeof(v)); \
+	} \
 }
-
-static void move32(u32 *p, void *data, bool write)
-{
-	u32 v;
-
-	if (write) {
-		memcpy(&v, data, sizeof(v));
-		__atomic_store_n(p, v, __ATOMIC_RELAXED);
-	} else {
-		v = __atomic_load_n(p, __ATOMIC_RELAXED);
-		memcpy(data, &v, sizeof(v));
-	}
-}
+DEFINE_MOVE(move64, u64)
+DEFINE_MOVE(move32, u32)
 
 // By the largest pieces: what hardware reads or writes in one piece is one piece here, too.
 static void move(u8 *p, u8 *data, size_t n, bool write)
@@ -115,8 +107,9 @@ bool access_cmpxchg32(vaddr_t va, u32 expected, u32 v, u32 *old)
 {
 	struct unbroken u = unbroken_begin();
 	// Hardware writes also where nothing is to be stored (SDM vol. 2, CMPXCHG).
-	u32 *p = va % sizeof(*p) ? NULL : (u32 *)translate(va, true);
+	u32 *p = (u32 *)translate(va, true);
 
+	ASSERT(!p || va % sizeof(*p) == 0);
 	if (p)
 		__atomic_compare_exchange_n(p, &expected, v, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
 	*old = expected;
@@ -127,14 +120,7 @@ bool access_cmpxchg32(vaddr_t va, u32 expected, u32 v, u32 *old)
 // Make the page present, where the context may sleep. It may be unmapped again before the next access: try again then.
 static int fault_in(vaddr_t va, bool write)
 {
-	int error;
-
-	if (!preemptible())
-		return -EFAULT;
-	do
-		error = space_fault_current(va, write);
-	while (error == -ENOMEM && user_memory_freed());
-	return error ? -EFAULT : 0;
+	return preemptible() && !user_fault_in(va, write) ? 0 : -EFAULT;
 }
 
 static int access_or_fault(vaddr_t va, void *data, size_t n, bool write)
@@ -151,26 +137,16 @@ int arch_user_read32(vaddr_t va, u32 *out) { return access_or_fault(va, out, siz
 int arch_user_read64(vaddr_t va, u64 *out) { return access_or_fault(va, out, sizeof(*out), false); }
 int arch_user_write64(vaddr_t va, u64 v) { return access_or_fault(va, &v, sizeof(v), true); }
 
-int arch_user_read32_nofault(vaddr_t va, u32 *out)
+static int access_present(vaddr_t va, void *data, size_t n, bool write)
 {
 	vaddr_t fault;
 
-	return access_user(va, out, sizeof(*out), false, &fault) ? 0 : -EFAULT;
+	return access_user(va, data, n, write, &fault) ? 0 : -EFAULT;
 }
 
-int arch_user_read64_nofault(vaddr_t va, u64 *out)
-{
-	vaddr_t fault;
-
-	return access_user(va, out, sizeof(*out), false, &fault) ? 0 : -EFAULT;
-}
-
-int arch_user_write64_nofault(vaddr_t va, u64 v)
-{
-	vaddr_t fault;
-
-	return access_user(va, &v, sizeof(v), true, &fault) ? 0 : -EFAULT;
-}
+int arch_user_read32_nofault(vaddr_t va, u32 *out) { return access_present(va, out, sizeof(*out), false); }
+int arch_user_read64_nofault(vaddr_t va, u64 *out) { return access_present(va, out, sizeof(*out), false); }
+int arch_user_write64_nofault(vaddr_t va, u64 v) { return access_present(va, &v, sizeof(v), true); }
 
 int arch_user_cmpxchg32(vaddr_t va, u32 expected, u32 v, u32 *old)
 {

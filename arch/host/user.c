@@ -203,13 +203,15 @@ struct signal_frame {
 // The frame's place. 0: it would leave the alternate stack.
 static vaddr_t frame_place(const struct user_context *c, const struct user_signal *s)
 {
-	bool on_stack = user_on_sigstack(&s->stack, c->r.sp);
+	bool on_stack = user_on_sigstack(&s->stack, c->r.sp), confined = on_stack;
 	vaddr_t sp = c->r.sp - RED_ZONE;
 
-	if (s->use_stack && s->stack.size && !on_stack)
+	if (s->use_stack && s->stack.size && !on_stack) {
 		sp = s->stack.sp + s->stack.size;
+		confined = true;
+	}
 	sp = ALIGN_DOWN(sp - sizeof(struct signal_frame), 16);
-	return on_stack && !user_on_sigstack(&s->stack, sp) ? 0 : sp;
+	return confined && !user_within_sigstack(&s->stack, sp) ? 0 : sp;
 }
 
 int arch_user_push_signal(struct user_context *c, const struct user_signal *s)

@@ -35,6 +35,11 @@ u64 cpu_cr4_wanted(void);	// what arch_cpu_setup() puts into CR4: the same on al
 // not every hypervisor's instruction emulator knows (it then ends the virtual machine).
 extern bool cpu_smap;
 #define X86_RFLAGS_AC (1ull << 18)
+enum {
+	RFLAGS_CF = 1 << 0, RFLAGS_FIXED = 1 << 1, RFLAGS_PF = 1 << 2, RFLAGS_AF = 1 << 4, RFLAGS_ZF = 1 << 6,
+	RFLAGS_SF = 1 << 7, RFLAGS_TF = 1 << 8, RFLAGS_DF = 1 << 10, RFLAGS_OF = 1 << 11, RFLAGS_IOPL = 3 << 12,
+	RFLAGS_NT = 1 << 14, RFLAGS_RF = 1 << 16,
+};
 static inline void user_memory_open(void)
 {
 	if (cpu_smap)

@@ -23,8 +23,8 @@ static inline bool cpuid_has_leaf(u32 leaf)
 	return max >= leaf && (max & 0xffff0000) == (leaf & 0xffff0000);
 }
 
-// XRSTOR and FXRSTOR leave x87's last instruction and operand pointers alone if no exception is pending: AMD's processors
-// that do not say that they restore these, too (APM vol. 3, CPUID 8000_0008h).
+// Do XRSTOR and FXRSTOR leave x87's last instruction and operand pointers alone if no exception is pending? On AMD's
+// processors, unless they report that these are restored, too (APM vol. 3, CPUID 8000_0008h).
 static inline bool cpu_keeps_fpu_pointers(void)
 {
 	bool amd = cpuid(0).ebx == 0x68747541;		// "Auth"

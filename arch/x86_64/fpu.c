@@ -5,32 +5,17 @@
 #include "arch/x86_64/cpuid.h"
 #include "arch/x86_64/user.h"
 #include "kernel/lib.h"
-#include "kernel/panic.h"
 #include "mm/frame/slab.h"
 #include "proc/signal.h"
 #include <arch/irq.h>
-#include <arch/percpu.h>
 #include <arch/user.h>
 
-#define FXSAVE_SIZE 512
-#define FCW_INITIAL 0x37f
-#define MXCSR_INITIAL 0x1f80
 // SDM vol. 1, 13.1: the state components. AVX-512's three go together, and with AVX.
 enum { XCR0_X87_SSE = 0x3, XCR0_AVX = 0x4, XCR0_AVX512 = 0xe0 };
 
 bool fpu_has_xsave;
-u32 fpu_size = FXSAVE_SIZE, fpu_mxcsr_mask;
+u32 fpu_size = sizeof(struct fx_area), fpu_mxcsr_mask;
 u64 fpu_features;
-
-struct fxsave {
-	u16 fcw, fsw;
-	u8 ftw, reserved;
-	u16 fop;
-	u64 fip, fdp;
-	u32 mxcsr, mxcsr_mask;
-	u8 registers[FXSAVE_SIZE - 32];
-};
-_Static_assert(sizeof(struct fxsave) == FXSAVE_SIZE, "SDM vol. 1, 10.5.1");
 
 static u64 features_wanted(void)
 {
@@ -47,7 +32,7 @@ static bool keeps_pointers;	// cpu_keeps_fpu_pointers()
 
 static u32 find_mxcsr_mask(void)
 {
-	static struct fxsave area __aligned(16);
+	static struct fx_area area __aligned(16);
 
 	__asm__ volatile("fxsave64 %0" : "=m"(area));
 	return area.mxcsr_mask ?: 0xffbf;	// SDM vol. 1, 11.6.6
@@ -87,7 +72,7 @@ void fpu_free(struct user_context *c)
 // XSAVE's header, behind the first 512 bytes, says with zeroes that each component is in its initial state.
 void fpu_reset(struct user_context *c)
 {
-	struct fxsave *f = c->fpu;
+	struct fx_area *f = c->fpu;
 
 	memset(f, 0, fpu_size);
 	f->fcw = FCW_INITIAL;
@@ -137,7 +122,7 @@ void fpu_save_current(struct user_context *c)
 // invalid, denormal, divide by zero, overflow, underflow, precision.
 u8 fpu_exception(const struct user_context *c, bool sse)
 {
-	const struct fxsave *f = c->fpu;
+	const struct fx_area *f = c->fpu;
 	u32 raised = sse ? f->mxcsr & ~(f->mxcsr >> 7) : f->fsw & ~(u32)f->fcw;
 
 	if (raised & 1)

@@ -6,6 +6,23 @@
 
 struct user_context;
 
+#define FCW_INITIAL 0x37f
+#define MXCSR_INITIAL 0x1f80
+// FXSAVE's image, which every area begins with. Linux describes what follows it in bytes that the processor leaves
+// alone.
+struct fx_area {
+	u16 fcw, fsw, ftw, fop;
+	u64 fip, fdp;
+	u32 mxcsr, mxcsr_mask;
+	u8 st[128], xmm[256], reserved[48];
+	struct {
+		u32 magic1, extended_size;
+		u64 features;
+		u32 size, padding[7];
+	} sw;
+};
+_Static_assert(sizeof(struct fx_area) == 512 && offsetof(struct fx_area, sw) == 464, "SDM vol. 1, 10.5.1; Linux's ABI");
+
 extern bool fpu_has_xsave;	// otherwise the area is FXSAVE's 512 bytes
 extern u32 fpu_size;		// bytes of the area, in XSAVE's standard format
 extern u64 fpu_features;	// XCR0: x87, SSE, AVX, AVX-512, as far as the CPU has them

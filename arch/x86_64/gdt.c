@@ -19,7 +19,7 @@ _Static_assert(sizeof(struct tss) == 104, "SDM vol. 3, 7.7");
 
 // Flat segments: kernel code and data, user data and code (in the order that SYSRET wants), and the TSS's two slots.
 enum { GDT_NULL, GDT_KCODE, GDT_KDATA, GDT_UDATA, GDT_UCODE, GDT_TSS, GDT_TSS_HIGH, NR_GDT };
-_Static_assert(GDT_KCODE * 8 == KERNEL_CS && GDT_UDATA * 8 + 3 == USER_DS && GDT_UCODE * 8 + 3 == USER_CS, "gdt.h");
+_Static_assert(GDT_KCODE * 8 == KERNEL_CS && GDT_KDATA * 8 == KERNEL_DS && GDT_UDATA * 8 + 3 == USER_DS && GDT_UCODE * 8 + 3 == USER_CS, "gdt.h");
 
 struct descriptors {
 	u64 gdt[NR_GDT];

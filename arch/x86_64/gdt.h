@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Each CPU's descriptor table and task state segment.
 #pragma once
-
 #include "kernel/types.h"
 
 // Selectors. The user's come in the order that SYSRET wants: data, then code, 8 and 16 above what STAR names.

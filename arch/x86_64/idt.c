@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The interrupt descriptor table: one for all CPUs, filled once.
 #include "arch/x86_64/idt.h"
+#include "arch/x86_64/gdt.h"
 #include "arch/x86_64/stack.h"
 #include "arch/x86_64/traps.h"
 
@@ -12,7 +13,6 @@ struct gate {
 };
 _Static_assert(sizeof(struct gate) == 16, "SDM vol. 3, 6.14.1");
 
-#define KERNEL_CODE 8
 #define INTERRUPT_GATE 0x8e
 #define FROM_USER_MODE 0x60	// DPL 3: also by INT n
 
@@ -42,7 +42,7 @@ void idt_init(void)
 	for (unsigned v = 0; v < NR_VECTORS; v++)
 		idt[v] = (struct gate){
 			.offset0 = (u16)trap_stubs[v], .offset16 = (u16)(trap_stubs[v] >> 16),
-			.offset32 = (u32)(trap_stubs[v] >> 32), .selector = KERNEL_CODE, .ist = ist_of(v),
+			.offset32 = (u32)(trap_stubs[v] >> 32), .selector = KERNEL_CS, .ist = ist_of(v),
 			.type = INTERRUPT_GATE | (v == VEC_BP ? FROM_USER_MODE : 0),
 		};
 }

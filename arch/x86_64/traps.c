@@ -74,24 +74,12 @@ static void page_fault(struct trap_frame *f)
 		int error;
 
 		irq_enable();
-		do
-			error = space_fault_current(cr2, f->error & 2);
-		while (error == -ENOMEM && user_memory_freed());
+		error = user_fault_in(cr2, f->error & 2);
 		irq_disable();
 		irqsoff_end();		// the IRET turns interrupts on, as the fault found them
 		if (!error)
 			return;
 	}
-	f->rip = e->fixup;
-}
-
-// An instruction that may be given what the processor refuses (XRSTOR of what a program wrote).
-static void protection_fault(struct trap_frame *f)
-{
-	const struct extable_entry *e = extable_find(f->rip);
-
-	if (!e)
-		fatal(f);
 	f->rip = e->fixup;
 }
 
@@ -143,8 +131,6 @@ void trap_dispatch(struct trap_frame *f)
 		nmi(f);
 	else if (f->vector == VEC_PF)
 		page_fault(f);
-	else if (f->vector == VEC_GP)
-		protection_fault(f);
 	else
 		fatal(f);
 }

@@ -8,7 +8,7 @@
 ; each has a stack of its own and tells whose GS it is by the base (traps.asm). Nothing else can come: the context is the
 ; kernel's memory, and user.c lets nobody return to an address that IRETQ or SYSRET would fault on.
 %include "arch/x86_64/trap_frame.inc"
-USER_DATA equ 3 * 8 + 3			; gdt.c
+USER_DATA equ 3 * 8 + 3			; gdt.h
 USER_CODE equ 4 * 8 + 3
 VEC_CALL equ 256			; traps.h
 

@@ -14,16 +14,12 @@
 #include "kernel/errno.h"
 #include "kernel/lib.h"
 #include "kernel/log.h"
-#include "kernel/panic.h"
-#include "kernel/thread.h"
 #include "proc/signal.h"
+#include <arch/percpu.h>
 #include <arch/pte.h>
 #include <arch/user.h>
 
-enum {
-	MSR_SYSENTER_CS = 0x174, RFLAGS_TF = 1 << 8, RFLAGS_DF = 1 << 10, RFLAGS_IOPL = 3 << 12, RFLAGS_NT = 1 << 14,
-	RFLAGS_RF = 1 << 16, RFLAGS_FIXED = 1 << 1,
-};
+#define MSR_SYSENTER_CS 0x174u
 #define MSR_STAR 0xc0000081u
 #define MSR_LSTAR 0xc0000082u
 #define MSR_CSTAR 0xc0000083u
@@ -63,8 +59,8 @@ bool arch_user_init(struct user_context *c, vaddr_t entry, vaddr_t stack)
 	return fpu_alloc(c);
 }
 
-// Of what a program has loaded: null, or its own flat segments, so that a load from here cannot fault. A load changes the
-// base of FS or GS, also of null on Intel's processors; a program must find that base again.
+// A program can only have loaded null or its own flat segments, so loading them again cannot fault. Loading FS or GS
+// changes its base (on Intel's processors even if the selector is null), and the program must find its base again.
 #define GET_SEGMENT(name) ({ u16 _v; __asm__ volatile("movw %%" #name ", %0" : "=r"(_v)); _v; })
 #define SET_SEGMENT(name, v) __asm__ volatile("movw %w0, %%" #name :: "r"(v))
 
@@ -163,11 +159,10 @@ static __always_inline bool may_sysret(const struct trap_frame *f)
 	       !(f->rflags & (RFLAGS_TF | RFLAGS_RF));	// SYSRET clears RF, and a trap flag comes one instruction late
 }
 
-// What Linux makes of an exception.
+// What Linux makes of an exception; of all others SIGSEGV and SI_KERNEL.
 static const struct { u8 signal, code; bool at_rip; } signals[VEC_IRQ_FIRST] = {
 	[VEC_DE] = { SIGFPE, FPE_INTDIV, true }, [VEC_DB] = { SIGTRAP, TRAP_BRKPT, true }, [VEC_BP] = { SIGTRAP, SI_KERNEL },
-	[VEC_OF] = { SIGSEGV, SI_KERNEL }, [VEC_BR] = { SIGSEGV, SI_KERNEL }, [VEC_UD] = { SIGILL, ILL_ILLOPN, true },
-	[VEC_NP] = { SIGBUS, SI_KERNEL }, [VEC_SS] = { SIGBUS, SI_KERNEL }, [VEC_GP] = { SIGSEGV, SI_KERNEL },
+	[VEC_UD] = { SIGILL, ILL_ILLOPN, true }, [VEC_NP] = { SIGBUS, SI_KERNEL }, [VEC_SS] = { SIGBUS, SI_KERNEL },
 	[VEC_MF] = { SIGFPE, 0, true }, [VEC_AC] = { SIGBUS, BUS_ADRALN }, [VEC_XM] = { SIGFPE, 0, true },
 };
 
@@ -188,8 +183,8 @@ static void describe(struct user_context *c)
 	struct user_fault *fault = &c->fault;
 
 	*fault = (struct user_fault){ .trap = f->vector, .error = f->error };
-	// A program's own access, rather than one of the processor to its tables, as a load of a segment makes it: that is
-	// none that a page could be put there for.
+	// The program's own access. One that the processor makes to its tables, as when a segment is loaded, is not served
+	// by putting a page there.
 	if (f->vector == VEC_PF && f->error & 4) {
 		__asm__ volatile("mov %%cr2, %0" : "=r"(fault->addr));
 		fault->write = f->error & 2;
@@ -255,8 +250,8 @@ vaddr_t arch_user_pc(const struct user_context *c) { return c->frame.rip; }
 vaddr_t arch_user_sp(const struct user_context *c) { return c->frame.rsp; }
 void arch_user_set_sp(struct user_context *c, vaddr_t sp) { c->frame.rsp = sp; }
 
-// A base in the kernel's half would have the sign by which the paranoid entries know the kernel's GS.
-// The segment is null with it, as in Linux.
+// A base in the kernel's half would have the sign by which the paranoid entries know the kernel's GS. The selector
+// becomes null, as in Linux.
 static int set_base(struct user_context *c, u16 *segment, u64 *to, vaddr_t base)
 {
 	irqflags_t flags;

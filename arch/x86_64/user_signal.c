@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The frame of a signal on a program's stack, laid out as Linux does (struct rt_sigframe;
-// struct sigcontext, struct ucontext). From high to low addresses:
+// The frame of a signal on a program's stack, laid out as Linux does (struct rt_sigframe, struct sigcontext,
+// struct ucontext). From high to low addresses:
 //
 //	the program's stack, and its red zone of 128 bytes (or nothing: the top of the alternate stack)
 //	MAGIC2						only with XSAVE
@@ -10,7 +10,6 @@
 // All that comes back from there is hostile. It is copied into the kernel before it is looked at.
 #include "arch/x86_64/cpu.h"
 #include "arch/x86_64/fpu.h"
-#include "arch/x86_64/gdt.h"
 #include "arch/x86_64/user.h"
 #include "kernel/errno.h"
 #include "kernel/lib.h"
@@ -26,12 +25,7 @@
 #define MAGIC2_SIZE 4
 #define X87_SSE 3ull
 #define SSE_AVX 6ull
-#define MXCSR_INITIAL 0x1f80
 
-enum {
-	RFLAGS_CF = 1 << 0, RFLAGS_PF = 1 << 2, RFLAGS_AF = 1 << 4, RFLAGS_ZF = 1 << 6, RFLAGS_SF = 1 << 7,
-	RFLAGS_TF = 1 << 8, RFLAGS_DF = 1 << 10, RFLAGS_OF = 1 << 11, RFLAGS_RF = 1 << 16,
-};
 // What sigreturn may change.
 #define RFLAGS_PROGRAM (RFLAGS_CF | RFLAGS_PF | RFLAGS_AF | RFLAGS_ZF | RFLAGS_SF | RFLAGS_TF | RFLAGS_DF | \
 			RFLAGS_OF | RFLAGS_RF | X86_RFLAGS_AC)
@@ -59,20 +53,6 @@ _Static_assert(sizeof(struct user_sigstack) == 24 && sizeof(struct user_siginfo)
 _Static_assert(sizeof(struct sigcontext) == 256 && sizeof(struct rt_sigframe) == 440, "Linux's ABI");
 _Static_assert(offsetof(struct rt_sigframe, uc) == 8 && offsetof(struct rt_sigframe, info) == 312, "Linux's ABI");
 
-// FXSAVE's image, which every area begins with. Linux describes what follows it in bytes that the processor leaves
-// alone.
-struct fx_area {
-	u16 fcw, fsw, ftw, fop;
-	u64 fip, fdp;
-	u32 mxcsr, mxcsr_mask;
-	u8 st[128], xmm[256], reserved[48];
-	struct {
-		u32 magic1, extended_size;
-		u64 features;
-		u32 size, padding[7];
-	} sw;
-};
-_Static_assert(sizeof(struct fx_area) == 512 && offsetof(struct fx_area, sw) == 464, "SDM vol. 1, 10.5.1; Linux's ABI");
 // XSAVE's header behind it (SDM vol. 1, 13.4.2).
 struct xsave_header {
 	u64 bv, compaction, must_be_zero, ignored[5];
@@ -84,19 +64,19 @@ static u32 fpstate_size(void) { return fpu_size + (fpu_has_xsave ? MAGIC2_SIZE :
 
 u64 arch_user_min_sigstack(void)
 {
-	u64 padding = FRAME_ALIGN - 1 + FPU_ALIGN - 1;
+	u64 padding = FRAME_ALIGN + FPU_ALIGN;	// what place() loses at most
 
 	return ALIGN_UP(sizeof(struct rt_sigframe) + fpstate_size() + padding, (u64)FRAME_ALIGN);
 }
 
 // Parts that XSAVE has marked as in their initial state are filled in: Linux's programs read x87's and SSE's
 // registers without a look at the header.
-static void complete(struct fx_area *fx, u64 bv)
+static void fill_in_initial(struct fx_area *fx, u64 bv)
 {
 	if (!(bv & 1)) {
 		memset(fx, 0, offsetof(struct fx_area, mxcsr));
 		memset(fx->st, 0, sizeof(fx->st));
-		fx->fcw = 0x37f;
+		fx->fcw = FCW_INITIAL;
 	}
 	if (!(bv & 2))
 		memset(fx->xmm, 0, sizeof(fx->xmm));
@@ -108,7 +88,7 @@ static int push_extended(vaddr_t to, struct user_context *c, struct fx_area *fx)
 	struct xsave_header header = { .bv = in->bv | X87_SSE };
 	u32 magic2 = MAGIC2;
 
-	complete(fx, in->bv);
+	fill_in_initial(fx, in->bv);
 	fx->sw.magic1 = MAGIC1;
 	fx->sw.extended_size = fpu_size + MAGIC2_SIZE;
 	fx->sw.features = fpu_features;
@@ -143,7 +123,7 @@ static vaddr_t place(vaddr_t sp, const struct user_signal *s, vaddr_t *fpstate)
 	}
 	*fpstate = ALIGN_DOWN(sp - fpstate_size(), (vaddr_t)FPU_ALIGN);
 	sp = ALIGN_DOWN(*fpstate - sizeof(struct rt_sigframe), (vaddr_t)FRAME_ALIGN) - 8;
-	if (confined && !(sp > s->stack.sp && sp - s->stack.sp <= s->stack.size))
+	if (confined && !user_within_sigstack(&s->stack, sp))
 		return 0;
 	return sp;
 }

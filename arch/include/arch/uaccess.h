@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
 // Contract: the kernel's access to user memory.
 #pragma once
+#include "kernel/errno.h"
 #include "kernel/types.h"
+#include "mm/space.h"
 
 // Those below that may fault in ask the registered functions when there is no memory for the page: true, there may be some
 // now, so the access is tried again; false, it fails. Thread context, IRQs on; may sleep.
@@ -13,6 +15,16 @@ static inline bool user_memory_freed(void)
 		if ((*free_some)())
 			return true;
 	return false;
+}
+// What the accessors do about a page that is not there. Thread context, IRQs on; may sleep.
+static inline int user_fault_in(vaddr_t va, bool write)
+{
+	int error;
+
+	do
+		error = space_fault_current(va, write);
+	while (error == -ENOMEM && user_memory_freed());
+	return error;
 }
 
 // Access user memory of the loaded space from the kernel: 0, or -EFAULT when the page is not there even after
@@ -30,7 +42,7 @@ int copy_out(vaddr_t to, const void *from, size_t n);
 // A string with its zero, at most `size` bytes. Returns its length, -EFAULT, or -ERANGE: no zero in that many.
 s64 copy_in_string(char *to, vaddr_t from, size_t size);
 int clear_out(vaddr_t to, size_t n);	// zeroes
-// A futex's word. Atomic; -EFAULT as above; *old is what was there. cmpxchg stores only if that was `expected`.
+// A futex's word, at a multiple of 4. Atomic; -EFAULT as above; *old is what was there. cmpxchg stores only if that was `expected`.
 int arch_user_cmpxchg32(vaddr_t va, u32 expected, u32 v, u32 *old);
 int arch_user_read32(vaddr_t va, u32 *out);
 // The same of what is present; they never fault in (any context but NMI): a futex compares its word with a spinlock held.

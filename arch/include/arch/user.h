@@ -68,9 +68,13 @@ struct user_sigstack { vaddr_t sp; s32 flags, pad; u64 size; };	// as Linux's st
 #pragma GCC diagnostic pop
 enum { USER_SS_ONSTACK = 1, USER_SS_DISABLE = 2 };
 #define USER_SS_AUTODISARM (1u << 31)
+static inline bool user_within_sigstack(const struct user_sigstack *k, vaddr_t sp)
+{
+	return sp > k->sp && sp - k->sp <= k->size;
+}
 static inline bool user_on_sigstack(const struct user_sigstack *k, vaddr_t sp)
 {
-	return !((u32)k->flags & USER_SS_AUTODISARM) && sp > k->sp && sp - k->sp <= k->size;
+	return !((u32)k->flags & USER_SS_AUTODISARM) && user_within_sigstack(k, sp);
 }
 struct user_signal {
 	struct user_siginfo info;

@@ -15,6 +15,7 @@ struct user_context {
 	void *fpu;			// XSAVE area
 } __aligned(64);
 _Static_assert(offsetof(struct user_context, kernel_rsp) == sizeof(struct trap_frame), "user.asm, traps.asm");
+_Static_assert(sizeof(struct trap_frame) % 16 == 0, "a trap aligns rsp0 down to 16 first (SDM vol. 3, 6.14.2)");
 
 static __always_inline u64 arch_user_call(const struct user_context *c, u64 args[6])
 {
